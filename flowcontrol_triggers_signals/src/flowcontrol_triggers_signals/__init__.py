@@ -1,0 +1,1 @@
+"""Triggers that listen to Django's model and authentication signals."""

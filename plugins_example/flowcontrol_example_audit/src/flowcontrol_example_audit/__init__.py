@@ -1,0 +1,1 @@
+"""A Flowcontrol plugin that ships a model, a migration and an AppConfig."""

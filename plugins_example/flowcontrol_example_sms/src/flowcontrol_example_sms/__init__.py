@@ -1,0 +1,1 @@
+"""The plainest Flowcontrol plugin: one action, no models."""

@@ -1,0 +1,1 @@
+"""Tests that cross distributions, and the settings that all tests share."""
