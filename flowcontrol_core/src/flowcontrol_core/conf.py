@@ -1,0 +1,82 @@
+"""The settings: one dictionary ``FLOWCONTROL`` of the project, read when needed, with defaults."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from django.conf import settings as django_settings
+from django.core.signals import setting_changed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """All settings of the framework; times are in seconds, sizes in bytes."""
+
+    # What happens after the commit that created a run: "sweep", "inline" or "celery".
+    DISPATCH: str = "sweep"
+    # How long a claimed run belongs to its worker without a sign of life.
+    LEASE: float = 60.0
+    # How many runs one claim takes, and how many one sweep does at the most.
+    CLAIM_BATCH: int = 200
+    SWEEP_LIMIT: int = 20_000
+    # How many runs one Celery message names.
+    CELERY_CHUNK: int = 50
+    # Executions since the last checkpoint before a run that kills its worker is set aside.
+    MAX_ATTEMPTS: int = 5
+    # The retry policy of a step that has none and raises Retry.
+    RETRY_ATTEMPTS: int = 10
+    RETRY_BACKOFF: float = 30.0
+    # Bounds of loops, sub-flows and triggers (DESIGN section 7, promise 11).
+    STEPS_PER_ACTIVATION: int = 100_000
+    MAX_ITERATIONS: int = 1_000_000
+    MAX_DEPTH: int = 20
+    MAX_FAN_OUT: int = 1_000
+    # How long consecutive database steps may share one transaction.
+    COALESCE: float = 0.05
+    # The longest time a step may take before its lease is no longer extended.
+    STEP_TIMEOUT: float = 3600.0
+    # The most a run's state may hold, as JSON, and its depth.
+    STATE_MAX_BYTES: int = 256 * 1024
+    STATE_MAX_DEPTH: int = 20
+    # How long the associations of triggers with flows are cached.
+    TRIGGER_CACHE_SECONDS: float = 2.0
+    # What expressions may see: {"shop.order": ["total", "customer"]}; default: concrete fields.
+    EXPRESSION_FIELDS: dict[str, list[str]] = field(default_factory=dict)
+    # Plugins by entry point name that are not imported, and whether a broken one is an error.
+    DISABLE_PLUGINS: tuple[str, ...] = ()
+    STRICT_PLUGINS: bool = False
+    # The models the signal triggers listen to: ["shop.order"].
+    SIGNAL_MODELS: tuple[str, ...] = ()
+
+
+_cache: list[Settings] = []
+
+
+def get_settings() -> Settings:
+    """Give the settings in force.
+
+    Unknown names are ignored here; the system check ``flowcontrol.E001`` reports them.
+    """
+    if not _cache:
+        _cache.append(_read(getattr(django_settings, "FLOWCONTROL", {})))
+    return _cache[0]
+
+
+def known_names() -> frozenset[str]:
+    """Give the names a project may use in ``FLOWCONTROL``."""
+    return frozenset(item.name for item in fields(Settings))
+
+
+def _read(given: Any) -> Settings:
+    known = known_names()
+    values = given if isinstance(given, dict) else {}
+    return Settings(**{name: value for name, value in values.items() if name in known})
+
+
+def _forget(*, setting: str, **_: Any) -> None:
+    if setting == "FLOWCONTROL":
+        _cache.clear()
+
+
+setting_changed.connect(_forget, dispatch_uid="flowcontrol_core.conf")

@@ -1,0 +1,199 @@
+"""What may be kept in a state, and how it is written as JSON and read back with its types.
+
+JSON values stand for themselves. Decimals, dates, times and durations are written as
+``{"$decimal": "1.50"}`` and so on. Objects that happen to have one key with a ``$`` are wrapped.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from datetime import date, datetime, time, timedelta, timezone
+from decimal import Decimal
+from typing import Any
+
+from flowcontrol_core.errors import StateError
+
+MAX_DEPTH = 20
+_MAX_INTEGER_DIGITS = 1000
+_MAX_INTEGER = 10**_MAX_INTEGER_DIGITS
+_PLAIN = frozenset({bool, type(None)})
+
+
+def normalize(value: Any, path: str = "state", depth: int = 0) -> Any:
+    """Give a private copy of a value as it would be read back from the database.
+
+    Tuples become lists; raises StateError, naming the place, for what cannot be kept.
+    """
+    kind = type(value)
+    if kind in _PLAIN:
+        return value
+    handler = _NORMALIZERS.get(kind)
+    if handler is None:
+        handler = _handler_for_subclass(value, path)
+    if depth > MAX_DEPTH:
+        raise StateError(f"{path}: nested more than {MAX_DEPTH} levels deep.")
+    return handler(value, path, depth)
+
+
+def encode(value: Any) -> Any:
+    """Give the JSON form of a normalized value."""
+    kind = type(value)
+    if kind is dict:
+        encoded = {key: encode(item) for key, item in value.items()}
+        return {"$dict": encoded} if _looks_tagged(encoded) else encoded
+    if kind is list:
+        return [encode(item) for item in value]
+    writer = _WRITERS.get(kind)
+    return writer(value) if writer is not None else value
+
+
+def decode(value: Any) -> Any:
+    """Give the value that ``encode`` was given; raises StateError for a damaged one."""
+    if isinstance(value, dict):
+        if _looks_tagged(value):
+            return _decode_tagged(value)
+        return {key: decode(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [decode(item) for item in value]
+    return value
+
+
+def _looks_tagged(value: Mapping[str, Any]) -> bool:
+    return len(value) == 1 and next(iter(value)).startswith("$")
+
+
+def _decode_tagged(value: dict[str, Any]) -> Any:
+    ((tag, content),) = value.items()
+    if tag == "$dict" and isinstance(content, dict):
+        return {key: decode(item) for key, item in content.items()}
+    reader = _READERS.get(tag)
+    if reader is None:
+        return {tag: decode(content)}
+    try:
+        return reader(content)
+    except (ArithmeticError, TypeError, ValueError) as error:
+        raise StateError(f"The stored value {value!r} cannot be read: {error}") from error
+
+
+def _text(value: str, path: str, _: int) -> str:
+    if "\x00" in value:
+        raise StateError(f"{path}: text with a NUL character cannot be stored.")
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise StateError(f"{path}: text with a lone surrogate cannot be stored.") from error
+    return str(value)
+
+
+def _number(value: float, path: str, _: int) -> float:
+    if not math.isfinite(value):
+        raise StateError(f"{path}: {value} is not a JSON number.")
+    return float(value)
+
+
+def _integer(value: int, path: str, _: int) -> int:
+    if abs(value) >= _MAX_INTEGER:
+        raise StateError(f"{path}: the number has more than {_MAX_INTEGER_DIGITS} digits.")
+    return int(value)
+
+
+def _decimal(value: Decimal, path: str, _: int) -> Decimal:
+    if not value.is_finite():
+        raise StateError(f"{path}: {value} cannot be stored.")
+    return Decimal(value)
+
+
+def _moment(value: datetime, path: str, _: int) -> datetime:
+    offset = value.utcoffset()
+    return value.replace(tzinfo=None if offset is None else timezone(offset), fold=0)
+
+
+def _same(value: Any, path: str, _: int) -> Any:
+    return value
+
+
+def _time(value: time, path: str, _: int) -> time:
+    if value.tzinfo is not None:
+        raise StateError(f"{path}: a time of day with a time zone cannot be stored.")
+    return value
+
+
+def _list(value: Any, path: str, depth: int) -> list[Any]:
+    return [normalize(item, f"{path}[{index}]", depth + 1) for index, item in enumerate(value)]
+
+
+def _dict(value: Mapping[Any, Any], path: str, depth: int) -> dict[str, Any]:
+    result = {}
+    for key, item in value.items():
+        if not isinstance(key, str):
+            raise StateError(f"{path}: the key {key!r} is not text; convert it with str().")
+        result[_text(key, path, depth)] = normalize(item, f"{path}.{key}", depth + 1)
+    return result
+
+
+_Handler = Callable[[Any, str, int], Any]
+_NORMALIZERS: dict[type, _Handler] = {
+    str: _text,
+    int: _integer,
+    float: _number,
+    Decimal: _decimal,
+    datetime: _moment,
+    date: _same,
+    time: _time,
+    timedelta: _same,
+    list: _list,
+    tuple: _list,
+    dict: _dict,
+}
+
+
+def _handler_for_subclass(value: Any, path: str) -> _Handler:
+    """Find the handler of a subclass, such as SafeString, or of a Mapping; refuse the rest."""
+    if isinstance(value, Mapping):
+        return _dict
+    for kind in type(value).__mro__:
+        if kind in _NORMALIZERS:
+            return _NORMALIZERS[kind]
+    advice = (
+        "keep its primary key instead" if hasattr(value, "_meta") else "convert it to JSON values"
+    )
+    raise StateError(
+        f"{path}: a {type(value).__name__} cannot be kept in the state; {advice}."
+    )
+
+
+def _plain_decimal(value: Decimal) -> dict[str, str]:
+    return {"$decimal": str(value)}
+
+
+def _moment_tag(value: datetime) -> dict[str, str]:
+    return {"$datetime": value.isoformat()}
+
+
+def _date_tag(value: date) -> dict[str, str]:
+    return {"$date": value.isoformat()}
+
+
+def _time_tag(value: time) -> dict[str, str]:
+    return {"$time": value.isoformat()}
+
+
+def _duration_tag(value: timedelta) -> dict[str, list[int]]:
+    return {"$duration": [value.days, value.seconds, value.microseconds]}
+
+
+_WRITERS: dict[type, Callable[[Any], Any]] = {
+    Decimal: _plain_decimal,
+    datetime: _moment_tag,
+    date: _date_tag,
+    time: _time_tag,
+    timedelta: _duration_tag,
+}
+_READERS: dict[str, Callable[[Any], Any]] = {
+    "$decimal": Decimal,
+    "$datetime": datetime.fromisoformat,
+    "$date": date.fromisoformat,
+    "$time": time.fromisoformat,
+    "$duration": lambda parts: timedelta(parts[0], parts[1], parts[2]),
+}

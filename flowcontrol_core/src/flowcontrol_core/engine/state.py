@@ -1,0 +1,130 @@
+"""The state of one run: a dictionary of JSON values that notices its changes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, MutableMapping
+from copy import deepcopy
+from typing import Any
+
+from flowcontrol_core.engine.codec import decode, encode, normalize
+from flowcontrol_core.errors import StateError
+
+Change = tuple[Any, Any]
+#: Stands in a change for "was not there" and "is gone".
+ABSENT: Any = type("Absent", (), {"__repr__": lambda self: "absent", "__slots__": ()})()
+
+
+class State(MutableMapping[str, Any]):
+    """The values of a run, private to it.
+
+    Whatever is assigned becomes JSON at once (see ``codec``), so it means the same before and
+    after a suspension. Containers may be changed in place; that is noticed at the end of the step.
+    """
+
+    __slots__ = ("_before", "_lent", "_values")
+
+    def __init__(self, values: Mapping[str, Any] | None = None) -> None:
+        self._values: dict[str, Any] = normalize(values or {})
+        self._before: dict[str, Any] = {}
+        self._lent: set[str] = set()
+
+    @classmethod
+    def from_json(cls, data: Any) -> State:
+        """Read a stored state; raises StateError where it is no JSON object."""
+        if not isinstance(data, dict):
+            raise StateError(
+                f"The stored state is a {type(data).__name__}, not a JSON object. Correct it with "
+                "the verb `edit state`, then retry the run."
+            )
+        state = cls()
+        state._values = decode(data)
+        return state
+
+    def to_json(self, max_bytes: int) -> dict[str, Any]:
+        """Give the JSON form; raises StateError where it is larger than ``max_bytes``."""
+        data = {key: encode(value) for key, value in self._values.items()}
+        size = len(json.dumps(data, ensure_ascii=False, separators=(",", ":")).encode())
+        if size > max_bytes:
+            raise StateError(
+                f"The state has {size} bytes, more than the {max_bytes} allowed. Keep large data "
+                "in a model and its key in the state."
+            )
+        return data
+
+    def take_changes(self) -> dict[str, Change]:
+        """Give what changed since the last call, as ``{key: (before, after)}``, and forget it."""
+        if not self._before and not self._lent:
+            return {}
+        for key in self._lent & self._values.keys():
+            self._values[key] = normalize(self._values[key], f"state.{key}", 1)
+        changes = {
+            key: (before, self._values.get(key, ABSENT))
+            for key, before in self._before.items()
+            if before is ABSENT or before != self._values.get(key, ABSENT)
+        }
+        self._before, self._lent = {}, set()
+        return {
+            key: (before, deepcopy(after) if isinstance(after, list | dict) else after)
+            for key, (before, after) in changes.items()
+            if before is not after
+        }
+
+    def undo_changes(self) -> None:
+        """Go back to the values at the last ``take_changes``: the step failed."""
+        for key, before in self._before.items():
+            if before is ABSENT:
+                self._values.pop(key, None)
+            else:
+                self._values[key] = before
+        self._before, self._lent = {}, set()
+
+    def replace(self, values: Mapping[str, Any]) -> None:
+        """Set all values at once, dropping the present ones."""
+        fresh = normalize(values)
+        for key in [key for key in self._values if key not in fresh]:
+            del self[key]
+        for key, value in fresh.items():
+            self._remember(key)
+            self._values[key] = value
+
+    def __getitem__(self, key: str) -> Any:
+        value = self._values[key]
+        if isinstance(value, list | dict):
+            self._remember(key)
+            self._lent.add(key)
+        return value
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        if not isinstance(key, str):
+            raise StateError(f"The key {key!r} of the state is not text.")
+        value = normalize(value, f"state.{key}", 1)
+        self._remember(key)
+        self._values[key] = value
+
+    def __delitem__(self, key: str) -> None:
+        if key not in self._values:
+            raise KeyError(key)
+        self._remember(key)
+        del self._values[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._values
+
+    def __repr__(self) -> str:
+        return f"State({self._values!r})"
+
+    def peek(self) -> Mapping[str, Any]:
+        """Give the values for reading only, without noting that containers were handed out."""
+        return self._values
+
+    def _remember(self, key: str) -> None:
+        if key not in self._before:
+            value = self._values.get(key, ABSENT)
+            self._before[key] = deepcopy(value) if isinstance(value, list | dict) else value

@@ -1,0 +1,131 @@
+"""The errors of the framework: each message says what is wrong, where, and what to do next."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+
+class FlowcontrolError(Exception):
+    """The base class: catching it catches whatever the framework raises on purpose."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that is wrong with a flow's document: where, what, and what to do.
+
+    ``path`` addresses the place in the document (``steps[0].branches.then[1].config.text``);
+    ``step`` is the id of the step it belongs to, empty for the document itself.
+    """
+
+    path: str
+    message: str
+    step: str = ""
+    field: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.message}" if self.path else self.message
+
+
+class DefinitionError(FlowcontrolError):
+    """The document of a flow is not valid; ``problems`` lists every place."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("; ".join(str(problem) for problem in self.problems))
+
+
+class PublishError(DefinitionError):
+    """The draft cannot be published: it would fail at run time."""
+
+
+class EditError(FlowcontrolError):
+    """An editing operation is not possible, such as moving a step into itself."""
+
+
+class StaleRevisionError(FlowcontrolError):
+    """The draft was changed by somebody else since it was read; nothing was written."""
+
+
+class ExpressionError(FlowcontrolError):
+    """An expression or a text template cannot be compiled or evaluated.
+
+    ``position`` and ``length`` mark the place in ``source`` (characters, from 0).
+    """
+
+    def __init__(
+        self, message: str, *, source: str = "", position: int = 0, length: int = 0
+    ) -> None:
+        self.message = message
+        self.source = source
+        self.position = position
+        self.length = length
+        super().__init__(message)
+
+
+class StateError(FlowcontrolError):
+    """A value cannot be kept in a run's state: it is not JSON, too large or too deep."""
+
+
+class ConfigError(FlowcontrolError):
+    """The stored configuration of a step no longer validates; ``errors`` is by field."""
+
+    def __init__(self, message: str, errors: dict[str, list[str]] | None = None) -> None:
+        self.errors = errors or {}
+        super().__init__(message)
+
+
+class EffectsError(FlowcontrolError):
+    """An action did what its declared effects do not allow, such as a write under NONE."""
+
+
+class DirectiveError(FlowcontrolError):
+    """An action answered with a directive that is not possible at its place."""
+
+
+class RegistrationError(FlowcontrolError):
+    """An action, trigger or plugin cannot be registered; the message names the culprits."""
+
+
+class UnknownActionError(FlowcontrolError):
+    """No action is registered under the key; its plugin is missing, disabled or failed."""
+
+    def __init__(self, key: str) -> None:
+        self.key = key
+        super().__init__(
+            f"The action {key!r} is not registered. Install or enable the plugin "
+            f"{key.partition('.')[0]!r} (see `manage.py flowcontrol plugins`)."
+        )
+
+
+class UnknownTriggerError(FlowcontrolError):
+    """No trigger is registered under the key."""
+
+
+class UnknownFlowError(FlowcontrolError):
+    """No flow has that key."""
+
+
+class NotStartedError(FlowcontrolError):
+    """A run was not started; ``reason`` says why (``inactive``, ``unpublished``, ...)."""
+
+    def __init__(self, message: str, *, reason: str) -> None:
+        self.reason = reason
+        super().__init__(message)
+
+
+class IllegalChangeError(FlowcontrolError):
+    """A verb is not possible for a run in its present status; nothing was changed."""
+
+
+class Retry(FlowcontrolError):
+    """Raised by an action to be called again later.
+
+    ``after`` is a number of seconds or a timedelta; without it, the backoff of the step's retry
+    policy counts.
+    """
+
+    def __init__(self, message: str = "", *, after: float | timedelta | None = None) -> None:
+        self.after = after.total_seconds() if isinstance(after, timedelta) else after
+        super().__init__(message or "The action asked to be called again.")

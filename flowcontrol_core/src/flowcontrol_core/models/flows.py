@@ -1,0 +1,137 @@
+"""Flows and their versions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.conf import settings
+from django.core.validators import MinValueValidator, RegexValidator
+from django.db import models
+from django.utils.translation import gettext_lazy as _
+
+from flowcontrol_core.models.fields import KeyField
+
+
+class LimitPolicy(models.TextChoices):
+    """What happens to a run that a limit refuses."""
+
+    SKIP = "skip", _("skip: the new run ends at once, with the reason")
+    QUEUE = "queue", _("queue: the new run waits for a free slot")
+    REPLACE = "replace", _("replace: the oldest live run is canceled")
+
+
+def _limit(text: Any, help_text: Any) -> models.PositiveIntegerField[int | None, int | None]:
+    return models.PositiveIntegerField(
+        text, null=True, blank=True, validators=[MinValueValidator(1)], help_text=help_text
+    )
+
+
+class Flow(models.Model):
+    """A named automation: its key, its limits, whether it is active, and its versions."""
+
+    key = KeyField(
+        _("key"),
+        max_length=100,
+        unique=True,
+        validators=[
+            RegexValidator(
+                r"^[a-z0-9][a-z0-9_-]*$",
+                _("Use lower-case letters, digits, hyphens and underscores."),
+            )
+        ],
+        help_text=_("The name by which code, other flows and exports refer to it."),
+    )
+    name = models.CharField(_("name"), max_length=200)
+    description = models.TextField(_("description"), blank=True)
+    active = models.BooleanField(
+        _("active"), default=False, help_text=_("Only an active, published flow starts runs.")
+    )
+    held = models.BooleanField(
+        _("on hold"), default=False, help_text=_("Runs that become due are paused instead.")
+    )
+    max_concurrent = _limit(_("runs at once"), _("At most this many unfinished runs."))
+    max_per_object = _limit(_("runs per object, ever"), _("Counts finished runs too."))
+    max_concurrent_per_object = _limit(
+        _("runs at once per object"), _("At most this many unfinished runs for one object.")
+    )
+    limit_policy = models.CharField(
+        _("when a limit is reached"),
+        max_length=10,
+        choices=LimitPolicy.choices,
+        default=LimitPolicy.SKIP,
+    )
+    published = models.ForeignKey(
+        "FlowVersion",
+        verbose_name=_("published version"),
+        null=True,
+        blank=True,
+        editable=False,
+        on_delete=models.SET_NULL,
+        related_name="+",
+    )
+    created_at = models.DateTimeField(_("created at"), auto_now_add=True)
+    updated_at = models.DateTimeField(_("updated at"), auto_now=True)
+
+    class Meta:
+        verbose_name = _("flow")
+        verbose_name_plural = _("flows")
+        ordering = ("name", "id")
+        permissions = [
+            ("publish_flow", "Can publish a flow"),
+            ("activate_flow", "Can activate, deactivate and hold a flow"),
+            ("start_flow", "Can start a run of a flow"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+    def natural_key(self) -> tuple[str]:
+        return (self.key,)
+
+    @property
+    def has_limits(self) -> bool:
+        """Say whether any limit is set."""
+        return any((self.max_concurrent, self.max_per_object, self.max_concurrent_per_object))
+
+
+class FlowVersion(models.Model):
+    """A document: a draft that is being edited, or a published one that never changes."""
+
+    flow = models.ForeignKey(
+        Flow, verbose_name=_("flow"), on_delete=models.CASCADE, related_name="versions"
+    )
+    number = models.PositiveIntegerField(_("number"))
+    definition = models.JSONField(_("definition"), default=dict)
+    digest = models.CharField(_("digest"), max_length=64, editable=False)
+    #: Set while it is the draft: unique, so that a flow has one draft at most, on any database.
+    draft_of = models.OneToOneField(
+        Flow, null=True, editable=False, on_delete=models.CASCADE, related_name="draft"
+    )
+    #: Grows with each change of the draft; an edit names the one it was made on.
+    revision = models.PositiveIntegerField(_("revision"), default=1)
+    author = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        verbose_name=_("author"),
+        null=True,
+        on_delete=models.SET_NULL,
+        related_name="+",
+    )
+    created_at = models.DateTimeField(_("created at"), auto_now_add=True)
+    updated_at = models.DateTimeField(_("updated at"), auto_now=True)
+    published_at = models.DateTimeField(_("published at"), null=True)
+
+    class Meta:
+        verbose_name = _("flow version")
+        verbose_name_plural = _("flow versions")
+        ordering = ("-number",)
+        constraints = [
+            models.UniqueConstraint(fields=["flow", "number"], name="flowcontrol_version_number")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.flow} v{self.number}"
+
+    @property
+    def is_draft(self) -> bool:
+        """Say whether it may still be edited."""
+        return self.published_at is None

@@ -1,0 +1,252 @@
+"""Flow runs, their history and their inbox.
+
+References from and to runs carry no foreign key constraint in the database: on MariaDB inserting
+a child row locks its parent row, so that a run created inside of somebody's transaction would lock
+its flow, and a message to a run would wait for the run's own step. Django keeps them consistent.
+"""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+from django.contrib.contenttypes.models import ContentType
+from django.db import models
+from django.db.models import Q
+from django.utils.translation import gettext_lazy as _
+
+from flowcontrol_core.models.fields import KeyField
+from flowcontrol_core.models.flows import Flow, FlowVersion
+
+
+class Status(models.TextChoices):
+    """Where a run is in its life."""
+
+    PENDING = "pending", _("pending")
+    RUNNING = "running", _("running")
+    WAITING = "waiting", _("waiting")
+    PAUSED = "paused", _("paused")
+    BLOCKED = "blocked", _("blocked")
+    DONE = "done", _("done")
+
+
+class Outcome(models.TextChoices):
+    """How a run that is DONE ended."""
+
+    COMPLETE = "complete", _("complete")
+    ABORTED = "aborted", _("aborted")
+    ERRORED = "errored", _("errored")
+    OBSOLETE = "obsolete", _("obsolete")
+    CANCELED = "canceled", _("canceled")
+
+
+class Request(models.TextChoices):
+    """What a running run is asked to look at, at its next checkpoint."""
+
+    NONE = "", "-"
+    INBOX = "inbox", _("look into the inbox")
+    CANCEL = "cancel", _("cancel")
+
+
+class FlowRunQuerySet(models.QuerySet["FlowRun"]):
+    """The questions that are asked about runs; each is answered by an index."""
+
+    def live(self) -> FlowRunQuerySet:
+        """Give the runs that are not DONE."""
+        return self.exclude(status=Status.DONE)
+
+    def due(self, now: Any) -> FlowRunQuerySet:
+        """Give the runs that somebody has to look at, the longest overdue first."""
+        return self.filter(wake_at__lte=now).order_by("wake_at", "id")
+
+    def for_object(self, obj: models.Model) -> FlowRunQuerySet:
+        """Give the runs that belong to a model object."""
+        content_type = ContentType.objects.db_manager(self.db).get_for_model(obj)
+        return self.filter(content_type_id=content_type.pk, object_key=str(obj.pk))
+
+
+class FlowRun(models.Model):
+    """One execution of one version of a flow; written only by the runtime."""
+
+    uuid = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
+    flow = models.ForeignKey(
+        Flow,
+        verbose_name=_("flow"),
+        on_delete=models.PROTECT,
+        db_constraint=False,
+        db_index=False,
+        related_name="runs",
+    )
+    version = models.ForeignKey(
+        FlowVersion,
+        verbose_name=_("version"),
+        on_delete=models.PROTECT,
+        db_constraint=False,
+        related_name="runs",
+    )
+    status = models.CharField(
+        _("status"), max_length=10, choices=Status.choices, default=Status.PENDING
+    )
+    outcome = models.CharField(_("outcome"), max_length=10, choices=Outcome.choices, blank=True)
+    #: A sentence: why it is in this status, or ended with this outcome.
+    reason = models.TextField(_("reason"), blank=True)
+    cursor = models.JSONField(_("cursor"), default=list)
+    state = models.JSONField(_("state"), default=dict)
+    sequence = models.PositiveBigIntegerField(_("steps finished"), default=0)
+
+    content_type = models.ForeignKey(
+        ContentType,
+        verbose_name=_("object type"),
+        null=True,
+        on_delete=models.DO_NOTHING,
+        db_constraint=False,
+        db_index=False,
+        related_name="+",
+    )
+    object_key = KeyField(_("object key"), max_length=200, null=True)
+    object_text = models.CharField(_("object"), max_length=200, blank=True)
+
+    #: When somebody has to look at the run: its due time, or while it runs the expiry of its lease.
+    wake_at = models.DateTimeField(_("next look at"), null=True)
+    #: The present lease's number: a checkpoint of an older one fails.
+    fence = models.PositiveBigIntegerField(_("fence"), default=0)
+    #: Executions that were started since the last checkpoint.
+    attempt = models.PositiveIntegerField(_("attempt"), default=0)
+    worker = models.CharField(_("worker"), max_length=100, blank=True)
+    request = models.CharField(max_length=10, choices=Request.choices, blank=True, default="")
+
+    wait_until = models.DateTimeField(_("waits until"), null=True)
+    wait_timeout = models.DateTimeField(_("gives up waiting at"), null=True)
+    wait_trigger = KeyField(_("waits for trigger"), max_length=150, null=True)
+    wait_match_object = models.BooleanField(default=False)
+    wait_child = models.UUIDField(_("waits for run"), null=True)
+    #: The events this run has taken, so that each wakes it once.
+    events_taken = models.JSONField(default=list)
+    #: The key of the action whose plugin is missing, while BLOCKED on it.
+    blocked_on = KeyField(_("blocked on"), max_length=150, null=True)
+
+    parent = models.ForeignKey(
+        "self",
+        verbose_name=_("started by run"),
+        null=True,
+        on_delete=models.SET_NULL,
+        db_constraint=False,
+        related_name="children",
+    )
+    depth = models.PositiveIntegerField(_("depth"), default=0)
+    trigger = KeyField(_("trigger"), max_length=150, blank=True)
+    payload = models.JSONField(_("payload"), default=dict)
+
+    #: Unique slots, one for each kind of limit: a digest of flow, limit, object and number.
+    slot = models.CharField(max_length=64, null=True, unique=True, editable=False)
+    slot_object = models.CharField(max_length=64, null=True, unique=True, editable=False)
+    slot_ever = models.CharField(max_length=64, null=True, unique=True, editable=False)
+
+    created_at = models.DateTimeField(_("created at"))
+    started_at = models.DateTimeField(_("started at"), null=True)
+    finished_at = models.DateTimeField(_("finished at"), null=True)
+    #: When the present status was reached.
+    since = models.DateTimeField(_("since"))
+
+    objects = FlowRunQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("flow run")
+        verbose_name_plural = _("flow runs")
+        ordering = ("-id",)
+        permissions = [("operate_flowrun", "Can cancel, retry, skip, pause and resume a run")]
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(status=Status.DONE) ^ Q(outcome=""), name="flowcontrol_run_outcome"
+            )
+        ]
+        indexes = [
+            models.Index(fields=["wake_at", "id"], name="flowcontrol_run_due"),
+            models.Index(
+                fields=["flow", "status", "finished_at"], name="flowcontrol_run_flow"
+            ),
+            models.Index(
+                fields=["content_type", "object_key", "status", "flow"],
+                name="flowcontrol_run_object",
+            ),
+            models.Index(fields=["wait_trigger"], name="flowcontrol_run_trigger"),
+            models.Index(fields=["wait_child"], name="flowcontrol_run_child"),
+            models.Index(fields=["blocked_on"], name="flowcontrol_run_blocked"),
+            models.Index(fields=["status", "since"], name="flowcontrol_run_status"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.flow} #{self.pk}"
+
+    @property
+    def is_live(self) -> bool:
+        """Say whether the run has not ended."""
+        return self.status != Status.DONE
+
+
+class EventKind(models.TextChoices):
+    """What a history row is about."""
+
+    STEPS = "steps", _("steps")
+    CREATED = "created", _("created")
+    SUSPENDED = "suspended", _("suspended")
+    ENDED = "ended", _("ended")
+    FAILED = "failed", _("failed")
+    BLOCKED = "blocked", _("blocked")
+    RECOVERED = "recovered", _("recovered")
+    OPERATOR = "operator", _("operator")
+    REFUSED = "refused", _("refused")
+
+
+class RunEvent(models.Model):
+    """One checkpoint in the history of a run: the steps that it covers, or what was done to it."""
+
+    run = models.ForeignKey(
+        FlowRun, on_delete=models.CASCADE, db_constraint=False, related_name="events"
+    )
+    at = models.DateTimeField(_("at"))
+    kind = models.CharField(_("kind"), max_length=10, choices=EventKind.choices)
+    #: One entry a step: see ``engine.history``.
+    steps = models.JSONField(_("steps"), default=list)
+    message = models.TextField(_("message"), blank=True)
+    #: ``{"type", "message", "traceback", "step", "action"}`` of a failure.
+    error = models.JSONField(_("error"), null=True)
+    actor = models.CharField(_("by"), max_length=200, blank=True)
+
+    class Meta:
+        verbose_name = _("run event")
+        verbose_name_plural = _("run events")
+        ordering = ("id",)
+
+    def __str__(self) -> str:
+        return f"{self.get_kind_display()} {self.at:%Y-%m-%d %H:%M:%S}"
+
+
+class MessageKind(models.TextChoices):
+    """What a message in a run's inbox asks for."""
+
+    WAKE = "wake", _("wake")
+    CHILD = "child", _("a child ended")
+    JUMP = "jump", _("go to a step")
+    CANCEL = "cancel", _("cancel")
+    PAUSE = "pause", _("pause")
+
+
+class Message(models.Model):
+    """A request to a run, inserted by anybody, taken by whoever holds the run."""
+
+    run = models.ForeignKey(
+        FlowRun, on_delete=models.CASCADE, db_constraint=False, related_name="inbox"
+    )
+    kind = models.CharField(max_length=10, choices=MessageKind.choices)
+    data = models.JSONField(default=dict)
+    actor = models.CharField(max_length=200, blank=True)
+    created_at = models.DateTimeField()
+
+    class Meta:
+        verbose_name = _("message")
+        verbose_name_plural = _("messages")
+        ordering = ("id",)
+
+    def __str__(self) -> str:
+        return f"{self.get_kind_display()} -> {self.run_id}"
