@@ -1,0 +1,251 @@
+"""The plugin manager: loads each plugin alone, so that a broken one harms nobody but itself."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import inspect
+import re
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from types import ModuleType
+from typing import Any, Final
+
+import pluggy
+
+from flowcontrol_core.errors import RegistrationError
+from flowcontrol_core.plugins import hookspecs
+from flowcontrol_core.plugins.metadata import PluginSource, find_conflicts, find_plugins
+from flowcontrol_core.plugins.registry import Registry, registry
+from flowcontrol_core.plugins.reports import (
+    PluginReport,
+    PluginStatus,
+    active,
+    broken,
+    disabled_names,
+    refusal,
+)
+
+__all__ = ["PluginManager", "PluginReport", "PluginStatus", "plugin_manager"]
+
+# What a plugin may raise without harm to others; a KeyboardInterrupt is the operator's.
+_FAULTS: Final = (Exception, SystemExit)
+_NAME: Final = re.compile(r"[a-z][a-z0-9_]*")
+_MODULE: Final = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
+
+_Outcome = tuple[PluginSource, PluginReport]
+
+
+class PluginManager:
+    """Finds plugins, loads each alone, and reports what became of it.
+
+    ``find`` gives the plugins to load; by default those of the installed distributions.
+    """
+
+    def __init__(
+        self, target: Registry, find: Callable[[], Iterable[PluginSource]] = find_plugins
+    ) -> None:
+        self._registry = target
+        self._find = find
+        self._pluggy = pluggy.PluginManager(hookspecs.PROJECT_NAME)
+        self._pluggy.add_hookspecs(hookspecs)
+        self._hooks = [name for name in dir(hookspecs) if self._is_hook(name)]
+        self._lock = threading.RLock()
+        self._loaded = False
+        self._reports: tuple[PluginReport, ...] = ()
+
+    @property
+    def reports(self) -> tuple[PluginReport, ...]:
+        """Give one report for each plugin, in the order of their names."""
+        return self._reports
+
+    def load(self) -> None:
+        """Load all plugins, once in a process; to be called when Django's apps are ready.
+
+        Never raises because of a plugin: what went wrong is in ``reports`` and in the log.
+        """
+        with self._lock:
+            if self._loaded:
+                return
+            # Set first: a plugin that calls load() while it is imported gets back at once.
+            self._loaded = True
+            outcomes = self._load_all()
+            self._reports += tuple(self._make_ready(each) for each in outcomes)
+
+    def add_module(self, module: ModuleType, name: str) -> PluginReport:
+        """Load a module as the plugin ``name``, for tests; the report says what became of it."""
+        with self._lock:
+            source = PluginSource(name, module.__name__)
+            report = self._make_ready((source, self._load(source, module)))
+            self._reports += (report,)
+            return report
+
+    def _load_all(self) -> list[_Outcome]:
+        try:
+            sources = tuple(self._find())
+            disabled = disabled_names()
+        except Exception as error:  # noqa: BLE001  (a site without plugins beats no site)
+            nowhere = PluginSource("(discovery)", "")
+            return [(nowhere, broken(nowhere, error))]
+        conflicts = find_conflicts(sources)
+        return [(each, self._load_unless_refused(each, disabled, conflicts)) for each in sources]
+
+    def _load_unless_refused(
+        self,
+        source: PluginSource,
+        disabled: Mapping[str, str],
+        conflicts: Mapping[str, tuple[PluginSource, ...]],
+    ) -> PluginReport:
+        try:
+            refused = refusal(source, disabled, conflicts)
+        except Exception as error:  # noqa: BLE001  (such as metadata that cannot be read)
+            return broken(source, error)
+        return refused or self._load(source)
+
+    def _load(self, source: PluginSource, module: ModuleType | None = None) -> PluginReport:
+        """Import a plugin and register it; on any error nothing of it stays registered."""
+        before = self._registry.snapshot()
+        try:
+            _check_source(source)
+            loaded = module or importlib.import_module(source.module)
+            self._check_unused(source, loaded)
+            self._check_hooks(loaded)
+            return self._register(source, loaded)
+        except _FAULTS as error:
+            self._registry.restore(before)
+            return broken(source, error)
+
+    def _register(self, source: PluginSource, module: ModuleType) -> PluginReport:
+        try:
+            self._pluggy.register(module, source.name)
+            return self._fill_registry(source, module)
+        except _FAULTS:
+            if self._pluggy.has_plugin(source.name):
+                self._pluggy.unregister(name=source.name)
+            raise
+
+    def _fill_registry(self, source: PluginSource, module: ModuleType) -> PluginReport:
+        origin = {"plugin": source.name, "distribution": source.distribution}
+        actions = self._collect(module, "flowcontrol_actions")
+        triggers = self._collect(module, "flowcontrol_triggers")
+        return active(
+            source,
+            tuple(self._registry.add_action(each, **origin).key for each in actions),
+            tuple(self._registry.add_trigger(each, **origin).key for each in triggers),
+        )
+
+    def _make_ready(self, outcome: _Outcome) -> PluginReport:
+        """Call the plugin's ``flowcontrol_ready``; take the plugin back if that fails."""
+        source, report = outcome
+        module: ModuleType | None = self._pluggy.get_plugin(source.name)
+        if report.status is not PluginStatus.ACTIVE or module is None:
+            return report
+        before = self._registry.snapshot()
+        try:
+            self._call(module, "flowcontrol_ready")
+        except _FAULTS as error:
+            self._registry.restore(before)
+            self._withdraw(report)
+            return broken(source, error)
+        return report
+
+    def _withdraw(self, report: PluginReport) -> None:
+        """Take back what a plugin has registered, and nothing of any other."""
+        kept = Registry()
+        for entry in self._registry.actions.values():
+            if entry.key not in report.actions:
+                action = type(entry.action)
+                kept.add_action(action, plugin=entry.plugin, distribution=entry.distribution)
+        for item in self._registry.triggers.values():
+            if item.key not in report.triggers:
+                kept.add_trigger(item.trigger, plugin=item.plugin, distribution=item.distribution)
+        self._registry.restore(kept.snapshot())
+        self._pluggy.unregister(name=report.name)
+
+    def _collect(self, module: ModuleType, hook: str) -> list[Any]:
+        """Give all that the plugin's implementations of a hook list."""
+        answers = self._call(module, hook)
+        callers = self._pluggy.get_hookcallers(module) or []
+        # Pluggy leaves out an answer that is None: the forgotten ``return``.
+        if not answers and any(caller.name == hook for caller in callers):
+            raise RegistrationError(f"{hook}() in {module.__name__} returns nothing: give a list.")
+        for answer in answers:
+            if isinstance(answer, str | type) or not isinstance(answer, Iterable):
+                raise RegistrationError(
+                    f"{hook}() in {module.__name__} returns {answer!r}: give a list."
+                )
+        return [item for answer in answers for item in answer]
+
+    def _call(self, module: ModuleType, hook: str) -> list[Any]:
+        """Call the implementations of a hook in one plugin only."""
+        others = self._pluggy.get_plugins() - {module}
+        answers: list[Any] = self._pluggy.subset_hook_caller(hook, others)()
+        return answers
+
+    def _check_unused(self, source: PluginSource, module: ModuleType) -> None:
+        holder = self._pluggy.get_plugin(source.name)
+        if holder is not None:
+            raise RegistrationError(
+                f"The plugin name {source.name!r} is used twice: by {holder.__name__} and by "
+                f"{module.__name__}."
+            )
+        other = self._pluggy.get_name(module)
+        if other is not None:
+            raise RegistrationError(
+                f"The module {module.__name__} is the plugin {other!r} already; the entry point "
+                f"{source.name!r} has to name a module of its own."
+            )
+
+    def _check_hooks(self, module: ModuleType) -> None:
+        """Refuse hooks that would silently do nothing, or change what other plugins do."""
+        found = False
+        for name in dir(module):
+            options = self._pluggy.parse_hookimpl_opts(module, name)
+            if options is not None:
+                _check_hook(module, name, dict(options), self._hooks)
+                found = True
+            elif name in self._hooks:
+                raise RegistrationError(
+                    f"{name} in {module.__name__} is not decorated: put @flowcontrol.hookimpl "
+                    "above it."
+                )
+        if not found:
+            raise RegistrationError(
+                f"{module.__name__} implements no hook: define one of {', '.join(self._hooks)} "
+                "and put @flowcontrol.hookimpl above it."
+            )
+
+    def _is_hook(self, name: str) -> bool:
+        return self._pluggy.parse_hookspec_opts(hookspecs, name) is not None
+
+
+def _check_source(source: PluginSource) -> None:
+    if not _NAME.fullmatch(source.name):
+        raise RegistrationError(
+            f"The entry point name {source.name!r} of {source} is the first part of keys: use "
+            "lower-case letters, digits and underscores, starting with a letter."
+        )
+    if not _MODULE.fullmatch(source.module):
+        raise RegistrationError(
+            f"The entry point {source.name!r} has to name a module of hooks "
+            f"(package.module), not {source.module!r}."
+        )
+
+
+def _check_hook(
+    module: ModuleType, name: str, options: Mapping[str, Any], known: list[str]
+) -> None:
+    where = f"{name} in {module.__name__}"
+    hook = options.get("specname") or name
+    if hook not in known and not options.get("optionalhook"):
+        close = difflib.get_close_matches(hook, known, n=1)
+        hint = f"did you mean {close[0]}?" if close else f"the hooks are {', '.join(known)}."
+        raise RegistrationError(f"{where} implements the unknown hook {hook}: {hint}")
+    if options.get("wrapper") or options.get("hookwrapper"):
+        raise RegistrationError(f"{where} is a wrapper: hooks of Flowcontrol take none.")
+    if inspect.iscoroutinefunction(getattr(module, name)):
+        raise RegistrationError(f"{where} is asynchronous: define it with `def`.")
+
+
+#: The plugins of this process.
+plugin_manager: Final = PluginManager(registry)

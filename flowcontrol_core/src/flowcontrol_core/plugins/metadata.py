@@ -1,0 +1,183 @@
+"""Which plugins are installed: read from the metadata of distributions, importing none of them.
+
+Used inside of a settings module too, so nothing of Django is imported here.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import importlib_metadata
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.utils import canonicalize_name
+
+if TYPE_CHECKING:
+    from importlib_metadata import EntryPoint
+
+CORE: Final = "flowcontrol-core"
+PLUGIN_GROUP: Final = "flowcontrol.plugins"
+APP_GROUP: Final = "flowcontrol.apps"
+DISABLE_VARIABLE: Final = "FLOWCONTROL_DISABLE_PLUGINS"
+
+_NAMES_CORE = re.compile(r"flowcontrol[-_.]+core(?![-_.\w])", re.IGNORECASE)
+
+logger = logging.getLogger("flowcontrol.plugins")
+
+
+@dataclass(frozen=True, slots=True)
+class PluginSource:
+    """A plugin as its distribution declares it.
+
+    ``name`` is the name of the entry point, ``module`` its value; ``requires`` are the lines
+    ``Requires-Dist`` of the distribution; ``app`` is what the same distribution offers under the
+    same name for INSTALLED_APPS, empty for a plugin that is no Django app.
+    """
+
+    name: str
+    module: str
+    distribution: str = ""
+    version: str = ""
+    requires: tuple[str, ...] = ()
+    app: str = ""
+
+    def __str__(self) -> str:
+        origin = f"{self.distribution} {self.version}".strip()
+        return f"{origin} ({self.module})" if origin else self.module
+
+
+@dataclass(frozen=True, slots=True)
+class _Offer:
+    """What a distribution declares, in plain values."""
+
+    distribution: str
+    version: str
+    requires: tuple[str, ...]
+    entry_points: tuple[EntryPoint, ...]
+
+    def select(self, group: str) -> Iterator[tuple[str, str]]:
+        return ((item.name, item.value) for item in self.entry_points if item.group == group)
+
+
+def plugin_apps(exclude: Iterable[str] = ()) -> list[str]:
+    """Give what the installed plugins add to INSTALLED_APPS, sorted by plugin name.
+
+    For the settings module: ``INSTALLED_APPS += flowcontrol.plugin_apps()``. Nothing is imported.
+    Left out are the plugins named in ``exclude`` and in the environment variable
+    ``FLOWCONTROL_DISABLE_PLUGINS``. Raises TypeError if ``exclude`` is a single string.
+    """
+    if isinstance(exclude, str):
+        raise TypeError(
+            f"plugin_apps(exclude={exclude!r}): give a list of names, exclude=[{exclude!r}]."
+        )
+    left_out = {*exclude, *disabled_by_environment()}
+    found = sorted(pair for offer in _offers(APP_GROUP) for pair in offer.select(APP_GROUP))
+    return list(dict.fromkeys(_dotted(value) for name, value in found if name not in left_out))
+
+
+def find_plugins() -> tuple[PluginSource, ...]:
+    """Give the plugins of all installed distributions, sorted by name; nothing is imported.
+
+    A distribution that is visible twice counts once, as the import would see it.
+    """
+    sources = {source for offer in _offers(PLUGIN_GROUP) for source in _sources(offer)}
+    return tuple(sorted(sources, key=lambda each: (each.name, each.distribution, each.module)))
+
+
+def find_conflicts(sources: Iterable[PluginSource]) -> dict[str, tuple[PluginSource, ...]]:
+    """Give the names that more than one plugin claims, each with all who do."""
+    by_name: dict[str, list[PluginSource]] = {}
+    for source in sources:
+        by_name.setdefault(source.name, []).append(source)
+    return {name: tuple(each) for name, each in by_name.items() if len(each) > 1}
+
+
+def incompatibility(source: PluginSource) -> str:
+    """Say why the installed flowcontrol-core is not one that the plugin asks for; "" if it is.
+
+    Requirements whose markers do not hold here are passed over, and so is everything if
+    flowcontrol-core itself runs from a source tree without metadata.
+    """
+    wanted = [line for line in source.requires if _NAMES_CORE.match(line.strip())]
+    installed = _core_version() if wanted else ""
+    reasons = (_unmet(line, installed) for line in wanted) if installed else ()
+    return next((reason for reason in reasons if reason), "")
+
+
+def disabled_by_environment() -> frozenset[str]:
+    """Give the plugin names in the environment variable ``FLOWCONTROL_DISABLE_PLUGINS``."""
+    return split_names(os.environ.get(DISABLE_VARIABLE, ""))
+
+
+def split_names(text: str) -> frozenset[str]:
+    """Split comma separated names; blanks and empty parts do not count."""
+    return frozenset(name.strip() for name in text.split(",") if name.strip())
+
+
+def _unmet(line: str, installed: str) -> str:
+    try:
+        requirement = Requirement(line)
+    except InvalidRequirement as error:
+        return f"Its requirement {line!r} cannot be read: {error}."
+    marker = requirement.marker
+    if marker is not None and not marker.evaluate({"extra": ""}):
+        return ""
+    if requirement.specifier.contains(installed, prereleases=True):
+        return ""
+    return f"It asks for {CORE}{requirement.specifier}, but {CORE} {installed} is installed."
+
+
+def _core_version() -> str:
+    try:
+        return importlib_metadata.version(CORE)
+    except importlib_metadata.PackageNotFoundError:
+        return ""
+
+
+def _sources(offer: _Offer) -> Iterator[PluginSource]:
+    apps = {name: _dotted(value) for name, value in offer.select(APP_GROUP)}
+    for name, module in offer.select(PLUGIN_GROUP):
+        yield PluginSource(
+            name=name,
+            module=module,
+            distribution=offer.distribution,
+            version=offer.version,
+            requires=offer.requires,
+            app=apps.get(name, ""),
+        )
+
+
+def _dotted(value: str) -> str:
+    """Turn ``package.apps:Config``, as entry points name objects, into Django's notation."""
+    return value.replace(" ", "").replace(":", ".")
+
+
+def _offers(group: str) -> Iterator[_Offer]:
+    """Give the distributions with entry points in a group, each once."""
+    for name in sorted(_names_of_distributions(group)):
+        try:
+            # The first on sys.path counts, as for an import: it may shadow the one found.
+            found = importlib_metadata.distribution(name)
+            yield _Offer(
+                distribution=found.name,
+                version=found.version,
+                requires=tuple(found.requires or ()),
+                entry_points=tuple(found.entry_points),
+            )
+        except Exception as error:  # noqa: BLE001  (one must not hide the others)
+            logger.warning("The entry points of %s cannot be read: %r", name, error)
+
+
+def _names_of_distributions(group: str) -> set[str]:
+    names = set()
+    for found in importlib_metadata.distributions():
+        try:
+            if f"[{group}]" in (found.read_text("entry_points.txt") or ""):
+                names.add(canonicalize_name(found.name))
+        except Exception as error:  # noqa: BLE001  (such as the remains of an old one)
+            logger.warning("The metadata of a distribution cannot be read (%s): %r", found, error)
+    return names

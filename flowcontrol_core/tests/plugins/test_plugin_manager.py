@@ -1,0 +1,459 @@
+"""Each plugin is loaded alone: a broken one is reported, leaves nothing, and harms no other."""
+
+# The fixtures' classes live in conftest.py, which cannot be imported: they are Any here.
+# ruff: noqa: ANN401
+
+from __future__ import annotations
+
+import logging
+import sys
+import threading
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from flowcontrol_core.plugins.actions import BaseAction, Effects
+from flowcontrol_core.plugins.hookspecs import hookimpl
+from flowcontrol_core.plugins.manager import PluginManager, PluginReport, PluginStatus
+from flowcontrol_core.plugins.metadata import PluginSource, find_plugins
+from flowcontrol_core.plugins.registry import Registry
+
+HEAD = """
+from flowcontrol_core.plugins.actions import BaseAction, Effects
+from flowcontrol_core.plugins.hookspecs import hookimpl
+from flowcontrol_core.plugins.triggers import Trigger
+
+class Send(BaseAction):
+    name = "send"
+    effects = Effects.NONE
+    def run(self, *, run, obj, config): ...
+
+class Receive(Send):
+    name = "receive"
+"""
+GOOD = (
+    HEAD
+    + """
+@hookimpl
+def flowcontrol_actions():
+    return [Send, Receive]
+
+@hookimpl
+def flowcontrol_triggers():
+    yield Trigger(name="arrived", label="Arrived")
+"""
+)
+SENDS = (
+    HEAD
+    + """
+@hookimpl
+def flowcontrol_actions():
+    return [Send]
+"""
+)
+
+
+@pytest.fixture
+def registry() -> Registry:
+    return Registry()
+
+
+@pytest.fixture
+def manager(registry: Registry, site: Any) -> PluginManager:
+    """A manager that sees the distributions of ``site`` only."""
+
+    def fakes() -> list[PluginSource]:
+        return [each for each in find_plugins() if each.distribution.startswith("fake")]
+
+    return PluginManager(registry, fakes)
+
+
+def install(site: Any, name: str, source: str, **options: Any) -> None:
+    """Install the distribution ``fake-<name>`` with one plugin of that name."""
+    package = f"fake_{name}"
+    modules = {f"{package}.__init__": "", f"{package}.plugin": source}
+    site.install(f"fake-{name}", plugins=f"{name} = {package}.plugin", modules=modules, **options)
+
+
+def load(manager: PluginManager) -> dict[str, PluginReport]:
+    manager.load()
+    return {report.name: report for report in manager.reports}
+
+
+def load_one(manager: PluginManager, site: Any, source: str) -> PluginReport:
+    """Load a plugin ``bad`` beside a good one, which has to stay what it is."""
+    install(site, "bad", source)
+    install(site, "good", GOOD)
+    reports = load(manager)
+    assert reports["good"].status is PluginStatus.ACTIVE
+    return reports["bad"]
+
+
+def assert_only_good_is_left(registry: Registry) -> None:
+    assert sorted(registry.actions) == ["good.receive", "good.send"]
+    assert sorted(registry.triggers) == ["good.arrived"]
+
+
+def test_good_plugin_is_active_and_registered(
+    manager: PluginManager, registry: Registry, site: Any
+) -> None:
+    install(site, "good", GOOD, version="1.2")
+    [report] = load(manager).values()
+    assert report == PluginReport(
+        name="good",
+        distribution="fake-good",
+        version="1.2",
+        module="fake_good.plugin",
+        status=PluginStatus.ACTIVE,
+        actions=("good.send", "good.receive"),
+        triggers=("good.arrived",),
+    )
+    assert registry.get_action("good.send").distribution == "fake-good"
+    assert registry.get_trigger("good.arrived").label == "Arrived"
+
+
+@pytest.mark.parametrize("value", [("good",), ["other", "good"], "other, good"])
+def test_plugin_disabled_by_the_settings_is_not_imported(
+    manager: PluginManager, site: Any, settings: Any, value: object
+) -> None:
+    settings.FLOWCONTROL = {"DISABLE_PLUGINS": value}
+    install(site, "good", GOOD)
+    report = load(manager)["good"]
+    assert report.status is PluginStatus.DISABLED
+    assert 'FLOWCONTROL["DISABLE_PLUGINS"]' in report.way_out
+    assert "fake_good" not in sys.modules
+
+
+def test_plugin_disabled_by_the_environment_is_not_imported(
+    manager: PluginManager, site: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FLOWCONTROL_DISABLE_PLUGINS", "bad")
+    report = load_one(manager, site, "raise RuntimeError")
+    assert report.status is PluginStatus.DISABLED
+    assert "environment variable FLOWCONTROL_DISABLE_PLUGINS" in report.way_out
+    assert "fake_bad" not in sys.modules
+
+
+def test_conflict_names_both_distributions_and_loads_neither(
+    manager: PluginManager, registry: Registry, site: Any
+) -> None:
+    install(site, "good", GOOD)
+    site.install("fake-one", version="1.1", plugins="sms = fake_one", modules={"fake_one": SENDS})
+    site.install("fake-two", version="2.2", plugins="sms = fake_two", modules={"fake_two": SENDS})
+    manager.load()
+    conflicts = [each for each in manager.reports if each.name == "sms"]
+    assert [each.status for each in conflicts] == [PluginStatus.CONFLICT] * 2
+    for report in conflicts:
+        assert "fake-one 1.1 (fake_one) and fake-two 2.2 (fake_two)" in report.reason
+        assert report.way_out == "Uninstall fake-one or fake-two."
+    assert not {"fake_one", "fake_two"} & set(sys.modules)
+    assert_only_good_is_left(registry)
+
+
+def test_plugin_for_another_core_is_not_imported(
+    manager: PluginManager, site: Any, second_site: Any
+) -> None:
+    second_site.install("flowcontrol-core", version="1.5")
+    install(site, "sms", GOOD, requires=("flowcontrol-core>=2",))
+    report = load(manager)["sms"]
+    assert report.status is PluginStatus.INCOMPATIBLE
+    assert report.reason == (
+        "It asks for flowcontrol-core>=2, but flowcontrol-core 1.5 is installed."
+    )
+    assert "fit each other" in report.way_out
+    assert "fake_sms" not in sys.modules
+
+
+BROKEN_IMPORTS = {
+    "exception": ("raise ZeroDivisionError('no')", "ZeroDivisionError: no"),
+    "exit": ("import sys; sys.exit(3)", "SystemExit: 3"),
+    "syntax": ("def (", "SyntaxError: invalid syntax"),
+    "missing": ("import fake_twilio", "ModuleNotFoundError: No module named 'fake_twilio'"),
+    "unprintable": (
+        "class Odd(Exception):\n    def __str__(self): raise ValueError\nraise Odd",
+        "Odd: <exception str() failed>",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", BROKEN_IMPORTS)
+def test_plugin_that_cannot_be_imported_fails_alone(
+    manager: PluginManager,
+    registry: Registry,
+    site: Any,
+    caplog: pytest.LogCaptureFixture,
+    case: str,
+) -> None:
+    source, reason = BROKEN_IMPORTS[case]
+    report = load_one(manager, site, source)
+    assert report.status is PluginStatus.FAILED
+    assert reason in report.reason
+    assert "fake_bad" in report.traceback
+    assert report.way_out == "Put 'bad' into FLOWCONTROL_DISABLE_PLUGINS or uninstall fake-bad."
+    assert_only_good_is_left(registry)
+    [record] = [each for each in caplog.records if each.name == "flowcontrol.plugins"]
+    assert record.levelno == logging.ERROR
+    assert record.exc_info is not None
+
+
+def test_keyboard_interrupt_is_not_swallowed(manager: PluginManager, site: Any) -> None:
+    install(site, "bad", "raise KeyboardInterrupt")
+    with pytest.raises(KeyboardInterrupt):
+        manager.load()
+
+
+REFUSED_HOOKS = {
+    "misspelled": (
+        "@hookimpl\ndef flowcontrol_action(): return []",
+        "unknown hook flowcontrol_action: did you mean flowcontrol_actions?",
+    ),
+    "unknown": (
+        "@hookimpl\ndef celebrate(): return []",
+        "the hooks are flowcontrol_actions, flowcontrol_ready, flowcontrol_triggers.",
+    ),
+    "misspelled specname": (
+        "@hookimpl(specname='flowcontrol_trigger')\ndef mine(): return []",
+        "did you mean flowcontrol_triggers?",
+    ),
+    "parameter": ("@hookimpl\ndef flowcontrol_actions(registry): return []", "registry"),
+    "undecorated": ("def flowcontrol_actions(): return []", "is not decorated"),
+    "none at all": ("", "implements no hook"),
+    "asynchronous": ("@hookimpl\nasync def flowcontrol_ready(): ...", "is asynchronous"),
+    "wrapper": ("@hookimpl(wrapper=True)\ndef flowcontrol_actions(): yield", "is a wrapper"),
+    "nothing": ("@hookimpl\ndef flowcontrol_actions(): ...", "returns nothing: give a list"),
+    "one class": ("@hookimpl\ndef flowcontrol_actions(): return Send", "give a list"),
+    "one trigger": (
+        "@hookimpl\ndef flowcontrol_triggers(): return Trigger(name='a', label='A')",
+        "give a list",
+    ),
+    "no action": ("@hookimpl\ndef flowcontrol_actions(): return [int]", "no action"),
+    "raises": ("@hookimpl\ndef flowcontrol_actions(): return [1 / 0]", "ZeroDivisionError"),
+    "exits": ("@hookimpl\ndef flowcontrol_actions(): raise SystemExit(4)", "SystemExit: 4"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED_HOOKS)
+def test_hook_that_would_do_nothing_or_harm_is_refused(
+    manager: PluginManager, registry: Registry, site: Any, case: str
+) -> None:
+    source, reason = REFUSED_HOOKS[case]
+    report = load_one(manager, site, HEAD + source)
+    assert report.status is PluginStatus.FAILED
+    assert reason in report.reason
+    assert_only_good_is_left(registry)
+
+
+def test_hook_of_a_later_core_may_be_marked_as_optional(manager: PluginManager, site: Any) -> None:
+    later = "@hookimpl(optionalhook=True)\ndef flowcontrol_panels(): return []\n"
+    assert load_one(manager, site, SENDS + later).status is PluginStatus.ACTIVE
+
+
+def test_plugin_that_fails_half_way_leaves_nothing(
+    manager: PluginManager, registry: Registry, site: Any
+) -> None:
+    half = GOOD + "    yield Trigger(name='Bad Name', label='')"
+    report = load_one(manager, site, half)
+    assert report.status is PluginStatus.FAILED
+    assert "'bad.Bad Name'" in report.reason
+    assert (report.actions, report.triggers) == ((), ())
+    assert_only_good_is_left(registry)
+
+
+def test_plugin_that_claims_the_key_of_another_fails_and_names_both(
+    manager: PluginManager, registry: Registry, site: Any
+) -> None:
+    install(site, "good", GOOD)
+    thief = SENDS.replace('name = "send"', 'name = "send"\n    aliases = ("good.send",)')
+    install(site, "thief", thief)
+    report = load(manager)["thief"]
+    assert report.status is PluginStatus.FAILED
+    assert "fake-good" in report.reason
+    assert "fake-thief" in report.reason
+    assert_only_good_is_left(registry)
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ("my-sms = fake_odd", "first part of keys"),
+        ("sms = fake_odd:hooks", "has to name a module"),
+        ("sms = fake_odd [extra]", "has to name a module"),
+    ],
+)
+def test_entry_point_that_is_no_plugin_is_refused_before_import(
+    manager: PluginManager, site: Any, line: str, reason: str
+) -> None:
+    site.install("fake-odd", plugins=line, modules={"fake_odd": SENDS})
+    [report] = load(manager).values()
+    assert report.status is PluginStatus.FAILED
+    assert reason in report.reason
+    assert "fake_odd" not in sys.modules
+
+
+def test_one_module_under_two_names_is_loaded_under_the_first(
+    manager: PluginManager, registry: Registry, site: Any
+) -> None:
+    site.install("fake-t", plugins="a = fake_twice\nb = fake_twice", modules={"fake_twice": SENDS})
+    reports = load(manager)
+    assert reports["a"].status is PluginStatus.ACTIVE
+    assert reports["b"].status is PluginStatus.FAILED
+    assert "is the plugin 'a' already" in reports["b"].reason
+    assert list(registry.actions) == ["a.send"]
+
+
+READY = (
+    GOOD
+    + """
+called = []
+
+@hookimpl
+def flowcontrol_ready():
+    import flowcontrol_core.plugins.manager
+    called.append(1)
+"""
+)
+
+
+def test_ready_is_called_once_when_all_plugins_are_registered(
+    registry: Registry, manager: PluginManager, site: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[list[str]] = []
+    monkeypatch.setattr(sys, "fake_seen", lambda: seen.append(sorted(registry.actions)), False)
+    ready = "\n@hookimpl\ndef flowcontrol_ready():\n    import sys; sys.fake_seen()\n"
+    install(site, "early", SENDS + ready)
+    install(site, "late", SENDS)
+    load(manager)
+    load(manager)
+    assert seen == [["early.send", "late.send"]]
+
+
+@pytest.mark.parametrize("fault", ["raise ValueError('no signal')", "raise SystemExit(5)"])
+def test_plugin_that_fails_when_ready_is_taken_back_and_the_others_stay(
+    manager: PluginManager, registry: Registry, site: Any, fault: str
+) -> None:
+    report = load_one(manager, site, f"{GOOD}\n@hookimpl\ndef flowcontrol_ready(): {fault}")
+    assert report.status is PluginStatus.FAILED
+    assert (report.actions, report.triggers) == ((), ())
+    assert "flowcontrol_ready" in report.traceback
+    assert_only_good_is_left(registry)
+    assert registry.get_trigger("good.arrived").key == "good.arrived"
+    assert registry.get_action("good.send").distribution == "fake-good"
+
+
+def test_app_of_a_plugin_that_is_not_installed_is_named(manager: PluginManager, site: Any) -> None:
+    install(site, "audit", "raise RuntimeError", apps="audit = fake_audit.apps.AuditConfig")
+    report = load(manager)["audit"]
+    assert report.status is PluginStatus.NEEDS_APP
+    assert report.way_out == (
+        "Add fake_audit.apps.AuditConfig to INSTALLED_APPS through flowcontrol.plugin_apps()."
+    )
+    assert "fake_audit" not in sys.modules
+
+
+CONFIG = """
+from django.apps import AppConfig
+class AuditConfig(AppConfig):
+    name = "fake_audit"
+"""
+
+
+@pytest.mark.parametrize("offered", ["fake_audit", "fake_audit.apps.AuditConfig"])
+@pytest.mark.parametrize(
+    "installed", ["fake_audit", "fake_audit.apps.AuditConfig", "fake_project.Replaced"]
+)
+def test_plugin_whose_app_is_installed_is_loaded(
+    manager: PluginManager, site: Any, settings: Any, offered: str, installed: str
+) -> None:
+    install(site, "audit", SENDS, apps=f"audit = {offered}")
+    site.write("fake_audit.apps", CONFIG)
+    site.write("fake_project", CONFIG.replace("AuditConfig", "Replaced"))
+    settings.INSTALLED_APPS = [*settings.INSTALLED_APPS, installed]
+    assert load(manager)["audit"].status is PluginStatus.ACTIVE
+
+
+MODEL = """
+from django.db import models
+class Entry(models.Model): ...
+"""
+
+
+def test_plugin_that_imports_models_of_no_installed_app_needs_the_app(
+    manager: PluginManager, site: Any
+) -> None:
+    install(site, "log", "import fake_log.models")
+    site.write("fake_log.models", MODEL)
+    report = load(manager)["log"]
+    assert report.status is PluginStatus.NEEDS_APP
+    assert report.way_out.startswith("Add fake_log to INSTALLED_APPS.")
+    assert "explicit app_label" in report.traceback
+
+
+def test_discovery_that_fails_is_reported_and_not_raised(registry: Registry) -> None:
+    def unreadable() -> list[PluginSource]:
+        raise OSError("disk")
+
+    manager = PluginManager(registry, unreadable)
+    manager.load()
+    [report] = manager.reports
+    assert report.status is PluginStatus.FAILED
+    assert report.reason == "OSError: disk"
+
+
+def test_threads_that_load_at_once_load_once(registry: Registry) -> None:
+    calls: list[int] = []
+    both = threading.Barrier(2)
+
+    def find() -> list[PluginSource]:
+        calls.append(1)
+        return []
+
+    manager = PluginManager(registry, find)
+
+    def load_together() -> None:
+        both.wait(10)
+        manager.load()
+
+    threads = [threading.Thread(target=load_together) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(10)
+    assert calls == [1]
+
+
+def test_plugin_that_loads_the_plugins_itself_gets_back_at_once(registry: Registry) -> None:
+    def find() -> list[PluginSource]:
+        manager.load()
+        return []
+
+    manager = PluginManager(registry, find)
+    manager.load()
+    assert manager.reports == ()
+
+
+class Wave(BaseAction):
+    name = "wave"
+    effects = Effects.NONE
+
+    def run(self, *, run: Any, obj: Any, config: Any) -> None: ...
+
+
+@hookimpl
+def flowcontrol_actions() -> list[type[BaseAction]]:
+    return [Wave]
+
+
+def test_module_can_be_added_by_hand(registry: Registry, manager: PluginManager) -> None:
+    module = ModuleType("fake_by_hand")
+    module.flowcontrol_actions = flowcontrol_actions  # type: ignore[attr-defined]
+    assert manager.add_module(module, "hand").actions == ("hand.wave",)
+    assert list(registry.actions) == ["hand.wave"]
+    again = manager.add_module(module, "hand")
+    assert again.status is PluginStatus.FAILED
+    assert "used twice" in again.reason
+    assert list(registry.actions) == ["hand.wave"]
+    assert [report.status for report in manager.reports] == [
+        PluginStatus.ACTIVE,
+        PluginStatus.FAILED,
+    ]
