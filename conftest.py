@@ -1,0 +1,73 @@
+"""What all tests of the repository share: which of them run, and on which services."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+# pytest names a test module after its path. Were these packages not imported by then, the folders
+# of the same names would take their places.
+import flowcontrol_actions_builtin  # noqa: F401
+import flowcontrol_core  # noqa: F401
+import flowcontrol_triggers_signals  # noqa: F401
+from tests.databases import Database, ScratchDatabase, chosen_database
+from tests.databases import scratch_database as open_scratch_database
+from tests.services import SERVICES_OF_MARKER, why_unreachable
+
+# A test with one of these is no unit test.
+MARKERS_OF_THE_FULL_SUITE = frozenset(
+    {*SERVICES_OF_MARKER, "service", "sqlite_file", "slow", "wheel"}
+)
+REQUIRE_SERVICES = "FLOWCONTROL_REQUIRE_SERVICES"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--unit",
+        action="store_true",
+        help="run the unit tests only: no service, no browser, nothing slow",
+    )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    unwanted = MARKERS_OF_THE_FULL_SUITE if config.getoption("--unit") else frozenset()
+    if chosen_database() is Database.SQLITE:
+        # All connections to an in-memory database are one: such a test would prove nothing.
+        unwanted |= {"real_connections"}
+    dropped = [item for item in items if unwanted & {mark.name for mark in item.iter_markers()}]
+    if dropped:
+        config.hook.pytest_deselected(items=dropped)
+        items[:] = [item for item in items if item not in set(dropped)]
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip a test whose service is missing; where services are required, fail it."""
+    for service in _needed_services(item):
+        if problem := why_unreachable(service):
+            if os.environ.get(REQUIRE_SERVICES) == "1":
+                pytest.fail(f"{problem} ({REQUIRE_SERVICES} is set)", pytrace=False)
+            pytest.skip(problem)
+
+
+def _needed_services(item: pytest.Item) -> list[str]:
+    needed: list[str] = []
+    for mark in item.iter_markers():
+        needed += mark.args if mark.name == "service" else SERVICES_OF_MARKER.get(mark.name, ())
+    return needed
+
+
+@pytest.fixture(
+    params=[
+        pytest.param(Database.SQLITE_FILE, marks=pytest.mark.sqlite_file, id="sqlite_file"),
+        pytest.param(Database.POSTGRESQL, marks=pytest.mark.postgresql, id="postgresql"),
+        pytest.param(Database.MARIADB, marks=pytest.mark.mariadb, id="mariadb"),
+    ]
+)
+def scratch_database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[ScratchDatabase]:
+    """A new empty database on each of the three, for tests with several processes."""
+    with open_scratch_database(request.param, tmp_path) as scratch:
+        yield scratch
