@@ -1,0 +1,45 @@
+"""All errors that the framework raises on purpose, and those that actions may raise."""
+
+from __future__ import annotations
+
+from flowcontrol_core.errors import (
+    ConfigError,
+    DefinitionError,
+    DirectiveError,
+    EditError,
+    EffectsError,
+    ExpressionError,
+    FlowcontrolError,
+    IllegalChangeError,
+    NotStartedError,
+    Problem,
+    PublishError,
+    RegistrationError,
+    Retry,
+    StaleRevisionError,
+    StateError,
+    UnknownActionError,
+    UnknownFlowError,
+    UnknownTriggerError,
+)
+
+__all__ = [
+    "ConfigError",
+    "DefinitionError",
+    "DirectiveError",
+    "EditError",
+    "EffectsError",
+    "ExpressionError",
+    "FlowcontrolError",
+    "IllegalChangeError",
+    "NotStartedError",
+    "Problem",
+    "PublishError",
+    "RegistrationError",
+    "Retry",
+    "StaleRevisionError",
+    "StateError",
+    "UnknownActionError",
+    "UnknownFlowError",
+    "UnknownTriggerError",
+]

@@ -1,0 +1,23 @@
+"""Form fields for the configuration of actions and triggers."""
+
+from __future__ import annotations
+
+from flowcontrol_core.expressions.scope import RESERVED_NAMES
+from flowcontrol_core.plugins.fields import (
+    ExpressionField,
+    FlowField,
+    JSONExpressionField,
+    TemplateField,
+    TriggerField,
+    check_texts,
+)
+
+__all__ = [
+    "RESERVED_NAMES",
+    "ExpressionField",
+    "FlowField",
+    "JSONExpressionField",
+    "TemplateField",
+    "TriggerField",
+    "check_texts",
+]

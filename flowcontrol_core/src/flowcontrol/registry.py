@@ -1,0 +1,13 @@
+"""Registering actions and triggers, and looking them up."""
+
+from __future__ import annotations
+
+from flowcontrol_core.plugins.registry import (
+    Registry,
+    register_action,
+    register_trigger,
+    registry,
+)
+from flowcontrol_core.plugins.triggers import Trigger
+
+__all__ = ["Registry", "Trigger", "register_action", "register_trigger", "registry"]
