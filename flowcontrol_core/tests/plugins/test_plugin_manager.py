@@ -400,36 +400,41 @@ def test_discovery_that_fails_is_reported_and_not_raised(registry: Registry) -> 
     assert report.reason == "OSError: disk"
 
 
-def test_threads_that_load_at_once_load_once(registry: Registry) -> None:
+def test_thread_that_comes_second_waits_until_the_first_has_loaded(registry: Registry) -> None:
+    seen: list[int] = []
     calls: list[int] = []
-    both = threading.Barrier(2)
+    arrived = threading.Event()
+
+    def second() -> None:
+        arrived.set()
+        managers[0].load()
+        seen.append(len(managers[0].reports))
+
+    thread = threading.Thread(target=second)
 
     def find() -> list[PluginSource]:
         calls.append(1)
-        return []
-
-    manager = PluginManager(registry, find)
-
-    def load_together() -> None:
-        both.wait(10)
-        manager.load()
-
-    threads = [threading.Thread(target=load_together) for _ in range(2)]
-    for thread in threads:
         thread.start()
-    for thread in threads:
-        thread.join(10)
-    assert calls == [1]
+        assert arrived.wait(10)
+        return [PluginSource("odd", "fake_nowhere")]
+
+    managers = [PluginManager(registry, find)]
+    managers[0].load()
+    thread.join(10)
+    assert (seen, calls) == ([1], [1])
 
 
-def test_plugin_that_loads_the_plugins_itself_gets_back_at_once(registry: Registry) -> None:
+def test_load_called_while_loading_gets_back_at_once(registry: Registry) -> None:
+    calls: list[int] = []
+
     def find() -> list[PluginSource]:
-        manager.load()
+        calls.append(1)
+        managers[0].load()
         return []
 
-    manager = PluginManager(registry, find)
-    manager.load()
-    assert manager.reports == ()
+    managers = [PluginManager(registry, find)]
+    managers[0].load()
+    assert calls == [1]
 
 
 class Wave(BaseAction):
@@ -457,3 +462,33 @@ def test_module_can_be_added_by_hand(registry: Registry, manager: PluginManager)
         PluginStatus.ACTIVE,
         PluginStatus.FAILED,
     ]
+
+
+@pytest.mark.parametrize("hook", ["flowcontrol_triggers", "flowcontrol_ready"])
+def test_plugin_that_failed_holds_its_name_no_longer(registry: Registry, hook: str) -> None:
+    manager = PluginManager(registry)
+
+    @hookimpl(specname=hook)
+    def fails() -> None:
+        raise LookupError
+
+    module = ModuleType("fake_by_hand")
+    module.flowcontrol_actions = flowcontrol_actions  # type: ignore[attr-defined]
+    module.fails = fails  # type: ignore[attr-defined]
+    assert manager.add_module(module, "hand").status is PluginStatus.FAILED
+    assert not registry.actions
+    del module.fails
+    assert manager.add_module(module, "hand").status is PluginStatus.ACTIVE
+    assert list(registry.actions) == ["hand.wave"]
+
+
+def test_what_a_failing_ready_registers_itself_is_taken_back(registry: Registry) -> None:
+    @hookimpl
+    def flowcontrol_ready() -> None:
+        registry.add_action(Wave, plugin="elsewhere")
+        raise LookupError
+
+    module = ModuleType("fake_by_hand")
+    module.flowcontrol_ready = flowcontrol_ready  # type: ignore[attr-defined]
+    assert PluginManager(registry).add_module(module, "hand").status is PluginStatus.FAILED
+    assert not registry.actions

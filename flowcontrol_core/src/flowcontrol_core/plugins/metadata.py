@@ -162,9 +162,11 @@ def _offers(group: str) -> Iterator[_Offer]:
         try:
             # The first on sys.path counts, as for an import: it may shadow the one found.
             found = importlib_metadata.distribution(name)
+            # Parsed at each access, so once here.
+            head = found.metadata
             yield _Offer(
-                distribution=found.name,
-                version=found.version,
+                distribution=head["Name"],
+                version=head["Version"],
                 requires=tuple(found.requires or ()),
                 entry_points=tuple(found.entry_points),
             )
@@ -173,7 +175,7 @@ def _offers(group: str) -> Iterator[_Offer]:
 
 
 def _names_of_distributions(group: str) -> set[str]:
-    names = set()
+    names: set[str] = set()
     for found in importlib_metadata.distributions():
         try:
             if f"[{group}]" in (found.read_text("entry_points.txt") or ""):
