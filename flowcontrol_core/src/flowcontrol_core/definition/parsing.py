@@ -31,12 +31,7 @@ from .rules import (
     STEP_KEYS,
 )
 from .serializing import to_data
-from .values import ValueCopier, child_path, kind, shown
-
-_TOO_LARGE = (
-    f"The document is larger than {MAX_BYTES // 1024:,} KiB as JSON; "
-    f"shorten its texts or split it into several flows."
-)
+from .values import TOO_LARGE, ValueCopier, child_path, kind, shown
 
 
 def parse(data: object) -> Document:
@@ -48,7 +43,7 @@ def parse(data: object) -> Document:
     problems: list[Problem] = []
     document = _Parser(problems).document(data)
     if not problems and _size(document) > MAX_BYTES:
-        problems.append(Problem("", _TOO_LARGE))
+        problems.append(TOO_LARGE)
     if problems:
         raise DefinitionError(problems)
     return document
@@ -179,12 +174,7 @@ class _Parser:
         if not isinstance(data, dict):
             fields.report("config", f"must be an object with keys, not {kind(data)}.")
             return {}
-        if self._values.is_exhausted:
-            return {}
-        config = self._values.copy_config(data, f"{at.path}.config", at.step)
-        if self._values.is_exhausted:
-            self._problems.append(Problem("", _TOO_LARGE))
-        return config
+        return self._values.copy_config(data, f"{at.path}.config", at.step)
 
     def _retry(self, fields: Fields, at: _Spot) -> RetryPolicy | None:
         data = fields.raw("retry")

@@ -30,6 +30,12 @@ _KINDS: tuple[tuple[type, str], ...] = (
 _PLAIN_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,99}")
 _SHOWN = 40
 
+TOO_LARGE = Problem(
+    "",
+    f"The document is larger than {MAX_BYTES // 1024:,} KiB as JSON; "
+    f"shorten its texts or split it into several flows.",
+)
+
 
 def kind(value: object) -> str:
     """What sort of value this is, for a message."""
@@ -91,7 +97,7 @@ def _seconds(value: object) -> float | None:
         return float(match[1]) * SECONDS[match[2]] if match else None
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    return None if math.isnan(value) else value
+    return value
 
 
 class ValueCopier:
@@ -106,19 +112,19 @@ class ValueCopier:
         self._room = MAX_BYTES
         self._step = ""
 
-    @property
-    def is_exhausted(self) -> bool:
-        """Whether the configurations together are certainly larger than a document may be."""
-        return self._room < 0
-
     def copy_config(self, config: dict[Any, Any], path: str, step: str) -> dict[str, Any]:
         """A copy that shares nothing with ``config``; problems are reported for the step."""
+        if self._room < 0:
+            return {}
         self._step = step
-        return self._object(config, path, "config", depth=0)
+        copied = self._object(config, path, "config", depth=0)
+        if self._room < 0:
+            self._problems.append(TOO_LARGE)
+        return copied
 
     def _value(self, value: object, path: str, field: str, depth: int) -> object:
         self._room -= len(value) + 2 if isinstance(value, str) else 1
-        if self.is_exhausted:
+        if self._room < 0:
             return None
         if not isinstance(value, dict | list):
             self._check_scalar(value, path, field)
@@ -134,13 +140,13 @@ class ValueCopier:
         return [
             self._value(item, f"{path}[{index}]", field, depth + 1)
             for index, item in enumerate(items)
-            if not self.is_exhausted
+            if self._room >= 0
         ]
 
     def _object(self, items: dict[Any, Any], path: str, field: str, depth: int) -> dict[str, Any]:
         copied = {}
         for key, item in items.items():
-            if self.is_exhausted:
+            if self._room < 0:
                 break
             inner = child_path(path, key)
             if not isinstance(key, str):
