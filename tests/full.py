@@ -1,0 +1,49 @@
+"""The full test run: the unit tests on each kind of database, then every test once.
+
+Databases that do not answer are left out, or, with `FLOWCONTROL_REQUIRE_SERVICES=1`, are a failure.
+The run of everything comes last, so that pytest's summary of it ends the output.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+from tests.databases import Database
+from tests.services import why_unreachable
+
+SERVERS = (Database.POSTGRESQL, Database.MARIADB)
+
+
+def main(arguments: list[str]) -> int:
+    """Run the tests with pytest's `arguments`; 0 if all passed."""
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.settings")
+    # A list, not a generator: one failure does not keep the others from being seen.
+    failed = [name for name in (*SERVERS, Database.SQLITE_FILE) if not passes_on(name, arguments)]
+    for name in failed:
+        print(f"FAILED on {name}, see above")
+    status = run_pytest(Database.SQLITE, arguments)
+    return status or int(bool(failed))
+
+
+def passes_on(database: Database, arguments: list[str]) -> bool:
+    """Whether the unit tests pass on this database."""
+    problem = why_unreachable(database) if database in SERVERS else None
+    if problem:
+        print(f"The unit tests are not run on {database}: {problem}", flush=True)
+        return os.environ.get("FLOWCONTROL_REQUIRE_SERVICES") != "1"
+    print(f"The unit tests on {database}", flush=True)
+    return run_pytest(database, ["--unit", "--quiet", *arguments]) == 0
+
+
+def run_pytest(database: Database, arguments: list[str]) -> int:
+    """Run pytest with this database as the default one; its exit status."""
+    environment = os.environ | {"FLOWCONTROL_TEST_DATABASE": database}
+    return subprocess.run(
+        [sys.executable, "-m", "pytest", *arguments], env=environment, check=False
+    ).returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,1 @@
+"""The built wheels, tested in an empty environment."""

@@ -1,0 +1,243 @@
+"""What is in the wheels, and whether they work where nothing else is installed."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import venv
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from tests.databases import ROOT
+from tests.wheels.build import DISTRIBUTIONS, build_all, build_wheel
+
+pytestmark = [pytest.mark.wheel, pytest.mark.slow]
+
+# A plugin as a stranger would write it: it knows the public API and nothing of this repository.
+ACME_FILES = {
+    "pyproject.toml": """
+[build-system]
+requires = ["hatchling"]
+build-backend = "hatchling.build"
+
+[project]
+name = "acme-greeter"
+version = "1.0"
+dependencies = ["flowcontrol-core"]
+
+[project.entry-points."flowcontrol.plugins"]
+acme = "acme_greeter.plugin"
+""",
+    "acme_greeter/__init__.py": "",
+    "acme_greeter/plugin.py": """
+from django import forms
+
+from flowcontrol import hookimpl
+from flowcontrol.base import BaseAction, Effects
+
+
+class Greet(BaseAction):
+    name = "greet"
+    verbose_name = "Greet somebody"
+    group = "Acme"
+    effects = Effects.NONE
+
+    class Config(forms.Form):
+        whom = forms.CharField(max_length=40, help_text="Who is greeted.")
+
+    def run(self, *, run, obj, config):
+        run.state["greeting"] = f"Hello {config.whom}"
+
+
+@hookimpl
+def flowcontrol_actions():
+    return [Greet]
+""",
+}
+
+# A Django project with the core and nothing of its own.
+PROJECT_FILES = {
+    "project_settings.py": """
+import flowcontrol
+
+SECRET_KEY = "for this test only"
+INSTALLED_APPS = [
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "flowcontrol_core",
+    *flowcontrol.plugin_apps(),
+]
+MIDDLEWARE = [
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+]
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    },
+]
+ROOT_URLCONF = "project_urls"
+STATIC_URL = "static/"
+DATABASES = {
+    "default": {
+        "ENGINE": "django.db.backends.sqlite3",
+        "NAME": "project.sqlite3",
+        "OPTIONS": {
+            "transaction_mode": "IMMEDIATE",
+            "timeout": 20,
+            "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
+        },
+    },
+}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+USE_TZ = True
+""",
+    "project_urls.py": """
+from django.contrib import admin
+from django.urls import path
+
+urlpatterns = [path("admin/", admin.site.urls)]
+""",
+}
+
+
+def script_that_imports_before_django_is_set_up() -> str:
+    """The text of a script: the public package works without settings and imports no plugin."""
+    return """
+import os
+
+import flowcontrol
+from django.conf import settings
+
+assert callable(flowcontrol.hookimpl)
+assert flowcontrol.plugin_apps() == []
+assert not settings.configured, "importing flowcontrol must not need settings"
+assert "acme_greeter" not in sys.modules, "importing flowcontrol must not import a plugin"
+"""
+
+
+def script_that_finds_the_action() -> str:
+    """The text of a script: the stranger's action is registered, with its form."""
+    return """
+import django
+
+django.setup()
+
+from flowcontrol.registry import registry
+
+assert list(registry.actions) == ["acme.greet"], list(registry.actions)
+action = registry.get_action("acme.greet").action
+assert action.verbose_name == "Greet somebody"
+assert not action.Config({}).is_valid()
+assert action.Config({"whom": "Ada"}).is_valid()
+"""
+
+
+class Site:
+    """An environment in which only the core and the stranger's plugin are installed."""
+
+    def __init__(self, folder: Path, wheels: list[Path]) -> None:
+        self.folder = folder
+        venv.create(folder / "venv", with_pip=True, symlinks=True)
+        self.python("-m", "pip", "install", "--quiet", *map(str, wheels))
+        write_files(folder, PROJECT_FILES)
+
+    def python(self, *arguments: str) -> str:
+        """Run the environment's Python and give its output; fails the test if it fails."""
+        finished = subprocess.run(
+            [self.folder / "venv" / "bin" / "python", *arguments],
+            cwd=self.folder,
+            env=self._environment(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+        assert finished.returncode == 0, finished.stdout
+        return finished.stdout
+
+    def run_script(self, text: str) -> str:
+        """Run a script as a file in the project's folder; its output."""
+        script = self.folder / "script.py"
+        script.write_text(text)
+        return self.python("-W", "error", script.name)
+
+    def _environment(self) -> Mapping[str, str]:
+        # The checkout must not be importable: only what the wheels brought may be found.
+        outside = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+        return outside | {"DJANGO_SETTINGS_MODULE": "project_settings"}
+
+
+def write_files(folder: Path, files: Mapping[str, str]) -> None:
+    for name, text in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text.lstrip())
+
+
+@pytest.fixture(scope="module")
+def wheels(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    return build_all(tmp_path_factory.mktemp("wheels"))
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory, wheels: dict[str, Path]) -> Site:
+    source = tmp_path_factory.mktemp("acme")
+    write_files(source, ACME_FILES)
+    acme = build_wheel(source, source / "dist")
+    return Site(tmp_path_factory.mktemp("site"), [wheels["flowcontrol_core"], acme])
+
+
+@pytest.mark.parametrize("distribution", DISTRIBUTIONS)
+def test_wheel_holds_every_file_of_its_packages(distribution: str, wheels: dict[str, Path]) -> None:
+    source = ROOT / distribution / "src"
+    with zipfile.ZipFile(wheels[Path(distribution).name]) as wheel:
+        packed = {name for name in wheel.namelist() if ".dist-info/" not in name}
+    present = {
+        path.relative_to(source).as_posix()
+        for path in source.rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+    assert packed == present
+    packages = {name.partition("/")[0] for name in packed}
+    assert {f"{package}/py.typed" for package in packages} <= packed
+
+
+@pytest.mark.parametrize("distribution", DISTRIBUTIONS)
+def test_wheel_carries_the_license(distribution: str, wheels: dict[str, Path]) -> None:
+    with zipfile.ZipFile(wheels[Path(distribution).name]) as wheel:
+        (license_file,) = (name for name in wheel.namelist() if name.endswith("licenses/LICENSE"))
+        assert wheel.read(license_file) == (ROOT / "LICENSE").read_bytes()
+
+
+def test_public_package_imports_before_django_is_set_up(site: Site) -> None:
+    site.run_script(script_that_imports_before_django_is_set_up())
+
+
+def test_migrations_come_with_the_wheel(site: Site) -> None:
+    site.python("-m", "django", "migrate", "--verbosity=0")
+    site.python("-m", "django", "makemigrations", "--check", "--dry-run")
+
+
+def test_action_of_a_strangers_plugin_is_registered(site: Site) -> None:
+    site.run_script(script_that_finds_the_action())
+
+
+def test_installed_core_passes_the_system_checks(site: Site) -> None:
+    assert "no issues" in site.python("-m", "django", "check")
