@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 
 from flowcontrol_core.definition import (
     Document,
-    Place,
     RetryPolicy,
     Step,
     add_step,
