@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from django.conf import settings
@@ -9,6 +10,7 @@ from django.core.validators import MinValueValidator, RegexValidator
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
+from flowcontrol_core.errors import EditError
 from flowcontrol_core.models.fields import KeyField
 
 
@@ -131,7 +133,42 @@ class FlowVersion(models.Model):
     def __str__(self) -> str:
         return f"{self.flow} v{self.number}"
 
+    #: What runs in flight rely on: never changes once the version is published.
+    FROZEN = ("flow_id", "number", "definition", "digest", "draft_of_id", "published_at")
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """Raises EditError for a change of a published version."""
+        self._refuse_change(kwargs.get("update_fields"))
+        super().save(*args, **kwargs)
+
+    def delete(self, *args: Any, **kwargs: Any) -> tuple[int, dict[str, int]]:
+        """Raises EditError for the version that new runs of its flow start on."""
+        if Flow.objects.filter(published=self).exists():
+            raise EditError(
+                f"{self} is the published version of its flow and cannot be deleted; publish "
+                "another one first, or delete the flow."
+            )
+        return super().delete(*args, **kwargs)
+
     @property
     def is_draft(self) -> bool:
         """Say whether it may still be edited."""
         return self.published_at is None
+
+    def _refuse_change(self, update_fields: Iterable[str] | None) -> None:
+        written = None if update_fields is None else set(update_fields)
+        names = [
+            name
+            for name in self.FROZEN
+            if written is None or name in written or name.removesuffix("_id") in written
+        ]
+        if self._state.adding or not names:
+            return
+        stored = FlowVersion.objects.filter(pk=self.pk, published_at__isnull=False)
+        for values in stored.values(*names):
+            changed = [name for name in names if getattr(self, name) != values[name]]
+            if changed:
+                raise EditError(
+                    f"{self} is published and never changes ({', '.join(changed)}); edit the "
+                    "draft of its flow instead."
+                )

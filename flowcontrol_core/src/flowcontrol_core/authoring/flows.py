@@ -1,0 +1,131 @@
+"""Flows as a whole: create, rename, limit, switch on and off, hold."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from django.contrib.auth.base_user import AbstractBaseUser
+from django.core.exceptions import ValidationError
+from django.db import IntegrityError
+from django.utils import timezone
+
+from flowcontrol_core.authoring.database import atomic
+from flowcontrol_core.definition import Document, digest, to_data
+from flowcontrol_core.errors import DefinitionError, EditError, Problem
+from flowcontrol_core.models import Flow, FlowVersion
+
+LIMITS = ("max_concurrent", "max_per_object", "max_concurrent_per_object", "limit_policy")
+#: What may be said about a flow apart from its document; unversioned, so in force at once.
+FIELDS = ("name", "description", *LIMITS)
+
+
+def create_flow(
+    *,
+    key: str,
+    name: str,
+    author: AbstractBaseUser | None = None,
+    document: Document | None = None,
+    **fields: Any,
+) -> Flow:
+    """Create a flow, inactive, with a draft of the document (by default without steps).
+
+    ``fields`` are ``description``, the limits and ``limit_policy``. Raises DefinitionError, with
+    the problems by field, for a key that is malformed or taken and for other wrong values.
+    """
+    flow = Flow(key=key, name=name, **_known(fields))
+    _validate(flow, Flow._meta.get_fields())
+    content = document or Document()
+    try:
+        with atomic():
+            flow.save(force_insert=True)
+            FlowVersion.objects.create(
+                flow=flow,
+                draft_of=flow,
+                number=1,
+                definition=to_data(content),
+                digest=digest(content),
+                author_id=author.pk if author else None,
+            )
+    except IntegrityError as error:
+        raise DefinitionError([_taken(key)]) from error
+    return flow
+
+
+def change_flow(flow: Flow, **fields: Any) -> Flow:
+    """Change the name, the description or the limits, and write nothing else.
+
+    They are not part of a version, so they are in force at once. Raises DefinitionError, with
+    the problems by field, for wrong values.
+    """
+    for name, value in _known(fields).items():
+        setattr(flow, name, value)
+    _validate(flow, [Flow._meta.get_field(name) for name in fields])
+    return _write(flow, *fields)
+
+
+def activate(flow: Flow) -> Flow:
+    """Let the flow start runs; raises EditError where nothing is published."""
+    flow.refresh_from_db(fields=["published"])
+    if flow.published_id is None:
+        raise EditError(
+            f"The flow {flow.key!r} cannot be activated: nothing of it is published. Publish "
+            "its draft first."
+        )
+    flow.active = True
+    return _write(flow, "active")
+
+
+def deactivate(flow: Flow) -> Flow:
+    """Start no further runs; those in flight go on."""
+    flow.active = False
+    return _write(flow, "active")
+
+
+def hold(flow: Flow) -> Flow:
+    """Pause what waits as well: runs that become due stop where they are."""
+    flow.held = True
+    return _write(flow, "held")
+
+
+def release(flow: Flow) -> Flow:
+    """End the hold; whoever calls this wakes the runs that were held (``runtime``)."""
+    flow.held = False
+    return _write(flow, "held")
+
+
+def _write(flow: Flow, *names: str) -> Flow:
+    """Write the named columns only, so that two verbs at once do not undo each other."""
+    flow.updated_at = timezone.now()
+    flow.save(update_fields=[*names, "updated_at"])
+    return flow
+
+
+def _known(fields: dict[str, Any]) -> dict[str, Any]:
+    unknown = sorted(set(fields) - set(FIELDS))
+    if unknown:
+        raise EditError(
+            f"{', '.join(unknown)} cannot be set on a flow this way; possible are "
+            f"{', '.join(FIELDS)}. To switch it on or off there are activate() and hold()."
+        )
+    return fields
+
+
+def _validate(flow: Flow, checked: Iterable[Any]) -> None:
+    names = {field.name for field in checked}
+    exclude = {field.name for field in Flow._meta.get_fields()} - names
+    try:
+        flow.full_clean(exclude=exclude)
+    except ValidationError as error:
+        raise DefinitionError(
+            [
+                Problem(path=name, message=message, field=name)
+                for name, messages in error.message_dict.items()
+                for message in messages
+            ]
+        ) from error
+
+
+def _taken(key: str) -> Problem:
+    message = f"There is a flow with the key {key!r} already; choose another one."
+    return Problem(path="key", message=message, field="key")
