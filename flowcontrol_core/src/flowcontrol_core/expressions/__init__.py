@@ -1,0 +1,24 @@
+"""Django template expressions as staff type them: compiled once, evaluated in a sandbox.
+
+Django's own engine is not safe against the authors of templates, so nothing here uses it: the
+names of an expression are looked up by us (``lookup``, ``visibility``), the filters are an
+allow-list with bounds (``filters``), and whatever goes wrong is an ExpressionError.
+"""
+
+from __future__ import annotations
+
+from flowcontrol_core.errors import ExpressionError
+from flowcontrol_core.expressions.checking import check_names
+from flowcontrol_core.expressions.expression import Expression, compile_expression
+from flowcontrol_core.expressions.scope import Scope
+from flowcontrol_core.expressions.templates import TextTemplate, compile_template
+
+__all__ = [
+    "Expression",
+    "ExpressionError",
+    "Scope",
+    "TextTemplate",
+    "check_names",
+    "compile_expression",
+    "compile_template",
+]

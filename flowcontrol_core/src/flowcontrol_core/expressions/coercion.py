@@ -1,0 +1,147 @@
+"""Turns values into texts, numbers and times within bounds, for filters and for rendering."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import date, datetime, time
+from decimal import Decimal, InvalidOperation
+from enum import Enum
+from typing import Any
+
+from django.utils import timezone
+
+from flowcontrol_core.errors import ExpressionError
+from flowcontrol_core.expressions import limits
+from flowcontrol_core.expressions.visibility import harmless, is_model, unwrap
+
+_LARGEST = 10**limits.NUMBER_DIGITS
+# Values that cannot be changed and hold nothing: given as they are.
+_ATOMS = frozenset({bool, int, float, Decimal, str, type(None), datetime, date, time})
+
+
+def as_text(value: Any) -> str:
+    """Give a value as text: None as nothing, numbers never localised, times in the active zone.
+
+    A model object gives its ``str()``. Raises ExpressionError for more than 10,000 characters.
+    """
+    return bounded_text(as_long_text(value))
+
+
+def as_long_text(value: Any) -> str:
+    """Give a value as text, of any length."""
+    if isinstance(value, Enum):
+        value = value.value
+    if isinstance(value, str):
+        return value
+    if value is None:
+        return ""
+    if isinstance(value, int):
+        bounded_number(value)
+    if isinstance(value, datetime) and timezone.is_aware(value):
+        value = timezone.localtime(value)
+    return str(value)
+
+
+def bounded_text(text: str) -> str:
+    """Refuse a text that is longer than filters take."""
+    if len(text) > limits.TEXT_CHARACTERS:
+        raise ExpressionError(
+            f"A text of {len(text):,} characters is too long for a filter; "
+            f"at most {limits.TEXT_CHARACTERS:,} are possible."
+        )
+    return text
+
+
+def bounded_list(items: list[Any] | tuple[Any, ...]) -> list[Any] | tuple[Any, ...]:
+    """Refuse a list that is longer than filters take."""
+    if len(items) > limits.LIST_ITEMS:
+        raise ExpressionError(
+            f"A list of {len(items):,} items is too long for a filter; "
+            f"at most {limits.LIST_ITEMS:,} are possible."
+        )
+    return items
+
+
+def bounded_number(number: Any) -> Any:
+    """Refuse a number with more digits than filters take."""
+    if isinstance(number, Decimal):
+        digits = len(number.as_tuple().digits)
+        too_large = number.is_finite() and (
+            abs(number.adjusted()) > limits.NUMBER_DIGITS or digits > limits.NUMBER_DIGITS
+        )
+    else:
+        too_large = isinstance(number, int) and abs(number) >= _LARGEST
+    if too_large:
+        raise ExpressionError(
+            f"A number is too large for a filter; at most {limits.NUMBER_DIGITS} digits are "
+            "possible."
+        )
+    return number
+
+
+def as_number(value: Any) -> int | float | Decimal | None:
+    """Give a number, or a text that is a whole one, as a number; None for anything else."""
+    if isinstance(value, Enum):
+        value = value.value
+    if isinstance(value, bool):
+        return int(value)
+    if isinstance(value, int | float | Decimal):
+        number: int | float | Decimal = bounded_number(value)
+        return number
+    if isinstance(value, str) and len(value) <= limits.NUMBER_DIGITS:
+        try:
+            return int(value)
+        except ValueError:
+            return None
+    return None
+
+
+def as_decimal(value: Any) -> Decimal | None:
+    """Give a finite number, or a text that is one, as a Decimal; None for anything else."""
+    if isinstance(value, bool) or not isinstance(value, int | float | Decimal | str):
+        return None
+    if isinstance(value, str) and len(value) > limits.NUMBER_DIGITS:
+        return None
+    try:
+        number = Decimal(str(bounded_number(value)))
+    except InvalidOperation:
+        return None
+    bounded_number(number)
+    return number if number.is_finite() else None
+
+
+def whole_number(argument: Any, largest: int) -> int:
+    """Give a filter's argument as a whole number; raises ExpressionError outside its bounds."""
+    number = as_number(argument)
+    if not isinstance(number, int):
+        raise ExpressionError(f'The argument must be a whole number, not "{as_text(argument)}".')
+    if abs(number) > largest:
+        raise ExpressionError(f"The argument is {number:,}; at most {largest:,} is possible.")
+    return number
+
+
+def as_local(value: Any) -> date | time | None:
+    """Give dates and times as they are, but in the active time zone; None for anything else."""
+    if isinstance(value, datetime):
+        return timezone.localtime(value) if timezone.is_aware(value) else value
+    return value if isinstance(value, date | time) else None
+
+
+def plain(value: Any, depth: int = 0) -> Any:
+    """Give a value an expression may hand out; containers as copies, so that nobody shares them."""
+    if type(value) in _ATOMS:
+        return value
+    if depth > limits.VALUE_DEPTH:
+        raise ExpressionError(f"The value is nested more than {limits.VALUE_DEPTH} levels deep.")
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, str):
+        return str.__str__(value)
+    if isinstance(value, Mapping):
+        return {key: plain(item, depth + 1) for key, item in value.items()}
+    if isinstance(value, list):
+        return [plain(item, depth + 1) for item in value]
+    if isinstance(value, tuple):
+        return tuple(plain(item, depth + 1) for item in value)
+    value = unwrap(value)
+    return value if is_model(value) else harmless(value)

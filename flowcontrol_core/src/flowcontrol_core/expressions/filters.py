@@ -1,0 +1,270 @@
+"""The filters expressions know: an allow-list of Django's, with bounded values, arguments, results.
+
+Where they differ from Django's: nothing depends on the active language but the names of months and
+days (``date``) and the words of ``timesince``; ``add`` adds Decimals and floats without cutting
+them off; None counts as an empty text; ``timesince`` reckons from the scope's ``now``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+from typing import Any, Literal
+
+from django.template import defaultfilters as django_filters
+
+from flowcontrol_core.errors import ExpressionError
+from flowcontrol_core.expressions import limits
+from flowcontrol_core.expressions.coercion import (
+    as_decimal,
+    as_local,
+    as_number,
+    as_text,
+    bounded_list,
+    bounded_number,
+    bounded_text,
+    whole_number,
+)
+
+# (value, argument or None, now) -> result
+Apply = Callable[[Any, Any, datetime], Any]
+Takes = Literal["nothing", "maybe", "argument"]
+
+_FLOAT_FORMAT = re.compile(r"(-?[0-9]{1,2})?(g?)u?|ug")
+_SIZE_UNITS = ("bytes", "KB", "MB", "GB", "TB", "PB")
+_SIZE_STEP = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """One filter: what it does to a value, and whether it takes an argument."""
+
+    name: str
+    apply: Apply
+    takes: Takes = "nothing"
+    example: str = ""
+    html_only: bool = False
+    # What it does instead in an HTML template.
+    apply_html: Apply | None = None
+
+
+def _of_text(function: Callable[..., Any]) -> Apply:
+    """Wrap a filter that takes a text only."""
+    return lambda value, _argument, _now: _result(function(as_text(value)))
+
+
+def _of_text_with_text(function: Callable[..., Any]) -> Apply:
+    """Wrap a filter that takes a text, and a text as its argument."""
+    return lambda value, argument, _now: _result(function(as_text(value), as_text(argument)))
+
+
+def _of_text_with_number(function: Callable[..., Any]) -> Apply:
+    """Wrap a filter that takes a text, and a width or count as its argument."""
+
+    def apply(value: Any, argument: Any, _now: datetime) -> Any:
+        number = whole_number(argument, limits.TEXT_CHARACTERS)
+        return _result(function(as_text(value), number))
+
+    return apply
+
+
+def _result(value: Any) -> Any:
+    return bounded_text(value) if isinstance(value, str) else value
+
+
+def _default(value: Any, argument: Any, _now: datetime) -> Any:
+    return value or argument
+
+
+def _default_if_none(value: Any, argument: Any, _now: datetime) -> Any:
+    return argument if value is None else value
+
+
+def _length(value: Any, _argument: Any, _now: datetime) -> int:
+    return len(value) if isinstance(value, str | list | tuple | dict | set | frozenset) else 0
+
+
+def _first(value: Any, _argument: Any, _now: datetime) -> Any:
+    return value[0] if isinstance(value, str | list | tuple) and value else ""
+
+
+def _last(value: Any, _argument: Any, _now: datetime) -> Any:
+    return value[-1] if isinstance(value, str | list | tuple) and value else ""
+
+
+def _join(*, autoescape: bool) -> Apply:
+    def join(value: Any, argument: Any, _now: datetime) -> Any:
+        if not isinstance(value, list | tuple):
+            return _result(as_text(value))
+        texts = [as_text(item) for item in bounded_list(value)]
+        glue = as_text(argument)
+        length = sum(map(len, texts)) + len(glue) * len(texts)
+        if length > limits.TEXT_CHARACTERS:
+            raise ExpressionError(
+                f"The joined text has about {length:,} characters; "
+                f"at most {limits.TEXT_CHARACTERS:,} are possible."
+            )
+        return _result(django_filters.join(texts, glue, autoescape=autoescape))
+
+    return join
+
+
+def _add(value: Any, argument: Any, _now: datetime) -> Any:
+    """Add numbers, texts, lists, and durations to times; an empty text for anything else."""
+    first, second = as_number(value), as_number(argument)
+    if first is not None and second is not None:
+        return _sum(first, second)
+    if isinstance(value, str) and isinstance(argument, str):
+        return bounded_text(as_text(value) + as_text(argument))
+    if isinstance(value, list) and isinstance(argument, list):
+        return bounded_list(value + argument)
+    if isinstance(value, date | timedelta) and isinstance(argument, timedelta):
+        return value + argument
+    return ""
+
+
+def _sum(first: float | Decimal, second: float | Decimal) -> Any:
+    if isinstance(first, Decimal) and isinstance(second, float):
+        second = Decimal(str(second))
+    elif isinstance(first, float) and isinstance(second, Decimal):
+        first = Decimal(str(first))
+    return bounded_number(first + second)  # type: ignore[operator]  # never Decimal and float
+
+
+def _divisible_by(value: Any, argument: Any, _now: datetime) -> bool:
+    number, divisor = as_number(value), as_number(argument)
+    if number is None or not divisor:
+        return False
+    return int(number) % int(divisor) == 0
+
+
+def _float_format(value: Any, argument: Any, _now: datetime) -> str:
+    number = as_decimal(value)
+    if number is None:
+        return ""
+    written = "-1" if argument is None else as_text(argument)
+    if not (match := _FLOAT_FORMAT.fullmatch(written)):
+        raise ExpressionError(f'"{written}" is no number of digits; write floatformat:2')
+    grouping = "g" if "g" in written else ""
+    # "u" is Django's "unlocalised".
+    return str(django_filters.floatformat(number, f"{match[1] or -1}{grouping}u"))
+
+
+def _date_format(function: Callable[..., Any]) -> Apply:
+    def apply(value: Any, argument: Any, _now: datetime) -> str:
+        local = as_local(value)
+        written = None if argument is None else as_text(argument)
+        if written is not None and len(written) > limits.DATE_FORMAT_CHARACTERS:
+            raise ExpressionError(
+                f"The format has {len(written):,} characters; "
+                f"at most {limits.DATE_FORMAT_CHARACTERS} are possible."
+            )
+        return "" if local is None else str(function(local, written))
+
+    return apply
+
+
+def _time_span(function: Callable[..., Any]) -> Apply:
+    def apply(value: Any, argument: Any, now: datetime) -> str:
+        since = now if argument is None else argument
+        if not isinstance(value, date) or not isinstance(since, date):
+            return ""
+        return str(function(value, since))
+
+    return apply
+
+
+def _yes_no(value: Any, argument: Any, _now: datetime) -> Any:
+    return _result(django_filters.yesno(value, as_text(argument) or "yes,no,maybe"))
+
+
+def _pluralize(value: Any, argument: Any, _now: datetime) -> str:
+    ending = "s" if argument is None else as_text(argument)
+    if isinstance(value, str | int | float | Decimal):
+        value = as_decimal(value) or 0
+    elif not isinstance(value, list | tuple | dict):
+        return ""
+    return str(django_filters.pluralize(value, ending))
+
+
+def _file_size(value: Any, _argument: Any, _now: datetime) -> str:
+    number = as_decimal(value)
+    size = 0 if number is None else int(number)
+    sign, size = "-" if size < 0 else "", abs(size)
+    if size < _SIZE_STEP:
+        return f"{sign}{size} byte{'' if size == 1 else 's'}"
+    power = 1
+    while power < len(_SIZE_UNITS) - 1 and size >= _SIZE_STEP ** (power + 1):
+        power += 1
+    return f"{sign}{size / _SIZE_STEP**power:.1f} {_SIZE_UNITS[power]}"
+
+
+def _url_encode(value: Any, argument: Any, _now: datetime) -> Any:
+    if argument is None:
+        return _result(django_filters.urlencode(as_text(value)))
+    # Django means a plain text by "safe": the characters that are left as they are.
+    return _result(django_filters.urlencode(as_text(value), as_text(argument)))  # type: ignore[arg-type]
+
+
+_TEXT_FILTERS: dict[str, Callable[..., Any]] = {
+    "capfirst": django_filters.capfirst,
+    "lower": django_filters.lower,
+    "slugify": django_filters.slugify,
+    "striptags": django_filters.striptags,
+    "title": django_filters.title,
+    "upper": django_filters.upper,
+    "wordcount": django_filters.wordcount,
+}
+_WIDTH_FILTERS: dict[str, Callable[..., Any]] = {
+    "center": django_filters.center,
+    "ljust": django_filters.ljust,
+    "rjust": django_filters.rjust,
+    "truncatechars": django_filters.truncatechars,
+    "truncatewords": django_filters.truncatewords,
+}
+_HTML_FILTERS: dict[str, Callable[..., Any]] = {
+    "escape": django_filters.escape_filter,
+    "linebreaksbr": django_filters.linebreaksbr,
+}
+_OTHER_FILTERS = (
+    Filter("add", _add, "argument", "state.tries|add:1"),
+    Filter("cut", _of_text_with_text(django_filters.cut), "argument", 'name|cut:" "'),
+    Filter("date", _date_format(django_filters.date), "maybe"),
+    Filter("default", _default, "argument", 'name|default:"nobody"'),
+    Filter("default_if_none", _default_if_none, "argument", "count|default_if_none:0"),
+    Filter("divisibleby", _divisible_by, "argument", "count|divisibleby:2"),
+    Filter("filesizeformat", _file_size),
+    Filter("first", _first),
+    Filter("floatformat", _float_format, "maybe"),
+    Filter(
+        "join",
+        _join(autoescape=False),
+        "argument",
+        'names|join:", "',
+        apply_html=_join(autoescape=True),
+    ),
+    Filter("last", _last),
+    Filter("length", _length),
+    Filter("pluralize", _pluralize, "maybe"),
+    Filter("time", _date_format(django_filters.time), "maybe"),
+    Filter("timesince", _time_span(django_filters.timesince_filter), "maybe"),
+    Filter("timeuntil", _time_span(django_filters.timeuntil_filter), "maybe"),
+    Filter("urlencode", _url_encode, "maybe"),
+    Filter("yesno", _yes_no, "maybe"),
+)
+
+
+def _all_filters() -> Iterator[Filter]:
+    for name, function in _TEXT_FILTERS.items():
+        yield Filter(name, _of_text(function))
+    for name, function in _WIDTH_FILTERS.items():
+        yield Filter(name, _of_text_with_number(function), "argument", f"name|{name}:20")
+    for name, function in _HTML_FILTERS.items():
+        yield Filter(name, _of_text(function), html_only=True)
+    yield from _OTHER_FILTERS
+
+
+FILTERS: dict[str, Filter] = {found.name: found for found in _all_filters()}

@@ -1,0 +1,33 @@
+"""Where in a text something stands, so that an error can mark it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from flowcontrol_core.errors import ExpressionError
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A stretch of ``source``, in characters from 0."""
+
+    source: str
+    position: int
+    length: int
+
+    @property
+    def text(self) -> str:
+        """The marked stretch itself."""
+        return self.source[self.position : self.position + self.length]
+
+    def error(self, message: str) -> ExpressionError:
+        """Give the error to raise, with this place marked."""
+        return ExpressionError(
+            message, source=self.source, position=self.position, length=self.length
+        )
+
+    def failure(self, what: str, error: Exception) -> ExpressionError:
+        """Give the error to raise when somebody else's code failed while we called it."""
+        if isinstance(error, ExpressionError):
+            return error if error.source else self.error(error.message)
+        return self.error(f"{what}: {type(error).__name__}: {error}")

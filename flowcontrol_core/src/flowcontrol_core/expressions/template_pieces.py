@@ -1,0 +1,73 @@
+"""Cuts a text template into text, ``{{ variables }}`` and ``{% tags %}``; comments are dropped."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from flowcontrol_core.expressions.places import Place
+
+_OPENING = re.compile(r"\{[{%#]")
+_CLOSING = {"{{": "}}", "{%": "%}", "{#": "#}"}
+_WORD = re.compile(r"\s*(\S*)\s*")
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A stretch of a template; ``start`` and ``stop`` are what is inside the braces.
+
+    Of a tag, ``word`` is its name and ``start`` where its arguments begin.
+    """
+
+    kind: Literal["text", "variable", "tag"]
+    place: Place
+    start: int
+    stop: int
+    word: str = ""
+
+
+def cut(source: str) -> Iterator[Piece]:
+    """Give the pieces of a template. Raises ExpressionError for braces that are not closed."""
+    position = text_from = 0
+    while opening := _OPENING.search(source, position):
+        stop = _closing(source, opening)
+        if stop is None:
+            position = opening.end()
+            continue
+        if opening.start() > text_from:
+            yield _text(source, text_from, opening.start())
+        if opening[0] != "{#":
+            yield _piece(source, opening, stop)
+        position = text_from = stop + 2
+    if text_from < len(source):
+        yield _text(source, text_from, len(source))
+
+
+def _closing(source: str, opening: re.Match[str]) -> int | None:
+    """Give where the inside ends; None for a "{#" that is just text."""
+    line_end = source.find("\n", opening.end())
+    closing = _CLOSING[opening[0]]
+    stop = source.find(closing, opening.end(), len(source) if line_end < 0 else line_end)
+    if stop >= 0:
+        return stop
+    if opening[0] == "{#":
+        return None
+    raise Place(source, opening.start(), 2).error(
+        f'"{opening[0]}" is not closed. Add "{closing}" in the same line.'
+    )
+
+
+def _text(source: str, start: int, stop: int) -> Piece:
+    return Piece("text", Place(source, start, stop - start), start, stop)
+
+
+def _piece(source: str, opening: re.Match[str], stop: int) -> Piece:
+    place = Place(source, opening.start(), stop + 2 - opening.start())
+    if opening[0] == "{{":
+        return Piece("variable", place, opening.end(), stop)
+    word = _WORD.match(source, opening.end(), stop)
+    if word is None or not word[1]:
+        raise place.error("The tag is empty. Remove it, or write a tag such as {% if name %}.")
+    return Piece("tag", place, word.end(), stop, word[1])

@@ -1,0 +1,305 @@
+"""What expressions may see of model objects: one table of names a model, built when first needed.
+
+The object an expression starts from shows its concrete fields, or, where the project lists its
+model in ``FLOWCONTROL["EXPRESSION_FIELDS"]``, exactly the listed names. Any other object shows
+the listed names too, and only its key where its model is not listed. Names of secrets are hidden.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from operator import attrgetter
+from typing import Any, NamedTuple, TypeGuard
+
+from django.core.exceptions import ObjectDoesNotExist
+from django.core.signals import setting_changed
+from django.db.models import (
+    AutoField,
+    Field,
+    FileField,
+    ForeignKey,
+    IntegerField,
+    Manager,
+    Model,
+    QuerySet,
+)
+from django.db.models.fields.files import FieldFile
+from django.utils.functional import LazyObject, Promise, empty
+from django.utils.functional import cached_property as django_cached_property
+
+from flowcontrol_core.conf import get_settings
+from flowcontrol_core.expressions.secrecy import is_secret
+
+_COMPUTED = (property, cached_property, django_cached_property)
+_MISSING = object()
+
+
+class Access(NamedTuple):
+    """One visible name of a model, and how to read it.
+
+    ``final`` reads the value where a path ends, ``through`` the one it goes on from.
+    ``target`` is the model a forward relation leads to, if that one is listed.
+    """
+
+    final: attrgetter[Any] | Any
+    through: attrgetter[Any] | Any
+    field: Field[Any, Any] | None = None
+    target: type[Model] | None = None
+
+
+Names = Mapping[str, Access]
+
+# The tables by class: of the object an expression starts from, and of any other object.
+OF_ROOT: dict[type, Names] = {}
+OF_OTHERS: dict[type, Names] = {}
+
+
+def names_of_root(model: type[Model]) -> Names:
+    """Give what is visible of the object an expression starts from."""
+    names = OF_ROOT.get(model)
+    if names is None:
+        names = OF_ROOT[model] = dict(_accesses(model, is_root=True))
+    return names
+
+
+def names_of_others(model: type[Model]) -> Names:
+    """Give what is visible of an object that is reached in any other way."""
+    names = OF_OTHERS.get(model)
+    if names is None:
+        names = OF_OTHERS[model] = dict(_accesses(model, is_root=False))
+    return names
+
+
+def is_model(value: object) -> TypeGuard[Model]:
+    """Say whether a value is a model object, a lazy one included."""
+    return isinstance(value, Model)
+
+
+def unwrap(value: Any) -> Any:
+    """Give the object behind a lazy one, such as ``request.user``; others as they are."""
+    if not isinstance(value, LazyObject):
+        return value
+    inner = value.__dict__.get("_wrapped", empty)
+    if inner is empty:
+        value._setup()
+        inner = value.__dict__["_wrapped"]
+    return inner
+
+
+def listed_names(model: type[Model]) -> list[str] | None:
+    """Give the names the project lists for a model or what it is a proxy of, None if none."""
+    listing = _listing()
+    names = listing.get(model._meta.label_lower)
+    concrete = model._meta.concrete_model
+    if names is None and concrete is not None:
+        names = listing.get(concrete._meta.label_lower)
+    return names
+
+
+def _listing() -> dict[str, list[str]]:
+    return {label.lower(): list(names) for label, names in get_settings().EXPRESSION_FIELDS.items()}
+
+
+def _accesses(model: type[Model], *, is_root: bool) -> Iterator[tuple[str, Access]]:
+    fields = dict(_field_accesses(model))
+    yield from _key_accesses(model)
+    listed = listed_names(model)
+    if listed is None:
+        if is_root:
+            yield from _default_accesses(model, fields)
+        return
+    for name in listed:
+        if not is_secret(name) and not name.startswith("_"):
+            yield from _listed_accesses(model, name, fields)
+
+
+def _key_accesses(model: type[Model]) -> Iterator[tuple[str, Access]]:
+    """Give the primary key: always visible, unless it is itself a secret, as a session's is."""
+    key = model._meta.pk
+    parts = getattr(model._meta, "pk_fields", [key])
+    if any(is_secret_value(part) for part in parts):
+        return
+    access = Access(attrgetter("pk"), attrgetter("pk"), field=key)
+    yield "pk", access
+    if key.attname == "id":
+        yield "id", access
+
+
+def is_secret_value(field: Field[Any, Any]) -> bool:
+    """Say whether a key's values are secrets: a number called ``key`` is not, a text is."""
+    while isinstance(field, ForeignKey):
+        field = field.target_field
+    return is_secret(field.name) and not isinstance(field, AutoField | IntegerField)
+
+
+def _default_accesses(
+    model: type[Model], fields: dict[str, dict[str, Access]]
+) -> Iterator[tuple[str, Access]]:
+    listing = _listing()
+    for field in model._meta.concrete_fields:
+        # A child or a proxy does not show what the listing of its parent leaves out.
+        owner = listing.get(field.model._meta.label_lower)
+        for name, access in fields.get(field.name, {}).items():
+            if owner is None or field.name in owner or name in owner:
+                yield name, access
+    for name in _allowed_methods(model):
+        yield name, _computed_access(model, name)
+
+
+def _listed_accesses(
+    model: type[Model], name: str, fields: dict[str, dict[str, Access]]
+) -> Iterator[tuple[str, Access]]:
+    if name in fields:
+        yield from fields[name].items()
+        return
+    for group in fields.values():
+        if name in group:
+            yield name, group[name]
+            return
+    attribute = inspect.getattr_static(model, name, _MISSING)
+    if name in _allowed_methods(model) or _is_plain(attribute):
+        yield name, _computed_access(model, name)
+
+
+def _is_plain(attribute: Any) -> bool:
+    """Say whether reading an attribute of a class runs nothing but a property.
+
+    What the class does not have may be an attribute of the object.
+    """
+    if attribute is _MISSING or isinstance(attribute, _COMPUTED):
+        return True
+    return not callable(attribute) and not hasattr(type(attribute), "__get__")
+
+
+def _allowed_methods(model: type[Model]) -> list[str]:
+    """Give the methods the class itself lists as harmless, in ``expression_methods``."""
+    return [
+        name
+        for name in getattr(model, "expression_methods", ())
+        if not is_secret(name) and not name.startswith("_") and _is_harmless(model, name)
+    ]
+
+
+def _is_harmless(model: type[Model], name: str) -> bool:
+    method = getattr(model, name, None)
+    return inspect.isroutine(method) and not getattr(method, "alters_data", False)
+
+
+def _field_accesses(model: type[Model]) -> Iterator[tuple[str, dict[str, Access]]]:
+    """Give, by field that is no secret, the names it is visible under."""
+    for field in model._meta.concrete_fields:
+        if not is_secret(field.name):
+            yield field.name, dict(_names_of_field(field))
+
+
+def _names_of_field(field: Field[Any, Any]) -> Iterator[tuple[str, Access]]:
+    if isinstance(field, ForeignKey):
+        yield from _names_of_relation(field)
+        return
+    read = _file_name_getter(field.name) if isinstance(field, FileField) else attrgetter(field.name)
+    yield field.name, Access(read, read, field=field)
+    if field.choices:
+        display = _display_getter(field.name)
+        yield f"get_{field.name}_display", Access(display, display)
+
+
+def _names_of_relation(field: ForeignKey[Any, Any]) -> Iterator[tuple[str, Access]]:
+    target = field.related_model
+    read_id = attrgetter(field.attname)
+    shows_id = not is_secret_value(field.target_field)
+    if shows_id:
+        yield field.attname, Access(read_id, read_id, field=field.target_field)
+    if listed_names(target) is not None:
+        follow = _relation_getter(field.name)
+        yield field.name, Access(follow, follow, field=field, target=target)
+    elif shows_id:
+        yield field.name, Access(read_id, _key_getter(field), field=field)
+
+
+def _relation_getter(name: str) -> Any:
+    def follow(obj: Any) -> Any:
+        try:
+            return getattr(obj, name)
+        except ObjectDoesNotExist:
+            return None
+
+    return follow
+
+
+def _key_getter(field: ForeignKey[Any, Any]) -> Any:
+    """Stand for an object that shows only its key; the object itself is not loaded."""
+    read_id = attrgetter(field.attname)
+    names = ["pk", field.target_field.attname] if field.target_field.primary_key else []
+
+    def read_key(obj: Any) -> dict[str, Any] | None:
+        value = read_id(obj)
+        return None if value is None else dict.fromkeys(names, value)
+
+    return read_key
+
+
+def _file_name_getter(name: str) -> Any:
+    def read_name(obj: Any) -> str | None:
+        file = getattr(obj, name)
+        return file.name if file else ""
+
+    return read_name
+
+
+def _display_getter(name: str) -> Any:
+    method = f"get_{name}_display"
+
+    def read_display(obj: Any) -> str:
+        return str(getattr(obj, method)())
+
+    return read_display
+
+
+def _computed_access(model: type[Model], name: str) -> Access:
+    """Read a property, a plain attribute or a method; what it gives is not trusted."""
+    read_raw = _raw_getter(model, name)
+
+    def read(obj: Any) -> Any:
+        return harmless(read_raw(obj))
+
+    def read_through(obj: Any) -> Any:
+        value = unwrap(read_raw(obj))
+        return value if is_model(value) else harmless(value)
+
+    return Access(read, read_through)
+
+
+def _raw_getter(model: type[Model], name: str) -> Any:
+    if name in _allowed_methods(model):
+        return lambda obj: getattr(obj, name)()
+    if inspect.getattr_static(model, name, _MISSING) is _MISSING:
+        return lambda obj: vars(obj).get(name)
+    return attrgetter(name)
+
+
+def harmless(value: Any) -> Any:
+    """Give what may leave a property: no queryset, manager, callable or hidden object."""
+    value = unwrap(value)
+    if is_model(value):
+        names = names_of_others(type(value))
+        if listed_names(type(value)) is not None:
+            return value
+        return names["pk"].final(value) if "pk" in names else None
+    if isinstance(value, FieldFile):
+        return value.name
+    if isinstance(value, Promise):
+        return str(value)
+    if isinstance(value, QuerySet | Manager) or callable(value):
+        return None
+    return value
+
+
+def _forget(*, setting: str, **_: Any) -> None:
+    if setting == "FLOWCONTROL":
+        OF_ROOT.clear()
+        OF_OTHERS.clear()
+
+
+setting_changed.connect(_forget, dispatch_uid="flowcontrol_core.expressions.visibility")
