@@ -13,6 +13,9 @@ export HATCH_DATA_DIR := $(CURDIR)/.venv/hatch
 # In CI, or where it is asked for, the tests run in their full form.
 FULL := $(or $(CI),$(FLOWCONTROL_FULL))
 
+# A test database on a server needs its driver.
+TESTS_IN := $(if $(FLOWCONTROL_TEST_DATABASE),full,dev)
+
 # $(call hatch,script): run it and end with one line that says how it went.
 define hatch
 @. .venv/index.sh && $(HATCH) run $(1) $(ARGS) \
@@ -47,7 +50,7 @@ site: .venv/.current
 
 ifeq ($(FULL),)
 test: .venv/.current
-	$(call pytest,dev:test)
+	$(call pytest,$(TESTS_IN):test)
 else
 test: test-all
 endif

@@ -15,6 +15,10 @@ DISTRIBUTIONS = (
     "plugins_example/flowcontrol_example_sms",
     "plugins_example/flowcontrol_example_audit",
 )
+# The standard interface of a build backend: it answers with the name of the file.
+CALL_BUILD_BACKEND = (
+    "import sys; from hatchling.build import build_wheel; print(build_wheel(sys.argv[1]))"
+)
 
 
 def build_wheel(source: Path, target: Path) -> Path:
@@ -23,15 +27,14 @@ def build_wheel(source: Path, target: Path) -> Path:
     The build backend is called as installed, without an environment of its own: nothing is
     downloaded. Raises CalledProcessError, with the output in its notes, when the build fails.
     """
-    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(target)]
+    command = [sys.executable, "-c", CALL_BUILD_BACKEND, str(target)]
     finished = subprocess.run(command, cwd=source, capture_output=True, text=True, check=False)
     try:
         finished.check_returncode()
     except subprocess.CalledProcessError as error:
         error.add_note(finished.stdout + finished.stderr)
         raise
-    # The command's output is the path of what it has built, seen from where it ran.
-    return (source / finished.stdout.strip().splitlines()[-1]).resolve()
+    return target / finished.stdout.strip().splitlines()[-1]
 
 
 def build_all(target: Path) -> dict[str, Path]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import venv
 import zipfile
@@ -120,7 +121,7 @@ urlpatterns = [path("admin/", admin.site.urls)]
 def script_that_imports_before_django_is_set_up() -> str:
     """The text of a script: the public package works without settings and imports no plugin."""
     return """
-import os
+import sys
 
 import flowcontrol
 from django.conf import settings
@@ -207,12 +208,13 @@ def site(tmp_path_factory: pytest.TempPathFactory, wheels: dict[str, Path]) -> S
 @pytest.mark.parametrize("distribution", DISTRIBUTIONS)
 def test_wheel_holds_every_file_of_its_packages(distribution: str, wheels: dict[str, Path]) -> None:
     source = ROOT / distribution / "src"
+    ignored = re.compile(r"(^|/)(__pycache__|\.[^/]*)/")
     with zipfile.ZipFile(wheels[Path(distribution).name]) as wheel:
         packed = {name for name in wheel.namelist() if ".dist-info/" not in name}
     present = {
         path.relative_to(source).as_posix()
         for path in source.rglob("*")
-        if path.is_file() and "__pycache__" not in path.parts
+        if path.is_file() and not ignored.search(path.relative_to(source).as_posix())
     }
     assert packed == present
     packages = {name.partition("/")[0] for name in packed}

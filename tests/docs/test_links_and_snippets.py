@@ -1,0 +1,90 @@
+"""The documentation holds: its links lead somewhere, and its Python is Python."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import pytest
+
+from tests.databases import ROOT
+
+LINK = re.compile(r"(?<!!)\[[^\]]*\]\(\s*<?([^)\s>]+)>?[^)]*\)|!\[[^\]]*\]\(([^)\s]+)\)")
+FENCE = re.compile(r"^```(\w*)[^\n]*\n(.*?)^```", re.MULTILINE | re.DOTALL)
+HEADING = re.compile(r"^#{1,6}\s+(.+?)\s*#*$", re.MULTILINE)
+UNWANTED = {"node_modules", "dist", "build"}
+
+
+def documents() -> list[Path]:
+    """Every page of the repository."""
+    found = ROOT.rglob("*.md")
+    return sorted(path for path in found if _is_ours(path.relative_to(ROOT)))
+
+
+def _is_ours(path: Path) -> bool:
+    return not any(part.startswith(".") or part in UNWANTED for part in path.parts)
+
+
+def anchors(text: str) -> set[str]:
+    """The anchors of a page's headings, as GitHub and most renderers make them."""
+    without_code = FENCE.sub("", text)
+    return {
+        re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+        for heading in HEADING.findall(without_code)
+    }
+
+
+def local_links(page: Path) -> Iterator[str]:
+    text = re.sub(r"`[^`\n]*`", "", FENCE.sub("", page.read_text(encoding="utf-8")))
+    for match in LINK.finditer(text):
+        link = match[1] or match[2]
+        if not urlsplit(link).scheme:
+            yield link
+
+
+def broken_links(page: Path) -> list[str]:
+    """The links of a page that lead to no file, or to no heading in it."""
+    return [link for link in local_links(page) if not _leads_somewhere(page, link)]
+
+
+def _leads_somewhere(page: Path, link: str) -> bool:
+    parts = urlsplit(link)
+    target = page if not parts.path else page.parent / unquote(parts.path)
+    if not target.exists():
+        return False
+    if not parts.fragment or target.suffix != ".md":
+        return True
+    return parts.fragment in anchors(target.read_text(encoding="utf-8"))
+
+
+def python_snippets(page: Path) -> list[tuple[str, str]]:
+    """The Python blocks of a page: where each one starts, and its text."""
+    text = page.read_text(encoding="utf-8")
+    return [
+        (f"{page.relative_to(ROOT)}:{text.count(chr(10), 0, block.start()) + 2}", block[2])
+        for block in FENCE.finditer(text)
+        if block[1] in {"python", "py"}
+    ]
+
+
+@pytest.mark.parametrize("page", documents(), ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_of_a_page_lead_somewhere(page: Path) -> None:
+    assert broken_links(page) == []
+
+
+@pytest.mark.parametrize("page", documents(), ids=lambda page: str(page.relative_to(ROOT)))
+def test_python_snippets_of_a_page_compile(page: Path) -> None:
+    for place, snippet in python_snippets(page):
+        compile(snippet, place, "exec")
+
+
+def test_broken_link_is_found(tmp_path: Path) -> None:
+    (tmp_path / "other.md").write_text("# Two words, and more\n")
+    page = tmp_path / "page.md"
+    page.write_text(
+        "[good](other.md#two-words-and-more) [bad](other.md#nothing) [gone](missing.md)\n"
+        "[elsewhere](https://example.org/missing) `[code](not-a-link.md)`\n"
+    )
+    assert broken_links(page) == ["other.md#nothing", "missing.md"]
