@@ -67,7 +67,7 @@ def _operand(node: Operand, *, html: bool) -> Read:
     value = node.value
     if html and isinstance(value, str):
         # What the author of an HTML template types is HTML, as in Django.
-        value = mark_safe(value)
+        value = mark_safe(value)  # noqa: S308  (never a value of the scope)
     return lambda _scope: value
 
 
@@ -81,7 +81,7 @@ def _conjunction(reads: tuple[Read, ...]) -> Read:
         return lambda scope: bool(first(scope) and second(scope))
 
     def all_true(scope: Scope) -> bool:
-        for read in reads:
+        for read in reads:  # noqa: SIM110  (a generator would cost more than the conditions)
             if not read(scope):
                 return False
         return True
@@ -95,7 +95,7 @@ def _disjunction(reads: tuple[Read, ...]) -> Read:
         return lambda scope: bool(first(scope) or second(scope))
 
     def any_true(scope: Scope) -> bool:
-        for read in reads:
+        for read in reads:  # noqa: SIM110  (a generator would cost more than the conditions)
             if read(scope):
                 return True
         return False
@@ -133,7 +133,7 @@ def _plain_comparison(left: Read, compare: Callable[[Any, Any], Any], right: Rea
         first, second = left(scope), right(scope)
         try:
             return bool(compare(first, second))
-        except Exception:
+        except Exception:  # noqa: BLE001  (what cannot be compared is False, as in Django)
             return False
 
     return compare_both
@@ -144,7 +144,7 @@ def _comparison_with(left: Read, compare: Callable[[Any, Any], Any], constant: A
         first = left(scope)
         try:
             return bool(compare(first, constant))
-        except Exception:
+        except Exception:  # noqa: BLE001  (what cannot be compared is False, as in Django)
             return False
 
     return compare_constant
@@ -174,7 +174,7 @@ def _exact_comparison(
             first = exact_left
         try:
             return bool(compare(first, second))
-        except Exception:
+        except Exception:  # noqa: BLE001  (what cannot be compared is False, as in Django)
             return False
 
     return compare_exactly
@@ -188,7 +188,7 @@ def _membership(left: Read, right: Read, *, wanted: bool) -> Read:
             return False
         try:
             return (item in container) is wanted
-        except Exception:
+        except Exception:  # noqa: BLE001  (what cannot be compared is False, as in Django)
             return False
 
     return look_inside

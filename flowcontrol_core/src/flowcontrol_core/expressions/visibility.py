@@ -83,7 +83,7 @@ def unwrap(value: Any) -> Any:
         return value
     inner = value.__dict__.get("_wrapped", empty)
     if inner is empty:
-        value._setup()
+        value._setup()  # noqa: SLF001  (there is no public way)
         inner = value.__dict__["_wrapped"]
     return inner
 
