@@ -41,7 +41,13 @@ def get_document(version: FlowVersion) -> Document:
 def present_version(flow: Flow) -> FlowVersion | None:
     """Give what the editor shows: the draft, or else the published version."""
     draft = FlowVersion.objects.filter(draft_of=flow).first()
-    return draft or FlowVersion.objects.filter(pk=_published_id(flow)).first()
+    return draft or published_version(flow)
+
+
+def published_version(flow: Flow) -> FlowVersion | None:
+    """Look it up: the instance at hand may be older than the last publication."""
+    found = Flow.objects.select_related("published").filter(pk=flow.pk).first()
+    return found.published if found else None
 
 
 def present_document(flow: Flow) -> Document:
@@ -64,7 +70,7 @@ def open_draft(flow: Flow, author: AbstractBaseUser | None = None) -> FlowVersio
     draft = FlowVersion.objects.filter(draft_of=flow).first()
     if draft is not None:
         return draft
-    source = FlowVersion.objects.filter(pk=_published_id(flow)).first()
+    source = published_version(flow)
     document = get_document(source) if source else Document()
     try:
         with atomic():
@@ -116,7 +122,7 @@ def discard_draft(flow: Flow, *, revision: int | None = None) -> FlowVersion:
         draft = FlowVersion.objects.filter(draft_of=flow).first()
         if draft is None:
             raise EditError(f"The flow {flow.key!r} has no draft; there is nothing to discard.")
-        published = FlowVersion.objects.filter(pk=_published_id(flow)).first()
+        published = published_version(flow)
         if published is None:
             raise EditError(
                 f"The flow {flow.key!r} was never published, so there is nothing to go back to; "
@@ -157,9 +163,7 @@ def _swap(
         "author_id": _key(author),
         "updated_at": timezone.now(),
     }
-    unchanged = FlowVersion.objects.filter(
-        pk=draft.pk, draft_of__isnull=False, revision=revision
-    )
+    unchanged = FlowVersion.objects.filter(pk=draft.pk, draft_of__isnull=False, revision=revision)
     return unchanged.update(**values) == 1
 
 
@@ -182,11 +186,6 @@ def stale_revision(flow: Flow) -> StaleRevisionError:
         "revision": draft.revision,
     }
     return StaleRevisionError(f"{what} {advice}")
-
-
-def _published_id(flow: Flow) -> int | None:
-    """Look it up: the instance at hand may be older than the last publication."""
-    return Flow.objects.filter(pk=flow.pk).values_list("published_id", flat=True).first()
 
 
 def _next_number(flow: Flow) -> int:

@@ -11,6 +11,7 @@ from django.db import IntegrityError
 from django.utils import timezone
 
 from flowcontrol_core.authoring.database import atomic
+from flowcontrol_core.authoring.permissions import refuse_forbidden
 from flowcontrol_core.definition import Document, digest, to_data
 from flowcontrol_core.errors import DefinitionError, EditError, Problem
 from flowcontrol_core.models import Flow, FlowVersion
@@ -18,6 +19,7 @@ from flowcontrol_core.models import Flow, FlowVersion
 LIMITS = ("max_concurrent", "max_per_object", "max_concurrent_per_object", "limit_policy")
 #: What may be said about a flow apart from its document; unversioned, so in force at once.
 FIELDS = ("name", "description", *LIMITS)
+_COLUMNS = frozenset(field.name for field in Flow._meta.get_fields())
 
 
 def create_flow(
@@ -31,11 +33,13 @@ def create_flow(
     """Create a flow, inactive, with a draft of the document (by default without steps).
 
     ``fields`` are ``description``, the limits and ``limit_policy``. Raises DefinitionError, with
-    the problems by field, for a key that is malformed or taken and for other wrong values.
+    the problems by field, for a key that is malformed or taken and for other wrong values, and
+    EditError where the author may not place one of the actions.
     """
     flow = Flow(key=key, name=name, **_known(fields))
-    _validate(flow, Flow._meta.get_fields())
     content = document or Document()
+    refuse_forbidden(Document(), content, author)
+    _validate(flow, exclude=())
     try:
         with atomic():
             flow.save(force_insert=True)
@@ -60,7 +64,7 @@ def change_flow(flow: Flow, **fields: Any) -> Flow:
     """
     for name, value in _known(fields).items():
         setattr(flow, name, value)
-    _validate(flow, [Flow._meta.get_field(name) for name in fields])
+    _validate(flow, exclude=_COLUMNS - set(fields))
     return _write(flow, *fields)
 
 
@@ -111,9 +115,7 @@ def _known(fields: dict[str, Any]) -> dict[str, Any]:
     return fields
 
 
-def _validate(flow: Flow, checked: Iterable[Any]) -> None:
-    names = {field.name for field in checked}
-    exclude = {field.name for field in Flow._meta.get_fields()} - names
+def _validate(flow: Flow, exclude: Iterable[str]) -> None:
     try:
         flow.full_clean(exclude=exclude)
     except ValidationError as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime, tzinfo
-from functools import lru_cache
+from functools import cache
 from typing import Any, cast
 from zoneinfo import ZoneInfo
 
@@ -81,7 +81,7 @@ def config_form(
         for name, value in initial_values(form_class, stored, zone).items()
     }
     form = _zoned(form_class)(data=data, initial=initial, prefix=prefix)
-    cast(_Zoned, form).zone = zone
+    cast("_Zoned", form).zone = zone
     return form
 
 
@@ -91,7 +91,10 @@ def stored_config(form: forms.BaseForm) -> dict[str, Any]:
     Raises EditError where the form is not valid, and ConfigError where a value cannot be stored.
     """
     if not form.is_bound or not form.is_valid():
-        listed = "; ".join(f"{name}: {' '.join(found)}" for name, found in form.errors.items())
+        listed = "; ".join(
+            f"{name}: {' '.join(str(message) for message in found)}"
+            for name, found in form.errors.items()
+        )
         raise EditError(f"The form is not filled in correctly: {listed or 'it was not sent'}.")
     with translation.override(None):
         return to_stored(form)
@@ -127,9 +130,9 @@ class _Zoned:
             super().full_clean()  # type: ignore[misc]
 
 
-@lru_cache(maxsize=None)
+@cache
 def _zoned(form_class: type[forms.Form]) -> type[forms.Form]:
-    return cast(type[forms.Form], type(form_class.__name__, (_Zoned, form_class), {}))
+    return cast("type[forms.Form]", type(form_class.__name__, (_Zoned, form_class), {}))
 
 
 def _local(value: Any, zone: tzinfo) -> Any:

@@ -250,9 +250,7 @@ def set_options(
     """Replace what is said about the whole flow: its model, its guard and its time zone."""
 
     def change(document: Document) -> _Change:
-        changed = definition.set_options(
-            document, object=object, guard=guard, time_zone=time_zone
-        )
+        changed = definition.set_options(document, object=object, guard=guard, time_zone=time_zone)
         return _Change(changed, "", gettext("Saved the settings of the flow."))
 
     return _apply(flow, change, revision, author)

@@ -1,0 +1,96 @@
+"""Publish a draft: look at it, and make it the immutable version that new runs start on."""
+
+from __future__ import annotations
+
+import logging
+
+from django.contrib.auth.base_user import AbstractBaseUser
+from django.utils import timezone
+
+from flowcontrol_core.authoring.checking import check_document
+from flowcontrol_core.authoring.database import atomic
+from flowcontrol_core.authoring.drafts import (
+    get_document,
+    present_document,
+    published_version,
+    stale_revision,
+)
+from flowcontrol_core.authoring.triggers import check_associations
+from flowcontrol_core.definition import Diff, Document, diff, digest
+from flowcontrol_core.errors import Problem, PublishError
+from flowcontrol_core.models import Flow, FlowVersion
+
+logger = logging.getLogger(__name__)
+
+
+def publish(
+    flow: Flow, *, by: AbstractBaseUser | None = None, revision: int | None = None
+) -> FlowVersion:
+    """Make the draft the published version; runs in flight stay on theirs.
+
+    Raises PublishError with everything that would fail at run time, or where there is nothing
+    to publish, and StaleRevisionError where the draft is not the one that the author has seen.
+    """
+    with atomic():
+        draft = FlowVersion.objects.filter(draft_of=flow).first()
+        if revision is not None and (draft is None or draft.revision != revision):
+            raise stale_revision(flow)
+        if draft is None:
+            raise PublishError([Problem("", _nothing(flow))])
+        document = get_document(draft)
+        # Plugins are asked before anything is locked.
+        problems = check_document(document, flow=flow) + check_associations(flow, document)
+        if problems:
+            raise PublishError(problems)
+        version = _freeze(draft, document)
+    flow.published = version
+    logger.info("%s was published by %s.", version, by or "code")
+    return version
+
+
+def is_unchanged(flow: Flow) -> bool:
+    """Say whether there is nothing to publish."""
+    published = published_version(flow)
+    if published is None:
+        return False
+    draft = FlowVersion.objects.filter(draft_of=flow).only("digest").first()
+    return draft is None or draft.digest == published.digest
+
+
+def diff_with_published(flow: Flow) -> Diff:
+    """Give what publishing would change; without a published version, everything is new."""
+    published = published_version(flow)
+    old = get_document(published) if published else Document()
+    return diff(old, present_document(flow))
+
+
+def present_problems(flow: Flow) -> list[Problem]:
+    """List what stands in the way of publishing what the editor shows."""
+    document = present_document(flow)
+    return check_document(document, flow=flow) + check_associations(flow, document)
+
+
+def _freeze(draft: FlowVersion, document: Document) -> FlowVersion:
+    """Write it if the draft still is as it was looked at."""
+    flow = Flow.objects.select_for_update().get(pk=draft.flow_id)
+    content = digest(document)
+    if flow.published is not None and flow.published.digest == content:
+        raise PublishError([Problem("", _nothing(flow))])
+    looked_at = FlowVersion.objects.filter(
+        pk=draft.pk, draft_of__isnull=False, revision=draft.revision
+    )
+    now = timezone.now()
+    if not looked_at.update(published_at=now, updated_at=now, draft_of=None, digest=content):
+        raise stale_revision(flow)
+    draft.refresh_from_db()
+    flow.published = draft
+    flow.updated_at = now
+    flow.save(update_fields=["published", "updated_at"])
+    return draft
+
+
+def _nothing(flow: Flow) -> str:
+    return (
+        f"There is nothing to publish: the flow {flow.key!r} has no changes since its published "
+        "version. Change something first."
+    )
