@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from email.utils import formataddr, getaddresses, parseaddr
-from typing import Any
+from email.errors import HeaderParseError, InvalidHeaderDefect
+from email.headerregistry import Address, AddressHeader, HeaderRegistry
+from email.utils import parseaddr
+from typing import Any, Final, cast
 
 from flowcontrol_actions_builtin.errors import ActionError
 from flowcontrol_actions_builtin.values import shown
+
+_registry: Final = HeaderRegistry()
 
 
 def single_line(text: str, field: str) -> str:
@@ -22,11 +26,11 @@ def single_line(text: str, field: str) -> str:
 
 
 def split_addresses(text: str, field: str) -> list[str]:
-    """Give the addresses of a text with commas; raises ActionError for what is none."""
-    text = single_line(text, field)
-    pairs = getaddresses([text], strict=False) if text else []
-    # What stays empty is a comma too much, or a placeholder that gave nothing.
-    return [_checked(name, address, field) for name, address in pairs if name or address]
+    """Give the addresses of a text with commas; raises ActionError for what is none.
+
+    A comma too much, as a placeholder leaves it that gives nothing, does no harm.
+    """
+    return [str(address) for address in _parse(single_line(text, field), field)]
 
 
 def listed_addresses(value: Any, field: str) -> list[str]:
@@ -47,17 +51,25 @@ def staff_addresses(setting: Iterable[Any]) -> list[str]:
 
 def domain_of(sender: str) -> str:
     """Give the domain of an address in ASCII, for a Message-ID that is the same on all hosts."""
-    domain = parseaddr(sender)[1].rpartition("@")[2]
+    domain = parseaddr(sender)[1].partition("@")[2]
     try:
         return domain.encode("idna").decode("ascii") or "localhost"
     except UnicodeError:
         return "localhost"
 
 
-def _checked(name: str, address: str, field: str) -> str:
-    user, at, domain = address.rpartition("@")
-    if not (user and at and domain) or any(letter.isspace() for letter in address):
-        raise ActionError(f"{field} of the e-mail has {shown(address or name)}: no e-mail address.")
-    return formataddr((name, address), "utf-8") if name.isascii() and name else (
-        f"{name} <{address}>" if name else address
+def _parse(text: str, field: str) -> tuple[Address, ...]:
+    try:
+        header = _registry("To", text)
+    except (HeaderParseError, IndexError, ValueError):
+        raise _refusal(text, field) from None
+    if any(isinstance(defect, InvalidHeaderDefect) for defect in header.defects):
+        raise _refusal(text, field)
+    return cast("AddressHeader", header).addresses
+
+
+def _refusal(text: str, field: str) -> ActionError:
+    return ActionError(
+        f"{field} of the e-mail is {shown(text)}: that has a part that is no e-mail address. "
+        "Separate addresses by commas, and put names with commas in quotes."
     )

@@ -111,18 +111,17 @@ class For(BaseAction):
         return self.enter()
 
     def summary(self, config: BoundConfig) -> str:
-        step = config.source("step") or "1"
         values = {
             "variable": config.source("variable"),
             "start": config.source("start") or "0",
             "end": config.source("end"),
-            "step": step,
+            "step": config.source("step") or "1",
         }
         if values["variable"]:
-            sentence = say("For %(variable)s from %(start)s up to, but without, %(end)s")
+            sentence = say("For %(variable)s from %(start)s until %(end)s is reached")
         else:
-            sentence = say("Count from %(start)s up to, but without, %(end)s")
-        if step != "1":
+            sentence = say("Count from %(start)s until %(end)s is reached")
+        if values["step"] != "1":
             sentence += say(", in steps of %(step)s")
         return sentence % values
 

@@ -75,20 +75,19 @@ class WaitForTrigger(BaseAction):
     Config = _WaitForm
 
     def run(self, *, run: RunContext, config: Any, **_: Any) -> FlowDirective:
-        wakeup = run.wakeup
-        if wakeup is None:
-            return self._wait(run, config)
-        if wakeup.kind == "trigger":
-            if config.source("condition") and not config.condition:
-                return self._wait(run, config)
-            self._keep_result(run, config, timed_out=False)
-            return self.enter("triggered")
-        if wakeup.kind == "operator":
+        # A call that was tried again after an error has a wake-up too, of the kind "time".
+        kind = run.wakeup.kind if run.wakeup is not None and run.memo else None
+        if kind == "timeout":
+            self._keep_result(run, config, timed_out=True)
+            return self.enter("timed_out")
+        if kind == "operator":
             run.log(say("An operator ended the waiting."))
             self._keep_result(run, config, timed_out=False)
             return FlowDirective.CONTINUE
-        self._keep_result(run, config, timed_out=True)
-        return self.enter("timed_out")
+        if kind == "trigger" and (not config.source("condition") or config.condition):
+            self._keep_result(run, config, timed_out=False)
+            return self.enter("triggered")
+        return self._wait(run, config)
 
     def _wait(self, run: RunContext, config: Any) -> FlowDirective:
         if "timeout" not in run.memo:
