@@ -44,7 +44,7 @@ POLICIES: list[tuple[str, Any]] = [
     ("continue", _("go on; the result says so")),
     ("fail", _("this step fails")),
 ]
-_REQUIRED = {"delay": "delay", "at": "at"}
+_REQUIRED = {"delay": "delay", "at": "date"}
 
 
 class _StartForm(EvaluatedForm):
@@ -64,7 +64,7 @@ class _StartForm(EvaluatedForm):
         label=_("Amount"), required=False, help_text=_("A whole number or an expression.")
     )
     delay_unit = UnitField(initial=Unit.DAYS)
-    at = ExpressionField(
+    date = ExpressionField(
         label=_("Date"),
         required=False,
         help_text=_("A date, a date with time, or the text of one."),
@@ -134,7 +134,8 @@ class StartFlow(BaseAction):
 
     def _take_result(self, run: RunContext, config: Any) -> FlowDirective:
         wakeup = run.wakeup
-        if wakeup is None:
+        # A call that was tried again after an error has a wake-up too, of the kind "time".
+        if wakeup is None or wakeup.kind not in ("child", "operator"):
             return run.suspend(child=run.memo["child"], repeat=True)
         result: dict[str, Any] = {"started": True, "run": run.memo["child"]}
         if wakeup.kind == "child":
@@ -165,11 +166,11 @@ class StartFlow(BaseAction):
             "flow": config.source("flow"),
             "amount": config.source("delay"),
             "unit": label_of(UNITS, config.source("delay_unit")),
-            "at": config.source("at"),
+            "date": config.source("date"),
         }
         sentence = {
             "delay": say("Start the flow “%(flow)s” in %(amount)s %(unit)s"),
-            "at": say("Start the flow “%(flow)s” at %(at)s"),
+            "at": say("Start the flow “%(flow)s” at %(date)s"),
         }.get(config.source("when"), say("Start the flow “%(flow)s”")) % values
         return sentence + say(" and wait for its end") if config.source("wait") else sentence
 
@@ -187,7 +188,7 @@ def _start_time(run: RunContext, config: Any) -> datetime | None:
             raise ActionError(f"The amount of time is {amount}; it has to be 0 or more.")
         return shift(run.now, amount, Unit(config.delay_unit), run.time_zone)
     if config.when == "at":
-        return read_moment(config.at, run.time_zone)
+        return read_moment(config.date, run.time_zone)
     return None
 
 
