@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import date, datetime, time
 from decimal import Decimal, InvalidOperation
 from enum import Enum
 from typing import Any
 
+from django.db.models import Model
 from django.utils import timezone
+from django.utils.safestring import SafeData
 
 from flowcontrol_core.errors import ExpressionError
 from flowcontrol_core.expressions import limits
-from flowcontrol_core.expressions.visibility import harmless, is_model, unwrap
+from flowcontrol_core.expressions.visibility import harmless, is_model, names_of_others, unwrap
 
 _LARGEST = 10**limits.NUMBER_DIGITS
 # Values that cannot be changed and hold nothing: given as they are.
@@ -29,8 +31,7 @@ def as_text(value: Any) -> str:
 
 def as_long_text(value: Any) -> str:
     """Give a value as text, of any length."""
-    if isinstance(value, Enum):
-        value = value.value
+    value = plain(value, show=_text_of_object)
     if isinstance(value, str):
         return value
     if value is None:
@@ -40,6 +41,13 @@ def as_long_text(value: Any) -> str:
     if isinstance(value, datetime) and timezone.is_aware(value):
         value = timezone.localtime(value)
     return str(value)
+
+
+def _text_of_object(value: Model) -> str:
+    """Give the ``str()`` of a model object; not of a session or token, whose text is its key."""
+    if "pk" in names_of_others(type(value)):
+        return str(value)
+    return str(value._meta.verbose_name)
 
 
 def bounded_text(text: str) -> str:
@@ -127,21 +135,30 @@ def as_local(value: Any) -> date | time | None:
     return value if isinstance(value, date | time) else None
 
 
-def plain(value: Any, depth: int = 0) -> Any:
-    """Give a value an expression may hand out; containers as copies, so that nobody shares them."""
-    if type(value) in _ATOMS:
+def plain(value: Any, depth: int = 0, *, show: Callable[[Model], Any] | None = None) -> Any:
+    """Give a value an expression may hand out; containers as copies, so that nobody shares them.
+
+    ``show`` says what stands for model objects; without it, they are given themselves.
+    """
+    if type(value) in _ATOMS or isinstance(value, SafeData):
         return value
     if depth > limits.VALUE_DEPTH:
         raise ExpressionError(f"The value is nested more than {limits.VALUE_DEPTH} levels deep.")
+    if isinstance(value, Mapping):
+        return {key: plain(item, depth + 1, show=show) for key, item in value.items()}
+    if isinstance(value, list):
+        return [plain(item, depth + 1, show=show) for item in value]
+    if isinstance(value, tuple):
+        return tuple(plain(item, depth + 1, show=show) for item in value)
+    return _plain_object(value, show)
+
+
+def _plain_object(value: Any, show: Callable[[Model], Any] | None) -> Any:
+    value = unwrap(value)
     if isinstance(value, Enum):
         return value.value
     if isinstance(value, str):
         return str.__str__(value)
-    if isinstance(value, Mapping):
-        return {key: plain(item, depth + 1) for key, item in value.items()}
-    if isinstance(value, list):
-        return [plain(item, depth + 1) for item in value]
-    if isinstance(value, tuple):
-        return tuple(plain(item, depth + 1) for item in value)
-    value = unwrap(value)
-    return value if is_model(value) else harmless(value)
+    if not is_model(value):
+        return harmless(value)
+    return value if show is None else show(value)
