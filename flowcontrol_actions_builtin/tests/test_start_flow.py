@@ -50,14 +50,16 @@ def test_a_run_is_started_with_the_object_and_a_state_of_its_own(
     call: Any, run: RunContext, engine: FakeEngine
 ) -> None:
     run.state["a"] = 1
-    assert call(StartFlow, obj=CUSTOMER, flow="other") == FlowDirective.CONTINUE
+    run.load_object = lambda: CUSTOMER
+    assert call(StartFlow, flow="other") == FlowDirective.CONTINUE
     assert (engine.flow, engine.obj, engine.state) == ("other", CUSTOMER, {})
     assert engine.options == {"parent": run, "at": None}
     assert dict(run.state) == {"a": 1}
 
 
-def test_the_object_need_not_be_passed(call: Any, engine: FakeEngine) -> None:
-    call(StartFlow, obj=CUSTOMER, flow="other", object="none")
+def test_the_object_need_not_be_passed(call: Any, run: RunContext, engine: FakeEngine) -> None:
+    run.load_object = lambda: CUSTOMER
+    call(StartFlow, flow="other", object="none")
     assert engine.obj is None
 
 

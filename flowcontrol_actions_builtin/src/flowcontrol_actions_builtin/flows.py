@@ -113,13 +113,13 @@ class StartFlow(BaseAction):
     effects = Effects.DATABASE
     Config = _StartForm
 
-    def run(self, *, run: RunContext, obj: Any, config: Any) -> FlowDirective:
+    def run(self, *, run: RunContext, config: Any, **_: Any) -> FlowDirective:
         if "child" in run.memo:
             return self._take_result(run, config)
         try:
             child = create_flowrun(
                 config.flow,
-                obj if config.object == "same" else None,
+                run.object if config.object == "same" else None,
                 _initial_state(run, config),
                 parent=run,
                 at=_start_time(run, config),
