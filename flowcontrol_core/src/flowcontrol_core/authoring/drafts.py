@@ -17,7 +17,7 @@ from django.db.models import Max
 from django.utils import timezone
 from django.utils.translation import gettext
 
-from flowcontrol_core.authoring.database import atomic
+from flowcontrol_core.authoring.database import atomic, lock
 from flowcontrol_core.authoring.permissions import refuse_forbidden
 from flowcontrol_core.definition import Document, digest, parse, to_data
 from flowcontrol_core.errors import EditError, StaleRevisionError
@@ -65,27 +65,12 @@ def present_revision(flow: Flow) -> int:
 def open_draft(flow: Flow, author: AbstractBaseUser | None = None) -> FlowVersion:
     """Give the draft; where there is none, a new one copied from the published version.
 
-    Two at once get the same one.
+    Two at once get the same one. Raises StaleRevisionError where one came and went meanwhile.
     """
-    draft = FlowVersion.objects.filter(draft_of=flow).first()
-    if draft is not None:
-        return draft
-    source = published_version(flow)
-    document = get_document(source) if source else Document()
-    try:
-        with atomic():
-            return FlowVersion.objects.create(
-                flow=flow,
-                draft_of=flow,
-                number=_next_number(flow),
-                definition=to_data(document),
-                digest=digest(document),
-                revision=source.revision if source else 1,
-                author_id=_key(author),
-            )
-    except IntegrityError:
-        # Somebody else was faster. A locking read sees their row on every database.
-        return FlowVersion.objects.select_for_update().get(draft_of=flow)
+    with atomic():
+        lock(flow)
+        draft = FlowVersion.objects.filter(draft_of=flow).first()
+        return draft or _create_draft(flow, author) or _draft_of_somebody_faster(flow)
 
 
 def edit_draft(
@@ -98,6 +83,7 @@ def edit_draft(
     StaleRevisionError where somebody else was faster, and whatever the operation raises.
     """
     with atomic():
+        lock(flow)
         seen = present_version(flow) or open_draft(flow, author)
         if revision is not None and revision != seen.revision:
             raise stale_revision(flow)
@@ -119,6 +105,7 @@ def discard_draft(flow: Flow, *, revision: int | None = None) -> FlowVersion:
     Raises EditError where there is no draft, or nothing published to go back to.
     """
     with atomic():
+        lock(flow)
         draft = FlowVersion.objects.filter(draft_of=flow).first()
         if draft is None:
             raise EditError(f"The flow {flow.key!r} has no draft; there is nothing to discard.")
@@ -150,6 +137,34 @@ def restore_version(
         raise EditError(f"{version} is no version of the flow {flow.key!r}; choose one of its own.")
     document = get_document(version)
     return edit_draft(flow, lambda _: document, revision=revision, author=author)
+
+
+def _create_draft(flow: Flow, author: AbstractBaseUser | None) -> FlowVersion | None:
+    """Copy the published version; ``None`` where somebody else was faster."""
+    source = published_version(flow)
+    document = get_document(source) if source else Document()
+    number = _next_number(flow)
+    try:
+        with atomic():
+            return FlowVersion.objects.create(
+                flow=flow,
+                draft_of=flow,
+                number=number,
+                definition=to_data(document),
+                digest=digest(document),
+                revision=source.revision if source else 1,
+                author_id=_key(author),
+            )
+    except IntegrityError:
+        return None
+
+
+def _draft_of_somebody_faster(flow: Flow) -> FlowVersion:
+    # A locking read sees what others have committed meanwhile, on every database.
+    draft = FlowVersion.objects.select_for_update().filter(draft_of=flow).first()
+    if draft is None:
+        raise stale_revision(flow)
+    return draft
 
 
 def _swap(

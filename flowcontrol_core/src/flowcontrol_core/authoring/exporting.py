@@ -27,7 +27,7 @@ REFERENCE = "reference"
 UNKNOWN = "unknown"
 
 _HEAD = f"""\
-# Flows of flowcontrol; `manage.py flowcontrol import` reads them.
+# Flows of flowcontrol, to be imported on this or another site.
 # Where a value is `{MARKER}: ...`, it is not in this file and has to be entered after the import:
 # `{SECRET}` is one that is never exported, `{REFERENCE}` a row of this site's database without a
 # natural key, `{UNKNOWN}` one of an action that is not installed here, so it may be a secret.
@@ -87,7 +87,7 @@ def _portable(step: Step) -> Step:
         config = upgraded_config(step, action)
     except FlowcontrolError:
         # Which of its fields are secret only the action could say.
-        return replace(step, config=dict.fromkeys(step.config, {MARKER: UNKNOWN}))
+        return replace(step, config={name: {MARKER: UNKNOWN} for name in step.config})
     portable = {name: _value(action, name, value) for name, value in config.items()}
     return replace(step, config=portable, config_version=action.config_version)
 

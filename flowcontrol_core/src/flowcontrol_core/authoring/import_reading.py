@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from flowcontrol_core.authoring import yaml_text
-from flowcontrol_core.authoring.exporting import FORMAT, LIMITS
+from flowcontrol_core.authoring.exporting import FORMAT
+from flowcontrol_core.authoring.flows import LIMITS
 from flowcontrol_core.definition import Document, parse
 from flowcontrol_core.definition.fields import Fields
 from flowcontrol_core.definition.rules import ACTION, MAX_KEY

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from django.contrib.auth.base_user import AbstractBaseUser
+from django.utils.translation import gettext
 
 from flowcontrol_core.authoring.database import atomic
 from flowcontrol_core.authoring.drafts import edit_draft, present_document, published_version
@@ -80,19 +81,16 @@ def import_flows(
 def _import(
     item: FileFlow, file: File, author: AbstractBaseUser | None, *, publish: bool
 ) -> ImportResult:
-    flow = Flow.objects.filter(key=item.key).first()
-    present = present_document(flow) if flow else Document()
+    found = Flow.objects.filter(key=item.key).first()
+    present = present_document(found) if found else Document()
     document, withheld = _filled(item.document, present)
     with _placing(item.path):
-        if flow is None:
-            created = create_flow(key=item.key, author=author, document=document, **item.fields)
-            notes = _add_triggers(created, item, document, live=True)
-        else:
-            notes = _update(flow, item, document, author)
-            notes += _add_triggers(flow, item, document, live=publish)
+        flow = found or create_flow(key=item.key, author=author, document=document, **item.fields)
+        notes = _update(flow, item, document, author) if found else []
+        notes += _add_triggers(flow, item, document, live=publish or not found)
     return ImportResult(
-        flow=flow or created,
-        created=flow is None,
+        flow=flow,
+        created=found is None,
         withheld=tuple(placed(problem, f"{item.path}.document") for problem in withheld),
         missing=_missing(item, file.distributions),
         notes=tuple(notes),
@@ -105,12 +103,13 @@ def _update(
     """Make the document the draft of a flow that exists, and say what else has changed."""
     notes = []
     if _has_changes(flow) and digest(document) != digest(present_document(flow)):
-        notes.append("The draft had changes that were not published; they are replaced.")
+        notes.append(gettext("The draft had changes that were not published; they are replaced."))
     edit_draft(flow, lambda _: document, revision=None, author=author)
     changed = {name: value for name, value in item.fields.items() if getattr(flow, name) != value}
     if changed:
         change_flow(flow, **changed)
-        notes.append(f"In force at once, for they are unversioned: {', '.join(changed)}.")
+        text = gettext("Changed at once, because they are not part of a version: %(names)s.")
+        notes.append(text % {"names": ", ".join(changed)})
     return notes
 
 
@@ -121,7 +120,7 @@ def _has_changes(flow: Flow) -> bool:
 
 def _publish(item: FileFlow, result: ImportResult, author: AbstractBaseUser | None) -> ImportResult:
     if is_unchanged(result.flow):
-        note = "There was nothing to publish: the published version is the same."
+        note = gettext("There was nothing to publish: the published version is the same.")
         return replace(result, notes=(*result.notes, note))
     with _placing(f"{item.path}.document"):
         return replace(result, published=publish_flow(result.flow, by=author))
@@ -149,7 +148,10 @@ def _add_triggers(flow: Flow, item: FileFlow, document: Document, *, live: bool)
             raise DefinitionError([placed(found, f"triggers[{index}]") for found in problems])
         if not live and association.active:
             association.active = False
-            notes.append(f"The trigger {given.trigger!r} was added switched off: switch it on.")
+            text = gettext(
+                "The trigger %(key)s was added switched off; switch it on when it is due."
+            )
+            notes.append(text % {"key": given.trigger})
         association.save(force_insert=True)
     return notes
 
@@ -216,7 +218,7 @@ def _known_values(present: Step | None, step: Step) -> Mapping[str, Any]:
 def _withheld(step: Step, name: str) -> Problem:
     reason = step.config[name][MARKER]
     message = f"The value is not in the file ({reason}); enter it in the editor."
-    return Problem(f"step {step.id}.config.{name}", message, step.id, name)
+    return Problem(f"steps[id={step.id}].config.{name}", message, step.id, name)
 
 
 def _missing(item: FileFlow, distributions: Mapping[str, str]) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from django.contrib.auth.base_user import AbstractBaseUser
 from django.utils import timezone
 
 from flowcontrol_core.authoring.checking import check_document
-from flowcontrol_core.authoring.database import atomic
+from flowcontrol_core.authoring.database import atomic, lock
 from flowcontrol_core.authoring.drafts import (
     get_document,
     present_document,
@@ -31,21 +31,21 @@ def publish(
     Raises PublishError with everything that would fail at run time, or where there is nothing
     to publish, and StaleRevisionError where the draft is not the one that the author has seen.
     """
-    with atomic():
-        draft = FlowVersion.objects.filter(draft_of=flow).first()
-        if revision is not None and (draft is None or draft.revision != revision):
+    draft = FlowVersion.objects.filter(draft_of=flow).first()
+    if revision is not None and (draft is None or draft.revision != revision):
+        with atomic():
             raise stale_revision(flow)
-        if draft is None:
-            raise PublishError([Problem("", _nothing(flow))])
-        document = get_document(draft)
-        # Plugins are asked before anything is locked.
-        problems = check_document(document, flow=flow) + check_associations(flow, document)
-        if problems:
-            raise PublishError(problems)
-        version = _freeze(draft, document)
-    flow.published = version
-    logger.info("%s was published by %s.", version, by or "code")
-    return version
+    if draft is None or is_unchanged(flow):
+        raise PublishError([Problem("", _nothing(flow))])
+    document = get_document(draft)
+    # Plugins are asked outside of the transaction, and before anything is locked.
+    problems = check_document(document, flow=flow) + check_associations(flow, document)
+    if problems:
+        raise PublishError(problems)
+    with atomic():
+        _freeze(flow, draft, document)
+    logger.info("%s was published by %s.", draft, by or "code")
+    return draft
 
 
 def is_unchanged(flow: Flow) -> bool:
@@ -70,23 +70,21 @@ def present_problems(flow: Flow) -> list[Problem]:
     return check_document(document, flow=flow) + check_associations(flow, document)
 
 
-def _freeze(draft: FlowVersion, document: Document) -> FlowVersion:
+def _freeze(flow: Flow, draft: FlowVersion, document: Document) -> None:
     """Write it if the draft still is as it was looked at."""
-    flow = Flow.objects.select_for_update().get(pk=draft.flow_id)
-    content = digest(document)
-    if flow.published is not None and flow.published.digest == content:
-        raise PublishError([Problem("", _nothing(flow))])
+    lock(flow)
     looked_at = FlowVersion.objects.filter(
         pk=draft.pk, draft_of__isnull=False, revision=draft.revision
     )
     now = timezone.now()
-    if not looked_at.update(published_at=now, updated_at=now, draft_of=None, digest=content):
+    if not looked_at.update(
+        published_at=now, updated_at=now, draft_of=None, digest=digest(document)
+    ):
         raise stale_revision(flow)
     draft.refresh_from_db()
     flow.published = draft
     flow.updated_at = now
     flow.save(update_fields=["published", "updated_at"])
-    return draft
 
 
 def _nothing(flow: Flow) -> str:

@@ -80,7 +80,8 @@ class _Dumper(yaml.SafeDumper):
         return True
 
 
-def _place(mark: yaml.Mark | None) -> str:
+def _place(mark: Any) -> str:
+    """Name the place of a mark, counted from 1; empty where the reader has set none."""
     return f"line {mark.line + 1}, column {mark.column + 1}" if mark else ""
 
 
