@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from django.apps import AppConfig
+from django.utils.module_loading import autodiscover_modules
 from django.utils.translation import gettext_lazy as _
 
 
@@ -13,3 +14,10 @@ class FlowcontrolConfig(AppConfig):
     label = "flowcontrol_core"
     verbose_name = _("Flow control")
     default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        # Models can be imported only now.
+        from flowcontrol_core import startup  # noqa: PLC0415
+
+        startup.start()
+        autodiscover_modules("flow_actions")

@@ -35,10 +35,9 @@ class Settings:
     # How long consecutive database steps may share one transaction.
     COALESCE: float = 0.05
     # The longest time a step may take before its lease is no longer extended.
-    STEP_TIMEOUT: float = 3600.0
-    # The most a run's state may hold, as JSON, and its depth.
+    STEP_TIMEOUT: float = 300.0
+    # The most a run's state may hold, as JSON.
     STATE_MAX_BYTES: int = 256 * 1024
-    STATE_MAX_DEPTH: int = 20
     # How long the associations of triggers with flows are cached.
     TRIGGER_CACHE_SECONDS: float = 2.0
     # What expressions may see: {"shop.order": ["total", "customer"]}; default: concrete fields.

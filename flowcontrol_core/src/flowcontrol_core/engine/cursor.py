@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from types import MappingProxyType
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from flowcontrol_core.engine.codec import decode, encode
@@ -14,7 +13,6 @@ from flowcontrol_core.errors import StateError
 #: ``behind``: the step is done, go on behind it.
 Phase = Literal["run", "return", "inside", "behind"]
 _PHASES = ("run", "return", "inside", "behind")
-NO_MEMO: Mapping[str, Any] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +27,7 @@ class Frame:
     step: str
     phase: Phase = "run"
     branch: str | None = None
-    memo: Mapping[str, Any] = NO_MEMO
+    memo: Mapping[str, Any] = field(default_factory=dict)
     variables: tuple[str, ...] = ()
     tries: int = 0
     passes: int = 0
@@ -75,7 +73,7 @@ def _frame_from_json(data: dict[str, Any]) -> Frame:
         step=data["step"],
         phase=data["phase"],
         branch=data.get("branch"),
-        memo=decode(data["memo"]) if "memo" in data else NO_MEMO,
+        memo=decode(data.get("memo", {})),
         variables=tuple(data.get("variables", ())),
         tries=int(data.get("tries", 0)),
         passes=int(data.get("passes", 0)),

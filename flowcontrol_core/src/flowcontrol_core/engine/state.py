@@ -11,6 +11,8 @@ from flowcontrol_core.engine.codec import decode, encode, normalize
 from flowcontrol_core.errors import StateError
 
 Change = tuple[Any, Any]
+#: What a state may hold as JSON, unless the project's settings say otherwise.
+MAX_BYTES = 256 * 1024
 #: Stands in a change for "was not there" and "is gone".
 ABSENT: Any = type("Absent", (), {"__repr__": lambda self: "absent", "__slots__": ()})()
 
@@ -22,38 +24,48 @@ class State(MutableMapping[str, Any]):
     after a suspension. Containers may be changed in place; that is noticed at the end of the step.
     """
 
-    __slots__ = ("_before", "_lent", "_values")
+    __slots__ = ("_before", "_lent", "_sizes", "_total", "_values", "max_bytes")
 
-    def __init__(self, values: Mapping[str, Any] | None = None) -> None:
-        self._values: dict[str, Any] = normalize(values or {})
+    def __init__(
+        self, values: Mapping[str, Any] | None = None, *, max_bytes: int = MAX_BYTES
+    ) -> None:
+        self.max_bytes = max_bytes
         self._before: dict[str, Any] = {}
         self._lent: set[str] = set()
+        self._set(normalize(values or {}))
+        self._refuse_oversize(self._total)
 
     @classmethod
-    def from_json(cls, data: Any) -> State:
+    def from_json(cls, data: Any, *, max_bytes: int = MAX_BYTES) -> State:
         """Read a stored state; raises StateError where it is no JSON object."""
         if not isinstance(data, dict):
             raise StateError(
                 f"The stored state is a {type(data).__name__}, not a JSON object. Correct it with "
                 "the verb `edit state`, then retry the run."
             )
-        state = cls()
-        state._values = decode(data)
+        state = cls(max_bytes=max_bytes)
+        state._set({key: decode(value) for key, value in data.items()})
         return state
 
-    def to_json(self, max_bytes: int) -> dict[str, Any]:
-        """Give the JSON form; raises StateError where it is larger than ``max_bytes``."""
-        data = {key: encode(value) for key, value in self._values.items()}
-        size = len(json.dumps(data, ensure_ascii=False, separators=(",", ":")).encode())
-        if size > max_bytes:
-            raise StateError(
-                f"The state has {size} bytes, more than the {max_bytes} allowed. Keep large data "
-                "in a model and its key in the state."
-            )
-        return data
+    def to_json(self) -> dict[str, Any]:
+        """Give the JSON form."""
+        return {key: encode(value) for key, value in self._values.items()}
+
+    def snapshot(self) -> Any:
+        """Remember all values, to be given to ``restore``."""
+        return deepcopy(self._values)
+
+    def restore(self, snapshot: Any) -> None:
+        """Go back to remembered values: what came after them was rolled back."""
+        self._set(deepcopy(snapshot))
+        self._before, self._lent = {}, set()
 
     def take_changes(self) -> dict[str, Change]:
-        """Give what changed since the last call, as ``{key: (before, after)}``, and forget it."""
+        """Give what changed since the last call, as ``{key: (before, after)}``, and forget it.
+
+        Raises StateError, and forgets nothing, where a container was given a value that cannot be
+        kept, or the state has become too large.
+        """
         if not self._before and not self._lent:
             return {}
         for key in self._lent & self._values.keys():
@@ -63,6 +75,7 @@ class State(MutableMapping[str, Any]):
             for key, before in self._before.items()
             if before is ABSENT or before != self._values.get(key, ABSENT)
         }
+        self._measure(changes)
         self._before, self._lent = {}, set()
         return {
             key: (before, deepcopy(after) if isinstance(after, list | dict) else after)
@@ -124,7 +137,40 @@ class State(MutableMapping[str, Any]):
         """Give the values for reading only, without noting that containers were handed out."""
         return self._values
 
+    def _set(self, values: dict[str, Any]) -> None:
+        self._values = values
+        self._sizes = {key: _size(key, value) for key, value in values.items()}
+        self._total = sum(self._sizes.values())
+
+    def _measure(self, changes: Mapping[str, Change]) -> None:
+        """Keep account of the size, key by key: measuring all of it at each step would be slow."""
+        sizes = {
+            key: 0 if after is ABSENT else _size(key, after)
+            for key, (_, after) in changes.items()
+        }
+        total = self._total + sum(sizes.values()) - sum(self._sizes.get(key, 0) for key in sizes)
+        if total > self._total:
+            self._refuse_oversize(total)
+        self._sizes.update(sizes)
+        self._total = total
+
+    def _refuse_oversize(self, total: int) -> None:
+        if total > self.max_bytes:
+            raise StateError(
+                f"The state would have {total} bytes, more than the {self.max_bytes} allowed. "
+                "Keep large data in a model and its key in the state."
+            )
+
     def _remember(self, key: str) -> None:
         if key not in self._before:
             value = self._values.get(key, ABSENT)
             self._before[key] = deepcopy(value) if isinstance(value, list | dict) else value
+
+
+def _size(key: str, value: Any) -> int:
+    """Give the bytes that a key and its value take as JSON."""
+    if type(value) is int or value is None or type(value) is bool:
+        length = len(str(value))
+    else:
+        length = len(json.dumps(encode(value), ensure_ascii=False).encode())
+    return len(key) + length + 6

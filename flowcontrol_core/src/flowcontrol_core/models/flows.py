@@ -105,6 +105,10 @@ class FlowVersion(models.Model):
     number = models.PositiveIntegerField(_("number"))
     definition = models.JSONField(_("definition"), default=dict)
     digest = models.CharField(_("digest"), max_length=64, editable=False)
+    #: The model label of its objects, and below what else is asked of it without reading it.
+    object_type = models.CharField(max_length=200, blank=True, default="", editable=False)
+    #: The keys of the triggers its steps wait for, one a line; written when it is published.
+    waits_for = models.TextField(blank=True, default="", editable=False)
     #: Set while it is the draft: unique, so that a flow has one draft at most, on any database.
     draft_of = models.OneToOneField(
         Flow, null=True, editable=False, on_delete=models.CASCADE, related_name="draft"

@@ -82,6 +82,7 @@ class FlowRun(models.Model):
         verbose_name=_("version"),
         on_delete=models.PROTECT,
         db_constraint=False,
+        db_index=False,
         related_name="runs",
     )
     status = models.CharField(
@@ -124,6 +125,11 @@ class FlowRun(models.Model):
     events_taken = models.JSONField(default=list)
     #: The key of the action whose plugin is missing, while BLOCKED on it.
     blocked_on = KeyField(_("blocked on"), max_length=150, null=True)
+
+    #: Since when it waits for a free slot, while PENDING in the queue of a limit.
+    queued_at = models.DateTimeField(_("queued since"), null=True)
+    #: Set when it ended, until the run that started it has been told.
+    announce_at = models.DateTimeField(null=True, db_index=True)
 
     parent = models.ForeignKey(
         "self",
@@ -169,6 +175,7 @@ class FlowRun(models.Model):
                 fields=["content_type", "object_key", "status", "flow"],
                 name="flowcontrol_run_object",
             ),
+            models.Index(fields=["version", "status"], name="flowcontrol_run_version"),
             models.Index(fields=["wait_trigger"], name="flowcontrol_run_trigger"),
             models.Index(fields=["wait_child"], name="flowcontrol_run_child"),
             models.Index(fields=["blocked_on"], name="flowcontrol_run_blocked"),
@@ -226,7 +233,6 @@ class MessageKind(models.TextChoices):
     """What a message in a run's inbox asks for."""
 
     WAKE = "wake", _("wake")
-    CHILD = "child", _("a child ended")
     JUMP = "jump", _("go to a step")
     CANCEL = "cancel", _("cancel")
     PAUSE = "pause", _("pause")

@@ -60,6 +60,8 @@ class TriggerEvent(models.Model):
     payload = models.JSONField(default=dict)
     unique_key = KeyField(max_length=200, null=True, unique=True)
     created_at = models.DateTimeField()
+    #: Set until the runs that waited for it have been told.
+    announce_at = models.DateTimeField(null=True, db_index=True)
 
     class Meta:
         verbose_name = _("trigger event")

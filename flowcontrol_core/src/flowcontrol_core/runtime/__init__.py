@@ -1,0 +1,1 @@
+"""The imperative shell: starting, firing, claiming, driving, waking; the only writer of runs."""

@@ -1,0 +1,145 @@
+"""What happened between two checkpoints, kept small.
+
+An entry a call, with times in UTC and durations in seconds. Of a step that is called again and
+again, as in a loop, the first and the last passes are kept, and a count for the rest; calls with
+effects and failures are kept all.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import deque
+from collections.abc import Mapping
+from copy import deepcopy
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from flowcontrol_core.engine.codec import encode
+from flowcontrol_core.engine.state import ABSENT, Change
+
+FIRST = 2
+LAST = 2
+MAX_KEPT = 500
+MAX_VALUE_LENGTH = 500
+SECRET = re.compile(r"password|passwd|token|secret|session|api_?key|otp", re.IGNORECASE)
+HIDDEN = "•••"
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call of an action."""
+
+    number: int
+    step: str
+    action: str
+    method: str
+    at: datetime
+    seconds: float
+    answer: str
+    changes: Mapping[str, Change]
+    attempt: int = 1
+    messages: tuple[str, ...] = ()
+    error: str = ""
+    keep: bool = False
+
+
+@dataclass(slots=True)
+class _Passes:
+    first: list[Call] = field(default_factory=list)
+    last: deque[Call] = field(default_factory=lambda: deque(maxlen=LAST))
+    count: int = 0
+
+
+class Recorder:
+    """Collects the calls of a run until its next checkpoint."""
+
+    __slots__ = ("_kept", "_passes")
+
+    def __init__(self) -> None:
+        self._passes: dict[str, _Passes] = {}
+        self._kept: list[Call] = []
+
+    def add(self, call: Call) -> None:
+        """Note a call."""
+        passes = self._passes.get(call.step)
+        if passes is None:
+            passes = self._passes[call.step] = _Passes()
+        passes.count += 1
+        if call.keep and len(self._kept) < MAX_KEPT:
+            self._kept.append(call)
+        elif len(passes.first) < FIRST:
+            passes.first.append(call)
+        else:
+            passes.last.append(call)
+
+    def take(self) -> list[dict[str, Any]]:
+        """Give the entries for the history row, oldest first, and forget them."""
+        calls = list(self._kept)
+        omitted: dict[str, int] = {}
+        for step, passes in self._passes.items():
+            calls += [*passes.first, *passes.last]
+            kept = sum(call.step == step for call in self._kept) if self._kept else 0
+            missing = passes.count - len(passes.first) - len(passes.last) - kept
+            if missing:
+                omitted[step] = missing
+        calls.sort(key=lambda call: call.number)
+        self._passes, self._kept = {}, []
+        entries = [_entry(call) for call in calls[: 2 * MAX_KEPT]]
+        return entries + [{"step": step, "omitted": count} for step, count in omitted.items()]
+
+    def snapshot(self) -> Any:
+        """Remember what was collected, to be given to ``restore``."""
+        return deepcopy((self._passes, self._kept))
+
+    def restore(self, snapshot: Any) -> None:
+        """Go back to what was remembered: the calls after it were rolled back."""
+        self._passes, self._kept = deepcopy(snapshot)
+
+    def __bool__(self) -> bool:
+        return bool(self._passes)
+
+
+def _entry(call: Call) -> dict[str, Any]:
+    entry: dict[str, Any] = {
+        "number": call.number,
+        "step": call.step,
+        "action": call.action,
+        "at": call.at.isoformat(),
+        "seconds": round(call.seconds, 6),
+        "answer": call.answer,
+    }
+    if call.method != "run":
+        entry["method"] = call.method
+    if call.changes:
+        entry["changes"] = {key: _change(key, change) for key, change in call.changes.items()}
+    if call.attempt > 1:
+        entry["attempt"] = call.attempt
+    if call.messages:
+        entry["messages"] = list(call.messages)
+    if call.error:
+        entry["error"] = call.error
+    return entry
+
+
+def _change(key: str, change: Change) -> list[Any]:
+    """Give ``[before, after]``; a side that was not there is left out of its list."""
+    return [[] if value is ABSENT else [_shown(key, value)] for value in change]
+
+
+def _shown(key: str, value: Any) -> Any:
+    if SECRET.search(key):
+        return HIDDEN
+    encoded = _scrubbed(encode(value))
+    if isinstance(encoded, str | list | dict):
+        text = json.dumps(encoded, ensure_ascii=False)
+        if len(text) > MAX_VALUE_LENGTH:
+            return f"{text[:MAX_VALUE_LENGTH]}…"
+    return encoded
+
+
+def _scrubbed(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {k: HIDDEN if SECRET.search(k) else _scrubbed(v) for k, v in value.items()}
+    return [_scrubbed(item) for item in value] if isinstance(value, list) else value

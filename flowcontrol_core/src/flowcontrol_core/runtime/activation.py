@@ -1,0 +1,449 @@
+"""One run being executed, in memory: calls actions, moves the cursor, notes what happened.
+
+It knows no table. What has to be written, and when, is the driver's business; the same class
+executes runs without any database for ``flowcontrol.testing``.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+import traceback
+import uuid
+from collections.abc import Callable, Mapping
+from contextvars import ContextVar
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from enum import Enum
+from typing import Any
+
+from django.utils.functional import SimpleLazyObject
+
+from flowcontrol_core.conf import get_settings
+from flowcontrol_core.definition import RetryPolicy
+from flowcontrol_core.engine.cursor import Cursor, Frame
+from flowcontrol_core.engine.directives import FlowDirective, Kind, Wait
+from flowcontrol_core.engine.history import Call, Recorder
+from flowcontrol_core.engine.interpreter import (
+    COMPLETE,
+    End,
+    Position,
+    advance,
+    begin,
+    released_variables,
+    resume,
+)
+from flowcontrol_core.engine.retry import backoff
+from flowcontrol_core.engine.state import State
+from flowcontrol_core.errors import (
+    ConfigError,
+    DirectiveError,
+    ExpressionError,
+    FlowcontrolError,
+    Retry,
+    UnknownActionError,
+)
+from flowcontrol_core.expressions import Scope
+from flowcontrol_core.plugins.actions import Effects
+from flowcontrol_core.plugins.binding import BoundStep, CompiledFlow
+from flowcontrol_core.plugins.context import FlowReference, RunContext, Wakeup
+from flowcontrol_core.runtime.clock import Clock
+from flowcontrol_core.runtime.database import WriteGuard, is_lost_connection, is_transient
+
+MAX_TRACEBACK = 20_000
+#: The run whose action is being called in this thread: what it starts is deeper by one.
+executing: ContextVar[RunContext | None] = ContextVar("flowcontrol_executing", default=None)
+
+
+class StopKind(Enum):
+    """Why an activation cannot go on in memory."""
+
+    NEEDS = "needs"
+    SUSPENDED = "suspended"
+    ENDED = "ended"
+    FAILED = "failed"
+    BLOCKED = "blocked"
+    YIELDED = "yielded"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stop:
+    """Where an activation stopped, and why.
+
+    ``outcome`` is one of DESIGN section 7 (``complete`` ...); ``blocked_on`` the key of a missing
+    action; ``error`` has type, message, traceback, step and action.
+    """
+
+    kind: StopKind
+    effects: Effects | None = None
+    wait: Wait | None = None
+    outcome: str = ""
+    reason: str = ""
+    blocked_on: str | None = None
+    error: Mapping[str, Any] | None = None
+    #: The time-out in seconds of the call that is about to be made, where it has one of its own.
+    timeout: float | None = None
+
+
+NEEDS_DATABASE = Stop(kind=StopKind.NEEDS, effects=Effects.DATABASE)
+NEEDS_EXTERNAL = Stop(kind=StopKind.NEEDS, effects=Effects.EXTERNAL)
+
+
+class ObjectGone(Exception):
+    """The model object of a run does not exist any more."""
+
+
+class _RunScope(Scope):
+    """What the expressions of a run see: always the present situation, nothing copied."""
+
+    __slots__ = ("_context",)
+
+    def __init__(self, context: RunContext) -> None:
+        self._context = context
+
+    obj = property(lambda self: self._context.object)  # type: ignore[assignment]
+    state = property(lambda self: self._context.state.peek())  # type: ignore[assignment]
+    now = property(lambda self: self._context.now.astimezone(self._context.time_zone))  # type: ignore[assignment]
+    payload = property(lambda self: self._context.payload)  # type: ignore[assignment]
+    variables = property(lambda self: {})  # type: ignore[assignment]
+
+
+@dataclass(slots=True, kw_only=True)
+class Activation:
+    """The stretch of a run from being claimed to suspending or ending."""
+
+    uuid: uuid.UUID
+    flow: FlowReference
+    compiled: CompiledFlow
+    clock: Clock
+    guard: WriteGuard
+    cursor: Cursor
+    state: State
+    sequence: int = 0
+    attempt: int = 1
+    started: bool = False
+    has_object: bool = False
+    load_object: Callable[[], Any] = lambda: None
+    context: RunContext = field(init=False)
+    scope: Scope = field(init=False)
+    history: Recorder = field(default_factory=Recorder)
+    calls: int = 0
+    _began: float = field(default_factory=time.monotonic)
+
+    def prepare(
+        self,
+        *,
+        pk: int | None = None,
+        depth: int = 0,
+        trigger: str = "",
+        payload: Mapping[str, Any] | None = None,
+        wakeup: Wakeup | None = None,
+        lock: Callable[[], Any] | None = None,
+        beat: Callable[[], None] | None = None,
+    ) -> None:
+        """Make what actions and expressions see of the run."""
+        self.context = RunContext(
+            uuid=self.uuid,
+            flow=self.flow,
+            state=self.state,
+            now=self.clock.now(),
+            time_zone=self.compiled.zone,
+            pk=pk,
+            depth=depth,
+            trigger=trigger,
+            payload=payload or {},
+            wakeup=wakeup,
+            load_object=self.load_object,
+        )
+        if lock is not None:
+            self.context.lock = lock
+        if beat is not None:
+            self.context.beat = beat
+        self.scope = _RunScope(self.context)
+
+    def run_in_memory(self) -> Stop:
+        """Execute steps that need no database, up to the first thing that does."""
+        while True:
+            stop = self.look()
+            if isinstance(stop, Stop):
+                return stop
+            if stop.effects is not Effects.NONE:
+                return NEEDS_DATABASE if stop.effects is Effects.DATABASE else NEEDS_EXTERNAL
+            ended = self.call(stop)
+            if ended is not None:
+                return ended
+
+    def look(self) -> BoundStep | Stop:
+        """Give the step to call next, bound, or why there is none."""
+        if not self.started:
+            self.started = True
+            stop = self._move(begin(self.compiled.program))
+        elif self.cursor and self.cursor[-1].phase == "behind":
+            stop = self._move(resume(self.compiled.program, self.cursor))
+        else:
+            stop = None
+        return stop or self._check_guard() or self._check_budget() or self._bind()
+
+    def call(self, bound: BoundStep) -> Stop | None:
+        """Call the action of the step on top of the cursor once; ``None``: there is more to do.
+
+        Errors of the action become a Stop; errors of the database that concern the transaction
+        around it are raised on.
+        """
+        frame = self.cursor[-1]
+        context = self._enter_step(bound, frame)
+        method = bound.action.run if frame.phase == "run" else bound.action.return_from_children
+        # Most actions look at the state only: the object is read when one touches it.
+        obj = SimpleLazyObject(self.load_object) if self.has_object else None
+        begun = time.perf_counter()
+        self.guard.armed = bound.effects is Effects.NONE
+        token = executing.set(context)
+        try:
+            answer = method(run=context, obj=obj, config=bound.config.at(self.scope))
+            directive = self._directive(answer, bound)
+            memo = context.normalized_memo()
+            changes = self.state.take_changes()
+            top = Frame(
+                frame.step, frame.phase, frame.branch, memo, context.variables, 0, frame.passes
+            )
+            before = (*self.cursor[:-1], top)
+            position = advance(self.compiled.program, before, directive, self.compiled.is_loop)
+        except ObjectGone as error:
+            self.state.undo_changes()
+            return Stop(kind=StopKind.ENDED, outcome="obsolete", reason=str(error))
+        except Exception as error:
+            self.state.undo_changes()
+            if bound.effects is not Effects.NONE and (
+                is_transient(error) or is_lost_connection(error)
+            ):
+                raise
+            return self.fail(bound, error, begun)
+        finally:
+            executing.reset(token)
+            self.guard.armed = False
+        self._note(bound, frame, directive.kind.value, begun, changes)
+        return self._go_on(before, position, directive)
+
+    def give_up(self, error: BaseException) -> Stop:
+        """Give the stop for an error around the step on top, such as a commit that failed."""
+        return Stop(
+            kind=StopKind.FAILED,
+            outcome="errored",
+            reason=_one_line(error),
+            error=describe(error, self.cursor[-1].step if self.cursor else "", ""),
+        )
+
+    def snapshot(self) -> Any:
+        """Remember where the run is in memory, to be given to ``restore``."""
+        return (
+            self.cursor,
+            self.state.snapshot(),
+            self.history.snapshot(),
+            self.sequence,
+            self.started,
+            self.context.wakeup,
+        )
+
+    def restore(self, snapshot: Any) -> None:
+        """Go back to where the run was: what came after it was rolled back."""
+        self.cursor, state, history, self.sequence, self.started, self.context.wakeup = snapshot
+        self.state.restore(state)
+        self.history.restore(history)
+
+    def mark_calling(self) -> None:
+        """Note that the external call of the step on top is about to be made."""
+        self.cursor = (*self.cursor[:-1], replace(self.cursor[-1], calling=True))
+
+    def _enter_step(self, bound: BoundStep, frame: Frame) -> RunContext:
+        context = self.context
+        context.now = self.clock.now()
+        context.memo = dict(frame.memo)
+        context.variables = frame.variables
+        context.sequence = self.sequence
+        context.attempt = frame.tries + self.attempt
+        context.step = frame.step
+        timeout = bound.timeout
+        context.deadline = None if timeout is None else context.now + timedelta(seconds=timeout)
+        if context.messages:
+            context.messages = []
+        self.calls += 1
+        return context
+
+    def _directive(self, answer: Any, bound: BoundStep) -> FlowDirective:
+        if answer is None:
+            return FlowDirective.CONTINUE
+        if not isinstance(answer, FlowDirective):
+            raise DirectiveError(
+                f"The action {bound.key!r} answered {answer!r}; it has to be None or a "
+                "FlowDirective."
+            )
+        if answer.kind is Kind.ENTER:
+            branch = answer.branch or bound.branch
+            if branch not in bound.action.branch_names():
+                raise DirectiveError(
+                    f"The action {bound.key!r} wants to enter the branch {branch!r}, but has "
+                    f"{', '.join(bound.action.branch_names()) or 'none'}."
+                )
+            return FlowDirective(Kind.ENTER, branch=branch)
+        return answer
+
+    def _go_on(self, before: Cursor, position: Position, directive: FlowDirective) -> Stop | None:
+        self.context.wakeup = None
+        if directive.wait is not None:
+            self.cursor = position if isinstance(position, tuple) else ()
+            return Stop(kind=StopKind.SUSPENDED, wait=directive.wait)
+        self.sequence += 1
+        if isinstance(position, End) or len(position) < len(before) or before[-1].variables:
+            self._release(before, position)
+        if directive.kind is Kind.ENTER:
+            passes = before[-1].passes + 1
+            most = get_settings().MAX_ITERATIONS
+            if passes > most:
+                error = FlowcontrolError(
+                    f"The step {before[-1].step!r} entered its branch more than {most} times "
+                    "(setting MAX_ITERATIONS). Correct its condition."
+                )
+                self.cursor = before
+                return self.give_up(error)
+        return self._move(position)
+
+    def _release(self, before: Cursor, position: Position) -> None:
+        for name in released_variables(before, position):
+            self.state.pop(name, None)
+        self.state.take_changes()
+
+    def _move(self, position: Position) -> Stop | None:
+        if isinstance(position, End):
+            self.cursor = ()
+            reason = "" if position is COMPLETE else "A step stopped the flow."
+            return Stop(kind=StopKind.ENDED, outcome=position.kind.value, reason=reason)
+        self.cursor = position
+        return None
+
+    def _check_guard(self) -> Stop | None:
+        expression = self.compiled.guard
+        if expression is None:
+            return None
+        try:
+            self.context.now = self.clock.now()
+            if expression.test(self.scope):
+                return None
+        except ObjectGone as error:
+            return Stop(kind=StopKind.ENDED, outcome="obsolete", reason=str(error))
+        except ExpressionError as error:
+            return self.give_up(error)
+        return Stop(
+            kind=StopKind.ENDED,
+            outcome="obsolete",
+            reason=f"The guard condition is false: {expression.source}",
+        )
+
+    def _check_budget(self) -> Stop | None:
+        settings = get_settings()
+        if self.calls >= settings.STEPS_PER_ACTIVATION or (
+            self.calls % 256 == 255 and time.monotonic() - self._began > settings.LEASE / 4
+        ):
+            return Stop(kind=StopKind.YIELDED, reason="A long run: it goes on in the next sweep.")
+        return None
+
+    def _bind(self) -> BoundStep | Stop:
+        step_id = self.cursor[-1].step
+        if step_id not in self.compiled.program.nodes:
+            return self.give_up(
+                DirectiveError(f"The version of this run has no enabled step {step_id!r}.")
+            )
+        try:
+            return self.compiled.bound(step_id)
+        except UnknownActionError as error:
+            return Stop(kind=StopKind.BLOCKED, blocked_on=error.key, reason=str(error))
+        except (ConfigError, ExpressionError) as error:
+            return Stop(
+                kind=StopKind.BLOCKED,
+                reason=f"Step {step_id!r}: {error} Publish a corrected version, or the plugin's.",
+            )
+
+    def fail(self, bound: BoundStep, error: Exception, begun: float | None = None) -> Stop:
+        """Give the stop for a failed call of the step on top: tried again later, or the end."""
+        begun = time.perf_counter() if begun is None else begun
+        frame = self.cursor[-1]
+        tries = frame.tries + 1
+        self._note(bound, frame, "failed", begun, {}, error=_one_line(error))
+        wait = self._retry_after(bound, error, tries)
+        reason = f"Step {frame.step!r} ({bound.key}) failed: {_one_line(error)}"
+        described = describe(error, frame.step, bound.key)
+        self.cursor = (*self.cursor[:-1], replace(frame, tries=tries, calling=False))
+        if wait is None:
+            return Stop(
+                kind=StopKind.FAILED, outcome="errored", reason=reason, error=described
+            )
+        until = self.context.now + timedelta(seconds=wait)
+        return Stop(
+            kind=StopKind.SUSPENDED,
+            wait=Wait(until=until),
+            reason=f"{reason} It is tried again.",
+            error=described,
+        )
+
+    def _retry_after(self, bound: BoundStep, error: Exception, tries: int) -> float | None:
+        policy = bound.step.retry
+        if policy is None:
+            if not isinstance(error, Retry):
+                return None
+            settings = get_settings()
+            policy = RetryPolicy(
+                attempts=settings.RETRY_ATTEMPTS, backoff=settings.RETRY_BACKOFF
+            )
+        seconds = backoff(policy, tries, random.random())
+        if seconds is None:
+            return None
+        after = error.after if isinstance(error, Retry) else None
+        return seconds if after is None else after
+
+    def _note(
+        self,
+        bound: BoundStep,
+        frame: Frame,
+        answer: str,
+        begun: float,
+        changes: Mapping[str, Any],
+        error: str = "",
+    ) -> None:
+        context = self.context
+        self.history.add(
+            Call(
+                number=self.calls,
+                step=frame.step,
+                action=bound.key,
+                method=frame.phase,
+                at=context.now,
+                seconds=time.perf_counter() - begun,
+                answer=answer,
+                changes=changes,
+                attempt=frame.tries + 1,
+                messages=tuple(context.messages) if context.messages else (),
+                error=error,
+                keep=bool(error) or bound.effects is not Effects.NONE,
+            )
+        )
+
+
+def _one_line(error: BaseException) -> str:
+    text = " ".join(str(error).split())[:500]
+    if isinstance(error, FlowcontrolError) and text:
+        return text
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def describe(error: BaseException, step: str, action: str) -> dict[str, Any]:
+    """Give what the history keeps of an error."""
+    lines = traceback.format_exception(error)
+    text = "".join(lines).replace("\x00", "")
+    if len(text) > MAX_TRACEBACK:
+        text = f"{text[: MAX_TRACEBACK // 2]}\n...\n{text[-MAX_TRACEBACK // 2 :]}"
+    return {
+        "type": type(error).__qualname__,
+        "message": str(error).replace("\x00", "")[:2000],
+        "traceback": text,
+        "step": step,
+        "action": action,
+    }

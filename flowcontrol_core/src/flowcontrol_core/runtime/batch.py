@@ -1,0 +1,126 @@
+"""Executes claimed runs: each in a boundary of its own, ends of effect-free ones written together."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from functools import partial
+
+from django.db import DatabaseError, InterfaceError
+
+from flowcontrol_core.models import Flow, FlowRun
+from flowcontrol_core.runtime import checkpoint
+from flowcontrol_core.runtime.activation import Stop
+from flowcontrol_core.runtime.checkpoint import CancelRequested, Execution, LostLease
+from flowcontrol_core.runtime.claim import release
+from flowcontrol_core.runtime.database import (
+    WriteGuard,
+    alias,
+    connection,
+    durable,
+    is_lost_connection,
+    is_transient,
+    retry_transient,
+)
+from flowcontrol_core.runtime.driver import Driver, after_checkpoint
+from flowcontrol_core.runtime.heartbeat import Heartbeat
+from flowcontrol_core.runtime.intake import admit, read_inboxes, set_aside
+from flowcontrol_core.runtime.objects import ObjectSource
+from flowcontrol_core.runtime.stopping import should_stop
+from flowcontrol_core.runtime.versions import preload
+
+logger = logging.getLogger("flowcontrol.runtime")
+
+
+class Batch:
+    """The runs of one claim."""
+
+    def __init__(self, runs: Sequence[FlowRun], guard: WriteGuard, heartbeat: Heartbeat) -> None:
+        self.runs = runs
+        self.guard = guard
+        self.heartbeat = heartbeat
+        self.source = ObjectSource(runs)
+        self.finished: list[tuple[Execution, Stop]] = []
+
+    def execute(self) -> None:
+        """Execute all runs; no run, however broken, keeps another from being executed."""
+        self.heartbeat.hold(self.runs)
+        preload(run.version_id for run in self.runs)
+        flows = Flow.objects.using(alias()).in_bulk({run.flow_id for run in self.runs})
+        inboxes = read_inboxes(self.runs)
+        for run in self.runs:
+            if should_stop():
+                self._bounded(run, partial(release, run))
+                continue
+            run.flow = flows[run.flow_id]
+            self._bounded(run, partial(self._execute_one, run, inboxes.get(run.pk, [])))
+        self._flush()
+
+    def _execute_one(self, run: FlowRun, messages: list[object]) -> None:
+        execution = admit(run, run.flow, messages, self.source, self.guard)  # type: ignore[arg-type]
+        if execution is None:
+            return
+        driver = Driver(execution, partial(self.heartbeat.watch, run))
+        stop = driver.drive()
+        if stop is not None:
+            self.finished.append((execution, stop))
+
+    def _bounded(self, run: FlowRun, work: partial[None]) -> None:
+        """Do something with one run; what goes wrong concerns this run only.
+
+        A database that cannot be reached concerns all: that is raised on.
+        """
+        try:
+            work()
+        except LostLease:
+            logger.info("Run %s belongs to another worker by now.", run.pk)
+        except Exception as error:
+            if isinstance(error, DatabaseError | InterfaceError) and (
+                is_lost_connection(error) or is_transient(error)
+            ):
+                self._give_back(run)
+                if is_lost_connection(error):
+                    raise
+                return
+            logger.exception("Run %s cannot be executed and is set aside.", run.pk)
+            self._set_aside(run, error)
+
+    def _give_back(self, run: FlowRun) -> None:
+        try:
+            connection().close_if_unusable_or_obsolete()
+            release(run)
+        except (DatabaseError, InterfaceError):
+            logger.warning("Run %s goes on when its lease has expired.", run.pk)
+
+    def _set_aside(self, run: FlowRun, error: Exception) -> None:
+        try:
+            retry_transient(partial(set_aside, run, error))
+        except LostLease:
+            logger.info("Run %s belongs to another worker by now.", run.pk)
+        except (DatabaseError, InterfaceError):
+            logger.exception("Run %s could not be set aside; its lease will expire.", run.pk)
+
+    def _flush(self) -> None:
+        """Write the ends of runs that had nothing to write before, all in one transaction."""
+        finished, self.finished = self.finished, []
+        if len(finished) > 1:
+            snapshots = [execution.activation.history.snapshot() for execution, _ in finished]
+            try:
+                retry_transient(partial(_write_together, finished))
+            except (LostLease, DatabaseError):
+                for (execution, _), snapshot in zip(finished, snapshots, strict=True):
+                    execution.activation.history.restore(snapshot)
+            else:
+                for execution, _ in finished:
+                    after_checkpoint(execution.run)
+                return
+        for execution, stop in finished:
+            self._bounded(execution.run, partial(Driver(execution).finish, stop))
+
+
+def _write_together(finished: list[tuple[Execution, Stop]]) -> None:
+    with durable():
+        checkpoint.write_many(finished)
+
+
+__all__ = ["Batch", "CancelRequested"]

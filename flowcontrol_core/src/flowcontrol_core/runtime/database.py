@@ -1,0 +1,111 @@
+"""The runs' database: which one it is, which of its errors pass, and who may write to it."""
+
+from __future__ import annotations
+
+import random
+import re
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any, TypeVar
+
+from django.db import (
+    DatabaseError,
+    InterfaceError,
+    OperationalError,
+    connections,
+    router,
+    transaction,
+)
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from flowcontrol_core.errors import EffectsError
+from flowcontrol_core.models import FlowRun
+
+Result = TypeVar("Result")
+
+_TRANSIENT = re.compile(
+    r"deadlock|could not serialize|locked|lock wait timeout|record has changed|restart transaction",
+    re.IGNORECASE,
+)
+_TRIES = 8
+_WRITE = re.compile(
+    r"\s*(?:/\*.*?\*/\s*)*(insert|update|delete|replace|merge|create|alter|drop|truncate|call)\b",
+    re.IGNORECASE | re.DOTALL,
+)
+
+
+def alias() -> str:
+    """Name the database that holds the runs."""
+    return router.db_for_write(FlowRun)
+
+
+def connection() -> BaseDatabaseWrapper:
+    """Give this thread's connection to the runs' database."""
+    return connections[alias()]
+
+
+def is_transient(error: BaseException) -> bool:
+    """Say whether the same transaction may well succeed when it is tried again."""
+    return isinstance(error, OperationalError) and bool(_TRANSIENT.search(str(error)))
+
+
+def is_lost_connection(error: BaseException) -> bool:
+    """Say whether the database, not what was asked of it, is the trouble."""
+    if not isinstance(error, DatabaseError | InterfaceError):
+        return False
+    if isinstance(error, InterfaceError):
+        return True
+    return isinstance(error, OperationalError) and not connection().is_usable()
+
+
+def retry_transient(work: Callable[[], Result]) -> Result:
+    """Do a whole transaction, again after a deadlock or a serialisation failure.
+
+    Outside of a transaction only: inside of one the database has rolled all of it back.
+    """
+    for attempt in range(1, _TRIES + 1):
+        try:
+            return work()
+        except OperationalError as error:
+            if connection().in_atomic_block or attempt == _TRIES or not is_transient(error):
+                raise
+            pause(attempt)
+    raise AssertionError("unreachable")
+
+
+def pause(attempt: int) -> None:
+    """Wait a little before a transaction is tried again, with full jitter."""
+    time.sleep(random.uniform(0, min(1.0, 0.005 * 2**attempt)))
+
+
+def durable() -> transaction.Atomic:
+    """Open a transaction of our own: never inside of somebody else's."""
+    return transaction.atomic(using=alias(), durable=True)
+
+
+class WriteGuard:
+    """Refuses database writes while an action that declared no effects is called."""
+
+    __slots__ = ("armed",)
+
+    def __init__(self) -> None:
+        self.armed = False
+
+    def __call__(
+        self, execute: Callable[..., Any], sql: str, params: Any, many: bool, context: Any
+    ) -> Any:
+        if self.armed and _WRITE.match(sql):
+            raise EffectsError(
+                "An action with Effects.NONE wrote to the database. Declare Effects.DATABASE, so "
+                "that its writes and the checkpoint are one transaction."
+            )
+        return execute(sql, params, many, context)
+
+    @contextmanager
+    def installed(self) -> Iterator[WriteGuard]:
+        """Watch all connections of this thread for the length of a ``with`` block."""
+        with ExitStack() as stack:
+            for database in connections.all():
+                stack.enter_context(database.execute_wrapper(self))
+            yield self

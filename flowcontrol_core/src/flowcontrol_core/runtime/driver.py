@@ -1,0 +1,330 @@
+"""Drives one run to where it suspends or ends: memory first, the database where a step needs it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+
+from django.db import DatabaseError, transaction
+
+from flowcontrol_core.conf import get_settings
+from flowcontrol_core.errors import FlowcontrolError
+from flowcontrol_core.models import (
+    EventKind,
+    FlowRun,
+    LimitPolicy,
+    Message,
+    Outcome,
+    RunEvent,
+    Status,
+)
+from flowcontrol_core.plugins.actions import Effects
+from flowcontrol_core.plugins.binding import BoundStep
+from flowcontrol_core.runtime import checkpoint, waking
+from flowcontrol_core.runtime.activation import NEEDS_DATABASE, Stop, StopKind
+from flowcontrol_core.runtime.checkpoint import CancelRequested, Execution, LostLease
+from flowcontrol_core.runtime.clock import clock
+from flowcontrol_core.runtime.database import (
+    alias,
+    connection,
+    durable,
+    is_lost_connection,
+    is_transient,
+    pause,
+    retry_transient,
+)
+
+_TRIES = 6
+Watch = Callable[[float | None], AbstractContextManager[None]]
+
+
+def no_watch(timeout: float | None) -> AbstractContextManager[None]:
+    """Stand in where nobody extends leases."""
+    return nullcontext()
+
+
+class Driver:
+    """Executes one run; ``watch`` bounds a step's time by what the heartbeat extends."""
+
+    def __init__(self, execution: Execution, watch: Watch = no_watch) -> None:
+        self.execution = execution
+        self.activation = execution.activation
+        self.watch = watch
+
+    def drive(self) -> Stop | None:
+        """Execute the run; give a stop that is still to be written, ``None`` if all is written.
+
+        Raises LostLease; the database's own errors are raised on.
+        """
+        stop = self._unknown_call() or self.activation.run_in_memory()
+        while stop.kind is StopKind.NEEDS:
+            if stop.effects is Effects.DATABASE:
+                ended = self._database_stretch()
+            else:
+                ended = self._external_step()
+            if ended is None:
+                return None
+            stop = ended
+        return stop
+
+    def finish(self, stop: Stop) -> None:
+        """Write the last checkpoint of the activation in a transaction of its own."""
+        retry_transient(lambda: self._commit(stop))
+        after_checkpoint(self.execution.run)
+
+    def _database_stretch(self) -> Stop | None:
+        """Execute database steps in one transaction with their checkpoint; ``None``: all written.
+
+        Consecutive ones share it as long as they are fast. After a deadlock the whole transaction
+        is done again from memory, in the end one step at a time.
+        """
+        before = self.activation.snapshot()
+        stored = self.execution.stored
+        for attempt in range(1, _TRIES + 1):
+            try:
+                return self._try_stretch(coalesce=attempt == 1)
+            except CancelRequested:
+                self._forget(before, stored)
+                end_canceled(self.execution.run)
+                return None
+            except DatabaseError as error:
+                self._forget(before, stored)
+                if is_lost_connection(error) or connection().in_atomic_block:
+                    raise
+                if not is_transient(error) and attempt > 1:
+                    # Such as a constraint that is checked at the commit.
+                    return self.activation.give_up(error)
+                if attempt == _TRIES:
+                    raise
+                pause(attempt)
+        raise AssertionError("unreachable")
+
+    def _forget(self, before: object, stored: bool) -> None:
+        self.activation.restore(before)
+        self.execution.stored = stored
+        self.execution.slot.forget()
+        if not stored:
+            self.execution.run.pk = None
+            self.activation.context.pk = None
+
+    def _try_stretch(self, *, coalesce: bool) -> Stop | None:
+        with durable():
+            self._ensure_row()
+            stop = self._call_steps(coalesce=coalesce)
+            if stop.effects is Effects.EXTERNAL:
+                self.activation.mark_calling()
+            goes_on = checkpoint.write(self.execution, stop)
+            self.execution.stored = True
+        if stop.kind is not StopKind.NEEDS or not goes_on:
+            after_checkpoint(self.execution.run)
+            return None
+        return stop
+
+    def _ensure_row(self) -> None:
+        """Insert the row of a run that was started in memory: its actions may refer to it."""
+        execution = self.execution
+        if not execution.stored:
+            run = execution.run
+            run.status = Status.RUNNING
+            run.wake_at = checkpoint.lease_until(clock().now())
+            run.save(force_insert=True, using=alias())
+            execution.stored = True
+            execution.activation.context.pk = run.pk
+
+    def _call_steps(self, *, coalesce: bool) -> Stop:
+        begun, called = time.monotonic(), False
+        while True:
+            bound = self.activation.look()
+            if isinstance(bound, Stop):
+                return bound
+            if bound.effects is Effects.EXTERNAL:
+                return _needs_external(bound)
+            if bound.effects is Effects.DATABASE:
+                used_up = not coalesce or time.monotonic() - begun > get_settings().COALESCE
+                if called and used_up:
+                    return NEEDS_DATABASE
+                called = True
+            stop = self._call_in_savepoint(bound)
+            if stop is not None:
+                return stop
+
+    def _call_in_savepoint(self, bound: BoundStep) -> Stop | None:
+        """Call a step; the writes of a failed one are undone, those of the steps before it stand."""
+        if bound.effects is Effects.NONE:
+            return self.activation.call(bound)
+        before = self.activation.snapshot()
+        try:
+            with self.watch(bound.timeout), transaction.atomic(using=alias()):
+                stop = self.activation.call(bound)
+                if stop is not None and (stop.error is not None or stop.outcome == "obsolete"):
+                    transaction.set_rollback(True, using=alias())
+            return stop
+        except DatabaseError as error:
+            # Raised on leaving the savepoint: the action has caught an error of the database
+            # without a savepoint of its own.
+            if is_transient(error) or is_lost_connection(error):
+                raise
+            self.activation.restore(before)
+            return self.activation.fail(bound, error)
+
+    def _external_step(self) -> Stop | None:
+        """Make an external call between an "about to" and a "done" checkpoint."""
+        bound = self.activation.look()
+        if isinstance(bound, Stop):
+            return bound
+        if not self.activation.cursor[-1].calling:
+            self.activation.mark_calling()
+            if not self._checkpoint_between(_needs_external(bound)):
+                return None
+        with self.watch(bound.timeout):
+            stop = self.activation.call(bound)
+        return stop or self._after_external()
+
+    def _after_external(self) -> Stop | None:
+        """Write at once that the call was made; the next call's "about to" goes with it."""
+        following = self.activation.look()
+        if isinstance(following, Stop):
+            return following
+        if following.effects is Effects.EXTERNAL:
+            self.activation.mark_calling()
+        if not self._checkpoint_between(_needs_external(following)):
+            return None
+        return self.activation.run_in_memory()
+
+    def _unknown_call(self) -> Stop | None:
+        """Say what becomes of a run whose worker died during an external call."""
+        cursor = self.activation.cursor
+        if not (cursor and cursor[-1].calling):
+            return None
+        bound = self.activation.look()
+        if isinstance(bound, Stop) or bound.step.if_unknown == "repeat":
+            return None
+        return self.activation.give_up(
+            FlowcontrolError(
+                f"Nobody knows whether the call of step {bound.step.id!r} ({bound.key}) was made: "
+                "its worker died during it. The step says not to repeat it; look, then skip or "
+                "retry the step."
+            )
+        )
+
+    def _checkpoint_between(self, stop: Stop) -> bool:
+        goes_on = retry_transient(lambda: self._commit(stop))
+        if not goes_on:
+            after_checkpoint(self.execution.run)
+        return goes_on
+
+    def _commit(self, stop: Stop) -> bool:
+        """Write a checkpoint in its own transaction; say whether the run may go on."""
+        before = (self.activation.history.snapshot(), self.execution.stored)
+        try:
+            with durable():
+                if stop.kind is StopKind.NEEDS:
+                    self._ensure_row()
+                goes_on = checkpoint.write(self.execution, stop)
+                self.execution.stored = True
+        except CancelRequested:
+            end_canceled(self.execution.run)
+            return False
+        except Exception:
+            self.activation.history.restore(before[0])
+            self.execution.stored = before[1]
+            raise
+        self.activation.context.pk = self.execution.run.pk
+        return goes_on
+
+
+def _needs_external(bound: BoundStep) -> Stop:
+    """Give the stop before a call that is made outside of any transaction."""
+    return Stop(kind=StopKind.NEEDS, effects=bound.effects, timeout=bound.timeout)
+
+
+def after_checkpoint(run: FlowRun) -> None:
+    """Do what follows the commit of a checkpoint: look for wake-ups, and tell others."""
+    if run.status == Status.WAITING and (run.wait_trigger or run.wait_child):
+        waking.settle(run)
+    if run.announce_at is not None:
+        waking.announce_ended([run.pk])
+    if run.status == Status.DONE:
+        free_queue(run)
+
+
+def free_queue(run: FlowRun) -> None:
+    """Let the next run that queues for a slot of the same flow try."""
+    flow = run.flow
+    if flow.has_limits and flow.limit_policy != LimitPolicy.SKIP:
+        waking.wake_queued(flow.pk)
+
+
+def end_canceled(run: FlowRun) -> None:
+    """End a claimed run as CANCELED, as of its last checkpoint, saying who asked for it.
+
+    Its children are asked to cancel too. Raises LostLease where it belongs to somebody else.
+    """
+    now = clock().now()
+    reason = "Canceled."
+    with durable():
+        messages = list(
+            Message.objects.using(alias()).filter(run_id=run.pk, kind="cancel").order_by("pk")
+        )
+        actor = messages[0].actor if messages else ""
+        reason = messages[0].data.get("reason") or reason if messages else reason
+        ended = (
+            FlowRun.objects.using(alias())
+            .filter(pk=run.pk, fence=run.fence, status=Status.RUNNING)
+            .update(
+                status=Status.DONE,
+                outcome=Outcome.CANCELED,
+                reason=reason,
+                wake_at=None,
+                finished_at=now,
+                since=now,
+                worker="",
+                slot=None,
+                slot_object=None,
+                request="",
+                attempt=0,
+                announce_at=now if run.parent_id else None,
+                **NO_WAIT,
+            )
+        )
+        if ended != 1:
+            raise LostLease
+        RunEvent.objects.using(alias()).create(
+            run_id=run.pk, at=now, kind=EventKind.OPERATOR, message=reason, actor=actor
+        )
+        Message.objects.using(alias()).filter(run_id=run.pk).delete()
+        children = cancel_children(run.pk, actor)
+    for child in children:
+        waking.ask_to_cancel(child)
+    if run.parent_id:
+        waking.announce_ended([run.pk])
+    free_queue(run)
+
+
+def cancel_children(pk: int, actor: str) -> list[int]:
+    """Put a cancellation into the inboxes of a run's live children; give their keys."""
+    live = FlowRun.objects.using(alias()).filter(parent_id=pk).live()
+    children = list(live.values_list("pk", flat=True))
+    now = clock().now()
+    reason = "The run that started this one was canceled."
+    Message.objects.using(alias()).bulk_create(
+        [
+            Message(
+                run_id=child, kind="cancel", data={"reason": reason}, actor=actor, created_at=now
+            )
+            for child in children
+        ]
+    )
+    return children
+
+
+NO_WAIT: dict[str, object] = {
+    "wait_until": None,
+    "wait_timeout": None,
+    "wait_trigger": None,
+    "wait_child": None,
+    "wait_match_object": False,
+    "blocked_on": None,
+    "queued_at": None,
+}

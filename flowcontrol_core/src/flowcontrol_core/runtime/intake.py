@@ -1,0 +1,269 @@
+"""What happens to a claimed run before its first step: its inbox, its limits, its wake-up."""
+
+from __future__ import annotations
+
+import logging
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from datetime import timedelta
+from typing import Any
+
+from flowcontrol_core.conf import get_settings
+from flowcontrol_core.engine.codec import decode
+from flowcontrol_core.engine.cursor import cursor_from_json
+from flowcontrol_core.engine.interpreter import place
+from flowcontrol_core.engine.state import State
+from flowcontrol_core.errors import DirectiveError, FlowcontrolError
+from flowcontrol_core.models import (
+    EventKind,
+    Flow,
+    FlowRun,
+    LimitPolicy,
+    Message,
+    MessageKind,
+    Outcome,
+    Request,
+    RunEvent,
+    Status,
+)
+from flowcontrol_core.plugins.context import FlowReference, Wakeup
+from flowcontrol_core.runtime import limits, waking
+from flowcontrol_core.runtime.activation import Activation, describe
+from flowcontrol_core.runtime.checkpoint import Execution, LostLease, clear_wait, end, set_status
+from flowcontrol_core.runtime.clock import clock
+from flowcontrol_core.runtime.database import WriteGuard, alias, durable
+from flowcontrol_core.runtime.driver import after_checkpoint, end_canceled
+from flowcontrol_core.runtime.objects import ObjectSlot, ObjectSource
+from flowcontrol_core.runtime.rows import write_guarded
+from flowcontrol_core.runtime.versions import get_compiled
+
+logger = logging.getLogger("flowcontrol.runtime")
+QUEUE_RECHECK = timedelta(seconds=60)
+
+
+def read_inboxes(runs: Sequence[FlowRun]) -> dict[int, list[Message]]:
+    """Give the messages of claimed runs, with one query for all of them."""
+    inboxes: dict[int, list[Message]] = defaultdict(list)
+    messages = Message.objects.using(alias()).filter(run_id__in=[run.pk for run in runs])
+    for message in messages.order_by("pk"):
+        inboxes[message.run_id].append(message)
+    return inboxes
+
+
+def admit(
+    run: FlowRun, flow: Flow, messages: Iterable[Message], source: ObjectSource, guard: WriteGuard
+) -> Execution | None:
+    """Prepare a claimed run for execution; ``None`` where it is not to be executed now.
+
+    In that case its row has been written. Raises LostLease; and FlowcontrolError where the run
+    cannot be executed at all, to be given to ``set_aside``.
+    """
+    messages = list(messages)
+    kinds = {message.kind for message in messages}
+    if run.request == Request.CANCEL or MessageKind.CANCEL in kinds:
+        end_canceled(run)
+        return None
+    if MessageKind.PAUSE in kinds:
+        pauses = [message for message in messages if message.kind == MessageKind.PAUSE]
+        return _pause(run, pauses, pauses[-1].data.get("reason") or "Paused.", pauses[-1].actor)
+    if flow.held:
+        return _pause(run, [], HELD, "")
+    if run.attempt > get_settings().MAX_ATTEMPTS:
+        raise FlowcontrolError(
+            f"Set aside: its worker died {run.attempt - 1} times without reaching a checkpoint. "
+            "Find out why, then retry the run."
+        )
+    if flow.has_limits:
+        refused = limits.take_slots(run, flow)
+        if refused:
+            return _refuse(run, flow, refused)
+    return _prepare(run, flow, messages, source, guard)
+
+
+HELD = "The flow is on hold."
+
+
+def make_execution(
+    run: FlowRun, flow: Flow, source: ObjectSource, guard: WriteGuard, wakeup: Wakeup | None = None
+) -> Execution:
+    """Make what is needed to execute a run; raises FlowcontrolError where it is damaged."""
+    compiled = get_compiled(run.version_id)
+    slot = ObjectSlot(run, source)
+    activation = Activation(
+        uuid=run.uuid,
+        flow=FlowReference(flow.key, flow.name, flow.pk),
+        compiled=compiled,
+        clock=clock(),
+        guard=guard,
+        cursor=cursor_from_json(run.cursor),
+        state=State.from_json(run.state, max_bytes=get_settings().STATE_MAX_BYTES),
+        sequence=run.sequence,
+        attempt=max(run.attempt, 1),
+        started=bool(run.cursor),
+        has_object=run.content_type_id is not None,
+        load_object=slot.load,
+    )
+    payload = decode(run.payload) if isinstance(run.payload, dict) else {}
+    activation.prepare(
+        pk=run.pk,
+        depth=run.depth,
+        trigger=run.trigger,
+        payload=payload,
+        wakeup=wakeup,
+        lock=slot.lock,
+    )
+    return Execution(run=run, flow=flow, activation=activation, slot=slot)
+
+
+def set_aside(run: FlowRun, error: BaseException) -> None:
+    """End a claimed run as ERRORED because of what is wrong with the run itself, not a step."""
+    now = clock().now()
+    step = run.cursor[-1].get("step", "") if _is_cursor(run.cursor) else ""
+    reason = str(error) or type(error).__name__
+    event = RunEvent(
+        run_id=run.pk, at=now, kind=EventKind.FAILED, message=reason, error=describe(error, step, "")
+    )
+    with durable():
+        ended = FlowRun.objects.using(alias()).filter(
+            pk=run.pk, fence=run.fence, status=Status.RUNNING
+        )
+        end(run, Outcome.ERRORED, now, reason)
+        names = ("status", "outcome", "reason", "since", "finished_at", "wake_at", "worker")
+        names += ("slot", "slot_object", "announce_at")
+        if ended.update(attempt=0, **{name: getattr(run, name) for name in names}) != 1:
+            raise LostLease
+        event.save(force_insert=True, using=alias())
+    after_checkpoint(run)
+
+
+def _is_cursor(cursor: Any) -> bool:
+    return isinstance(cursor, list) and bool(cursor) and isinstance(cursor[-1], dict)
+
+
+def _prepare(
+    run: FlowRun, flow: Flow, messages: list[Message], source: ObjectSource, guard: WriteGuard
+) -> Execution | None:
+    jumps = [message for message in messages if message.kind == MessageKind.JUMP]
+    wakes = [message for message in messages if message.kind == MessageKind.WAKE]
+    wakeup = None
+    if jumps:
+        clear_wait(run)
+    elif waking.waits(run):
+        wakeup = _wakeup_of(wakes) or waking.find_wakeup(run, clock().now())
+        if wakeup is None:
+            return _wait_on(run, messages)
+    execution = make_execution(run, flow, source, guard, wakeup)
+    execution.taken = [message.pk for message in messages]
+    for message in jumps:
+        _jump(execution, message)
+    return execution
+
+
+def _wakeup_of(wakes: list[Message]) -> Wakeup | None:
+    if not wakes:
+        return None
+    data = wakes[0].data
+    kind = "trigger" if data.get("trigger") else "operator"
+    return Wakeup(
+        kind=kind,  # type: ignore[arg-type]
+        trigger=data.get("trigger", ""),
+        payload=decode(data.get("payload", {})),
+    )
+
+
+def _jump(execution: Execution, message: Message) -> None:
+    """Send the run to a step, or note why not."""
+    activation = execution.activation
+    step = str(message.data.get("step", ""))
+    event = RunEvent(at=clock().now(), kind=EventKind.OPERATOR, actor=message.actor)
+    try:
+        activation.cursor = place(activation.compiled.program, step, activation.compiled.is_loop)
+        activation.started = True
+        event.message = f"Sent to the step {step!r}: {message.data.get('reason', '')}".rstrip(": ")
+    except DirectiveError as error:
+        event.kind = EventKind.REFUSED
+        event.message = f"Not sent to the step {step!r}: {error}"
+    execution.notes.append(event)
+
+
+def _wait_on(run: FlowRun, messages: list[Message]) -> None:
+    """Put a run back that was looked at although nothing woke it."""
+    now = clock().now()
+    status = run.status if run.status in (Status.WAITING, Status.PENDING) else Status.WAITING
+    run.wake_at = now if run.wait_trigger or run.wait_child else waking.next_look(run)
+    _put_back(run, Status(status), run.reason, messages)
+    after_checkpoint(run)
+
+
+def _pause(run: FlowRun, messages: list[Message], reason: str, actor: str) -> None:
+    now = clock().now()
+    run.wake_at = None
+    event = RunEvent(
+        run_id=run.pk, at=now, kind=EventKind.OPERATOR, message=reason, actor=actor
+    )
+    _put_back(run, Status.PAUSED, reason, messages, event)
+
+
+def _put_back(
+    run: FlowRun,
+    status: Status,
+    reason: str,
+    messages: Iterable[Message] = (),
+    event: RunEvent | None = None,
+) -> None:
+    """Write a claimed run back without having executed it."""
+    run.attempt = 0
+    if run.status != status:
+        set_status(run, status, clock().now(), reason)
+    run.worker = ""
+    with durable():
+        if write_guarded([run]) != 1:
+            raise LostLease
+        if event is not None:
+            event.save(force_insert=True, using=alias())
+        Message.objects.using(alias()).filter(pk__in=[item.pk for item in messages]).delete()
+
+
+def _refuse(run: FlowRun, flow: Flow, limit: str) -> None:
+    """Do with a run what the policy says about a limit that has been reached."""
+    now = clock().now()
+    reason = f"The limit {limit} of the flow is reached ({getattr(flow, limit)})."
+    # A slot of the limit that counts finished runs too is never free again.
+    if flow.limit_policy == LimitPolicy.SKIP or limit == "max_per_object":
+        end(run, Outcome.CANCELED, now, reason)
+        run.attempt = 0
+        run.started_at = None
+        event = RunEvent(run_id=run.pk, at=now, kind=EventKind.REFUSED, message=reason)
+        with durable():
+            if write_guarded([run]) != 1:
+                raise LostLease
+            event.save(force_insert=True, using=alias())
+        return after_checkpoint(run)
+    run.queued_at = run.queued_at or now
+    run.wake_at = now + QUEUE_RECHECK
+    _put_back(run, Status.PENDING, f"Queued: {reason}")
+    if flow.limit_policy == LimitPolicy.REPLACE:
+        _replace_oldest(run, limit)
+    return None
+
+
+def _replace_oldest(run: FlowRun, limit: str) -> None:
+    """Ask the oldest run that holds a slot of the limit to cancel; its slot wakes the queue."""
+    column = "slot" if limit == "max_concurrent" else "slot_object"
+    holders = FlowRun.objects.using(alias()).filter(
+        flow_id=run.flow_id, **{f"{column}__isnull": False}
+    )
+    if column == "slot_object":
+        holders = holders.filter(
+            content_type_id=run.content_type_id, object_key=run.object_key
+        )
+    oldest = holders.live().order_by("pk").first()
+    if oldest is not None:
+        reason = f"Replaced by run {run.pk}."
+        Message.objects.using(alias()).create(
+            run_id=oldest.pk,
+            kind=MessageKind.CANCEL,
+            data={"reason": reason},
+            created_at=clock().now(),
+        )
+        waking.ask_to_cancel(oldest.pk)

@@ -1,0 +1,101 @@
+"""Limits, held under any race by unique slots: a run owns one slot for each limit of its flow.
+
+The unique index decides, at every isolation level. A stale read costs another try, never a run
+too many.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from django.db import IntegrityError, transaction
+
+from flowcontrol_core.models import Flow, FlowRun, Status
+from flowcontrol_core.runtime.database import alias, retry_transient
+
+_TRIES = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """One limit that a run is subject to: the column of its slot and the digests there are."""
+
+    name: str
+    column: str
+    digests: tuple[str, ...]
+
+
+def limits_of(flow: Flow, content_type_id: int | None, object_key: str | None) -> list[Limit]:
+    """Give the limits of a flow for a run on an object."""
+    whole = ("max_concurrent", "slot", flow.max_concurrent, "")
+    about = f"{content_type_id}:{object_key}"
+    limits = [whole]
+    if object_key is not None:
+        limits += [
+            ("max_concurrent_per_object", "slot_object", flow.max_concurrent_per_object, about),
+            ("max_per_object", "slot_ever", flow.max_per_object, about),
+        ]
+    return [
+        Limit(name, column, tuple(_digest(flow.pk, name, scope, n) for n in range(most)))
+        for name, column, most, scope in limits
+        if most is not None
+    ]
+
+
+def reached(limits: Iterable[Limit]) -> str:
+    """Name a limit of which no slot is free, without a lock; empty where all have one."""
+    for limit in limits:
+        if not _free(limit):
+            return limit.name
+    return ""
+
+
+def take_slots(run: FlowRun, flow: Flow) -> str:
+    """Give a claimed run its slots; name the limit that refuses it, or give an empty text."""
+    limits = [
+        limit
+        for limit in limits_of(flow, run.content_type_id, run.object_key)
+        if getattr(run, limit.column) is None
+    ]
+    for _ in range(_TRIES):
+        chosen = {}
+        for limit in limits:
+            free = _free(limit)
+            if not free:
+                return limit.name
+            chosen[limit.column] = free[run.pk % len(free)]
+        if not chosen or _write_slots(run, chosen):
+            return ""
+    return limits[0].name
+
+
+def _free(limit: Limit) -> list[str]:
+    used = set(
+        FlowRun.objects.using(alias())
+        .filter(**{f"{limit.column}__in": limit.digests})
+        .values_list(limit.column, flat=True)
+    )
+    return [digest for digest in limit.digests if digest not in used]
+
+
+def _write_slots(run: FlowRun, chosen: dict[str, str]) -> bool:
+    def work() -> int:
+        with transaction.atomic(using=alias()):
+            mine = FlowRun.objects.using(alias()).filter(
+                pk=run.pk, fence=run.fence, status=Status.RUNNING
+            )
+            return mine.update(**chosen)
+
+    try:
+        retry_transient(work)
+    except IntegrityError:
+        return False
+    for column, digest in chosen.items():
+        setattr(run, column, digest)
+    return True
+
+
+def _digest(flow_id: int, name: str, scope: str, number: int) -> str:
+    return hashlib.sha256(f"{flow_id}|{name}|{scope}|{number}".encode()).hexdigest()

@@ -1,0 +1,69 @@
+"""The guarded write of a run's row: it counts only while the run is still ours."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from flowcontrol_core.models import FlowRun, Request, Status
+from flowcontrol_core.runtime.database import connection
+
+#: What a checkpoint writes; every write of a run names its columns.
+WRITTEN = (
+    "status",
+    "outcome",
+    "reason",
+    "cursor",
+    "state",
+    "sequence",
+    "wake_at",
+    "attempt",
+    "worker",
+    "request",
+    "wait_until",
+    "wait_timeout",
+    "wait_trigger",
+    "wait_match_object",
+    "wait_child",
+    "events_taken",
+    "blocked_on",
+    "queued_at",
+    "announce_at",
+    "slot",
+    "slot_object",
+    "started_at",
+    "finished_at",
+    "since",
+)
+
+
+def write_guarded(runs: Sequence[FlowRun], *, request: str = Request.NONE) -> int:
+    """Write runs as they stand in memory, each guarded by its fence; give how many were ours.
+
+    One statement for all of them. A run that was claimed by another worker, was ended, or is
+    asked for something (``request``), is not written.
+    """
+    database = connection()
+    fields = [FlowRun._meta.get_field(name) for name in WRITTEN]
+    quote = database.ops.quote_name
+    columns = ", ".join(f"{quote(field.column)} = %s" for field in fields)
+    guard = " AND ".join(
+        f"{quote(name)} = %s" for name in ("id", "fence", "status", "request")
+    )
+    sql = f"UPDATE {quote(FlowRun._meta.db_table)} SET {columns} WHERE {guard}"
+    rows: list[list[Any]] = [
+        [
+            *(field.get_db_prep_save(getattr(run, field.attname), database) for field in fields),
+            run.pk,
+            run.fence,
+            str(Status.RUNNING),
+            str(request),
+        ]
+        for run in runs
+    ]
+    with database.cursor() as cursor:
+        if len(rows) == 1:
+            cursor.execute(sql, rows[0])
+        else:
+            cursor.executemany(sql, rows)
+        return int(cursor.rowcount)

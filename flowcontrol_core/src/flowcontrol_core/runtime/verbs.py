@@ -1,0 +1,267 @@
+"""What an operator may do to a run: safe at any time, against a running worker too.
+
+A run that is being executed is asked, through its inbox; any other is changed at once. One table
+says which verb is legal in which status.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from django.db import transaction
+
+from flowcontrol_core.definition import Step
+from flowcontrol_core.engine.cursor import Frame, cursor_from_json, cursor_to_json
+from flowcontrol_core.engine.interpreter import place
+from flowcontrol_core.errors import DirectiveError, IllegalChangeError, StateError
+from flowcontrol_core.models import (
+    EventKind,
+    Flow,
+    FlowRun,
+    Message,
+    MessageKind,
+    Outcome,
+    Request,
+    RunEvent,
+    Status,
+)
+from flowcontrol_core.runtime import waking
+from flowcontrol_core.runtime.checkpoint import clear_wait, end, set_status
+from flowcontrol_core.runtime.clock import clock
+from flowcontrol_core.runtime.database import alias
+from flowcontrol_core.runtime.dispatch import after_commit, dispatch
+from flowcontrol_core.runtime.driver import cancel_children, free_queue
+from flowcontrol_core.runtime.intake import HELD
+from flowcontrol_core.runtime.rows import WRITTEN
+from flowcontrol_core.runtime.versions import get_compiled
+
+_LIVE = frozenset(status for status in Status if status != Status.DONE)
+_STOPPED = frozenset({Status.WAITING, Status.PAUSED, Status.BLOCKED})
+#: The legal changes: in which status a verb is possible. ERRORED runs are DONE, and may go on.
+LEGAL: dict[str, frozenset[Status]] = {
+    "cancel": _LIVE,
+    "pause": _LIVE - {Status.PAUSED},
+    "resume": frozenset({Status.PAUSED}),
+    "run now": frozenset({Status.PENDING, Status.WAITING, Status.BLOCKED}),
+    "retry": frozenset({Status.DONE, Status.BLOCKED, Status.WAITING}),
+    "skip": frozenset({Status.DONE, Status.BLOCKED, Status.WAITING, Status.PAUSED}),
+    "send": _LIVE,
+}
+_WHY = {
+    "cancel": "it has ended",
+    "pause": "it has ended or is paused already",
+    "resume": "it is not paused",
+    "run now": "it is not waiting",
+    "retry": "no step of it has failed",
+    "skip": "it is not at a step that failed or waits",
+    "send": "it has ended",
+}
+
+
+def is_legal(verb: str, run: FlowRun) -> bool:
+    """Say whether a verb of the table is possible for a run as it stands."""
+    if Status(run.status) not in LEGAL[verb]:
+        return False
+    if run.status == Status.DONE:
+        return run.outcome == Outcome.ERRORED
+    if verb == "retry" and run.status == Status.WAITING:
+        return bool(run.cursor) and bool(run.cursor[-1].get("tries"))
+    return True
+
+
+def cancel_flowrun(run: FlowRun | int, *, by: Any = "", reason: str = "") -> FlowRun:
+    """End a run as CANCELED, its children with it.
+
+    Once this has committed, no database effect of the run commits any more. Raises
+    IllegalChangeError where it has ended.
+    """
+    with transaction.atomic(using=alias()):
+        row = _locked("cancel", run)
+        reason = reason or "Canceled."
+        if row.status == Status.RUNNING:
+            _ask(row, MessageKind.CANCEL, {"reason": reason}, by, Request.CANCEL)
+            return row
+        end(row, Outcome.CANCELED, clock().now(), reason)
+        _write(row, reason, by)
+        Message.objects.using(alias()).filter(run_id=row.pk).delete()
+        for child in cancel_children(row.pk, str(by)):
+            after_commit(partial(waking.ask_to_cancel, child))
+    after_commit(partial(free_queue, row))
+    after_commit(waking.announce_ended)
+    return row
+
+
+def pause_flowrun(run: FlowRun | int, *, by: Any = "", reason: str = "") -> FlowRun:
+    """Keep a run from going on until it is resumed; a running one stops at its next checkpoint."""
+    with transaction.atomic(using=alias()):
+        row = _locked("pause", run)
+        reason = reason or "Paused."
+        if row.status == Status.RUNNING:
+            _ask(row, MessageKind.PAUSE, {"reason": reason}, by, Request.INBOX)
+            return row
+        set_status(row, Status.PAUSED, clock().now(), reason)
+        row.wake_at = None
+        _write(row, reason, by)
+    return row
+
+
+def resume_flowrun(run: FlowRun | int, *, by: Any = "", reason: str = "") -> FlowRun:
+    """Let a paused run go on: at once, or when what it waits for comes."""
+    return _change("resume", run, by, reason or "Resumed.", _resume)
+
+
+def run_now(run: FlowRun | int, *, by: Any = "", reason: str = "") -> FlowRun:
+    """Let a run that waits go on at once, whatever it waits for."""
+    return _change("run now", run, by, reason or "Run now.", _hurry)
+
+
+def retry_flowrun(run: FlowRun | int, *, by: Any = "", reason: str = "") -> FlowRun:
+    """Call the failed step of a run again, as if it had never been tried."""
+    return _change("retry", run, by, reason or "The step is tried again.", _retry)
+
+
+def skip_step(run: FlowRun | int, *, by: Any = "", reason: str = "") -> FlowRun:
+    """Go on behind the step that a run has failed at, or waits at."""
+    return _change("skip", run, by, reason or "The step is skipped.", _skip)
+
+
+def send_to_step(run: FlowRun | int, step: str, *, by: Any = "", reason: str = "") -> FlowRun:
+    """Send a run to a step of its version; a running one goes there at its next checkpoint.
+
+    Raises IllegalChangeError where the version has no such step, or a loop is around it.
+    """
+    with transaction.atomic(using=alias()):
+        row = _locked("send", run)
+        compiled = get_compiled(row.version_id)
+        try:
+            place(compiled.program, step, compiled.is_loop)
+        except DirectiveError as error:
+            raise IllegalChangeError(str(error)) from error
+        data = {"step": step, "reason": reason}
+        _ask(row, MessageKind.JUMP, data, by, Request.INBOX)
+        if row.status in (Status.BLOCKED, Status.PENDING):
+            FlowRun.objects.using(alias()).filter(pk=row.pk).update(wake_at=clock().now())
+        else:
+            after_commit(partial(waking.ask, [row.pk]))
+    return row
+
+
+def release_held(flow: Flow) -> int:
+    """Let the runs go on that were paused because their flow was on hold; give their number."""
+    paused = FlowRun.objects.using(alias()).filter(
+        flow=flow, status=Status.PAUSED, reason=HELD
+    )
+    now = clock().now()
+    return paused.update(status=Status.WAITING, wake_at=now, since=now, reason="")
+
+
+def current_step(run: FlowRun) -> Step | None:
+    """Give the step that a run is at; ``None`` before the first and where it cannot be told."""
+    if not isinstance(run.cursor, list) or not run.cursor:
+        return None
+    return get_compiled(run.version_id).document.find(str(run.cursor[-1].get("step", "")))
+
+
+def _change(
+    verb: str, run: FlowRun | int, by: Any, reason: str, change: Callable[[FlowRun], None]
+) -> FlowRun:
+    with transaction.atomic(using=alias()):
+        row = _locked(verb, run)
+        change(row)
+        row.since = clock().now()
+        _write(row, reason, by)
+    dispatch([row.pk])
+    return row
+
+
+def _resume(row: FlowRun) -> None:
+    now = clock().now()
+    set_status(row, Status.WAITING if row.cursor else Status.PENDING, now)
+    looks = row.wait_trigger or row.wait_child or not waking.waits(row)
+    row.wake_at = now if looks else waking.next_look(row)
+
+
+def _hurry(row: FlowRun) -> None:
+    row.wake_at = clock().now()
+    if waking.waits(row):
+        Message.objects.using(alias()).create(
+            run_id=row.pk, kind=MessageKind.WAKE, data={}, created_at=row.wake_at
+        )
+
+
+def _reopen(row: FlowRun, top: Callable[[Frame], Frame]) -> None:
+    try:
+        cursor = cursor_from_json(row.cursor)
+    except StateError as error:
+        raise IllegalChangeError(str(error)) from error
+    if cursor:
+        row.cursor = cursor_to_json((*cursor[:-1], top(cursor[-1])))
+    set_status(row, Status.WAITING if cursor else Status.PENDING, clock().now())
+    row.outcome = ""
+    row.finished_at = None
+    row.announce_at = None
+    row.blocked_on = None
+    row.attempt = 0
+    clear_wait(row)
+    row.wake_at = clock().now()
+
+
+def _retry(row: FlowRun) -> None:
+    _reopen(
+        row,
+        lambda top: Frame(
+            top.step, top.phase, top.branch, top.memo, top.variables, 0, top.passes
+        ),
+    )
+
+
+def _skip(row: FlowRun) -> None:
+    if not row.cursor:
+        raise IllegalChangeError("The run is at no step that could be skipped.")
+    _reopen(
+        row,
+        lambda top: Frame(
+            top.step, "behind", top.branch, top.memo, top.variables, 0, top.passes
+        ),
+    )
+
+
+def _locked(verb: str, run: FlowRun | int) -> FlowRun:
+    """Read and lock a run, if the verb is legal for it."""
+    pk = run if isinstance(run, int) else run.pk
+    runs = FlowRun.objects.using(alias()).select_for_update(of=()).filter(pk=pk)
+    row = runs.first()
+    if row is None:
+        raise IllegalChangeError(f"There is no run {pk}.")
+    if not is_legal(verb, row):
+        raise IllegalChangeError(
+            f"Run {pk} cannot be changed ({verb}): {_WHY[verb]} "
+            f"(status {row.get_status_display()}{f', {row.outcome}' if row.outcome else ''})."
+        )
+    return row
+
+
+def _write(row: FlowRun, message: str, by: Any) -> None:
+    """Write a run that nobody executes, and who did what to it and why."""
+    row.request = Request.NONE
+    row.save(update_fields=[*WRITTEN], using=alias())
+    RunEvent.objects.using(alias()).create(
+        run_id=row.pk,
+        at=clock().now(),
+        kind=EventKind.OPERATOR,
+        message=message,
+        actor=str(by)[:200],
+    )
+
+
+def _ask(
+    row: FlowRun, kind: MessageKind, data: dict[str, Any], by: Any, request: Request
+) -> None:
+    """Put a message into a run's inbox, and have a running one look there."""
+    Message.objects.using(alias()).create(
+        run_id=row.pk, kind=kind, data=data, actor=str(by)[:200], created_at=clock().now()
+    )
+    running = FlowRun.objects.using(alias()).filter(pk=row.pk, status=Status.RUNNING)
+    running.exclude(request=Request.CANCEL).update(request=request)

@@ -1,0 +1,173 @@
+"""Who wakes a waiting run, and how no wake-up is lost.
+
+Both sides commit first and look then: an event commits and then looks for waiting runs; a run
+commits that it waits and then looks for events. The sweep repeats both looks, for the case that
+a process died in between. Nobody updates another run's row inside of a step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
+
+from django.db.models import Q, QuerySet
+
+from flowcontrol_core.engine.codec import decode
+from flowcontrol_core.models import (
+    FlowRun,
+    Message,
+    Request,
+    Status,
+    TriggerEvent,
+)
+from flowcontrol_core.plugins.context import Wakeup
+from flowcontrol_core.plugins.registry import registry
+from flowcontrol_core.runtime.clock import clock
+from flowcontrol_core.runtime.database import alias
+
+_BATCH = 500
+
+
+def waits(run: FlowRun) -> bool:
+    """Say whether a row has a wait that has not been dealt with."""
+    return bool(run.wait_until or run.wait_timeout or run.wait_trigger or run.wait_child)
+
+
+def find_wakeup(run: FlowRun, now: datetime) -> Wakeup | None:
+    """Say what woke a claimed run that waits; ``None``: nothing did. Takes the event, if any."""
+    if run.wait_child is not None:
+        child = FlowRun.objects.using(alias()).filter(uuid=run.wait_child).first()
+        if child is None:
+            return Wakeup(kind="child", outcome="canceled")
+        if child.status == Status.DONE:
+            return Wakeup(kind="child", outcome=child.outcome, result=decode(child.state))
+    if run.wait_trigger:
+        event = matching_events(run).first()
+        if event is not None:
+            run.events_taken = [*run.events_taken, event.pk]
+            payload = decode(event.payload)
+            return Wakeup(kind="trigger", trigger=event.key, payload=payload)
+    if run.wait_until is not None and run.wait_until <= now:
+        return Wakeup(kind="time")
+    if run.wait_timeout is not None and run.wait_timeout <= now:
+        return Wakeup(kind="timeout")
+    return None
+
+
+def matching_events(run: FlowRun) -> QuerySet[TriggerEvent]:
+    """Give the events since the run began that it waits for and has not taken, oldest first."""
+    events = TriggerEvent.objects.using(alias()).filter(
+        key=run.wait_trigger, created_at__gte=run.created_at
+    )
+    if run.wait_match_object and run.object_key is not None:
+        events = events.filter(
+            content_type_id=run.content_type_id, object_key=run.object_key
+        )
+    return events.exclude(pk__in=run.events_taken).order_by("pk")
+
+
+def next_look(run: FlowRun) -> datetime | None:
+    """Give the time at which a waiting run has to be looked at, if nothing wakes it before."""
+    times = [moment for moment in (run.wait_until, run.wait_timeout) if moment is not None]
+    return min(times) if times else None
+
+
+def settle(run: FlowRun) -> None:
+    """Look, after the commit that made a run wait, whether it has come already; if not, let it be.
+
+    Until then the run was due. ``request`` tells if somebody woke it in the meantime.
+    """
+    if run.wait_child is not None:
+        child = FlowRun.objects.using(alias()).filter(uuid=run.wait_child)
+        if child.filter(status=Status.DONE).exists():
+            return
+    if run.wait_trigger and matching_events(run).exists():
+        return
+    FlowRun.objects.using(alias()).filter(
+        pk=run.pk, fence=run.fence, status=Status.WAITING, request=Request.NONE
+    ).update(wake_at=next_look(run))
+
+
+def wake(runs: QuerySet[FlowRun]) -> int:
+    """Make waiting runs due at once; give their number. Outside of any step's transaction."""
+    return runs.filter(status=Status.WAITING).update(
+        wake_at=clock().now(), request=Request.INBOX
+    )
+
+
+def ask(ids: Iterable[int]) -> None:
+    """Tell runs to look into their inboxes: waiting ones at once, running ones when they can."""
+    runs = FlowRun.objects.using(alias()).filter(pk__in=list(ids))
+    wake(runs)
+    runs.filter(status=Status.RUNNING, request=Request.NONE).update(request=Request.INBOX)
+
+
+def ask_to_cancel(pk: int) -> None:
+    """Let a run that has a cancellation in its inbox be looked at, whatever its status."""
+    run = FlowRun.objects.using(alias()).filter(pk=pk)
+    running = run.filter(status=Status.RUNNING).update(request=Request.CANCEL)
+    if not running:
+        run.live().update(wake_at=clock().now(), request=Request.CANCEL)
+
+
+def wake_queued(flow_id: int) -> None:
+    """Let the run that has queued longest for a slot of a flow try again."""
+    queued = FlowRun.objects.using(alias()).filter(
+        flow_id=flow_id, status=Status.PENDING, queued_at__isnull=False
+    )
+    oldest = queued.order_by("queued_at", "pk").values_list("pk", flat=True).first()
+    if oldest is not None:
+        queued.filter(pk=oldest).update(wake_at=clock().now())
+
+
+def announce_events(keys: Iterable[int] | None = None) -> int:
+    """Wake the runs that wait for events which nobody has announced yet."""
+    events = TriggerEvent.objects.using(alias()).filter(announce_at__isnull=False)
+    if keys is not None:
+        events = events.filter(pk__in=list(keys))
+    count = 0
+    for event in events.order_by("pk")[:_BATCH]:
+        same_object = Q(content_type_id=event.content_type_id, object_key=event.object_key)
+        anything = Q(wait_match_object=False) | Q(object_key__isnull=True)
+        waiting = FlowRun.objects.using(alias()).filter(wait_trigger=event.key)
+        count += wake(waiting.filter(anything | same_object))
+        TriggerEvent.objects.using(alias()).filter(pk=event.pk).update(announce_at=None)
+    return count
+
+
+def announce_ended(ids: Iterable[int] | None = None) -> int:
+    """Wake the runs that wait for children which have ended without their parents being told."""
+    ended = FlowRun.objects.using(alias()).filter(announce_at__isnull=False)
+    if ids is not None:
+        ended = ended.filter(pk__in=list(ids))
+    children = list(ended.values_list("pk", "uuid")[:_BATCH])
+    if not children:
+        return 0
+    parents = FlowRun.objects.using(alias()).filter(wait_child__in=[key for _, key in children])
+    count = wake(parents)
+    FlowRun.objects.using(alias()).filter(pk__in=[pk for pk, _ in children]).update(
+        announce_at=None
+    )
+    return count
+
+
+def deliver_messages() -> int:
+    """Wake the waiting runs that have messages which nobody told them of."""
+    messages = Message.objects.using(alias()).filter(
+        run__status=Status.WAITING, run__request=Request.NONE
+    )
+    ids = set(messages.order_by("pk").values_list("run_id", flat=True)[:_BATCH])
+    return wake(FlowRun.objects.using(alias()).filter(pk__in=ids)) if ids else 0
+
+
+def unblock() -> int:
+    """Make runs due that are blocked on an action which this process knows."""
+    blocked = FlowRun.objects.using(alias()).filter(blocked_on__isnull=False)
+    keys: list[Any] = list(blocked.order_by().values_list("blocked_on", flat=True).distinct())
+    known = [key for key in keys if registry.knows_action(key)]
+    if not known:
+        return 0
+    return blocked.filter(
+        blocked_on__in=known, status=Status.BLOCKED, wake_at__isnull=True
+    ).update(wake_at=clock().now())
