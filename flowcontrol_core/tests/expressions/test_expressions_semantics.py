@@ -17,6 +17,7 @@ from django.utils.functional import SimpleLazyObject
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from flowcontrol_core.errors import ExpressionError
 from flowcontrol_core.expressions import Scope, compile_expression
 
 STATE = {
@@ -173,6 +174,20 @@ def test_read_only_mappings_are_looked_up_too(evaluate: Callable[..., Any]) -> N
     assert evaluate("inner.a", state=state) == 1
     assert evaluate("'a' in inner", state=state)
     assert evaluate("inner", state=state) == {"a": 1}
+
+
+def test_only_plain_containers_are_looked_into(evaluate: Callable[..., Any]) -> None:
+    generator = iter([1, 2, 3])
+    assert evaluate("1 in payload.some", payload={"some": generator}) is False
+    assert next(generator) == 1
+
+
+def test_value_nested_too_deeply_is_an_error(evaluate: Callable[..., Any]) -> None:
+    value: list[Any] = []
+    for _ in range(200):
+        value = [value]
+    with pytest.raises(ExpressionError, match="more than 100 levels"):
+        evaluate("payload.deep", payload={"deep": value})
 
 
 def test_test_gives_the_truth_of_a_value(now: datetime) -> None:

@@ -51,8 +51,8 @@ STATE: dict[str, Any] = {
             "pen, ink",
         ),
         (
-            "{% for i in l %}{% for j in i %}{{ forloop.parentloop.counter }}{% endfor %}{% endfor %}",
-            "112",
+            "{% for i in l %}{% for j in i %}{{ forloop.parentloop.last }} {% endfor %}{% endfor %}",
+            "False False True ",
         ),
         ("{% with a=tries|add:1 b='x y' %}{{ a }}{{ b }}{% endwith %}{{ a }}", "3x y"),
         ("{% with tries=9 %}{{ tries }}{{ state.tries }}{% endwith %}{{ tries }}", "922"),

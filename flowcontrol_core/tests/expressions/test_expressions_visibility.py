@@ -10,10 +10,12 @@ from django.apps.registry import Apps
 from django.contrib.auth.models import User
 from django.contrib.sessions.models import Session
 from django.db import models
+from django.utils.translation import gettext_lazy
 from pytest_django import Settings
 
 from flowcontrol_core.errors import ExpressionError
 from flowcontrol_core.expressions.secrecy import is_secret
+from flowcontrol_core.expressions.visibility import names_of_root
 
 # Models of these tests only: no table, no migration, unknown to the project.
 ISOLATED = Apps()
@@ -59,6 +61,14 @@ class Client(models.Model):
     @property
     def greeting(self) -> str:
         return f"Dear {self.name}"
+
+    @property
+    def login_token(self) -> str:
+        return "SECRET-TOKEN"
+
+    @property
+    def label(self) -> Any:
+        return gettext_lazy("Monday")
 
     @property
     def broken(self) -> str:
@@ -183,7 +193,7 @@ def test_what_is_no_field_is_hidden_by_default(
 
 
 @pytest.mark.parametrize("listed", [False, True])
-@pytest.mark.parametrize("name", ["api_key", "otp_secret"])
+@pytest.mark.parametrize("name", ["api_key", "otp_secret", "login_token", "_state"])
 def test_secrets_are_hidden_even_if_listed(
     evaluate: Callable[..., Any],
     settings: Settings,
@@ -193,7 +203,9 @@ def test_secrets_are_hidden_even_if_listed(
 ) -> None:
     if listed:
         expose(settings, crm__client=["name", name])
-    assert evaluate(f"object.{name}", obj=client) is None
+    if not name.startswith("_"):
+        assert evaluate(f"object.{name}", obj=client) is None
+    assert name not in names_of_root(Client)
     assert evaluate("object.name", obj=client) == "Ann"
 
 
@@ -269,6 +281,13 @@ def test_listed_property_gives_no_queryset_callable_or_hidden_object(
     assert evaluate("object.bound_method", obj=client) is None
     assert evaluate("object.home", obj=client) == 7
     assert evaluate("object.home.code", obj=client) is None
+
+
+def test_lazily_translated_text_is_given_as_text(
+    evaluate: Callable[..., Any], settings: Settings, client: Client
+) -> None:
+    expose(settings, crm__client=["label"])
+    assert type(evaluate("object.label", obj=client)) is str
 
 
 def test_listed_attribute_of_the_object_is_visible(
