@@ -51,7 +51,7 @@ STATE: dict[str, Any] = {
             "pen, ink",
         ),
         (
-            "{% for i in l %}{% for j in i %}{{ forloop.parentloop.last }} {% endfor %}{% endfor %}",
+            "{% for i in l %}{% for j in i %}{{ forloop.parentloop.last }} {%endfor%}{%endfor%}",
             "False False True ",
         ),
         ("{% with a=tries|add:1 b='x y' %}{{ a }}{{ b }}{% endwith %}{{ a }}", "3x y"),
