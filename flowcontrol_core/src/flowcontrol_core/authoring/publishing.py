@@ -7,7 +7,7 @@ import logging
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.utils import timezone
 
-from flowcontrol_core.authoring.checking import check_document
+from flowcontrol_core.authoring.checking import Inspection, check_document, inspect_document
 from flowcontrol_core.authoring.database import atomic, lock
 from flowcontrol_core.authoring.drafts import (
     get_document,
@@ -39,11 +39,12 @@ def publish(
         raise PublishError([Problem("", _nothing(flow))])
     document = get_document(draft)
     # Plugins are asked outside of the transaction, and before anything is locked.
-    problems = check_document(document, flow=flow) + check_associations(flow, document)
+    inspection = inspect_document(document, flow=flow)
+    problems = [*inspection.problems, *check_associations(flow, document)]
     if problems:
         raise PublishError(problems)
     with atomic():
-        _freeze(flow, draft, document)
+        _freeze(flow, draft, document, inspection)
     logger.info("%s was published by %s.", draft, by or "code")
     return draft
 
@@ -70,16 +71,22 @@ def present_problems(flow: Flow) -> list[Problem]:
     return check_document(document, flow=flow) + check_associations(flow, document)
 
 
-def _freeze(flow: Flow, draft: FlowVersion, document: Document) -> None:
+def _freeze(flow: Flow, draft: FlowVersion, document: Document, inspection: Inspection) -> None:
     """Write it if the draft still is as it was looked at."""
     lock(flow)
     looked_at = FlowVersion.objects.filter(
         pk=draft.pk, draft_of__isnull=False, revision=draft.revision
     )
     now = timezone.now()
-    if not looked_at.update(
-        published_at=now, updated_at=now, draft_of=None, digest=digest(document)
-    ):
+    frozen = looked_at.update(
+        published_at=now,
+        updated_at=now,
+        draft_of=None,
+        digest=digest(document),
+        object_type=document.object or "",
+        waits_for="\n".join(sorted(inspection.waits_for)),
+    )
+    if not frozen:
         raise stale_revision(flow)
     draft.refresh_from_db()
     flow.published = draft

@@ -1,0 +1,61 @@
+"""Helpers for the tests of projects and plugins that use the database."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Any
+
+from flowcontrol_core.authoring import activate, create_flow, publish
+from flowcontrol_core.definition import Document
+from flowcontrol_core.models import Flow
+from flowcontrol_core.plugins.actions import BaseAction
+from flowcontrol_core.plugins.registry import Registry, registry
+from flowcontrol_core.plugins.triggers import Trigger
+from flowcontrol_core.runtime.clock import ManualClock, use_clock
+from flowcontrol_core.runtime.sweep import continue_flowruns
+
+_MOST_SWEEPS = 1_000
+
+
+@contextmanager
+def manual_clock(start: datetime | None = None) -> Iterator[ManualClock]:
+    """Put a clock in force that stands still until ``advance(days=3)`` moves it."""
+    clock = ManualClock(start)
+    with use_clock(clock):
+        yield clock
+
+
+@contextmanager
+def temporary_registry(
+    *actions: type[BaseAction], triggers: Iterable[Trigger] = (), plugin: str = "test"
+) -> Iterator[Registry]:
+    """Register actions and triggers under ``<plugin>.<name>`` for a ``with`` block."""
+    with registry.temporary(actions, triggers, plugin):
+        yield registry
+
+
+def publish_flow(document: Document, *, key: str = "flow", **fields: Any) -> Flow:
+    """Create, publish and activate a flow; raises PublishError with its problems."""
+    flow = create_flow(key=key, name=fields.pop("name", key), document=document, **fields)
+    publish(flow)
+    activate(flow)
+    flow.refresh_from_db()
+    return flow
+
+
+def run_due() -> int:
+    """Execute all runs that are due, and those that become due by it; give their number.
+
+    Inside of a ``TestCase``, where nothing ever commits, it executes in savepoints.
+    """
+    executed = 0
+    for _ in range(_MOST_SWEEPS):
+        done = continue_flowruns().executed
+        executed += done
+        if not done:
+            return executed
+    raise AssertionError(
+        "Runs are still due after 1,000 sweeps: one of them is due at once again and again."
+    )

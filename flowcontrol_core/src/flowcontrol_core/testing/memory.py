@@ -1,0 +1,155 @@
+"""Runs in memory: a flow is executed without a database, with a clock that tests move."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from flowcontrol_core.definition import Document
+from flowcontrol_core.engine.codec import normalize
+from flowcontrol_core.engine.directives import Wait
+from flowcontrol_core.engine.state import State
+from flowcontrol_core.errors import FlowcontrolError
+from flowcontrol_core.plugins.binding import compile_flow
+from flowcontrol_core.plugins.context import FlowReference, Wakeup
+from flowcontrol_core.runtime.activation import Activation, Stop, StopKind
+from flowcontrol_core.runtime.clock import ManualClock
+from flowcontrol_core.runtime.database import WriteGuard
+
+_STATUS = {
+    StopKind.SUSPENDED: "waiting",
+    StopKind.ENDED: "done",
+    StopKind.FAILED: "done",
+    StopKind.BLOCKED: "blocked",
+}
+
+
+@dataclass(slots=True)
+class MemoryRun:
+    """A run that lives in memory only.
+
+    ``status`` and ``outcome`` are those of a flow run, ``steps`` the ids of the calls in order.
+    """
+
+    activation: Activation
+    clock: ManualClock
+    stop: Stop
+    trace: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def status(self) -> str:
+        return _STATUS[self.stop.kind]
+
+    @property
+    def outcome(self) -> str:
+        return self.stop.outcome
+
+    @property
+    def reason(self) -> str:
+        return self.stop.reason
+
+    @property
+    def error(self) -> Mapping[str, Any] | None:
+        return self.stop.error
+
+    @property
+    def wait(self) -> Wait | None:
+        """Give what the run waits for."""
+        return self.stop.wait
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """Give a copy of the state."""
+        copy: dict[str, Any] = normalize(self.activation.state.peek())
+        return copy
+
+    @property
+    def steps(self) -> list[str]:
+        """Give the ids of the steps called so far, oldest first."""
+        return [entry["step"] for entry in self.trace if "answer" in entry]
+
+    @property
+    def messages(self) -> list[str]:
+        """Give what the actions have logged."""
+        return [line for entry in self.trace for line in entry.get("messages", ())]
+
+    def advance(self, delta: timedelta | None = None, **parts: float) -> MemoryRun:
+        """Move the clock (``advance(days=3)``), waking the run on its way as often as it is due."""
+        target = self.clock.now() + (delta if delta is not None else timedelta(**parts))
+        while self.wait is not None and (due := self.wait.wake_at) is not None and due <= target:
+            self.clock.set(max(due, self.clock.now()))
+            is_time = self.wait.until is not None and self.wait.until <= due
+            self._go_on(Wakeup(kind="time" if is_time else "timeout"))
+        self.clock.set(target)
+        return self
+
+    def fire(self, key: str, payload: Mapping[str, Any] | None = None) -> MemoryRun:
+        """Fire a trigger; it wakes the run if that waits for it."""
+        if self.wait is not None and self.wait.trigger == key:
+            self._go_on(Wakeup(kind="trigger", trigger=key, payload=normalize(payload or {})))
+        return self
+
+    def end_child(
+        self, outcome: str = "complete", result: Mapping[str, Any] | None = None
+    ) -> MemoryRun:
+        """Let the run that it waits for end."""
+        if self.wait is None or self.wait.child is None:
+            raise FlowcontrolError("The run waits for no child.")
+        self._go_on(Wakeup(kind="child", outcome=outcome, result=normalize(result or {})))
+        return self
+
+    def _go_on(self, wakeup: Wakeup | None) -> None:
+        self.activation.context.wakeup = wakeup
+        self.stop = _drive(self.activation)
+        self.trace += self.activation.history.take()
+
+
+def run_flow(
+    document: Document,
+    obj: Any = None,
+    state: Mapping[str, Any] | None = None,
+    *,
+    payload: Mapping[str, Any] | None = None,
+    now: datetime | None = None,
+    clock: ManualClock | None = None,
+) -> MemoryRun:
+    """Execute a flow in memory up to its end or its first wait.
+
+    ``obj`` may be any object, saved or not. Actions are called as they are; those that use the
+    database need one. Raises FlowcontrolError for a document that cannot be compiled.
+    """
+    clock = clock or ManualClock(now)
+    activation = Activation(
+        uuid=uuid.uuid4(),
+        flow=FlowReference("memory", "In memory"),
+        compiled=compile_flow(document),
+        clock=clock,
+        guard=WriteGuard(),
+        cursor=(),
+        state=State(state),
+        has_object=obj is not None,
+        load_object=lambda: obj,
+    )
+    activation.prepare(payload=normalize(payload or {}), lock=lambda: obj)
+    with activation.guard.installed():
+        stop = _drive(activation)
+    return MemoryRun(activation, clock, stop, activation.history.take())
+
+
+def _drive(activation: Activation) -> Stop:
+    while True:
+        stop = activation.run_in_memory()
+        if stop.kind is StopKind.YIELDED:
+            activation.calls = 0
+            continue
+        if stop.kind is not StopKind.NEEDS:
+            return stop
+        bound = activation.look()
+        if isinstance(bound, Stop):
+            return bound
+        ended = activation.call(bound)
+        if ended is not None:
+            return ended
