@@ -40,7 +40,7 @@ class Greet(SmallAction):
         customer = forms.ModelChoiceField(Customer.objects.all(), required=False)
 
     def upgrade_config(self, config: dict[str, Any], from_version: int) -> dict[str, Any]:
-        return {**config, "text": config.pop("message")}
+        return {"text": config["message"], "times": config["times"]}
 
 
 class Choose(SmallAction):

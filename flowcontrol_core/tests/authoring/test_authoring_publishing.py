@@ -10,9 +10,16 @@ from django.contrib.auth.models import User
 from django.utils import timezone
 
 from flowcontrol_core import authoring
+from flowcontrol_core.authoring.checking import Inspection
 from flowcontrol_core.definition import delete_step, digest, set_options
-from flowcontrol_core.errors import DefinitionError, EditError, PublishError, StaleRevisionError
-from flowcontrol_core.errors import UnknownFlowError, UnknownTriggerError
+from flowcontrol_core.errors import (
+    DefinitionError,
+    EditError,
+    PublishError,
+    StaleRevisionError,
+    UnknownFlowError,
+    UnknownTriggerError,
+)
 from flowcontrol_core.models import Flow, FlowRun, FlowTrigger, FlowVersion, Mode
 from flowcontrol_core.plugins.registry import Registry
 
@@ -22,7 +29,9 @@ pytestmark = pytest.mark.django_db
 
 
 def make(*steps: dict[str, Any], **options: Any) -> Flow:
-    return authoring.create_flow(key="welcome", name="Welcome", document=document(*steps, **options))
+    return authoring.create_flow(
+        key="welcome", name="Welcome", document=document(*steps, **options)
+    )
 
 
 def edit_guard(flow: Flow, guard: str) -> FlowVersion:
@@ -44,6 +53,13 @@ def test_published_draft_is_frozen(author: User, caplog: pytest.LogCaptureFixtur
     assert version.digest == digest(authoring.get_document(version))
     assert "published by ada" in caplog.text
     assert not FlowVersion.objects.filter(draft_of=flow).exists()
+
+
+def test_published_version_says_what_it_is_about_and_waits_for() -> None:
+    waiting = [step(f"s{n}", "wait", config={"trigger": f"test.{n}"}) for n in ("paid", "noon")]
+    silent = {**step("aaaa", "wait", config={"trigger": "test.abroad"}), "disabled": True}
+    version = authoring.publish(make(*waiting, silent, object="shop.order"))
+    assert (version.object_type, version.waits_for) == ("shop.order", "test.noon\ntest.paid")
 
 
 def test_draft_with_problems_is_not_published() -> None:
@@ -68,11 +84,11 @@ def test_draft_that_is_changed_while_it_is_looked_at_is_not_published(
 ) -> None:
     flow = make(greet("aaaa"))
 
-    def change_meanwhile(*_: Any, **__: Any) -> list[Any]:
+    def change_meanwhile(*_: Any, **__: Any) -> Inspection:
         edit_guard(flow, "never ( looked at")
-        return []
+        return Inspection(problems=(), waits_for=frozenset())
 
-    monkeypatch.setattr("flowcontrol_core.authoring.publishing.check_document", change_meanwhile)
+    monkeypatch.setattr("flowcontrol_core.authoring.publishing.inspect_document", change_meanwhile)
     with pytest.raises(StaleRevisionError):
         authoring.publish(flow)
     assert not FlowVersion.objects.filter(published_at__isnull=False).exists()
@@ -223,7 +239,7 @@ def test_association_without_its_plugin_can_be_switched_off_and_removed(
     flow = make(greet("aaaa"))
     association = FlowTrigger.objects.create(flow=flow, trigger="gone.event")
     authoring.change_trigger(association, active=False)
-    with pytest.raises(DefinitionError, match="gone.event"):
+    with pytest.raises(DefinitionError, match=r"gone\.event"):
         authoring.change_trigger(association, active=True)
     authoring.remove_trigger(association)
     assert not FlowTrigger.objects.exists()
@@ -254,5 +270,5 @@ def test_trigger_of_another_model_stops_the_publication() -> None:
     flow = make(greet("aaaa"), object="shop.order")
     authoring.associate_trigger(flow, "test.paid")
     authoring.set_options(flow, object="shop.customer", guard="", time_zone=None, revision=None)
-    with pytest.raises(PublishError, match="comes with objects of 'shop.order'"):
+    with pytest.raises(PublishError, match=r"comes with objects of 'shop\.order'"):
         authoring.publish(flow)

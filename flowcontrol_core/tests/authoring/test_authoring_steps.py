@@ -23,7 +23,9 @@ TOP = Place(index=0)
 
 
 def make(*steps: dict[str, Any], **options: Any) -> Flow:
-    return authoring.create_flow(key="welcome", name="Welcome", document=document(*steps, **options))
+    return authoring.create_flow(
+        key="welcome", name="Welcome", document=document(*steps, **options)
+    )
 
 
 def found(flow: Flow, step_id: str) -> Step:
@@ -100,7 +102,7 @@ def test_typed_values_are_stored_and_shown_again() -> None:
 def test_form_with_errors_stores_nothing() -> None:
     flow = make(greet("aaaa"))
     form = form_of(flow, "aaaa", text="{{ object.name", times="0")
-    with pytest.raises(EditError, match="times: .*greater than or equal to 1"):
+    with pytest.raises(EditError, match=r"times: .*greater than or equal to 1"):
         authoring.configure_step(flow, "aaaa", form, revision=1)
     with pytest.raises(EditError, match="it was not sent"):
         authoring.configure_step(flow, "aaaa", form_of(flow, "aaaa"), revision=1)
@@ -138,7 +140,7 @@ def test_step_of_a_missing_action_has_no_form_and_can_be_edited_otherwise() -> N
     assert authoring.step_form(missing, document=document()) is None
     assert "plugin 'gone'" in authoring.why_no_form(missing)
     authoring.shift_step(flow, "aaaa", 1, revision=None)
-    authoring.set_disabled(flow, "aaaa", True, revision=None)
+    authoring.set_disabled(flow, "aaaa", disabled=True, revision=None)
     copy = authoring.duplicate_step(flow, "aaaa", revision=None).step
     assert found(flow, copy).config == {"x": 1}
     edit = authoring.delete_step(flow, "aaaa", revision=None)
@@ -212,8 +214,8 @@ def test_deleting_a_container_says_how_many_steps_are_gone() -> None:
 
 def test_disabling_twice_says_so() -> None:
     flow = make(greet("aaaa"))
-    first = authoring.set_disabled(flow, "aaaa", True, revision=1)
-    again = authoring.set_disabled(flow, "aaaa", True, revision=2)
+    first = authoring.set_disabled(flow, "aaaa", disabled=True, revision=1)
+    again = authoring.set_disabled(flow, "aaaa", disabled=True, revision=2)
     assert (first.changed, again.changed) == (True, False)
     assert again.message == "The step is disabled already."
     assert found(flow, "aaaa").disabled
@@ -223,9 +225,7 @@ def test_note_policy_and_settings_are_stored() -> None:
     flow = make(greet("aaaa"))
     authoring.annotate_step(flow, "aaaa", "why", revision=1)
     retry = RetryPolicy(attempts=3)
-    authoring.set_policy(
-        flow, "aaaa", retry=retry, timeout=20, if_unknown="fail", revision=2
-    )
+    authoring.set_policy(flow, "aaaa", retry=retry, timeout=20, if_unknown="fail", revision=2)
     edit = authoring.set_options(
         flow, object="shop.order", guard="object.total", time_zone="Europe/Berlin", revision=3
     )
@@ -241,7 +241,7 @@ UNKNOWN_STEP = {
     "shift": lambda flow: authoring.shift_step(flow, "gone", 1, revision=None),
     "duplicate": lambda flow: authoring.duplicate_step(flow, "gone", revision=None),
     "delete": lambda flow: authoring.delete_step(flow, "gone", revision=None),
-    "disable": lambda flow: authoring.set_disabled(flow, "gone", True, revision=None),
+    "disable": lambda flow: authoring.set_disabled(flow, "gone", disabled=True, revision=None),
     "annotate": lambda flow: authoring.annotate_step(flow, "gone", "x", revision=None),
     "policy": lambda flow: authoring.set_policy(
         flow, "gone", retry=None, timeout=None, if_unknown="repeat", revision=None

@@ -14,8 +14,9 @@ from flowcontrol_core.authoring.forms import zone_of
 from flowcontrol_core.authoring.step_checking import (
     CheckedStep,
     Question,
-    check_references,
+    check_flows,
     check_step,
+    check_triggers,
     expression_problem,
 )
 from flowcontrol_core.definition import Document, Step
@@ -33,11 +34,27 @@ def check_document(document: Document, *, flow: Flow | None = None) -> list[Prob
     while it is asked is a problem of its step and never an error here. ``flow`` is the one the
     document belongs to.
     """
+    return list(inspect_document(document, flow=flow).problems)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inspection:
+    """What a look at a document finds: its problems, and the triggers that its steps wait for."""
+
+    problems: tuple[Problem, ...]
+    waits_for: frozenset[str]
+
+
+def inspect_document(document: Document, *, flow: Flow | None = None) -> Inspection:
+    """Look at a document as ``check_document`` does, and tell more."""
     model, problems = _model(document)
     problems += _guard_problems(document, model)
     checking = _Checking(zone_of(document), document.object or "", model)
     checking.check_list(document.steps, _Spot("steps", inside_loop=False))
-    return problems + checking.problems + check_references(checking.checked, flow)
+    problems += checking.problems
+    waits_for, found = check_triggers(checking.checked)
+    problems += found + check_flows(checking.checked, flow)
+    return Inspection(problems=tuple(problems), waits_for=waits_for)
 
 
 class _Spot(NamedTuple):

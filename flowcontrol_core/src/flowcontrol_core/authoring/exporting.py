@@ -88,7 +88,9 @@ def _portable(step: Step) -> Step:
     except FlowcontrolError:
         # Which of its fields are secret only the action could say.
         return replace(step, config={name: {MARKER: UNKNOWN} for name in step.config})
-    portable = {name: _value(action, name, value) for name, value in config.items()}
+    # What the form has no field for may be the secret of an older version: it is left out.
+    known = [name for name in config if name in action.Config.base_fields]
+    portable = {name: _value(action, name, config[name]) for name in known}
     return replace(step, config=portable, config_version=action.config_version)
 
 

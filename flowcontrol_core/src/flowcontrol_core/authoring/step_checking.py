@@ -64,21 +64,27 @@ def check_step(question: Question) -> tuple[list[Problem], CheckedStep | None]:
     return problems + found + _answers(checked), checked
 
 
-def check_references(steps: Sequence[CheckedStep], flow: Flow | None) -> list[Problem]:
-    """List the triggers and flows that steps refer to and that do not exist; one query."""
+def check_triggers(steps: Sequence[CheckedStep]) -> tuple[frozenset[str], list[Problem]]:
+    """Give the keys of the triggers that steps wait for, and list those not registered."""
     problems: list[Problem] = []
-    started: list[tuple[Question, str]] = []
-    for step in steps:
-        keys = _ask(step, "waits_for", problems)
-        problems += [
-            step.question.problem(
-                f"It waits for the trigger {key!r}, which is not registered. Choose another "
-                "one, or install the plugin it belongs to."
-            )
-            for key in keys
-            if key not in registry.triggers
-        ]
-        started += [(step.question, key) for key in _ask(step, "starts_flows", problems)]
+    waited = [(step.question, key) for step in steps for key in _ask(step, "waits_for", problems)]
+    problems += [
+        question.problem(
+            f"It waits for the trigger {key!r}, which is not registered. Choose another one, or "
+            "install the plugin it belongs to."
+        )
+        for question, key in waited
+        if key not in registry.triggers
+    ]
+    return frozenset(key for _, key in waited), problems
+
+
+def check_flows(steps: Sequence[CheckedStep], flow: Flow | None) -> list[Problem]:
+    """List the flows that steps start and that do not exist; one query."""
+    problems: list[Problem] = []
+    started = [
+        (step.question, key) for step in steps for key in _ask(step, "starts_flows", problems)
+    ]
     wanted = {key for _, key in started}
     known = {flow.key} if flow else set()
     if wanted - known:
@@ -195,7 +201,7 @@ def _ask(step: CheckedStep, method: str, problems: list[Problem]) -> list[str]:
     """Call a method of an action that gives texts; what it raises becomes a problem."""
     ask: Callable[[BoundConfig], Iterable[str]] = getattr(step.action, method)
     try:
-        return [str(text) for text in ask(step.config)]
+        return [str(text) for text in ask(step.config) if text]
     except Exception as error:  # noqa: BLE001 - a plugin's code may raise anything
         problems.append(_broken(step.question, f"{method}()", error))
         return []

@@ -80,6 +80,14 @@ class _Dumper(yaml.SafeDumper):
         return True
 
 
+def _write_text(dumper: yaml.SafeDumper, data: str) -> yaml.ScalarNode:
+    """Write the values of choices, and marked texts, as the texts they are."""
+    return dumper.represent_str(str(data))
+
+
+_Dumper.add_multi_representer(str, _write_text)
+
+
 def _place(mark: Any) -> str:
     """Name the place of a mark, counted from 1; empty where the reader has set none."""
     return f"line {mark.line + 1}, column {mark.column + 1}" if mark else ""
