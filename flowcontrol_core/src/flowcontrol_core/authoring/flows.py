@@ -52,7 +52,9 @@ def create_flow(
                 author_id=author.pk if author else None,
             )
     except IntegrityError as error:
-        raise DefinitionError([_taken(key)]) from error
+        if Flow.objects.filter(key=key).exists():
+            raise DefinitionError([_taken(key)]) from error
+        raise
     return flow
 
 
