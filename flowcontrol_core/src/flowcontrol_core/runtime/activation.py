@@ -104,8 +104,14 @@ class _RunScope(Scope):
     obj = property(lambda self: self._context.object)  # type: ignore[assignment]
     state = property(lambda self: self._context.state.peek())  # type: ignore[assignment]
     now = property(lambda self: self._context.now.astimezone(self._context.time_zone))  # type: ignore[assignment]
-    payload = property(lambda self: self._context.payload)  # type: ignore[assignment]
+    payload = property(lambda self: _payload(self._context))  # type: ignore[assignment]
     variables = property(lambda self: {})  # type: ignore[assignment]
+
+
+def _payload(context: RunContext) -> Mapping[str, Any]:
+    """Give the payload of the trigger that has just woken the run, or of the one that started it."""
+    wakeup = context.wakeup
+    return wakeup.payload if wakeup is not None and wakeup.kind == "trigger" else context.payload
 
 
 @dataclass(slots=True, kw_only=True)
