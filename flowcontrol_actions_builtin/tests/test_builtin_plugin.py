@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from django import forms
 from django.utils.functional import Promise
 
 from flowcontrol.base import BaseAction
-from flowcontrol.registry import registry
+from flowcontrol.registry import Trigger, registry
+from flowcontrol.testing import check_action, temporary_registry
 from flowcontrol_actions_builtin.plugin import flowcontrol_actions
 
 KEYS = {
@@ -53,3 +56,35 @@ def test_every_field_has_a_label_in_the_readers_language(action: type[BaseAction
 @each_action
 def test_a_new_form_shows_no_errors(action: type[BaseAction]) -> None:
     assert action.Config().errors == {}
+
+
+EXAMPLES: dict[str, list[dict[str, Any]]] = {
+    "if": [{"condition": "object.total > 100 and not state.reminded"}],
+    "while": [{"condition": "tries < 3"}],
+    "for": [{"start": "0", "end": "state.n", "step": "-1", "variable": "i"}],
+    "return_to_action": [{}, {"to": "loop", "condition": "n > 2"}],
+    "leave_branch": [{}, {"to": "loop", "condition": "n > 2"}],
+    "stop_flow": [{}, {"condition": "n > 2", "reason": "{{ n }} is enough"}],
+    "set_state": [{}, {"state": '{"a": [1, "n|add:1"]}', "evaluate": "on"}],
+    "update_state": [{"state": '{"price": 1.5, "text": "plain text"}'}],
+    "start_flow": [
+        {"flow": "other", "when": "delay", "delay": "2", "initial_state": '{"a": 1}'},
+        {"flow": "other", "when": "at", "date": "now", "wait": "on", "on_refused": "fail"},
+    ],
+    "delay": [
+        {"mode": "for", "amount": "2", "unit": "months"},
+        {"mode": "weekday", "weekday": "0", "time_of_day": "09:30"},
+        {"mode": "date", "base": "object.due", "amount": "-3", "if_past": "abort"},
+    ],
+    "wait_for_trigger": [{"trigger": "test.paid", "at_most": "3", "match": "any"}],
+    "send_email": [
+        {"to": "{{ object.email }}", "subject": "Hello", "text": "One\nTwo", "html": "<b>One</b>"},
+        {"to_groups": ["managers", "admins"], "subject": "Hello", "text": "A text"},
+    ],
+}
+
+
+@each_action
+def test_every_action_keeps_the_contract_of_actions(action: type[BaseAction]) -> None:
+    with temporary_registry(triggers=[Trigger(name="paid", label="Order paid")]):
+        check_action(action, *EXAMPLES[action.name])

@@ -58,7 +58,7 @@ def test_the_trigger_and_its_payload_are_kept(call: Any, run: RunContext) -> Non
 def test_an_event_that_the_condition_refuses_does_not_end_the_waiting(
     call: Any, run: RunContext
 ) -> None:
-    config = {"trigger": "test.paid", "condition": "payload.amount > 10", "timeout": "2"}
+    config = {"trigger": "test.paid", "condition": "payload.amount > 10", "at_most": "2"}
     first = wait_of(call(WaitForTrigger, **config))
     assert first.timeout == run.now + timedelta(days=2)
     run.wakeup = Wakeup(kind="trigger", trigger="test.paid", payload={"amount": 5})
@@ -69,7 +69,7 @@ def test_an_event_that_the_condition_refuses_does_not_end_the_waiting(
 
 
 def test_the_time_out_is_visible_in_the_state(call: Any, run: RunContext) -> None:
-    config = {"trigger": "test.paid", "timeout": "1", "result_key": "payment"}
+    config = {"trigger": "test.paid", "at_most": "1", "result_key": "payment"}
     directive = wake(run, call, Wakeup(kind="timeout"), **config)
     assert directive == WaitForTrigger.enter("timed_out")
     assert run.state["payment"] == {"timed_out": True, "trigger": "", "payload": {}}
@@ -90,21 +90,21 @@ def test_a_call_that_is_tried_again_after_an_error_goes_on_waiting(
     call: Any, run: RunContext
 ) -> None:
     run.wakeup = Wakeup(kind="time")
-    first = wait_of(call(WaitForTrigger, trigger="test.paid", timeout="1"))
-    assert wait_of(call(WaitForTrigger, trigger="test.paid", timeout="1")) == first
+    first = wait_of(call(WaitForTrigger, trigger="test.paid", at_most="1"))
+    assert wait_of(call(WaitForTrigger, trigger="test.paid", at_most="1")) == first
 
 
 def test_days_of_the_time_out_are_calendar_days_of_the_flows_zone(
     call: Any, run: RunContext
 ) -> None:
     run.now = run.now.replace(month=3, day=30)
-    wait = wait_of(call(WaitForTrigger, trigger="test.paid", timeout="1"))
+    wait = wait_of(call(WaitForTrigger, trigger="test.paid", at_most="1"))
     assert wait.timeout - run.now == timedelta(hours=23)
 
 
 def test_a_negative_time_out_is_a_clear_error(call: Any) -> None:
     with pytest.raises(ActionError, match="time-out is -1"):
-        call(WaitForTrigger, trigger="test.paid", timeout="-1")
+        call(WaitForTrigger, trigger="test.paid", at_most="-1")
 
 
 def test_it_says_which_trigger_it_waits_for(bound: Any) -> None:
@@ -119,7 +119,7 @@ def test_a_trigger_that_nobody_registered_is_not_offered(errors_of: Any) -> None
 
 def test_the_summary_is_a_plain_sentence(bound: Any) -> None:
     config = bound(
-        WaitForTrigger, trigger="test.paid", match="any", condition="payload.ok", timeout="3"
+        WaitForTrigger, trigger="test.paid", match="any", condition="payload.ok", at_most="3"
     )
     expected = "Wait for “Order paid” of any object with payload.ok, 3 days at most"
     assert WaitForTrigger().summary(config) == expected

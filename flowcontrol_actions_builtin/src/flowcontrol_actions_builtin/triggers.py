@@ -42,12 +42,12 @@ class _WaitForm(forms.Form):
             "waiting."
         ),
     )
-    timeout = ExpressionField(
-        label=_("Time-out"),
+    at_most = ExpressionField(
+        label=_("Wait at most"),
         required=False,
-        help_text=_("How long to wait at most; a whole number or an expression. Empty: for ever."),
+        help_text=_("A whole number or an expression. Empty: for ever."),
     )
-    timeout_unit = UnitField(initial=Unit.DAYS)
+    at_most_unit = UnitField(initial=Unit.DAYS)
     result_key = StateKeyField(
         label=_("Result"),
         help_text=_(
@@ -114,8 +114,8 @@ class WaitForTrigger(BaseAction):
         values = {
             "trigger": _label(config.source("trigger")),
             "condition": config.source("condition"),
-            "timeout": config.source("timeout"),
-            "unit": label_of(UNITS, config.source("timeout_unit")),
+            "timeout": config.source("at_most"),
+            "unit": label_of(UNITS, config.source("at_most_unit")),
         }
         sentence = say("Wait for “%(trigger)s”")
         if config.source("match") == "any":
@@ -128,12 +128,12 @@ class WaitForTrigger(BaseAction):
 
 
 def _end_of_waiting(run: RunContext, config: Any) -> datetime | None:
-    if not config.source("timeout"):
+    if not config.source("at_most"):
         return None
-    amount = whole_number(config.timeout, say("The time-out"))
+    amount = whole_number(config.at_most, say("The time-out"))
     if amount < 0:
         raise ActionError(f"The time-out is {amount}; it has to be 0 or more.")
-    return shift(run.now, amount, Unit(config.timeout_unit), run.time_zone)
+    return shift(run.now, amount, Unit(config.at_most_unit), run.time_zone)
 
 
 def _label(key: str) -> str:
