@@ -11,7 +11,6 @@ import json
 import re
 from collections import deque
 from collections.abc import Mapping
-from copy import deepcopy
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -91,14 +90,23 @@ class Recorder:
 
     def snapshot(self) -> Any:
         """Remember what was collected, to be given to ``restore``."""
-        return deepcopy((self._passes, self._kept))
+        return _copied(self._passes), list(self._kept)
 
     def restore(self, snapshot: Any) -> None:
         """Go back to what was remembered: the calls after it were rolled back."""
-        self._passes, self._kept = deepcopy(snapshot)
+        passes, kept = snapshot
+        self._passes, self._kept = _copied(passes), list(kept)
 
     def __bool__(self) -> bool:
         return bool(self._passes)
+
+
+def _copied(passes: Mapping[str, _Passes]) -> dict[str, _Passes]:
+    """Copy what is collected; the calls themselves never change."""
+    return {
+        step: _Passes(list(found.first), found.last.copy(), found.count)
+        for step, found in passes.items()
+    }
 
 
 def _entry(call: Call) -> dict[str, Any]:
