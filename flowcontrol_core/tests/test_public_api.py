@@ -1,0 +1,45 @@
+"""The package ``flowcontrol``: light to import, and complete."""
+
+from __future__ import annotations
+
+import importlib
+import subprocess
+import sys
+from importlib.metadata import version
+
+import pytest
+
+import flowcontrol
+
+MODULES = ["base", "engine", "errors", "forms", "registry", "tasks", "testing"]
+
+
+def test_the_version_is_that_of_the_distribution() -> None:
+    assert flowcontrol.__version__ == version("flowcontrol-core")
+
+
+def test_importing_the_package_imports_neither_django_nor_a_plugin() -> None:
+    code = (
+        "import sys, flowcontrol\n"
+        "print([n for n in sys.modules if n.startswith(('django', 'flowcontrol_actions'))])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_a_public_module_says_what_it_offers_and_has_it(name: str) -> None:
+    module = importlib.import_module(f"flowcontrol.{name}")
+    assert [each for each in module.__all__ if not hasattr(module, each)] == []
+    assert list(dict.fromkeys(module.__all__)) == module.__all__
+
+
+def test_every_error_is_public() -> None:
+    internal = importlib.import_module("flowcontrol_core.errors")
+    public = importlib.import_module("flowcontrol.errors")
+    own = {
+        name
+        for name, value in vars(internal).items()
+        if isinstance(value, type) and value.__module__ == internal.__name__
+    }
+    assert own == set(public.__all__)
