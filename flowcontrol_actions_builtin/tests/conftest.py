@@ -68,9 +68,7 @@ def call(run: RunContext, bound: Bind) -> Call:
         payload = run.wakeup.payload if run.wakeup is not None else run.payload
         scope = Scope(obj=obj, state=run.state.peek(), now=run.now, payload=payload)
         config = bound(action, **values).at(scope)
-        directive: FlowDirective | None = getattr(action(), method)(
-            run=run, obj=obj, config=config
-        )
+        directive: FlowDirective | None = getattr(action(), method)(run=run, obj=obj, config=config)
         return directive
 
     return call

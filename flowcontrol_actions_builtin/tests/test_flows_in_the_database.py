@@ -134,9 +134,7 @@ def test_an_inactive_flow_can_fail_the_step() -> None:
 
 
 def test_a_limited_flow_is_not_swallowed_silently(clock: ManualClock) -> None:
-    publish_flow(
-        flow(step("builtin.delay", amount="1")), key="sub", max_concurrent=1
-    )
+    publish_flow(flow(step("builtin.delay", amount="1")), key="sub", max_concurrent=1)
     publish_starter()
     assert start("main").state["sub"]["started"] is True
     refused = start("main").state["sub"]
@@ -177,9 +175,7 @@ def test_a_trigger_wakes_the_run_of_its_object_only(clock: ManualClock, paid: Tr
     assert runs[0].state["paid"]["payload"] == {"amount": 5}
 
 
-def test_the_event_that_came_before_the_wait_is_not_lost(
-    clock: ManualClock, paid: Trigger
-) -> None:
+def test_the_event_that_came_before_the_wait_is_not_lost(clock: ManualClock, paid: Trigger) -> None:
     ann = Customer.objects.create(name="Ann")
     publish_waiter()
     run = start("waiter", ann)

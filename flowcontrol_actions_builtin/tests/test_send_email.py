@@ -110,6 +110,11 @@ def test_recipients_can_be_computed(
     assert sent().to == expected
 
 
+def test_computed_recipients_may_be_missing_where_there_are_others(call: Any) -> None:
+    call(SendEmail, **PLAIN, to_expression="state.missing")
+    assert sent().to == ["ann@example.com"]
+
+
 def test_the_address_of_the_object_is_a_recipient(call: Any) -> None:
     customer = {"email": "ann@example.com"}
     call(SendEmail, obj=customer, to_expression="object.email", subject="Hello", text="A text")
@@ -151,9 +156,7 @@ def test_what_is_no_address_is_a_clear_error(text: str) -> None:
 
 
 def test_names_with_commas_and_other_letters_stay_one_recipient() -> None:
-    assert split_addresses('"Doe, Ann" <ann@example.com>', "To") == [
-        '"Doe, Ann" <ann@example.com>'
-    ]
+    assert split_addresses('"Doe, Ann" <ann@example.com>', "To") == ['"Doe, Ann" <ann@example.com>']
     assert split_addresses("Jörg <j@example.com>, ", "To") == ["Jörg <j@example.com>"]
     assert split_addresses(", ,", "To") == []
 

@@ -194,7 +194,5 @@ def test_what_is_missing_or_wrong_is_named_in_the_form(
         ({"when": "at", "date": "state.due"}, "Start the flow “other” at state.due"),
     ],
 )
-def test_the_summary_is_a_plain_sentence(
-    bound: Any, values: dict[str, str], sentence: str
-) -> None:
+def test_the_summary_is_a_plain_sentence(bound: Any, values: dict[str, str], sentence: str) -> None:
     assert StartFlow().summary(bound(StartFlow, flow="other", **values)) == sentence

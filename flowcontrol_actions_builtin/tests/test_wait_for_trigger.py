@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from flowcontrol.base import FlowDirective, RunContext, Wakeup
-from flowcontrol.registry import Trigger, registry
+from flowcontrol.registry import Registry, Trigger, registry
 from flowcontrol_actions_builtin.errors import ActionError
 from flowcontrol_actions_builtin.triggers import WaitForTrigger
 
@@ -123,3 +123,10 @@ def test_the_summary_is_a_plain_sentence(bound: Any) -> None:
     )
     expected = "Wait for “Order paid” of any object with payload.ok, 3 days at most"
     assert WaitForTrigger().summary(config) == expected
+
+
+def test_the_summary_survives_a_trigger_that_is_gone(bound: Any) -> None:
+    config = bound(WaitForTrigger, trigger="test.paid")
+    with registry.temporary():
+        registry.restore(Registry().snapshot())
+        assert WaitForTrigger().summary(config) == "Wait for “test.paid”"

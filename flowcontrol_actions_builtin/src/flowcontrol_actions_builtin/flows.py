@@ -77,8 +77,8 @@ class _StartForm(EvaluatedForm):
     result_key = StateKeyField(
         label=_("Result"),
         help_text=_(
-            "A key of the state for {\"started\": true, \"run\": …}, after waiting with "
-            "\"outcome\" and \"state\"; or {\"started\": false, \"reason\": …, \"message\": …}."
+            'A key of the state for {"started": true, "run": …}, after waiting with '
+            '"outcome" and "state"; or {"started": false, "reason": …, "message": …}.'
         ),
     )
     on_refused = DefaultChoiceField(

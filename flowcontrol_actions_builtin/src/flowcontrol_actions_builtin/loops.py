@@ -93,9 +93,7 @@ class For(BaseAction):
         step = _bound(config, "step", 1)
         if step == 0:
             raise ActionError("The step of the loop is 0: it would never end.")
-        run.memo.update(
-            value=_bound(config, "start", 0), end=_bound(config, "end", 0), step=step
-        )
+        run.memo.update(value=_bound(config, "start", 0), end=_bound(config, "end", 0), step=step)
         return self._pass(run, config)
 
     def return_from_children(self, *, run: RunContext, config: Any, **_: Any) -> FlowDirective:

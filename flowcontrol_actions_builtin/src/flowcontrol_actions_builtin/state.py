@@ -13,7 +13,7 @@ from flowcontrol.forms import JSONExpressionField, check_texts
 
 GROUP = _("State")
 EVALUATE_HELP = _(
-    "Texts, at any depth, are expressions: \"object.name|upper\" or \"state.tries|add:1\". "
+    'Texts, at any depth, are expressions: "object.name|upper" or "state.tries|add:1". '
     "To mean a text itself, quote it inside: \"'welcome'\"."
 )
 

@@ -50,9 +50,7 @@ class _WaitForm(forms.Form):
     at_most_unit = UnitField(initial=Unit.DAYS)
     result_key = StateKeyField(
         label=_("Result"),
-        help_text=_(
-            "A key of the state for {\"timed_out\": …, \"trigger\": …, \"payload\": …}."
-        ),
+        help_text=_('A key of the state for {"timed_out": …, "trigger": …, "payload": …}.'),
     )
 
 
