@@ -17,5 +17,17 @@ class KeyField(models.CharField):  # type: ignore[type-arg]
     def db_parameters(self, connection: BaseDatabaseWrapper) -> dict[str, Any]:
         parameters: dict[str, Any] = super().db_parameters(connection)
         if connection.vendor == "mysql":
-            parameters["collation"] = "utf8mb4_bin"
+            # The plain binary one ignores spaces at the end.
+            is_mariadb = getattr(connection, "mysql_is_mariadb", False)
+            parameters["collation"] = "utf8mb4_nopad_bin" if is_mariadb else "utf8mb4_0900_bin"
         return parameters
+
+
+class JsonField(models.JSONField):  # type: ignore[type-arg]
+    """JSON of any depth, on MariaDB too: its own type refuses what is nested beyond 32 levels."""
+
+    def db_type(self, connection: BaseDatabaseWrapper) -> str | None:
+        return "longtext" if connection.vendor == "mysql" else super().db_type(connection)
+
+    def db_check(self, connection: BaseDatabaseWrapper) -> str | None:
+        return None if connection.vendor == "mysql" else super().db_check(connection)

@@ -11,7 +11,7 @@ from django.db import models
 from django.utils.translation import gettext_lazy as _
 
 from flowcontrol_core.errors import EditError
-from flowcontrol_core.models.fields import KeyField
+from flowcontrol_core.models.fields import JsonField, KeyField
 
 
 class LimitPolicy(models.TextChoices):
@@ -103,7 +103,7 @@ class FlowVersion(models.Model):
         Flow, verbose_name=_("flow"), on_delete=models.CASCADE, related_name="versions"
     )
     number = models.PositiveIntegerField(_("number"))
-    definition = models.JSONField(_("definition"), default=dict)
+    definition = JsonField(_("definition"), default=dict)
     digest = models.CharField(_("digest"), max_length=64, editable=False)
     #: The model label of its objects, and below what else is asked of it without reading it.
     object_type = models.CharField(max_length=200, blank=True, default="", editable=False)

@@ -15,7 +15,7 @@ from django.db import models
 from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
-from flowcontrol_core.models.fields import KeyField
+from flowcontrol_core.models.fields import JsonField, KeyField
 from flowcontrol_core.models.flows import Flow, FlowVersion
 
 
@@ -91,8 +91,8 @@ class FlowRun(models.Model):
     outcome = models.CharField(_("outcome"), max_length=10, choices=Outcome.choices, blank=True)
     #: A sentence: why it is in this status, or ended with this outcome.
     reason = models.TextField(_("reason"), blank=True)
-    cursor = models.JSONField(_("cursor"), default=list)
-    state = models.JSONField(_("state"), default=dict)
+    cursor = JsonField(_("cursor"), default=list)
+    state = JsonField(_("state"), default=dict)
     sequence = models.PositiveBigIntegerField(_("steps finished"), default=0)
 
     content_type = models.ForeignKey(
@@ -122,7 +122,7 @@ class FlowRun(models.Model):
     wait_match_object = models.BooleanField(default=False)
     wait_child = models.UUIDField(_("waits for run"), null=True)
     #: The events this run has taken, so that each wakes it once.
-    events_taken = models.JSONField(default=list)
+    events_taken = JsonField(default=list)
     #: The key of the action whose plugin is missing, while BLOCKED on it.
     blocked_on = KeyField(_("blocked on"), max_length=150, null=True)
 
@@ -141,7 +141,7 @@ class FlowRun(models.Model):
     )
     depth = models.PositiveIntegerField(_("depth"), default=0)
     trigger = KeyField(_("trigger"), max_length=150, blank=True)
-    payload = models.JSONField(_("payload"), default=dict)
+    payload = JsonField(_("payload"), default=dict)
 
     #: Unique slots, one for each kind of limit: a digest of flow, limit, object and number.
     slot = models.CharField(max_length=64, null=True, unique=True, editable=False)
@@ -214,10 +214,10 @@ class RunEvent(models.Model):
     at = models.DateTimeField(_("at"))
     kind = models.CharField(_("kind"), max_length=10, choices=EventKind.choices)
     #: One entry a step: see ``engine.history``.
-    steps = models.JSONField(_("steps"), default=list)
+    steps = JsonField(_("steps"), default=list)
     message = models.TextField(_("message"), blank=True)
     #: ``{"type", "message", "traceback", "step", "action"}`` of a failure.
-    error = models.JSONField(_("error"), null=True)
+    error = JsonField(_("error"), null=True)
     actor = models.CharField(_("by"), max_length=200, blank=True)
 
     class Meta:
@@ -245,7 +245,7 @@ class Message(models.Model):
         FlowRun, on_delete=models.CASCADE, db_constraint=False, related_name="inbox"
     )
     kind = models.CharField(max_length=10, choices=MessageKind.choices)
-    data = models.JSONField(default=dict)
+    data = JsonField(default=dict)
     actor = models.CharField(max_length=200, blank=True)
     created_at = models.DateTimeField()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
-from flowcontrol_core.models.fields import KeyField
+from flowcontrol_core.models.fields import JsonField, KeyField
 from flowcontrol_core.models.flows import Flow
 
 
@@ -33,7 +33,7 @@ class FlowTrigger(models.Model):
         help_text=_("Sees object and payload; empty: always."),
     )
     #: The cleaned values of the trigger's own form, in canonical form.
-    config = models.JSONField(_("configuration"), default=dict, blank=True)
+    config = JsonField(_("configuration"), default=dict, blank=True)
     step = models.CharField(
         _("step"),
         max_length=32,
@@ -57,7 +57,7 @@ class TriggerEvent(models.Model):
     key = KeyField(max_length=150)
     content_type_id = models.IntegerField(null=True)
     object_key = KeyField(max_length=200, null=True)
-    payload = models.JSONField(default=dict)
+    payload = JsonField(default=dict)
     unique_key = KeyField(max_length=200, null=True, unique=True)
     created_at = models.DateTimeField()
     #: Set until the runs that waited for it have been told.

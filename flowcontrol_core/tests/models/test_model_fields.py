@@ -1,0 +1,34 @@
+"""Columns behave alike on all databases."""
+
+from __future__ import annotations
+
+import pytest
+from django.db import IntegrityError, transaction
+
+from flowcontrol_core.authoring import create_flow, get_document, open_draft
+from flowcontrol_core.definition import MAX_DEPTH, Document, Step
+from flowcontrol_core.models import Flow
+
+pytestmark = pytest.mark.django_db
+
+
+def nested(depth: int) -> Step:
+    step = Step(id=f"s{depth}", action="builtin.if")
+    for level in range(depth - 1, -1, -1):
+        step = Step(id=f"s{level}", action="builtin.if", branches={"then": (step,)})
+    return step
+
+
+def test_document_as_deep_as_allowed_is_stored_and_read_back() -> None:
+    document = Document(steps=(nested(MAX_DEPTH - 1),))
+    flow = create_flow(key="deep", name="Deep", document=document)
+    assert get_document(open_draft(Flow.objects.get(pk=flow.pk))) == document
+
+
+def test_keys_that_differ_in_case_or_trailing_space_are_different() -> None:
+    for key in ("abc", "ABC", "abc "):
+        with transaction.atomic():
+            Flow.objects.create(key=key, name=key)
+    assert Flow.objects.get(key="abc ").name == "abc "
+    with pytest.raises(IntegrityError), transaction.atomic():
+        Flow.objects.create(key="ABC", name="again")
