@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Sequence
+from datetime import timedelta
 from functools import partial
 
 from django.db import DatabaseError, InterfaceError
 
-from flowcontrol_core.models import Flow, FlowRun
+from flowcontrol_core.conf import get_settings
+from flowcontrol_core.errors import FlowcontrolError
+from flowcontrol_core.models import Flow, FlowRun, Message
 from flowcontrol_core.runtime import checkpoint
-from flowcontrol_core.runtime.activation import Stop
-from flowcontrol_core.runtime.checkpoint import CancelRequested, Execution, LostLease
-from flowcontrol_core.runtime.claim import release
+from flowcontrol_core.runtime.activation import Stop, StopKind
+from flowcontrol_core.runtime.checkpoint import Execution, LostLease, has_heartbeat
+from flowcontrol_core.runtime.claim import release, renew
 from flowcontrol_core.runtime.database import (
     WriteGuard,
     alias,
@@ -30,10 +34,15 @@ from flowcontrol_core.runtime.stopping import should_stop
 from flowcontrol_core.runtime.versions import preload
 
 logger = logging.getLogger("flowcontrol.runtime")
+POSTPONED = timedelta(seconds=5)
 
 
 class Batch:
-    """The runs of one claim."""
+    """The runs of one claim.
+
+    First all are executed in memory, and the ends of those that needed nothing else are written
+    together; then the others, one after the other, as long as their steps may take.
+    """
 
     def __init__(self, runs: Sequence[FlowRun], guard: WriteGuard, heartbeat: Heartbeat) -> None:
         self.runs = runs
@@ -41,6 +50,8 @@ class Batch:
         self.heartbeat = heartbeat
         self.source = ObjectSource(runs)
         self.finished: list[tuple[Execution, Stop]] = []
+        self.unfinished: list[tuple[Driver, Stop]] = []
+        self._claimed_at = time.monotonic()
 
     def execute(self) -> None:
         """Execute all runs; no run, however broken, keeps another from being executed."""
@@ -49,21 +60,33 @@ class Batch:
         flows = Flow.objects.using(alias()).in_bulk({run.flow_id for run in self.runs})
         inboxes = read_inboxes(self.runs)
         for run in self.runs:
-            if should_stop():
-                self._bounded(run, partial(release, run))
-                continue
-            run.flow = flows[run.flow_id]
-            self._bounded(run, partial(self._execute_one, run, inboxes.get(run.pk, [])))
-        self._flush()
+            begin = partial(self._begin, run, flows.get(run.flow_id), inboxes.get(run.pk, []))
+            self._bounded(run, partial(release, run) if should_stop() else begin)
+        self._write_finished()
+        for driver, stop in self.unfinished:
+            run = driver.execution.run
+            go_on = partial(self._go_on, driver, stop)
+            self._bounded(run, partial(release, run) if should_stop() else go_on)
 
-    def _execute_one(self, run: FlowRun, messages: list[object]) -> None:
-        execution = admit(run, run.flow, messages, self.source, self.guard)  # type: ignore[arg-type]
+    def _begin(self, run: FlowRun, flow: Flow | None, messages: Sequence[Message]) -> None:
+        if flow is None:
+            raise FlowcontrolError("The flow of this run does not exist any more.")
+        run.flow = flow
+        execution = admit(run, flow, messages, self.source, self.guard)
         if execution is None:
             return
         driver = Driver(execution, partial(self.heartbeat.watch, run))
-        stop = driver.drive()
-        if stop is not None:
+        stop = driver.begin()
+        if stop.kind is StopKind.NEEDS:
+            self.unfinished.append((driver, stop))
+        else:
             self.finished.append((execution, stop))
+
+    def _go_on(self, driver: Driver, stop: Stop) -> None:
+        run = driver.execution.run
+        if not has_heartbeat() and time.monotonic() - self._claimed_at > get_settings().LEASE / 2:
+            renew(run)
+        driver.go_on(stop)
 
     def _bounded(self, run: FlowRun, work: partial[None]) -> None:
         """Do something with one run; what goes wrong concerns this run only.
@@ -78,17 +101,18 @@ class Batch:
             if isinstance(error, DatabaseError | InterfaceError) and (
                 is_lost_connection(error) or is_transient(error)
             ):
-                self._give_back(run)
+                self._postpone(run)
                 if is_lost_connection(error):
                     raise
                 return
             logger.exception("Run %s cannot be executed and is set aside.", run.pk)
             self._set_aside(run, error)
 
-    def _give_back(self, run: FlowRun) -> None:
+    def _postpone(self, run: FlowRun) -> None:
+        """Have a run tried again soon; this counts as an attempt, so it does not go on for ever."""
         try:
             connection().close_if_unusable_or_obsolete()
-            release(run)
+            release(run, after=POSTPONED)
         except (DatabaseError, InterfaceError):
             logger.warning("Run %s goes on when its lease has expired.", run.pk)
 
@@ -100,7 +124,7 @@ class Batch:
         except (DatabaseError, InterfaceError):
             logger.exception("Run %s could not be set aside; its lease will expire.", run.pk)
 
-    def _flush(self) -> None:
+    def _write_finished(self) -> None:
         """Write the ends of runs that had nothing to write before, all in one transaction."""
         finished, self.finished = self.finished, []
         if len(finished) > 1:
@@ -121,6 +145,3 @@ class Batch:
 def _write_together(finished: list[tuple[Execution, Stop]]) -> None:
     with durable():
         checkpoint.write_many(finished)
-
-
-__all__ = ["Batch", "CancelRequested"]

@@ -9,11 +9,12 @@ import os
 import socket
 import threading
 from collections.abc import Collection
+from datetime import timedelta
 
-from django.db.models import Case, F, Value, When
+from django.db.models import Case, F, QuerySet, Value, When
 
 from flowcontrol_core.models import FlowRun, Request, Status
-from flowcontrol_core.runtime.checkpoint import lease_until
+from flowcontrol_core.runtime.checkpoint import LostLease, lease_until
 from flowcontrol_core.runtime.clock import clock
 from flowcontrol_core.runtime.database import alias, connection, durable, retry_transient
 
@@ -85,14 +86,20 @@ def _take(ids: list[int], *, now: object) -> None:
     )
 
 
-def claim_one(pk: int) -> FlowRun | None:
-    """Take one run if it is due."""
-    runs = claim(1, only=[pk])
-    return runs[0] if runs else None
+def release(run: FlowRun, *, after: timedelta | None = None) -> None:
+    """Give a claimed run back: due at once, and this was no attempt; or due later, and it was."""
+    attempt = max(run.attempt - 1, 0) if after is None else run.attempt
+    wake_at = clock().now() + (after or timedelta())
+    _mine(run).update(wake_at=wake_at, attempt=attempt, worker="")
 
 
-def release(run: FlowRun) -> None:
-    """Give a claimed run back untouched: it is due at once, and this was no attempt."""
-    FlowRun.objects.using(alias()).filter(
+def renew(run: FlowRun) -> None:
+    """Begin the lease of a claimed run anew; raises LostLease where it is somebody else's."""
+    if _mine(run).update(wake_at=lease_until(clock().now())) != 1:
+        raise LostLease
+
+
+def _mine(run: FlowRun) -> QuerySet[FlowRun]:
+    return FlowRun.objects.using(alias()).filter(
         pk=run.pk, fence=run.fence, status=Status.RUNNING
-    ).update(wake_at=clock().now(), attempt=max(run.attempt - 1, 0), worker="")
+    )

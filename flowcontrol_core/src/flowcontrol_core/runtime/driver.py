@@ -12,6 +12,7 @@ from flowcontrol_core.conf import get_settings
 from flowcontrol_core.errors import FlowcontrolError
 from flowcontrol_core.models import (
     EventKind,
+    Flow,
     FlowRun,
     LimitPolicy,
     Message,
@@ -52,21 +53,27 @@ class Driver:
         self.activation = execution.activation
         self.watch = watch
 
-    def drive(self) -> Stop | None:
-        """Execute the run; give a stop that is still to be written, ``None`` if all is written.
+    def drive(self) -> None:
+        """Execute the run to where it suspends or ends, and write it.
 
         Raises LostLease; the database's own errors are raised on.
         """
-        stop = self._unknown_call() or self.activation.run_in_memory()
-        while stop.kind is StopKind.NEEDS:
-            if stop.effects is Effects.DATABASE:
-                ended = self._database_stretch()
+        self.go_on(self.begin())
+
+    def begin(self) -> Stop:
+        """Execute the run in memory, up to the first thing that has to be written."""
+        return self._unknown_call() or self.activation.run_in_memory()
+
+    def go_on(self, stop: Stop) -> None:
+        """Execute the run from where it stopped in memory, and write it."""
+        following: Stop | None = stop
+        while following is not None and following.kind is StopKind.NEEDS:
+            if following.effects is Effects.DATABASE:
+                following = self._database_stretch()
             else:
-                ended = self._external_step()
-            if ended is None:
-                return None
-            stop = ended
-        return stop
+                following = self._external_step()
+        if following is not None:
+            self.finish(following)
 
     def finish(self, stop: Stop) -> None:
         """Write the last checkpoint of the activation in a transaction of its own."""
@@ -251,8 +258,8 @@ def after_checkpoint(run: FlowRun) -> None:
 
 def free_queue(run: FlowRun) -> None:
     """Let the next run that queues for a slot of the same flow try."""
-    flow = run.flow
-    if flow.has_limits and flow.limit_policy != LimitPolicy.SKIP:
+    flow = run._state.fields_cache.get("flow") or Flow.objects.filter(pk=run.flow_id).first()
+    if flow is not None and flow.has_limits and flow.limit_policy != LimitPolicy.SKIP:
         waking.wake_queued(flow.pk)
 
 

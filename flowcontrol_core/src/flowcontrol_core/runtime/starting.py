@@ -125,7 +125,8 @@ def check_object(flow: Flow, obj: models.Model | None) -> None:
     if obj.pk is None:
         raise NotStartedError(f"{obj!r} has no primary key; save it first.", reason="object")
     wanted = flow.published.object_type if flow.published else ""
-    labels = {model._meta.label_lower for model in type(obj).__mro__ if hasattr(model, "_meta")}
+    # An action may pass on the lazy object it was given: only ``__class__`` tells its model.
+    labels = {model._meta.label_lower for model in obj.__class__.__mro__ if hasattr(model, "_meta")}
     if wanted and wanted not in labels:
         raise NotStartedError(
             f"The flow {flow.key!r} is for objects of {wanted}, not {obj._meta.label_lower}.",
@@ -203,7 +204,4 @@ def _execute_new(run: FlowRun, flow: Flow) -> None:
             heartbeat.hold([run])
             return heartbeat.watch(run, timeout)
 
-        driver = Driver(execution, watch)
-        stop = driver.drive()
-        if stop is not None:
-            driver.finish(stop)
+        Driver(execution, watch).drive()
