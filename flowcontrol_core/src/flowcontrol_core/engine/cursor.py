@@ -21,7 +21,8 @@ class Frame:
 
     ``memo`` is the step's own JSON; ``variables`` are the state keys that vanish with the frame;
     ``tries`` counts failed calls of the present one, ``passes`` how often a branch was entered;
-    ``calling`` is set while an external call is out.
+    ``calling`` is set while an external call is out; ``wakeup`` is what woke the run, kept for a
+    call that is made again.
     """
 
     step: str
@@ -32,6 +33,7 @@ class Frame:
     tries: int = 0
     passes: int = 0
     calling: bool = False
+    wakeup: Mapping[str, Any] | None = None
 
 
 Cursor = tuple[Frame, ...]
@@ -60,6 +62,8 @@ def _frame_to_json(frame: Frame) -> dict[str, Any]:
         data["memo"] = encode(dict(frame.memo))
     if frame.variables:
         data["variables"] = list(frame.variables)
+    if frame.wakeup:
+        data["wakeup"] = encode(dict(frame.wakeup))
     for name in ("tries", "passes", "calling"):
         if value := getattr(frame, name):
             data[name] = value
@@ -78,4 +82,5 @@ def _frame_from_json(data: dict[str, Any]) -> Frame:
         tries=int(data.get("tries", 0)),
         passes=int(data.get("passes", 0)),
         calling=bool(data.get("calling", False)),
+        wakeup=decode(data["wakeup"]) if "wakeup" in data else None,
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import Enum
+from typing import Any
 
 from flowcontrol_core.engine.cursor import Cursor, Frame
 from flowcontrol_core.engine.directives import FlowDirective, Kind
@@ -32,6 +33,8 @@ COMPLETE = End(EndKind.COMPLETE)
 ABORTED = End(EndKind.ABORTED)
 
 Position = Cursor | End
+#: What a frame notes of a call that has failed or is out, once it has answered.
+_FRESH: dict[str, Any] = {"tries": 0, "calling": False, "wakeup": None}
 
 
 def begin(program: Program) -> Position:
@@ -67,8 +70,8 @@ def advance(
     if kind is Kind.ABORT:
         return ABORTED
     if kind is Kind.SUSPEND:
-        return (*cursor[:-1], replace(cursor[-1], phase="behind", tries=0, calling=False))
-    return (*cursor[:-1], replace(cursor[-1], tries=0, calling=False))
+        return (*cursor[:-1], replace(cursor[-1], phase="behind", **_FRESH))
+    return (*cursor[:-1], replace(cursor[-1], **_FRESH))
 
 
 def place(program: Program, step_id: str, is_loop: IsLoop) -> Cursor:

@@ -13,11 +13,13 @@ from django.apps import apps
 
 from flowcontrol_core.errors import RegistrationError, UnknownActionError, UnknownTriggerError
 from flowcontrol_core.plugins.actions import BaseAction, Effects
+from flowcontrol_core.plugins.config import BoundConfig
 from flowcontrol_core.plugins.triggers import Trigger
 
 _KEY = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)+")
 _BRANCH = re.compile(r"[a-z][a-z0-9_]*")
 MAX_KEY_LENGTH = 150
+_CONFIG_NAMES = {name for name in dir(BoundConfig) if not name.startswith("_")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,6 +234,11 @@ def _check_action(cls: type[BaseAction]) -> None:
         raise RegistrationError(f"{where} does not define run().")
     if not (isinstance(cls.Config, type) and issubclass(cls.Config, forms.BaseForm)):
         raise RegistrationError(f"{where}.Config has to be a Django form class.")
+    for name in sorted(cls.Config.base_fields.keys() & _CONFIG_NAMES):
+        raise RegistrationError(
+            f"{where}.Config has a field {name!r}, which is a method of the configuration that "
+            "run() gets; give the field another name."
+        )
     for branch in cls.branch_names():
         if not _BRANCH.fullmatch(branch):
             raise RegistrationError(

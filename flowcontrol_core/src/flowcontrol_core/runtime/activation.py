@@ -12,7 +12,7 @@ import traceback
 import uuid
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import timedelta
 from enum import Enum
 from typing import Any
@@ -158,7 +158,6 @@ class Activation:
             depth=depth,
             trigger=trigger,
             payload=payload or {},
-            wakeup=wakeup,
             load_object=self.load_object,
         )
         if lock is not None:
@@ -166,6 +165,12 @@ class Activation:
         if beat is not None:
             self.context.beat = beat
         self.scope = _RunScope(self.context)
+        self.wake(wakeup)
+
+    def wake(self, wakeup: Wakeup | None) -> None:
+        """Say what woke the run; a call that is made again keeps what it was woken by at first."""
+        kept = self.cursor[-1].wakeup if self.cursor else None
+        self.context.wakeup = Wakeup(**kept) if kept else wakeup
 
     def run_in_memory(self) -> Stop:
         """Execute steps that need no database, up to the first thing that does."""
@@ -258,7 +263,13 @@ class Activation:
 
     def mark_calling(self) -> None:
         """Note that the external call of the step on top is about to be made."""
-        self.cursor = (*self.cursor[:-1], replace(self.cursor[-1], calling=True))
+        self.cursor = (*self.cursor[:-1], self._noting(calling=True))
+
+    def _noting(self, **notes: Any) -> Frame:
+        """Give the frame on top with notes, and with what woke the run for the call to come."""
+        wakeup = self.context.wakeup
+        kept = asdict(wakeup) if wakeup is not None else None
+        return replace(self.cursor[-1], wakeup=kept, **notes)
 
     def _enter_step(self, bound: BoundStep, frame: Frame) -> RunContext:
         context = self.context
@@ -377,7 +388,7 @@ class Activation:
         wait = self._retry_after(bound, error, tries)
         reason = f"Step {frame.step!r} ({bound.key}) failed: {_one_line(error)}"
         described = describe(error, frame.step, bound.key)
-        self.cursor = (*self.cursor[:-1], replace(frame, tries=tries, calling=False))
+        self.cursor = (*self.cursor[:-1], self._noting(tries=tries, calling=False))
         if wait is None:
             return Stop(
                 kind=StopKind.FAILED, outcome="errored", reason=reason, error=described

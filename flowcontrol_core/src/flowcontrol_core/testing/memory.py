@@ -102,7 +102,7 @@ class MemoryRun:
         return self
 
     def _go_on(self, wakeup: Wakeup | None) -> None:
-        self.activation.context.wakeup = wakeup
+        self.activation.wake(wakeup)
         self.stop = _drive(self.activation)
         self.trace += self.activation.history.take()
 
