@@ -48,7 +48,7 @@ from flowcontrol_core.plugins.actions import Effects
 from flowcontrol_core.plugins.binding import BoundStep, CompiledFlow
 from flowcontrol_core.plugins.context import FlowReference, RunContext, Wakeup
 from flowcontrol_core.runtime.clock import Clock
-from flowcontrol_core.runtime.database import WriteGuard, is_lost_connection, is_transient
+from flowcontrol_core.runtime.database import WriteGuard, passing_cause
 
 MAX_TRACEBACK = 20_000
 #: The run whose action is being called in this thread: what it starts is deeper by one.
@@ -224,10 +224,8 @@ class Activation:
             return Stop(kind=StopKind.ENDED, outcome="obsolete", reason=str(error))
         except Exception as error:
             self.state.undo_changes()
-            if bound.effects is not Effects.NONE and (
-                is_transient(error) or is_lost_connection(error)
-            ):
-                raise
+            if (cause := passing_cause(error)) is not None:
+                raise cause from None
             return self.fail(bound, error, begun)
         finally:
             executing.reset(token)
@@ -348,6 +346,8 @@ class Activation:
         except ObjectGone as error:
             return Stop(kind=StopKind.ENDED, outcome="obsolete", reason=str(error))
         except ExpressionError as error:
+            if (cause := passing_cause(error)) is not None:
+                raise cause from None
             return self.give_up(error)
         return Stop(
             kind=StopKind.ENDED,
