@@ -10,7 +10,7 @@ import random
 import time
 import traceback
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextvars import ContextVar
 from dataclasses import asdict, dataclass, field, replace
 from datetime import timedelta
@@ -48,7 +48,7 @@ from flowcontrol_core.plugins.actions import Effects
 from flowcontrol_core.plugins.binding import BoundStep, CompiledFlow
 from flowcontrol_core.plugins.context import FlowReference, RunContext, Wakeup
 from flowcontrol_core.runtime.clock import Clock
-from flowcontrol_core.runtime.database import WriteGuard, passing_cause
+from flowcontrol_core.runtime.database import WriteGuard, is_lost_connection, is_transient
 
 MAX_TRACEBACK = 20_000
 #: The run whose action is being called in this thread: what it starts is deeper by one.
@@ -219,19 +219,26 @@ class Activation:
             )
             before = (*self.cursor[:-1], top)
             position = advance(self.compiled.program, before, directive, self.compiled.is_loop)
-        except ObjectGone as error:
-            self.state.undo_changes()
-            return Stop(kind=StopKind.ENDED, outcome="obsolete", reason=str(error))
         except Exception as error:
             self.state.undo_changes()
-            if (cause := passing_cause(error)) is not None:
-                raise cause from None
-            return self.fail(bound, error, begun)
+            return self._not_the_step(error) or self.fail(bound, error, begun)
         finally:
             executing.reset(token)
             self.guard.armed = False
         self._note(bound, frame, directive.kind.value, begun, changes)
         return self._go_on(before, position, directive)
+
+    def _not_the_step(self, error: Exception) -> Stop | None:
+        """Look whether the step is not to blame: its object is gone, or the database failed.
+
+        The latter is raised. An expression that reads the object hides both behind its own error.
+        """
+        for cause in causes(error):
+            if isinstance(cause, ObjectGone):
+                return Stop(kind=StopKind.ENDED, outcome="obsolete", reason=str(cause))
+            if is_transient(cause) or is_lost_connection(cause):
+                raise cause from None
+        return None
 
     def give_up(self, error: BaseException) -> Stop:
         """Give the stop for an error around the step on top, such as a commit that failed."""
@@ -343,12 +350,8 @@ class Activation:
             self.context.now = self.clock.now()
             if expression.test(self.scope):
                 return None
-        except ObjectGone as error:
-            return Stop(kind=StopKind.ENDED, outcome="obsolete", reason=str(error))
-        except ExpressionError as error:
-            if (cause := passing_cause(error)) is not None:
-                raise cause from None
-            return self.give_up(error)
+        except (ExpressionError, ObjectGone) as error:
+            return self._not_the_step(error) or self.give_up(error)
         return Stop(
             kind=StopKind.ENDED,
             outcome="obsolete",
@@ -442,6 +445,14 @@ class Activation:
                 keep=bool(error) or bound.effects is not Effects.NONE,
             )
         )
+
+
+def causes(error: BaseException) -> Iterator[BaseException]:
+    """Give an error and what it was raised from, the outermost first."""
+    cause: BaseException | None = error
+    while cause is not None:
+        yield cause
+        cause = cause.__cause__
 
 
 def _one_line(error: BaseException) -> str:

@@ -50,19 +50,6 @@ def is_transient(error: BaseException) -> bool:
     return isinstance(error, OperationalError) and bool(_TRANSIENT.search(str(error)))
 
 
-def passing_cause(error: BaseException) -> BaseException | None:
-    """Give the error of the database, if any is behind an error, that concerns more than a step.
-
-    An expression that reads the object, for one, hides it behind an error of its own.
-    """
-    cause: BaseException | None = error
-    while cause is not None:
-        if is_transient(cause) or is_lost_connection(cause):
-            return cause
-        cause = cause.__cause__
-    return None
-
-
 def is_lost_connection(error: BaseException) -> bool:
     """Say whether the database, not what was asked of it, is the trouble."""
     if not isinstance(error, DatabaseError | InterfaceError):
