@@ -51,22 +51,33 @@ class Batch:
         self.source = ObjectSource(runs)
         self.finished: list[tuple[Execution, Stop]] = []
         self.unfinished: list[tuple[Driver, Stop]] = []
+        self.given_back = 0
         self._claimed_at = time.monotonic()
 
-    def execute(self) -> None:
-        """Execute all runs; no run, however broken, keeps another from being executed."""
+    def execute(self) -> int:
+        """Execute all runs; no run, however broken, keeps another from being executed.
+
+        Gives their number, without those that are given back because the process shall stop.
+        """
         self.heartbeat.hold(self.runs)
         preload(run.version_id for run in self.runs)
         flows = Flow.objects.using(alias()).in_bulk({run.flow_id for run in self.runs})
         inboxes = read_inboxes(self.runs)
         for run in self.runs:
             begin = partial(self._begin, run, flows.get(run.flow_id), inboxes.get(run.pk, []))
-            self._bounded(run, partial(release, run) if should_stop() else begin)
+            self._do_unless_stopped(run, begin)
         self._write_finished()
         for driver, stop in self.unfinished:
             run = driver.execution.run
-            go_on = partial(self._go_on, driver, stop)
-            self._bounded(run, partial(release, run) if should_stop() else go_on)
+            self._do_unless_stopped(run, partial(self._go_on, driver, stop))
+        return len(self.runs) - self.given_back
+
+    def _do_unless_stopped(self, run: FlowRun, work: partial[None]) -> None:
+        if should_stop():
+            self.given_back += 1
+            self._bounded(run, partial(release, run))
+        else:
+            self._bounded(run, work)
 
     def _begin(self, run: FlowRun, flow: Flow | None, messages: Sequence[Message]) -> None:
         if flow is None:

@@ -62,10 +62,9 @@ def execute_due(limit: int, *, only: Collection[int] | None = None) -> SweepResu
             runs = claim(min(batch_size, limit - executed), only=only)
             if not runs:
                 return SweepResult(executed, more=False)
-            Batch(runs, guard, heartbeat).execute()
+            executed += Batch(runs, guard, heartbeat).execute()
             for run in runs:
                 heartbeat.drop(run)
-            executed += len(runs)
     return SweepResult(executed, more=True)
 
 
