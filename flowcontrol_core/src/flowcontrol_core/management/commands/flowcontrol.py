@@ -1,0 +1,142 @@
+"""``manage.py flowcontrol``: the plugins, the sweep, flows as files, and an operator's verbs."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from flowcontrol_core.management.files import exported, import_report, imported
+from flowcontrol_core.management.operating import Verb, operate, operator
+from flowcontrol_core.management.plugin_table import broken_plugins, plugin_table
+from flowcontrol_core.management.worker import stopping_on_signals, work
+from flowcontrol_core.models import FlowRun
+from flowcontrol_core.plugins.manager import plugin_manager
+from flowcontrol_core.runtime.sweep import continue_flowruns
+from flowcontrol_core.runtime.verbs import cancel_flowrun, retry_flowrun, skip_step
+
+_VERBS: dict[str, tuple[Verb, str]] = {
+    "cancel": (cancel_flowrun, "end a run, and the runs that it has started, as canceled"),
+    "retry": (retry_flowrun, "call the failed step of a run again"),
+    "skip": (skip_step, "go on behind the step that a run has failed at, or waits at"),
+}
+
+
+class Command(BaseCommand):
+    """Each subcommand is one method."""
+
+    help = "Run, inspect and operate flows."
+    # Checked are the subcommands that execute flows: the others are needed when a check fails.
+    requires_system_checks: list[str] = []
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        commands = parser.add_subparsers(dest="subcommand", required=True, title="subcommands")
+        self._add_executing(commands)
+        self._add_files(commands)
+        text = "list the plugins and what became of them; exit status 1 if one is broken"
+        commands.add_parser("plugins", help=text).set_defaults(method=self.plugins)
+        for name, (_, text) in _VERBS.items():
+            verb = commands.add_parser(name, help=text)
+            verb.add_argument("run", metavar="RUN", help="the number or the UUID of the run")
+            verb.add_argument("--reason", default="", help="why, for the history of the run")
+            verb.add_argument("--by", default=operator(), help="who, for the history of the run")
+            verb.set_defaults(method=self.operate)
+
+    def _add_executing(self, commands: Any) -> None:
+        run = commands.add_parser("run", help="execute what is due: one bounded sweep, for cron")
+        run.add_argument("--limit", type=_positive, help="the most runs (setting SWEEP_LIMIT)")
+        run.set_defaults(method=self.run)
+        worker = commands.add_parser("worker", help="execute what becomes due, until it is stopped")
+        text = "seconds between two sweeps while nothing is due (default 1)"
+        worker.add_argument("--interval", type=_seconds, default=1.0, help=text)
+        worker.add_argument("--once", action="store_true", help="stop after the first sweep")
+        worker.set_defaults(method=self.worker)
+
+    def _add_files(self, commands: Any) -> None:
+        export = commands.add_parser("export", help="write flows as YAML to standard output")
+        export.add_argument("keys", nargs="*", metavar="KEY", help="the flows (default: all)")
+        export.add_argument("--drafts", action="store_true", help="as they are being edited")
+        export.set_defaults(method=self.export)
+        text = "make drafts of the flows of an exported file, all or none"
+        import_ = commands.add_parser("import", help=text)
+        import_.add_argument("file", metavar="FILE", help="the file; - is standard input")
+        import_.add_argument("--publish", action="store_true", help="publish the drafts")
+        import_.add_argument("--activate", action="store_true", help="let the flows start runs")
+        import_.set_defaults(method=self.import_)
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        options["method"](options)
+
+    def plugins(self, options: dict[str, Any]) -> None:
+        reports = plugin_manager.reports
+        self.stdout.write(plugin_table(reports, details=options["verbosity"] > 1), ending="")
+        broken = broken_plugins(reports)
+        if broken:
+            names = ", ".join(report.name for report in broken)
+            raise CommandError(f"Not loaded: {names}.")
+
+    def run(self, options: dict[str, Any]) -> None:
+        self.check()
+        with stopping_on_signals():
+            result = continue_flowruns(options["limit"])
+        more = " More are due." if result.more else ""
+        self.stdout.write(f"{_runs(result.executed)} executed.{more}")
+
+    def worker(self, options: dict[str, Any]) -> None:
+        self.check()
+        self._say(options, "The worker has started.")
+        with stopping_on_signals():
+            work(
+                interval=options["interval"],
+                once=options["once"],
+                report=lambda count: self._say(options, f"{_runs(count)} executed."),
+            )
+        self._say(options, "The worker has stopped.")
+
+    def export(self, options: dict[str, Any]) -> None:
+        self.stdout.write(exported(options["keys"], drafts=options["drafts"]), ending="")
+
+    def import_(self, options: dict[str, Any]) -> None:
+        publish, activate = options["publish"], options["activate"]
+        for result in imported(options["file"], publish=publish, activate=activate):
+            for line in import_report(result):
+                self.stdout.write(line)
+
+    def operate(self, options: dict[str, Any]) -> None:
+        verb, _ = _VERBS[options["subcommand"]]
+        run = operate(verb, options["run"], by=options["by"], reason=options["reason"])
+        self.stdout.write(_described(run))
+
+    def _say(self, options: dict[str, Any], line: str) -> None:
+        if options["verbosity"] > 0:
+            self.stdout.write(line)
+            # Where the output is a file or a pipe, somebody reads it while the worker runs.
+            self.stdout.flush()
+
+
+def _described(run: FlowRun) -> str:
+    if run.request:
+        return f"Run {run.pk} is being executed; it stops at its next checkpoint."
+    ended = f", {run.get_outcome_display()}" if run.outcome else ""
+    return f"Run {run.pk} is {run.get_status_display()}{ended}."
+
+
+def _runs(count: int) -> str:
+    return f"{count} run{'' if count == 1 else 's'}"
+
+
+def _positive(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and int(text) > 0):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of runs; give 1 or more.")
+    return int(text)
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0
+    if not 0 < seconds < 86_400:
+        raise argparse.ArgumentTypeError(f"{text!r} is no time; give seconds, such as 0.5.")
+    return seconds

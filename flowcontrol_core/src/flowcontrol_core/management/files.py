@@ -1,0 +1,81 @@
+"""Flows to and from files, as the command line asks for it."""
+
+from __future__ import annotations
+
+import difflib
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from django.core.management import CommandError
+
+from flowcontrol_core.authoring import ImportResult, export_flows, import_flows
+from flowcontrol_core.errors import DefinitionError, FlowcontrolError, PublishError
+from flowcontrol_core.models import Flow
+
+
+def exported(keys: Sequence[str], *, drafts: bool = False) -> str:
+    """Give the flows of the keys, or all, as YAML; raises CommandError for unknown keys."""
+    flows = Flow.objects.order_by("key")
+    if not keys:
+        return export_flows(flows, drafts=drafts)
+    found = flows.in_bulk(keys, field_name="key")
+    unknown = [key for key in keys if key not in found]
+    if unknown:
+        raise CommandError(_unknown(unknown))
+    return export_flows([found[key] for key in dict.fromkeys(keys)], drafts=drafts)
+
+
+def imported(name: str, *, publish: bool, activate: bool) -> list[ImportResult]:
+    """Import the flows of a file (``-``: standard input), all or none.
+
+    Raises CommandError, which names every problem.
+    """
+    text = _read(name)
+    try:
+        return import_flows(text, publish=publish, activate=activate)
+    except DefinitionError as error:
+        what = "could not be published" if isinstance(error, PublishError) else "is not valid"
+        problems = "".join(f"\n  {problem}" for problem in error.problems)
+        raise CommandError(f"{name} {what}, nothing was imported:{problems}") from error
+    except FlowcontrolError as error:
+        raise CommandError(f"Nothing was imported: {error}") from error
+
+
+def import_report(result: ImportResult) -> Iterator[str]:
+    """Say in lines what became of one flow, and what is left to do."""
+    done = ["created" if result.created else "changed"]
+    done += [f"published as version {result.published.number}"] if result.published else []
+    done += ["activated"] if result.activated else []
+    yield f"{result.flow.key}: {', '.join(done)}"
+    for plugin in result.missing:
+        yield f"  install the plugin {plugin}, which it needs"
+    for problem in result.withheld:
+        yield f"  {problem}"
+    for note in result.notes:
+        yield f"  {note}"
+
+
+def _read(name: str) -> str:
+    try:
+        return sys.stdin.read() if name == "-" else Path(name).read_text(encoding="utf-8")
+    except OSError as error:
+        raise CommandError(f"{name} cannot be read: {error.strerror}.") from error
+    except UnicodeDecodeError as error:
+        raise CommandError(f"{name} is no text in UTF-8: {error}.") from error
+
+
+def _unknown(keys: Sequence[str]) -> str:
+    known = list(Flow.objects.order_by("key").values_list("key", flat=True))
+    sentences = []
+    for key in keys:
+        close = difflib.get_close_matches(key, known, n=1)
+        hint = f"did you mean {close[0]!r}?" if close else f"known are {_listed(known)}."
+        sentences.append(f"No flow has the key {key!r}; {hint}")
+    return " ".join(sentences)
+
+
+def _listed(keys: Sequence[str]) -> str:
+    if not keys:
+        return "none"
+    return ", ".join(keys[:20]) + (", ..." if len(keys) > 20 else "")

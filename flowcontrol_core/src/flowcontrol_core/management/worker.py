@@ -1,0 +1,83 @@
+"""The embedded loop: sweeps until it is asked to stop, whatever becomes of the database."""
+
+from __future__ import annotations
+
+import logging
+import random
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from django.db import DatabaseError, InterfaceError, connections
+
+from flowcontrol_core.runtime.stopping import clear_stop, request_stop, should_stop, wait_for_stop
+from flowcontrol_core.runtime.sweep import SweepResult, continue_flowruns
+
+logger = logging.getLogger("flowcontrol.worker")
+
+LONGEST_PAUSE = 30.0
+_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+def work(*, interval: float, once: bool = False, report: Callable[[int], None]) -> None:
+    """Sweep every ``interval`` seconds until a stop is requested; with ``once``, a single time.
+
+    While more is due there is no pause. ``report`` is told how many runs each sweep executed. A
+    database that is away is waited for, with growing pauses of at most 30 seconds.
+    """
+    failures = 0
+    while not should_stop():
+        result = _sweep(failures)
+        failures = 0 if result else failures + 1
+        if result and result.executed:
+            report(result.executed)
+        if result and once:
+            return
+        wait_for_stop(_pause(result, interval, failures))
+
+
+def _sweep(failures: int) -> SweepResult | None:
+    """Sweep once; ``None`` where the database did not let it."""
+    try:
+        result = continue_flowruns()
+    except (DatabaseError, InterfaceError) as error:
+        logger.error(  # noqa: TRY400 - a traceback every few seconds would hide the cause
+            "The database does not answer (%s); the worker tries again in a while.",
+            " ".join(str(error).split()),
+        )
+        connections.close_all()
+        return None
+    if failures:
+        logger.warning("The database answers again after %s failed sweeps.", failures)
+    return result
+
+
+def _pause(result: SweepResult | None, interval: float, failures: int) -> float:
+    if result is None:
+        return random.uniform(0.5, 1) * min(LONGEST_PAUSE, 2.0 ** min(failures - 1, 10))
+    return 0 if result.more else interval
+
+
+@contextmanager
+def stopping_on_signals() -> Iterator[None]:
+    """Turn SIGTERM and SIGINT into a request to stop; a second one ends the process at once."""
+    before = {number: signal.getsignal(number) for number in _SIGNALS}
+
+    def stop(*_: object) -> None:
+        request_stop()
+        _restore(before)
+
+    clear_stop()
+    for number in _SIGNALS:
+        signal.signal(number, stop)
+    try:
+        yield
+    finally:
+        _restore(before)
+        clear_stop()
+
+
+def _restore(handlers: dict[signal.Signals, Any]) -> None:
+    for number, handler in handlers.items():
+        signal.signal(number, handler)

@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from django.core.management import CommandError, call_command
+
+from flowcontrol_core.management.plugin_table import plugin_table
+from flowcontrol_core.plugins.manager import plugin_manager
+from flowcontrol_core.plugins.reports import PluginReport, PluginStatus
+
+SOUND = PluginReport(
+    name="mail",
+    distribution="acme-mail",
+    version="1.2",
+    module="acme_mail.plugin",
+    status=PluginStatus.ACTIVE,
+    actions=("mail.send",),
+    triggers=("mail.came", "mail.bounced"),
+)
+BROKEN = PluginReport(
+    name="sms",
+    distribution="acme-sms",
+    version="0.9",
+    module="acme_sms.plugin",
+    status=PluginStatus.FAILED,
+    reason="ImportError: no gateway",
+    way_out="Uninstall acme-sms.",
+    traceback="Traceback: line 1\nline 2",
+)
+DISABLED = PluginReport(
+    name="fax", distribution="", version="", module="fax", status=PluginStatus.DISABLED
+)
+
+
+def use(monkeypatch: pytest.MonkeyPatch, *reports: PluginReport) -> None:
+    monkeypatch.setattr(plugin_manager, "_reports", reports)
+
+
+def test_the_table_says_what_each_plugin_offers() -> None:
+    head, row = plugin_table([SOUND]).splitlines()
+    assert head.split() == ["NAME", "STATUS", "DISTRIBUTION", "VERSION", "ACTIONS", "TRIGGERS"]
+    assert row.split() == ["mail", "active", "acme-mail", "1.2", "1", "2"]
+
+
+def test_the_table_says_why_a_plugin_is_broken_and_the_way_out() -> None:
+    table = plugin_table([BROKEN])
+    assert "    ImportError: no gateway\n    Way out: Uninstall acme-sms.\n" in table
+    assert "line 2" not in table
+
+
+def test_details_have_the_keys_and_the_traceback() -> None:
+    table = plugin_table([SOUND, BROKEN], details=True)
+    assert "    action mail.send\n    trigger mail.came\n    trigger mail.bounced\n" in table
+    assert "    Traceback: line 1\n    line 2\n" in table
+
+
+def test_no_plugin_is_said_in_words() -> None:
+    assert plugin_table([]) == "No plugin is installed.\n"
+
+
+def test_sound_and_disabled_plugins_are_no_failure(
+    call: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use(monkeypatch, SOUND, DISABLED)
+    assert "fax   disabled  -" in call("plugins")
+
+
+def test_a_broken_plugin_gives_exit_status_1_and_is_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    use(monkeypatch, SOUND, BROKEN)
+    with pytest.raises(CommandError, match=r"Not loaded: sms\.") as raised:
+        call_command("flowcontrol", "plugins")
+    assert raised.value.returncode == 1
+    assert "acme-sms" in capsys.readouterr().out
+
+
+def test_plugins_can_be_listed_although_a_check_fails(
+    call: Callable[..., str], monkeypatch: pytest.MonkeyPatch, settings: object
+) -> None:
+    use(monkeypatch, SOUND)
+    monkeypatch.setattr(settings, "USE_TZ", False)
+    assert "mail" in call("plugins")

@@ -1,0 +1,178 @@
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from django.core.management import CommandError
+from django.core.management.base import SystemCheckError
+from django.db import InterfaceError, OperationalError
+
+from flowcontrol_core.management import worker
+from flowcontrol_core.management.worker import stopping_on_signals, work
+from flowcontrol_core.models import FlowRun, Status
+from flowcontrol_core.plugins.actions import BaseAction, Effects
+from flowcontrol_core.runtime.clock import clock
+from flowcontrol_core.runtime.starting import create_flowrun
+from flowcontrol_core.runtime.stopping import (
+    clear_stop,
+    request_stop,
+    should_stop,
+    wait_for_stop,
+)
+from flowcontrol_core.runtime.sweep import SweepResult
+from flowcontrol_core.testing.building import flow, step
+from flowcontrol_core.testing.helpers import publish_flow, temporary_registry
+
+Call = Callable[..., str]
+
+
+@pytest.fixture(autouse=True)
+def no_stop() -> Iterator[None]:
+    clear_stop()
+    yield
+    clear_stop()
+
+
+class Sweeps:
+    """Stands in for the sweep: does what each of its entries says, then has the worker stop."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *entries: SweepResult | Exception) -> None:
+        self.entries = list(entries)
+        self.pauses: list[float] = []
+        monkeypatch.setattr(worker, "continue_flowruns", self.sweep)
+        monkeypatch.setattr(worker, "wait_for_stop", self.pauses.append)
+
+    def sweep(self) -> SweepResult:
+        entry = self.entries.pop(0)
+        if not self.entries:
+            request_stop()
+        if isinstance(entry, Exception):
+            raise entry
+        return entry
+
+
+IDLE = SweepResult(0, more=False)
+
+
+@pytest.mark.django_db
+def test_run_executes_what_is_due(call: Call) -> None:
+    publish_flow(flow(step("test.mark")))
+    create_flowrun("flow")
+    assert call("run") == "1 run executed.\n"
+    assert FlowRun.objects.get().status == Status.DONE
+
+
+@pytest.mark.django_db
+def test_run_is_bounded_and_says_that_more_are_due(call: Call) -> None:
+    publish_flow(flow(step("test.mark")))
+    for _ in range(3):
+        create_flowrun("flow")
+    assert call("run", "--limit", "2") == "2 runs executed. More are due.\n"
+    assert FlowRun.objects.live().count() == 1
+
+
+@pytest.mark.parametrize("arguments", [("run", "--limit", "0"), ("run", "--limit", "many")])
+def test_a_limit_that_is_no_number_of_runs_is_a_clear_error(
+    call: Call, arguments: tuple[str, ...]
+) -> None:
+    with pytest.raises(CommandError, match="is no number of runs; give 1 or more"):
+        call(*arguments)
+
+
+@pytest.mark.parametrize("interval", ["0", "-1", "soon", "nan", "inf"])
+def test_an_interval_that_is_no_time_is_a_clear_error(call: Call, interval: str) -> None:
+    with pytest.raises(CommandError, match="is no time; give seconds"):
+        call("worker", f"--interval={interval}")
+
+
+def test_no_flow_is_executed_while_a_check_fails(call: Call, settings: Any) -> None:
+    settings.USE_TZ = False
+    for arguments in (("run",), ("worker", "--once")):
+        with pytest.raises(SystemCheckError, match="USE_TZ"):
+            call(*arguments)
+
+
+@pytest.mark.django_db
+def test_worker_once_executes_what_is_due_and_stops(call: Call) -> None:
+    publish_flow(flow(step("test.mark")))
+    create_flowrun("flow")
+    assert call("worker", "--once").splitlines() == [
+        "The worker has started.",
+        "1 run executed.",
+        "The worker has stopped.",
+    ]
+
+
+def test_the_worker_pauses_only_when_nothing_more_is_due(monkeypatch: pytest.MonkeyPatch) -> None:
+    sweeps = Sweeps(monkeypatch, SweepResult(5, more=True), SweepResult(2, more=False), IDLE)
+    reported: list[int] = []
+    work(interval=7, report=reported.append)
+    assert sweeps.pauses[:2] == [0, 7]
+    assert reported == [5, 2]
+
+
+def test_the_worker_survives_a_database_that_goes_away(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    away = [OperationalError("server\nclosed"), InterfaceError("connection already closed")]
+    sweeps = Sweeps(monkeypatch, IDLE, *away, *[OperationalError("refused")] * 8, IDLE, IDLE)
+    work(interval=1, report=lambda count: None)
+    first, *pauses, last, _ = sweeps.pauses
+    assert (first, last) == (1, 1)
+    assert all(low <= pause <= 2 * low for pause, low in zip(pauses, (0.5, 1, 2, 4), strict=False))
+    assert all(15 <= pause <= 30 for pause in pauses[6:])
+    assert "The database does not answer (server closed)" in caplog.text
+    assert "The database answers again after 10 failed sweeps." in caplog.text
+
+
+def test_worker_once_waits_for_a_database_that_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    sweeps = Sweeps(monkeypatch, OperationalError("refused"), IDLE, IDLE)
+    work(interval=1, once=True, report=lambda count: None)
+    assert len(sweeps.entries) == 1
+
+
+def test_an_error_that_is_not_the_databases_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+    Sweeps(monkeypatch, RuntimeError("a mistake"), IDLE)
+    with pytest.raises(RuntimeError, match="a mistake"):
+        work(interval=1, report=lambda count: None)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_asks_to_stop_and_the_handlers_are_put_back(number: signal.Signals) -> None:
+    before = signal.getsignal(number)
+    with stopping_on_signals():
+        os.kill(os.getpid(), number)
+        assert wait_for_stop(10)
+        assert signal.getsignal(number) == before, "a second one ends the process at once"
+    assert not should_stop()
+
+
+def test_waiting_ends_when_nobody_asks() -> None:
+    assert not wait_for_stop(0.001)
+
+
+class StopHere(BaseAction):
+    """Asks the process to stop while it is executed, as a signal would."""
+
+    name = "stop_here"
+    effects = Effects.DATABASE
+
+    def run(self, *, run: Any, obj: Any, config: Any) -> None:
+        request_stop()
+
+
+@pytest.mark.django_db
+def test_runs_that_have_not_begun_are_given_back_as_they_were(call: Call) -> None:
+    with temporary_registry(StopHere):
+        publish_flow(flow(step("test.stop_here"), step("test.mark")))
+        for _ in range(3):
+            create_flowrun("flow")
+        assert "1 run executed." in call("worker")
+    done, *others = FlowRun.objects.order_by("pk")
+    assert done.status == Status.DONE, "what was in hand is finished"
+    due = FlowRun.objects.due(clock().expression())
+    assert list(due) == others
+    assert {(run.attempt, run.worker) for run in others} == {(0, "")}
