@@ -1,0 +1,1 @@
+"""A small bookshop: what flows are about."""

@@ -1,0 +1,12 @@
+"""The app of the bookshop."""
+
+from __future__ import annotations
+
+from django.apps import AppConfig
+
+
+class ShopConfig(AppConfig):
+    """``flow_actions`` is found by Flowcontrol itself; nothing has to be connected here."""
+
+    name = "shop"
+    verbose_name = "Paper & Ink"

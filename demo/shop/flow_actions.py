@@ -1,0 +1,75 @@
+"""The shop's own actions and its own trigger; Flowcontrol imports this module by its name."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from django import forms
+
+from flowcontrol.base import BaseAction, Effects, RunContext
+from flowcontrol.forms import ExpressionField
+from flowcontrol.registry import register_action, register_trigger
+from shop.carrier import carrier
+from shop.models import Customer, Order, Voucher
+
+order_paid = register_trigger(
+    "shop.order_paid",
+    label="Order paid",
+    model="shop.order",
+    payload={"amount": "what was paid", "method": "how it was paid"},
+)
+
+
+@register_action
+class GiveVoucher(BaseAction):
+    """Written in one transaction with the run itself: exactly one voucher, whatever happens."""
+
+    name = "give_voucher"
+    verbose_name = "Give a voucher"
+    group = "Shop"
+    effects = Effects.DATABASE
+    object_type = "shop.customer"
+
+    class Config(forms.Form):
+        percent = forms.IntegerField(min_value=1, max_value=100)
+
+    def run(self, *, run: RunContext, obj: Any, config: Any) -> None:
+        customer: Customer = obj
+        code = f"HELLO-{customer.pk}-{config.percent}"
+        Voucher.objects.create(customer_id=customer.pk, code=code, percent=config.percent)
+        run.state["voucher"] = code
+
+
+@register_action
+class BookParcel(BaseAction):
+    """Reaches another system, which knows a repetition by the key."""
+
+    name = "book_parcel"
+    verbose_name = "Book a parcel"
+    group = "Shop"
+    effects = Effects.EXTERNAL
+    object_type = "shop.order"
+
+    def run(self, *, run: RunContext, obj: Any, config: Any) -> None:
+        order: Order = obj
+        run.state["parcel"] = carrier.book(str(order), key=run.idempotency_key)
+        run.log(f"Booked the parcel {run.state['parcel']}.")
+
+
+@register_action
+class CountOrders(BaseAction):
+    """Looks only, so that it needs no checkpoint of its own."""
+
+    name = "count_orders"
+    verbose_name = "Count the orders of a day"
+    group = "Shop"
+    effects = Effects.NONE
+
+    class Config(forms.Form):
+        days_ago = ExpressionField(help_text="0 is today.")
+
+    def run(self, *, run: RunContext, obj: Any, config: Any) -> None:
+        day = run.now.astimezone(run.time_zone).date() - timedelta(days=int(config.days_ago))
+        count = Order.objects.filter(placed_at__date=day).count()
+        run.state["lines"] = [*run.state.get("lines", []), f"{day:%a %d %b}: {count}"]
