@@ -6,64 +6,78 @@ another after TRIGGER_CACHE_SECONDS.
 
 from __future__ import annotations
 
-import threading
 import time
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from django.db import transaction
 from django.db.models import Exists, F, OuterRef, Q
 from django.db.models.signals import post_delete, post_save
 
 from flowcontrol_core.conf import get_settings
 from flowcontrol_core.models import Flow, FlowRun, FlowTrigger, FlowVersion, Status
+from flowcontrol_core.plugins.config import BoundConfig
 from flowcontrol_core.runtime.database import alias, connection
 
 
 @dataclass(frozen=True, slots=True)
 class Listeners:
-    """The flow triggers by trigger key, and the keys that some live version waits for."""
+    """The flow triggers by trigger key, and the keys that some live version waits for.
+
+    ``configs`` is filled by those who fire: compiled configurations by flow trigger.
+    """
 
     associations: Mapping[str, tuple[FlowTrigger, ...]] = field(default_factory=dict)
     waited: frozenset[str] = frozenset()
+    configs: dict[int, BoundConfig] = field(default_factory=dict)
 
 
 class ListenerCache:
     """What is known of the listeners, and until when."""
 
     def __init__(self) -> None:
-        self._local = threading.local()
         self._known: tuple[float, Listeners] | None = None
+        #: Grows with each change, so that what was read before it is not kept after it.
+        self._generation = 0
 
     def get(self) -> Listeners:
-        """Give the listeners, at most TRIGGER_CACHE_SECONDS old."""
+        """Give the listeners, at most TRIGGER_CACHE_SECONDS old.
+
+        An error of the database leaves the caller's transaction as it was.
+        """
         if self._is_private():
             return _read()
         known = self._known
         if known is None or known[0] < time.monotonic():
+            generation = self._generation
             until = time.monotonic() + get_settings().TRIGGER_CACHE_SECONDS
-            known = self._known = (until, _read())
+            known = (until, _read())
+            if generation == self._generation:
+                self._known = known
         return known[1]
 
     def forget(self) -> None:
         """Read again next time; inside of a transaction, keep nothing until it is over."""
+        self._drop()
+        if connection().in_atomic_block and not self._is_private():
+            transaction.on_commit(self._drop, using=alias())
+
+    def _drop(self) -> None:
+        self._generation += 1
         self._known = None
-        if connection().in_atomic_block:
-            self._local.changed = True
 
     def _is_private(self) -> bool:
         """Say whether this thread is in a transaction that has changed the listeners.
 
-        What it reads then must not be kept for others: it may be rolled back.
+        What it reads then must not be kept for others: it may be rolled back. The transaction is
+        known by what it has to do after its commit, which a rollback forgets.
         """
-        if not getattr(self._local, "changed", False):
-            return False
-        if connection().in_atomic_block:
-            return True
-        self._local.changed = False
-        self._known = None
-        return False
+        database = connection()
+        return database.in_atomic_block and any(
+            entry[1] == self._drop for entry in database.run_on_commit
+        )
 
 
 cache = ListenerCache()
@@ -81,18 +95,26 @@ def _changed(**_: Any) -> None:
 
 
 def _read() -> Listeners:
+    if not connection().in_atomic_block:
+        return _query()
+    # In a savepoint: on PostgreSQL an error would be the end of the caller's transaction.
+    with transaction.atomic(using=alias()):
+        return _query()
+
+
+def _query() -> Listeners:
     by_key: dict[str, list[FlowTrigger]] = defaultdict(list)
     rows = FlowTrigger.objects.using(alias()).filter(active=True)
     rows = rows.select_related("flow__published").defer("flow__published__definition")
     for association in rows.order_by("pk"):
         by_key[association.trigger].append(association)
-    live = FlowRun.objects.filter(version_id=OuterRef("pk"), status__in=LIVE)
-    versions = FlowVersion.objects.using(alias()).exclude(waits_for="").filter(
-        Q(flow__published_id=F("pk")) | Q(Exists(live)), published_at__isnull=False
+    live = FlowRun.objects.using(alias()).filter(version_id=OuterRef("pk"), status__in=LIVE)
+    versions = (
+        FlowVersion.objects.using(alias())
+        .exclude(waits_for="")
+        .filter(Q(flow__published_id=F("pk")) | Q(Exists(live)), published_at__isnull=False)
     )
-    waited = {
-        key for keys in versions.values_list("waits_for", flat=True) for key in keys.split()
-    }
+    waited = {key for keys in versions.values_list("waits_for", flat=True) for key in keys.split()}
     return Listeners({key: tuple(found) for key, found in by_key.items()}, frozenset(waited))
 
 
