@@ -1,7 +1,7 @@
 """What may be kept in a state, and how it is written as JSON and read back with its types.
 
-JSON values stand for themselves. Decimals, dates, times and durations are written as
-``{"$decimal": "1.50"}`` and so on. Objects that happen to have one key with a ``$`` are wrapped.
+JSON values stand for themselves. Decimals, dates, times and durations (and very large floats) are
+written as ``{"$decimal": "1.50"}`` and so on. Objects that happen to have one key with a ``$`` are wrapped.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from flowcontrol_core.errors import StateError
 MAX_DEPTH = 20
 _MAX_INTEGER_DIGITS = 1000
 _MAX_INTEGER = 10**_MAX_INTEGER_DIGITS
+_LARGE_FLOAT = 1e16
 _PLAIN = frozenset({bool, type(None)})
 
 
@@ -72,18 +73,20 @@ def _decode_tagged(value: dict[str, Any]) -> Any:
         return {tag: decode(content)}
     try:
         return reader(content)
-    except (ArithmeticError, TypeError, ValueError) as error:
+    except (ArithmeticError, LookupError, TypeError, ValueError) as error:
         raise StateError(f"The stored value {value!r} cannot be read: {error}") from error
 
 
 def _text(value: str, path: str, _: int) -> str:
+    # An enumeration's own str() may be its name.
+    value = str.__str__(value)
     if "\x00" in value:
         raise StateError(f"{path}: text with a NUL character cannot be stored.")
     try:
         value.encode()
     except UnicodeEncodeError as error:
         raise StateError(f"{path}: text with a lone surrogate cannot be stored.") from error
-    return str(value)
+    return value
 
 
 def _number(value: float, path: str, _: int) -> float:
@@ -104,19 +107,27 @@ def _decimal(value: Decimal, path: str, _: int) -> Decimal:
     return Decimal(value)
 
 
-def _moment(value: datetime, path: str, _: int) -> datetime:
+def _moment(value: datetime, _path: str, _: int) -> datetime:
     offset = value.utcoffset()
-    return value.replace(tzinfo=None if offset is None else timezone(offset), fold=0)
+    return datetime.combine(
+        date(value.year, value.month, value.day),
+        time(value.hour, value.minute, value.second, value.microsecond),
+        None if offset is None else timezone(offset),
+    )
 
 
-def _same(value: Any, path: str, _: int) -> Any:
-    return value
+def _date(value: date, _path: str, _: int) -> date:
+    return date(value.year, value.month, value.day)
 
 
 def _time(value: time, path: str, _: int) -> time:
     if value.tzinfo is not None:
         raise StateError(f"{path}: a time of day with a time zone cannot be stored.")
-    return value
+    return time(value.hour, value.minute, value.second, value.microsecond)
+
+
+def _duration(value: timedelta, _path: str, _: int) -> timedelta:
+    return timedelta(value.days, value.seconds, value.microseconds)
 
 
 def _list(value: Any, path: str, depth: int) -> list[Any]:
@@ -139,9 +150,9 @@ _NORMALIZERS: dict[type, _Handler] = {
     float: _number,
     Decimal: _decimal,
     datetime: _moment,
-    date: _same,
+    date: _date,
     time: _time,
-    timedelta: _same,
+    timedelta: _duration,
     list: _list,
     tuple: _list,
     dict: _dict,
@@ -158,13 +169,16 @@ def _handler_for_subclass(value: Any, path: str) -> _Handler:
     advice = (
         "keep its primary key instead" if hasattr(value, "_meta") else "convert it to JSON values"
     )
-    raise StateError(
-        f"{path}: a {type(value).__name__} cannot be kept in the state; {advice}."
-    )
+    raise StateError(f"{path}: a {type(value).__name__} cannot be kept in the state; {advice}.")
 
 
 def _plain_decimal(value: Decimal) -> dict[str, str]:
     return {"$decimal": str(value)}
+
+
+def _float_tag(value: float) -> float | dict[str, str]:
+    # PostgreSQL writes such a number without a point, so it would be read back as an integer.
+    return {"$float": repr(value)} if abs(value) >= _LARGE_FLOAT else value
 
 
 def _moment_tag(value: datetime) -> dict[str, str]:
@@ -184,6 +198,7 @@ def _duration_tag(value: timedelta) -> dict[str, list[int]]:
 
 
 _WRITERS: dict[type, Callable[[Any], Any]] = {
+    float: _float_tag,
     Decimal: _plain_decimal,
     datetime: _moment_tag,
     date: _date_tag,
@@ -191,6 +206,7 @@ _WRITERS: dict[type, Callable[[Any], Any]] = {
     timedelta: _duration_tag,
 }
 _READERS: dict[str, Callable[[Any], Any]] = {
+    "$float": float,
     "$decimal": Decimal,
     "$datetime": datetime.fromisoformat,
     "$date": date.fromisoformat,
