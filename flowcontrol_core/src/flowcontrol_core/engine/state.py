@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, MutableMapping
 from copy import deepcopy
+from enum import Enum
 from typing import Any
 
 from flowcontrol_core.engine.codec import decode, encode, normalize
@@ -13,8 +14,15 @@ from flowcontrol_core.errors import StateError
 Change = tuple[Any, Any]
 #: What a state may hold as JSON, unless the project's settings say otherwise.
 MAX_BYTES = 256 * 1024
-#: Stands in a change for "was not there" and "is gone".
-ABSENT: Any = type("Absent", (), {"__repr__": lambda self: "absent", "__slots__": ()})()
+
+
+class Absent(Enum):
+    """Stands in a change for "was not there" and "is gone"; it stays itself when it is copied."""
+
+    ABSENT = "absent"
+
+
+ABSENT: Any = Absent.ABSENT
 
 
 class State(MutableMapping[str, Any]):
@@ -32,7 +40,7 @@ class State(MutableMapping[str, Any]):
         self.max_bytes = max_bytes
         self._before: dict[str, Any] = {}
         self._lent: set[str] = set()
-        self._set(normalize(values or {}))
+        self._set(_normalized(values or {}))
         self._refuse_oversize(self._total)
 
     @classmethod
@@ -94,7 +102,7 @@ class State(MutableMapping[str, Any]):
 
     def replace(self, values: Mapping[str, Any]) -> None:
         """Set all values at once, dropping the present ones."""
-        fresh = normalize(values)
+        fresh = _normalized(values)
         for key in [key for key in self._values if key not in fresh]:
             del self[key]
         for key, value in fresh.items():
@@ -121,6 +129,12 @@ class State(MutableMapping[str, Any]):
         self._remember(key)
         del self._values[key]
 
+    def setdefault(self, key: str, default: Any = None) -> Any:
+        """Give the value of a key, set before where it is missing: the state's own, not a copy."""
+        if key not in self._values:
+            self[key] = default
+        return self[key]
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._values)
 
@@ -145,8 +159,7 @@ class State(MutableMapping[str, Any]):
     def _measure(self, changes: Mapping[str, Change]) -> None:
         """Keep account of the size, key by key: measuring all of it at each step would be slow."""
         sizes = {
-            key: 0 if after is ABSENT else _size(key, after)
-            for key, (_, after) in changes.items()
+            key: 0 if after is ABSENT else _size(key, after) for key, (_, after) in changes.items()
         }
         total = self._total + sum(sizes.values()) - sum(self._sizes.get(key, 0) for key in sizes)
         if total > self._total:
@@ -165,6 +178,13 @@ class State(MutableMapping[str, Any]):
         if key not in self._before:
             value = self._values.get(key, ABSENT)
             self._before[key] = deepcopy(value) if isinstance(value, list | dict) else value
+
+
+def _normalized(values: Mapping[str, Any]) -> dict[str, Any]:
+    if not isinstance(values, Mapping):
+        raise StateError(f"The state has to be a mapping, not a {type(values).__name__}.")
+    normalized: dict[str, Any] = normalize(values)
+    return normalized
 
 
 def _size(key: str, value: Any) -> int:
