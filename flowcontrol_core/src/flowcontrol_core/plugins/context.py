@@ -71,7 +71,6 @@ class RunContext:
     #: How many steps the run has finished: what makes the idempotency key.
     sequence: int = 0
     step: str = ""
-    dry: bool = False
     variables: tuple[str, ...] = ()
     messages: list[str] = field(default_factory=list)
     load_object: Callable[[], Any] = _no_object

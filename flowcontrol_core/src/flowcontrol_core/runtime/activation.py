@@ -213,12 +213,13 @@ class Activation:
             answer = method(run=context, obj=obj, config=bound.config.at(self.scope))
             directive = self._directive(answer, bound)
             memo = context.normalized_memo()
-            changes = self.state.take_changes()
             top = Frame(
                 frame.step, frame.phase, frame.branch, memo, context.variables, 0, frame.passes
             )
             before = (*self.cursor[:-1], top)
             position = advance(self.compiled.program, before, directive, self.compiled.is_loop)
+            # Last, because from here on the changes of the state stand.
+            changes = self.state.take_changes()
         except Exception as error:
             self.state.undo_changes()
             return self._not_the_step(error) or self.fail(bound, error, begun)

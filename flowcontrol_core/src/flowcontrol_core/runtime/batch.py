@@ -86,6 +86,7 @@ class Batch:
         execution = admit(run, flow, messages, self.source, self.guard)
         if execution is None:
             return
+        execution.activation.context.beat = partial(self.heartbeat.touch, run)
         driver = Driver(execution, partial(self.heartbeat.watch, run))
         stop = driver.begin()
         if stop.kind is StopKind.NEEDS:

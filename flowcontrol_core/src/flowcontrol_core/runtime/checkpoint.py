@@ -194,6 +194,7 @@ def write(execution: Execution, stop: Stop) -> bool:
         _write_requested(run, now)
     write_history([(execution, stop)], now)
     execution.slot.forget()
+    execution.activation.attempt = 1
     return goes_on
 
 

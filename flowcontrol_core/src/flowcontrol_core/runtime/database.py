@@ -28,6 +28,8 @@ _TRANSIENT = re.compile(
     r"deadlock|could not serialize|locked|lock wait timeout|record has changed|restart transaction",
     re.IGNORECASE,
 )
+#: MySQL's and MariaDB's numbers for a connection that is gone, lost, killed or timed out.
+_MYSQL_GONE = frozenset({1053, 1927, 2006, 2013, 2055, 4031})
 _TRIES = 8
 _WRITE = re.compile(
     r"\s*(?:/\*.*?\*/\s*)*(insert|update|delete|replace|merge|create|alter|drop|truncate|call)\b",
@@ -52,11 +54,14 @@ def is_transient(error: BaseException) -> bool:
 
 def is_lost_connection(error: BaseException) -> bool:
     """Say whether the database, not what was asked of it, is the trouble."""
-    if not isinstance(error, DatabaseError | InterfaceError):
-        return False
     if isinstance(error, InterfaceError):
         return True
-    return isinstance(error, OperationalError) and not connection().is_usable()
+    if not isinstance(error, OperationalError):
+        return False
+    # Asking the database would not do: in a transaction that failed it refuses any answer.
+    raw = connection().connection
+    code = error.args[0] if error.args else None
+    return raw is None or bool(getattr(raw, "closed", False)) or code in _MYSQL_GONE
 
 
 def retry_transient(work: Callable[[], Result]) -> Result:

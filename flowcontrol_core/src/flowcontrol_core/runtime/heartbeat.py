@@ -14,7 +14,8 @@ from flowcontrol_core.conf import get_settings
 from flowcontrol_core.models import FlowRun, Status
 from flowcontrol_core.runtime.checkpoint import has_heartbeat, lease_until
 from flowcontrol_core.runtime.clock import clock
-from flowcontrol_core.runtime.database import alias
+from flowcontrol_core.runtime.claim import renew
+from flowcontrol_core.runtime.database import alias, connection
 
 logger = logging.getLogger("flowcontrol.runtime")
 
@@ -25,6 +26,7 @@ class Heartbeat:
     def __init__(self) -> None:
         self._fences: dict[int, int] = {}
         self._deadlines: dict[int, float] = {}
+        self._timeouts: dict[int, float] = {}
         self._lock = threading.Lock()
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
@@ -49,16 +51,27 @@ class Heartbeat:
         """Bound the time of one call: past it the lease is no longer extended."""
         return self._watching(run.pk, timeout)
 
+    def touch(self, run: FlowRun) -> None:
+        """Begin the time of the present call anew: its action says that it is alive."""
+        with self._lock:
+            timeout = self._timeouts.get(run.pk)
+            if timeout is not None:
+                self._deadlines[run.pk] = time.monotonic() + timeout
+        if not has_heartbeat() and not connection().in_atomic_block:
+            renew(run)
+
     @contextmanager
     def _watching(self, pk: int, timeout: float | None) -> Iterator[None]:
         seconds = timeout if timeout is not None else get_settings().STEP_TIMEOUT
         with self._lock:
+            self._timeouts[pk] = seconds
             self._deadlines[pk] = time.monotonic() + seconds
         try:
             yield
         finally:
             with self._lock:
                 self._deadlines.pop(pk, None)
+                self._timeouts.pop(pk, None)
 
     def __enter__(self) -> Heartbeat:
         return self

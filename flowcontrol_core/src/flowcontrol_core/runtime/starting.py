@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Mapping
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from django.db import models
@@ -17,6 +18,7 @@ from flowcontrol_core.models import Flow, FlowRun, LimitPolicy, Status
 from flowcontrol_core.plugins.context import RunContext
 from flowcontrol_core.runtime import limits
 from flowcontrol_core.runtime.activation import executing
+from flowcontrol_core.runtime.checkpoint import LostLease
 from flowcontrol_core.runtime.claim import worker_name
 from flowcontrol_core.runtime.clock import clock
 from flowcontrol_core.runtime.database import WriteGuard, alias, connection
@@ -204,4 +206,9 @@ def _execute_new(run: FlowRun, flow: Flow) -> None:
             heartbeat.hold([run])
             return heartbeat.watch(run, timeout)
 
-        Driver(execution, watch).drive()
+        execution.activation.context.beat = partial(heartbeat.touch, run)
+        try:
+            Driver(execution, watch).drive()
+        except LostLease:
+            # A step took longer than its time-out: another worker goes on with the run.
+            run.refresh_from_db(using=alias())
