@@ -17,7 +17,8 @@ class FlowcontrolConfig(AppConfig):
 
     def ready(self) -> None:
         # Models can be imported only now.
-        from flowcontrol_core import startup  # noqa: PLC0415
+        from flowcontrol_core import checks, startup  # noqa: PLC0415
 
+        checks.register_checks()
         startup.start()
         autodiscover_modules("flow_actions")

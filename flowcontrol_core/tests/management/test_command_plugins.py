@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
@@ -77,8 +78,8 @@ def test_a_broken_plugin_gives_exit_status_1_and_is_named(
 
 
 def test_plugins_can_be_listed_although_a_check_fails(
-    call: Callable[..., str], monkeypatch: pytest.MonkeyPatch, settings: object
+    call: Callable[..., str], monkeypatch: pytest.MonkeyPatch, settings: Any
 ) -> None:
     use(monkeypatch, SOUND)
-    monkeypatch.setattr(settings, "USE_TZ", False)
+    settings.USE_TZ = False
     assert "mail" in call("plugins")
