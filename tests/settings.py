@@ -63,4 +63,6 @@ EMAIL_BACKEND = "django.core.mail.backends.locmem.EmailBackend"
 # Hashing passwords slowly would be most of the time of the admin's tests.
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
-FLOWCONTROL: dict[str, object] = {}
+FLOWCONTROL: dict[str, object] = {
+    "SIGNAL_MODELS": ["shop.customer", "shop.order", "shop.parcel", "shop.voucher", "auth.user"],
+}

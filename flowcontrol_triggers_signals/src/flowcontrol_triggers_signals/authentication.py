@@ -1,0 +1,59 @@
+"""The triggers of logging in: who, and from where, never with what."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from django.conf import settings
+from django.contrib.auth import get_user_model
+from django.contrib.auth.signals import user_logged_in, user_login_failed
+from django.http import HttpRequest
+from django.utils.translation import gettext_lazy as _
+
+from flowcontrol.registry import Trigger
+from flowcontrol_triggers_signals.payloads import plain_text
+
+MAX_NAME = 150
+_PAYLOAD = {
+    "username": "the name that was given",
+    "ip_address": "the address of the client; empty where there is no request",
+}
+
+logged_in = Trigger(
+    name="auth.logged_in",
+    label=_("User logged in"),  # type: ignore[arg-type]
+    description=_("After a user has logged in."),  # type: ignore[arg-type]
+    model=settings.AUTH_USER_MODEL.lower(),
+    payload=_PAYLOAD,
+)
+login_failed = Trigger(
+    name="auth.login_failed",
+    label=_("Login failed"),  # type: ignore[arg-type]
+    description=_("After somebody has tried to log in and failed. The run has no object."),  # type: ignore[arg-type]
+    payload=_PAYLOAD,
+)
+
+
+def connect() -> None:
+    """Connect both with Django's signals."""
+    uid = "flowcontrol_triggers_signals.authentication"
+    user_logged_in.connect(_on_logged_in, weak=False, dispatch_uid=uid)
+    user_login_failed.connect(_on_login_failed, weak=False, dispatch_uid=uid)
+
+
+def _on_logged_in(*, user: Any, request: HttpRequest | None = None, **_: Any) -> None:
+    logged_in.fire(user, _payload(user.get_username(), request))
+
+
+def _on_login_failed(
+    *, credentials: Mapping[str, Any], request: HttpRequest | None = None, **_: Any
+) -> None:
+    # The credentials have whatever the back end asks for: only the name is taken from them.
+    name = credentials.get(get_user_model().USERNAME_FIELD, credentials.get("username", ""))
+    login_failed.fire(payload=_payload(name, request))
+
+
+def _payload(name: Any, request: HttpRequest | None) -> dict[str, str]:
+    address = request.META.get("REMOTE_ADDR", "") if request is not None else ""
+    return {"username": plain_text(name, MAX_NAME), "ip_address": plain_text(address, MAX_NAME)}
