@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -21,6 +21,8 @@ from flowcontrol_core.engine.state import ABSENT, Change
 FIRST = 2
 LAST = 2
 MAX_KEPT = 500
+#: Of more entries, the first and the last ones are shown.
+MAX_ENTRIES = 1000
 MAX_VALUE_LENGTH = 500
 SECRET = re.compile(r"password|passwd|token|secret|session|api_?key|otp", re.IGNORECASE)
 HIDDEN = "•••"
@@ -76,17 +78,19 @@ class Recorder:
     def take(self) -> list[dict[str, Any]]:
         """Give the entries for the history row, oldest first, and forget them."""
         calls = list(self._kept)
-        omitted: dict[str, int] = {}
-        for step, passes in self._passes.items():
+        for passes in self._passes.values():
             calls += [*passes.first, *passes.last]
-            kept = sum(call.step == step for call in self._kept) if self._kept else 0
-            missing = passes.count - len(passes.first) - len(passes.last) - kept
-            if missing:
-                omitted[step] = missing
         calls.sort(key=lambda call: call.number)
+        if len(calls) > MAX_ENTRIES:
+            calls = calls[: MAX_ENTRIES // 2] + calls[-MAX_ENTRIES // 2 :]
+        shown = Counter(call.step for call in calls)
+        omitted = [
+            {"step": step, "omitted": passes.count - shown[step]}
+            for step, passes in self._passes.items()
+            if passes.count > shown[step]
+        ]
         self._passes, self._kept = {}, []
-        entries = [_entry(call) for call in calls[: 2 * MAX_KEPT]]
-        return entries + [{"step": step, "omitted": count} for step, count in omitted.items()]
+        return [_entry(call) for call in calls] + omitted
 
     def snapshot(self) -> Any:
         """Remember what was collected, to be given to ``restore``."""
