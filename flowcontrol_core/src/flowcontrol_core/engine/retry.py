@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 from flowcontrol_core.definition import RetryPolicy
 
-#: No backoff is longer than a day.
+#: No backoff is longer than a day, and nothing that an action asks for longer than a year.
 MAX_BACKOFF = 86_400.0
+MAX_AFTER = 366 * MAX_BACKOFF
 
 
 def backoff(policy: RetryPolicy, tries: int, random: float) -> float | None:
@@ -21,3 +24,10 @@ def backoff(policy: RetryPolicy, tries: int, random: float) -> float | None:
     except OverflowError:
         longest = MAX_BACKOFF
     return longest * random if policy.jitter == "full" else longest
+
+
+def wait_for(after: float | None, otherwise: float) -> float:
+    """Give the seconds to wait where an action asks for ``after``; it may say nonsense."""
+    if after is None or math.isnan(after):
+        return otherwise
+    return min(max(after, 0.0), MAX_AFTER)

@@ -33,7 +33,7 @@ from flowcontrol_core.engine.interpreter import (
     released_variables,
     resume,
 )
-from flowcontrol_core.engine.retry import backoff
+from flowcontrol_core.engine.retry import backoff, wait_for
 from flowcontrol_core.engine.state import State
 from flowcontrol_core.errors import (
     ConfigError,
@@ -418,7 +418,7 @@ class Activation:
         if seconds is None:
             return None
         after = error.after if isinstance(error, Retry) else None
-        return seconds if after is None else after
+        return wait_for(after, seconds)
 
     def _note(
         self,
