@@ -80,8 +80,12 @@ def test_a_normalized_container_shares_nothing_with_the_given_one(value: Any) ->
     assert not set(containers(value)) & set(containers(normalize(value)))
 
 
-class Name(str, Enum):
+class Name(str, Enum):  # noqa: UP042 - its str() is its name, that of a StrEnum is not
     ADA = "ada"
+
+
+class Color(models.TextChoices):
+    RED = "red"
 
 
 class Rank(IntEnum):
@@ -105,7 +109,7 @@ class LongDuration(timedelta): ...
     ("value", "plain"),
     [
         (Name.ADA, "ada"),
-        (models.TextChoices("Color", "RED").RED, "RED"),
+        (Color.RED, "red"),
         (Rank.HIGH, 3),
         (mark_safe("<b>"), "<b>"),
         (FrozenDatetime(2026, 3, 1, 12, tzinfo=UTC), datetime(2026, 3, 1, 12, tzinfo=UTC)),

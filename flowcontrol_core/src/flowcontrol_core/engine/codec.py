@@ -1,7 +1,8 @@
 """What may be kept in a state, and how it is written as JSON and read back with its types.
 
-JSON values stand for themselves. Decimals, dates, times and durations (and very large floats) are
-written as ``{"$decimal": "1.50"}`` and so on. Objects that happen to have one key with a ``$`` are wrapped.
+JSON values stand for themselves. Decimals, dates, times, durations and very large floats are
+written as ``{"$decimal": "1.50"}`` and so on. Objects that happen to have one key with a ``$`` are
+wrapped.
 """
 
 from __future__ import annotations

@@ -46,6 +46,8 @@ def cursor_to_json(cursor: Cursor) -> list[dict[str, Any]]:
 
 def cursor_from_json(data: Any) -> Cursor:
     """Read a stored cursor; raises StateError where it is damaged."""
+    if not isinstance(data, list):
+        raise StateError(f"The stored cursor is no list: {data!r}. Restart the run at a step.")
     try:
         return tuple(_frame_from_json(item) for item in data)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
@@ -77,7 +79,7 @@ def _frame_from_json(data: dict[str, Any]) -> Frame:
         step=data["step"],
         phase=data["phase"],
         branch=data.get("branch"),
-        memo=decode(data.get("memo", {})),
+        memo=dict(decode(data.get("memo", {}))),
         variables=tuple(data.get("variables", ())),
         tries=int(data.get("tries", 0)),
         passes=int(data.get("passes", 0)),

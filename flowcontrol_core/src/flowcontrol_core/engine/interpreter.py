@@ -43,8 +43,12 @@ def begin(program: Program) -> Position:
 
 
 def resume(program: Program, cursor: Cursor) -> Position:
-    """Give the cursor to go on with after a suspension."""
-    if cursor[-1].phase == "behind":
+    """Give the cursor to go on with after a suspension.
+
+    It stays where it is if the program does not have its step: that is for the caller to say.
+    """
+    top = cursor[-1]
+    if top.phase == "behind" and top.step in program.nodes:
         return _behind(program, cursor)
     return cursor
 
@@ -89,11 +93,11 @@ def place(program: Program, step_id: str, is_loop: IsLoop) -> Cursor:
                 f"The step {step_id!r} is inside of the loop {node.step.id!r}; "
                 "a run can only be sent to steps outside of loops."
             )
-    inner = [*[node.step.id for node in around][1:], step_id]
+    inner = [*around[1:], program.nodes[step_id]]
     frames = [
-        Frame(node.step.id, "inside", program.nodes[child].branch)
-        for node, child in zip(around, inner, strict=True)
-    ] if around else []
+        Frame(node.step.id, "inside", child.branch)
+        for node, child in zip(around, inner, strict=False)
+    ]
     return (*frames, Frame(step_id))
 
 
