@@ -41,7 +41,7 @@ class SendSms(BaseAction):
 @hookimpl
 def flowcontrol_actions():
     return [SendSms]
-"""
+"""  # noqa: E501
 # The design leaves the import of the gateway out.
 IMPORT = "from fake_sms_gateway import gateway\n"
 TEXT = flow(step("sms.send", text="Dear {{ object.name }}, {{ state.n }} points"))
