@@ -77,6 +77,16 @@ class Recorder:
 
     def take(self) -> list[dict[str, Any]]:
         """Give the entries for the history row, oldest first, and forget them."""
+        entries = self.entries()
+        self.clear()
+        return entries
+
+    def clear(self) -> None:
+        """Forget what was collected: it has been written."""
+        self._passes, self._kept = {}, []
+
+    def entries(self) -> list[dict[str, Any]]:
+        """Give the entries for the history row, oldest first."""
         calls = list(self._kept)
         for passes in self._passes.values():
             calls += [*passes.first, *passes.last]
@@ -89,7 +99,6 @@ class Recorder:
             for step, passes in self._passes.items()
             if passes.count > shown[step]
         ]
-        self._passes, self._kept = {}, []
         return [_entry(call) for call in calls] + omitted
 
     def snapshot(self) -> Any:

@@ -140,14 +140,14 @@ class Batch:
         """Write the ends of runs that had nothing to write before, all in one transaction."""
         finished, self.finished = self.finished, []
         if len(finished) > 1:
-            snapshots = [execution.activation.history.snapshot() for execution, _ in finished]
             try:
                 retry_transient(partial(_write_together, finished))
             except (LostLease, DatabaseError):
-                for (execution, _), snapshot in zip(finished, snapshots, strict=True):
-                    execution.activation.history.restore(snapshot)
+                for execution, _ in finished:
+                    execution.rolled_back()
             else:
                 for execution, _ in finished:
+                    execution.committed()
                     after_checkpoint(execution.run)
                 return
         for execution, stop in finished:

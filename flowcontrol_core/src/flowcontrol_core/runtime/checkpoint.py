@@ -24,7 +24,7 @@ from flowcontrol_core.runtime.activation import Activation, Stop, StopKind
 from flowcontrol_core.runtime.clock import clock
 from flowcontrol_core.runtime.database import alias, connection
 from flowcontrol_core.runtime.objects import ObjectSlot
-from flowcontrol_core.runtime.rows import write_guarded
+from flowcontrol_core.runtime.rows import WRITTEN, write_guarded
 
 #: How long a run whose configuration does not validate is left alone before it is looked at again.
 BLOCKED_RECHECK = timedelta(minutes=15)
@@ -52,6 +52,31 @@ class Execution:
     taken: list[int] = field(default_factory=list)
     #: Events to be written with the next checkpoint, before its own.
     notes: list[RunEvent] = field(default_factory=list)
+    #: The row in memory as of the last commit, to go back to.
+    _committed: dict[str, Any] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._committed = self._row()
+
+    def committed(self) -> None:
+        """Take note that the checkpoint stands: what it has written is written once."""
+        self.activation.history.clear()
+        self.activation.attempt = 1
+        self.activation.context.pk = self.run.pk
+        self.taken, self.notes = [], []
+        self.slot.forget()
+        self._committed = self._row()
+
+    def rolled_back(self) -> None:
+        """Bring the row in memory back to the last commit: what was written since is gone."""
+        for name, value in self._committed.items():
+            setattr(self.run, name, value)
+        self.stored = self._committed["pk"] is not None
+        self.activation.context.pk = self.run.pk
+        self.slot.forget()
+
+    def _row(self) -> dict[str, Any]:
+        return {name: getattr(self.run, name) for name in ("pk", *WRITTEN)}
 
 
 def has_heartbeat() -> bool:
@@ -161,7 +186,7 @@ _EVENTS = {
 
 def history_of(execution: Execution, stop: Stop, now: datetime) -> list[RunEvent]:
     """Give the history rows of a checkpoint."""
-    steps = execution.activation.history.take()
+    steps = execution.activation.history.entries()
     events = list(execution.notes)
     if steps or stop.kind is not StopKind.NEEDS:
         events.append(
@@ -189,12 +214,11 @@ def write(execution: Execution, stop: Stop) -> bool:
     goes_on = stop.kind is StopKind.NEEDS
     if not execution.stored:
         run.save(force_insert=True, using=alias())
+        execution.stored = True
     elif write_guarded([run]) != 1:
         goes_on = False
         _write_requested(run, now)
     write_history([(execution, stop)], now)
-    execution.slot.forget()
-    execution.activation.attempt = 1
     return goes_on
 
 
@@ -221,8 +245,6 @@ def write_history(finished: list[tuple[Execution, Stop]], now: datetime) -> None
     taken = [pk for execution, _ in finished for pk in execution.taken]
     if taken:
         Message.objects.using(alias()).filter(pk__in=taken).delete()
-    for execution, _ in finished:
-        execution.taken, execution.notes = [], []
 
 
 def _write_requested(run: FlowRun, now: datetime) -> None:

@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, nullcontext
 from django.db import DatabaseError, transaction
 
 from flowcontrol_core.conf import get_settings
-from flowcontrol_core.errors import FlowcontrolError
+from flowcontrol_core.errors import EffectsError, FlowcontrolError
 from flowcontrol_core.models import (
     EventKind,
     Flow,
@@ -37,6 +37,10 @@ from flowcontrol_core.runtime.database import (
 )
 
 _TRIES = 6
+_SWALLOWED = (
+    "The action caught an error of the database, and all that it wrote had to be rolled back. Put "
+    "what may fail into a savepoint of its own: `with transaction.atomic(): ...`."
+)
 Watch = Callable[[float | None], AbstractContextManager[None]]
 
 
@@ -87,16 +91,15 @@ class Driver:
         is done again from memory, in the end one step at a time.
         """
         before = self.activation.snapshot()
-        stored = self.execution.stored
         for attempt in range(1, _TRIES + 1):
             try:
                 return self._try_stretch(coalesce=attempt == 1)
             except CancelRequested:
-                self._forget(before, stored)
+                self._forget(before)
                 end_canceled(self.execution.run)
                 return None
             except DatabaseError as error:
-                self._forget(before, stored)
+                self._forget(before)
                 if is_lost_connection(error) or connection().in_atomic_block:
                     raise
                 if not is_transient(error) and attempt > 1:
@@ -107,13 +110,9 @@ class Driver:
                 pause(attempt)
         raise AssertionError("unreachable")
 
-    def _forget(self, before: object, stored: bool) -> None:
+    def _forget(self, before: object) -> None:
         self.activation.restore(before)
-        self.execution.stored = stored
-        self.execution.slot.forget()
-        if not stored:
-            self.execution.run.pk = None
-            self.activation.context.pk = None
+        self.execution.rolled_back()
 
     def _try_stretch(self, *, coalesce: bool) -> Stop | None:
         with durable():
@@ -122,7 +121,7 @@ class Driver:
             if stop.effects is Effects.EXTERNAL:
                 self.activation.mark_calling()
             goes_on = checkpoint.write(self.execution, stop)
-            self.execution.stored = True
+        self.execution.committed()
         if stop.kind is not StopKind.NEEDS or not goes_on:
             after_checkpoint(self.execution.run)
             return None
@@ -166,14 +165,16 @@ class Driver:
                 stop = self.activation.call(bound)
                 if stop is not None and (stop.error is not None or stop.outcome == "obsolete"):
                     transaction.set_rollback(True, using=alias())
-            return stop
-        except DatabaseError as error:
-            # Raised on leaving the savepoint: the action has caught an error of the database
-            # without a savepoint of its own.
+                elif connection().needs_rollback:
+                    raise EffectsError(_SWALLOWED)
+        except (DatabaseError, EffectsError) as error:
+            # A database error here was raised on leaving the savepoint, for the same reason: the
+            # action has caught one without a savepoint of its own.
             if is_transient(error) or is_lost_connection(error):
                 raise
             self.activation.restore(before)
             return self.activation.fail(bound, error)
+        return stop
 
     def _external_step(self) -> Stop | None:
         """Make an external call between an "about to" and a "done" checkpoint."""
@@ -223,21 +224,19 @@ class Driver:
 
     def _commit(self, stop: Stop) -> bool:
         """Write a checkpoint in its own transaction; say whether the run may go on."""
-        before = (self.activation.history.snapshot(), self.execution.stored)
         try:
             with durable():
                 if stop.kind is StopKind.NEEDS:
                     self._ensure_row()
                 goes_on = checkpoint.write(self.execution, stop)
-                self.execution.stored = True
         except CancelRequested:
+            self.execution.rolled_back()
             end_canceled(self.execution.run)
             return False
         except Exception:
-            self.activation.history.restore(before[0])
-            self.execution.stored = before[1]
+            self.execution.rolled_back()
             raise
-        self.activation.context.pk = self.execution.run.pk
+        self.execution.committed()
         return goes_on
 
 
