@@ -21,6 +21,7 @@ from django.utils.functional import SimpleLazyObject
 
 from flowcontrol_core.conf import get_settings
 from flowcontrol_core.definition import RetryPolicy
+from flowcontrol_core.engine.codec import normalize
 from flowcontrol_core.engine.cursor import Cursor, Frame
 from flowcontrol_core.engine.directives import FlowDirective, Kind, Wait
 from flowcontrol_core.engine.history import Call, Recorder
@@ -51,6 +52,7 @@ from flowcontrol_core.runtime.clock import Clock
 from flowcontrol_core.runtime.database import WriteGuard, is_lost_connection, is_transient
 
 MAX_TRACEBACK = 20_000
+_SUSPENDING = (Kind.SUSPEND, Kind.SUSPEND_AND_REPEAT)
 #: The run whose action is being called in this thread: what it starts is deeper by one.
 executing: ContextVar[RunContext | None] = ContextVar("flowcontrol_executing", default=None)
 
@@ -190,7 +192,9 @@ class Activation:
             self.started = True
             stop = self._move(begin(self.compiled.program))
         elif self.cursor and self.cursor[-1].phase == "behind":
-            stop = self._move(resume(self.compiled.program, self.cursor))
+            position = resume(self.compiled.program, self.cursor)
+            self._release(self.cursor, position)
+            stop = self._move(position)
         else:
             stop = None
         return stop or self._check_guard() or self._check_budget() or self._bind()
@@ -280,7 +284,8 @@ class Activation:
     def _enter_step(self, bound: BoundStep, frame: Frame) -> RunContext:
         context = self.context
         context.now = self.clock.now()
-        context.memo = dict(frame.memo)
+        # A copy through and through: a failed call leaves the memo as it was.
+        context.memo = normalize(frame.memo, "memo") if frame.memo else {}
         context.variables = frame.variables
         context.sequence = self.sequence
         context.attempt = frame.tries + self.attempt
@@ -308,14 +313,19 @@ class Activation:
                     f"{', '.join(bound.action.branch_names()) or 'none'}."
                 )
             return FlowDirective(Kind.ENTER, branch=branch)
+        if answer.kind in _SUSPENDING and answer.wait is None:
+            raise DirectiveError(
+                f"The action {bound.key!r} suspends without saying what wakes the run; answer "
+                "with run.suspend(...)."
+            )
         return answer
 
     def _go_on(self, before: Cursor, position: Position, directive: FlowDirective) -> Stop | None:
         self.context.wakeup = None
+        self.sequence += 1
         if directive.wait is not None:
             self.cursor = position if isinstance(position, tuple) else ()
             return Stop(kind=StopKind.SUSPENDED, wait=directive.wait)
-        self.sequence += 1
         if isinstance(position, End) or len(position) < len(before) or before[-1].variables:
             self._release(before, position)
         if directive.kind is Kind.ENTER:
