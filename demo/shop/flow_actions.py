@@ -7,7 +7,7 @@ from typing import Any
 
 from django import forms
 
-from flowcontrol.base import BaseAction, Effects, RunContext
+from flowcontrol.base import BaseAction, BoundConfig, Effects, RunContext
 from flowcontrol.forms import ExpressionField
 from flowcontrol.registry import register_action, register_trigger
 from shop.carrier import carrier
@@ -40,6 +40,9 @@ class GiveVoucher(BaseAction):
         Voucher.objects.create(customer_id=customer.pk, code=code, percent=config.percent)
         run.state["voucher"] = code
 
+    def summary(self, config: BoundConfig) -> str:
+        return f"Give a voucher of {config.source('percent')} %"
+
 
 @register_action
 class BookParcel(BaseAction):
@@ -54,7 +57,9 @@ class BookParcel(BaseAction):
     def run(self, *, run: RunContext, obj: Any, config: Any) -> None:
         order: Order = obj
         run.state["parcel"] = carrier.book(str(order), key=run.idempotency_key)
-        run.log(f"Booked the parcel {run.state['parcel']}.")
+
+    def summary(self, config: BoundConfig) -> str:
+        return "Book a parcel"
 
 
 @register_action
@@ -73,3 +78,6 @@ class CountOrders(BaseAction):
         day = run.now.astimezone(run.time_zone).date() - timedelta(days=int(config.days_ago))
         count = Order.objects.filter(placed_at__date=day).count()
         run.state["lines"] = [*run.state.get("lines", []), f"{day:%a %d %b}: {count}"]
+
+    def summary(self, config: BoundConfig) -> str:
+        return f"Count the orders of the day {config.source('days_ago')} days ago"

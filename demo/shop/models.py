@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from typing import ClassVar
 
 from django.contrib.auth.models import User
 from django.db import models
@@ -17,6 +18,8 @@ class Customer(models.Model):
     phone = models.CharField(max_length=40, blank=True)
     newsletter = models.BooleanField(default=False)
     created_at = models.DateTimeField(auto_now_add=True)
+
+    objects: ClassVar[models.Manager[Customer]] = models.Manager()
 
     class Meta:
         ordering = ("id",)
@@ -40,11 +43,18 @@ class Order(models.Model):
     status = models.CharField(max_length=10, choices=Status.choices, default=Status.OPEN)
     placed_at = models.DateTimeField(auto_now_add=True)
 
+    objects: ClassVar[models.Manager[Order]] = models.Manager()
+
     class Meta:
         ordering = ("id",)
 
     def __str__(self) -> str:
         return f"order {self.pk}: {self.copies} x {self.title}"
+
+    @property
+    def phone(self) -> str:
+        """Say where an SMS about the order goes."""
+        return str(self.customer.phone)
 
 
 class Voucher(models.Model):
@@ -53,6 +63,8 @@ class Voucher(models.Model):
     customer = models.ForeignKey(Customer, on_delete=models.CASCADE, related_name="vouchers")
     code = models.CharField(max_length=40, unique=True)
     percent = models.PositiveSmallIntegerField()
+
+    objects: ClassVar[models.Manager[Voucher]] = models.Manager()
 
     class Meta:
         ordering = ("id",)

@@ -1,0 +1,51 @@
+"""The demo: ``main.py`` shows what flows do and checks it, ``main.py site`` serves the site."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+import django
+
+HERE = Path(__file__).resolve().parent
+
+
+def main(arguments: list[str]) -> int:
+    """Do what the command line says; give the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("what", nargs="?", choices=["demo", "site"], default="demo")
+    parser.add_argument("--port", type=int, default=8000, help="of the site (default: 8000)")
+    options = parser.parse_args(arguments)
+    if options.what == "site":
+        return _serve(options.port)
+    with tempfile.TemporaryDirectory(prefix="flowcontrol-demo-") as folder:
+        return _perform(Path(folder))
+
+
+def _set_up(folder: Path) -> None:
+    os.environ["FLOWCONTROL_DEMO_FOLDER"] = str(folder)
+    os.environ["DJANGO_SETTINGS_MODULE"] = "demosite.settings"
+    django.setup()
+
+
+def _perform(folder: Path) -> int:
+    _set_up(folder)
+    # What has to do with models can be imported only now.
+    from performance import perform  # noqa: PLC0415
+
+    return perform(folder)
+
+
+def _serve(port: int) -> int:
+    folder = HERE / ".demo"
+    _set_up(folder)
+    from serving import serve  # noqa: PLC0415
+
+    return serve(folder, port)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,97 @@
+"""The site on this machine: a web server here, a worker in a process of its own."""
+
+from __future__ import annotations
+
+import errno
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+
+from django.contrib.auth.models import Permission, User
+from django.contrib.staticfiles.handlers import StaticFilesHandler
+from django.core.servers.basehttp import get_internal_wsgi_application, run
+from django.utils import timezone
+
+from story import UNFINISHED, play
+from world import build, load_flows, open_world
+
+HOST = "127.0.0.1"
+#: How long the story takes until now: some runs wait for tomorrow, some for the operator.
+STORY = timedelta(days=1, hours=3)
+_PATIENCE = 10.0
+_STAFF_MAY = ("view_flow", "view_flowrun", "view_flowversion", "view_flowtrigger", "start_flow")
+
+
+def serve(folder: Path, port: int) -> int:
+    """Make the site anew and serve it until Ctrl-C; give the exit status."""
+    print("Making the site, with some customers and their flow runs ...", flush=True)
+    build(folder)
+    _add_staff()
+    with open_world(timezone.now() - STORY, _say_nothing) as world:
+        load_flows()
+        play(world, UNFINISHED)
+    try:
+        with _worker():
+            _serve_pages(folder, port)
+    except KeyboardInterrupt:
+        print("\nThe site and its worker have stopped.")
+    except OSError as error:
+        return _explain(error, port)
+    return 0
+
+
+def _serve_pages(folder: Path, port: int) -> None:
+    handler = StaticFilesHandler(get_internal_wsgi_application())
+
+    def announce(_port: int) -> None:
+        print(_welcome(folder, port), flush=True)
+
+    run(HOST, port, handler, threading=True, on_bind=announce)
+
+
+@contextmanager
+def _worker() -> Iterator[None]:
+    """Keep a worker running: it executes what becomes due, once a second."""
+    command = [sys.executable, str(Path(__file__).with_name("manage.py")), "flowcontrol", "worker"]
+    worker = subprocess.Popen(command)
+    try:
+        yield
+    finally:
+        # At Ctrl-C in a terminal it was told already.
+        worker.terminate()
+        try:
+            worker.wait(_PATIENCE)
+        except subprocess.TimeoutExpired:
+            worker.kill()
+
+
+def _add_staff() -> None:
+    """Add a member of staff who may look at flows and start them, but not change any."""
+    staff = User.objects.create_user("staff", "staff@paper-and-ink.example", "staff", is_staff=True)
+    staff.user_permissions.set(Permission.objects.filter(codename__in=_STAFF_MAY))
+
+
+def _welcome(folder: Path, port: int) -> str:
+    return f"""
+  The shop    http://{HOST}:{port}/          log in as ada / ada likes books
+  The admin   http://{HOST}:{port}/admin/    log in as admin / admin, or staff / staff (may only look)
+  E-mails     {folder / "mail"}
+
+  A worker executes what becomes due. One run of "Ship order" has failed: retry it in the admin.
+  Ctrl-C stops the site and the worker.
+"""
+
+
+def _say_nothing(_line: str) -> None:
+    return None
+
+
+def _explain(error: OSError, port: int) -> int:
+    if error.errno not in (errno.EADDRINUSE, errno.EACCES):
+        raise error
+    why = "is taken" if error.errno == errno.EADDRINUSE else "is not for everybody"
+    print(f"Port {port} {why}: choose another with make site ARGS='--port {port + 1}'.")
+    return 1

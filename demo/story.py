@@ -1,0 +1,157 @@
+"""What people do: customers on the site, staff in the shop, in the order of the clock."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
+from django.contrib.auth.models import User
+
+from flowcontrol.engine import retry_flowrun, start_flowrun
+from flowcontrol_core import authoring
+from flowcontrol_core.models import Flow, FlowRun
+from people import Person
+from shop.carrier import carrier
+from shop.models import Order
+from world import World
+
+#: A Friday afternoon; the clocks are put forward on the Sunday after it.
+START = datetime(2026, 3, 27, 15, 0, tzinfo=ZoneInfo("Europe/Berlin"))
+
+Chapter = Callable[[World], None]
+
+
+def ada_pays_while_the_carrier_is_down(world: World) -> None:
+    ada = Person("Ada", phone="+49 30 1001", newsletter=True)
+    world.say("Ada signs up and logs in.")
+    ada.sign_up()
+    world.pass_time(minutes=2)
+    world.say("Ada orders 2 x Moby-Dick, and pays at once. The carrier's service is down.")
+    carrier.is_down = True
+    ada.order("Moby-Dick", copies=2)
+    ada.pay(_newest_order())
+    world.pass_time(minutes=30)
+
+
+def bruno_never_pays(world: World) -> None:
+    bruno = Person("Bruno", phone="+49 30 1002")
+    world.say("Bruno signs up, wants no newsletter, orders Middlemarch and forgets about it.")
+    bruno.sign_up()
+    bruno.order("Middlemarch")
+    world.pass_time(minutes=10)
+
+
+def mallory_guesses_passwords(world: World) -> None:
+    mallory = Person("Mallory", phone="")
+    for _ in range(2):
+        world.say("Mallory tries to log in as Ada, with a wrong password.")
+        mallory.guess_password("ada")
+        world.pass_time(minutes=3)
+
+
+def operator_retries_the_parcel(world: World) -> None:
+    world.say("The carrier is back. The operator retries the step that failed.")
+    carrier.is_down = False
+    failed = FlowRun.objects.get(flow__key="ship-order", outcome="errored")
+    retry_flowrun(failed, by="operator", reason="The carrier is back.")
+    world.pass_time(minutes=30)
+
+
+def cleo_cancels(world: World) -> None:
+    cleo = Person("Cleo", phone="+49 30 1003", newsletter=True)
+    world.say("Cleo signs up and orders The Trial.")
+    cleo.sign_up()
+    cleo.order("The Trial")
+    world.pass_time(minutes=20)
+    world.say("Cleo cancels the order.")
+    cleo.cancel(_newest_order())
+    world.pass_time(minutes=10)
+
+
+def dora_orders_a_lot(world: World) -> None:
+    dora = Person("Dora", phone="+49 30 1004")
+    world.say("Dora signs up and orders 40 x Moby-Dick: the credit check takes its time.")
+    dora.sign_up()
+    dora.order("Moby-Dick", copies=40)
+    world.pass_time(minutes=30)
+
+
+def digest_is_started_by_code(world: World) -> None:
+    world.say("The shop's own code starts the nightly digest.")
+    start_flowrun("nightly-digest")
+
+
+def emil_signs_up_and_editor_changes_the_flow(world: World) -> None:
+    emil = Person("Emil", phone="+49 30 1005", newsletter=True)
+    world.say("Emil signs up.")
+    emil.sign_up()
+    world.pass_time(minutes=10)
+    world.say("The editor changes the last e-mail of the welcome series, and publishes that.")
+    _change_the_tips()
+    fay = Person("Fay", phone="+49 30 1006", newsletter=True)
+    world.say("Fay signs up.")
+    fay.sign_up()
+    world.pass_time(days=1)
+    world.say("Emil closes the account.")
+    emil.close_account()
+
+
+def two_weeks_pass(world: World) -> None:
+    world.pass_time(days=14)
+    world.say("Two weeks later.")
+
+
+def gus_has_just_ordered(world: World) -> None:
+    gus = Person("Gus", phone="+49 30 1007", newsletter=True)
+    world.say("Gus signs up and orders 3 x The Trial.")
+    gus.sign_up()
+    gus.order("The Trial", copies=3)
+    world.pass_time(minutes=1)
+    world.say("Hilda signs up and orders 50 x Middlemarch.")
+    hilda = Person("Hilda", phone="+49 30 1008")
+    hilda.sign_up()
+    hilda.order("Middlemarch", copies=50)
+    world.pass_time(minutes=1)
+
+
+_FRIDAY: list[Chapter] = [
+    ada_pays_while_the_carrier_is_down,
+    bruno_never_pays,
+    mallory_guesses_passwords,
+]
+_LATER: list[Chapter] = [
+    cleo_cancels,
+    dora_orders_a_lot,
+    digest_is_started_by_code,
+    emil_signs_up_and_editor_changes_the_flow,
+]
+#: For the demo: everything comes to its end.
+WHOLE: list[Chapter] = [*_FRIDAY, operator_retries_the_parcel, *_LATER, two_weeks_pass]
+#: For the site: one run waits for the operator, and some are under way.
+UNFINISHED: list[Chapter] = [*_FRIDAY, *_LATER, gus_has_just_ordered]
+
+
+def play(world: World, chapters: list[Chapter]) -> None:
+    """Let it all happen."""
+    for chapter in chapters:
+        chapter(world)
+
+
+def _newest_order() -> int:
+    return Order.objects.latest("pk").pk
+
+
+def _change_the_tips() -> None:
+    """Edit a step as the admin does: fill in its form, save the draft, publish it."""
+    flow = Flow.objects.get(key="welcome-series")
+    editor = User.objects.get(username="admin")
+    document = authoring.present_document(flow)
+    step = document.find("tips")
+    assert step is not None
+    typed = {**step.config, "subject": "Five books for {{ name }}"}
+    data = {f"{authoring.form_prefix(step.id)}-{name}": value for name, value in typed.items()}
+    form = authoring.step_form(step, data, document=document)
+    assert form is not None
+    authoring.configure_step(flow, step.id, form, revision=None, author=editor)
+    authoring.publish(flow, by=editor)
