@@ -136,7 +136,9 @@ class Activation:
     scope: Scope = field(init=False)
     history: Recorder = field(default_factory=Recorder)
     calls: int = 0
-    _began: float = field(default_factory=time.monotonic)
+    #: After how many calls, and at which monotonic time, it lets others go first.
+    _most_calls: int = field(init=False)
+    _until: float = field(init=False)
 
     def prepare(
         self,
@@ -167,7 +169,14 @@ class Activation:
         if beat is not None:
             self.context.beat = beat
         self.scope = _RunScope(self.context)
+        self.renew_budget()
         self.wake(wakeup)
+
+    def renew_budget(self) -> None:
+        """Allow as many calls, and as much time, as an activation may take."""
+        settings = get_settings()
+        self._most_calls = self.calls + settings.STEPS_PER_ACTIVATION
+        self._until = time.monotonic() + settings.LEASE / 4
 
     def wake(self, wakeup: Wakeup | None) -> None:
         """Say what woke the run; a call that is made again keeps what it was woken by at first."""
@@ -370,9 +379,8 @@ class Activation:
         )
 
     def _check_budget(self) -> Stop | None:
-        settings = get_settings()
-        if self.calls >= settings.STEPS_PER_ACTIVATION or (
-            self.calls % 256 == 255 and time.monotonic() - self._began > settings.LEASE / 4
+        if self.calls >= self._most_calls or (
+            self.calls % 256 == 255 and time.monotonic() > self._until
         ):
             return Stop(kind=StopKind.YIELDED, reason="A long run: it goes on in the next sweep.")
         return None

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from flowcontrol_core.definition import Document, Step
+from flowcontrol_core.definition import Document, RetryPolicy, Step, to_seconds
 
 #: What a keyword of ``step`` is, if it is no configuration and no branch.
 _OPTIONS = frozenset({"note", "disabled", "retry", "timeout", "if_unknown", "config_version"})
 
 
-def flow(*steps: Step, object: str | None = None, guard: str = "", time_zone: str | None = None) -> Document:  # noqa: A002, E501
+def flow(
+    *steps: Step,
+    object: str | None = None,  # noqa: A002 - the document calls it so
+    guard: str = "",
+    time_zone: str | None = None,
+) -> Document:
     """Build a document from steps; those without an id are numbered ``s1``, ``s2`` in order.
 
     ::
@@ -35,20 +41,28 @@ def flow(*steps: Step, object: str | None = None, guard: str = "", time_zone: st
     )
 
 
-def step(action: str, *, id: str = "", **keywords: Any) -> Step:  # noqa: A002
+def step(action: str, *, id: str = "", **keywords: Any) -> Step:  # noqa: A002 - as in the document
     """Build a step: a list of steps is a branch, everything else is configuration.
 
     ``note``, ``disabled``, ``retry``, ``timeout``, ``if_unknown`` and ``config_version`` are those
-    of the document; a configuration with such a name goes into ``config={...}``.
+    of the document (``retry`` also as a dictionary); a configuration with such a name goes into
+    ``config={...}``.
     """
     config = dict(keywords.pop("config", {}))
     options = {name: keywords.pop(name) for name in _OPTIONS & keywords.keys()}
+    if isinstance(retry := options.get("retry"), Mapping):
+        options["retry"] = _policy(retry)
     branches = {
         name: tuple(keywords.pop(name))
         for name, value in list(keywords.items())
         if _is_branch(value)
     }
     return Step(id=id, action=action, config=config | keywords, branches=branches, **options)
+
+
+def _policy(retry: Mapping[str, Any]) -> RetryPolicy:
+    backoff = to_seconds(retry.get("backoff", RetryPolicy.BACKOFF))
+    return RetryPolicy(**{**retry, "backoff": backoff})
 
 
 def _is_branch(value: Any) -> bool:
@@ -64,7 +78,7 @@ def _ids(one: Step) -> set[str]:
     return inner | ({one.id} if one.id else set())
 
 
-def _numbered(one: Step, fresh: Any) -> Step:
+def _numbered(one: Step, fresh: Iterator[str]) -> Step:
     own = one.id or next(fresh)
     branches = {
         name: tuple(_numbered(sub, fresh) for sub in branch)

@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from flowcontrol_core.definition import Document
+from flowcontrol_core.definition import Document, parse, to_data
 from flowcontrol_core.engine.codec import normalize
 from flowcontrol_core.engine.directives import Wait
+from flowcontrol_core.engine.history import Call, Recorder
 from flowcontrol_core.engine.state import State
 from flowcontrol_core.errors import FlowcontrolError
 from flowcontrol_core.plugins.binding import compile_flow
@@ -19,6 +20,7 @@ from flowcontrol_core.runtime.activation import Activation, Stop, StopKind
 from flowcontrol_core.runtime.clock import ManualClock
 from flowcontrol_core.runtime.database import WriteGuard
 
+_MOST_WAKEUPS = 100_000
 _STATUS = {
     StopKind.SUSPENDED: "waiting",
     StopKind.ENDED: "done",
@@ -27,15 +29,31 @@ _STATUS = {
 }
 
 
+class _Trail(Recorder):
+    """Keeps the ids of all calls, where the history leaves out most of a loop's."""
+
+    __slots__ = ("steps",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.steps: list[str] = []
+
+    def add(self, call: Call) -> None:
+        self.steps.append(call.step)
+        super().add(call)
+
+
 @dataclass(slots=True)
 class MemoryRun:
     """A run that lives in memory only.
 
-    ``status`` and ``outcome`` are those of a flow run, ``steps`` the ids of the calls in order.
+    ``status`` and ``outcome`` are those of a flow run, ``steps`` the ids of all calls
+    in order, ``trace`` the entries of the history.
     """
 
     activation: Activation
     clock: ManualClock
+    trail: _Trail
     stop: Stop
     trace: list[dict[str, Any]] = field(default_factory=list)
 
@@ -69,7 +87,7 @@ class MemoryRun:
     @property
     def steps(self) -> list[str]:
         """Give the ids of the steps called so far, oldest first."""
-        return [entry["step"] for entry in self.trace if "answer" in entry]
+        return list(self.trail.steps)
 
     @property
     def messages(self) -> list[str]:
@@ -79,10 +97,14 @@ class MemoryRun:
     def advance(self, delta: timedelta | None = None, **parts: float) -> MemoryRun:
         """Move the clock (``advance(days=3)``), waking the run on its way as often as it is due."""
         target = self.clock.now() + (delta if delta is not None else timedelta(**parts))
+        woken = 0
         while self.wait is not None and (due := self.wait.wake_at) is not None and due <= target:
             self.clock.set(max(due, self.clock.now()))
             is_time = self.wait.until is not None and self.wait.until <= due
             self._go_on(Wakeup(kind="time" if is_time else "timeout"))
+            woken += 1
+            if woken == _MOST_WAKEUPS:
+                raise FlowcontrolError(f"The run was woken {woken} times and is due again.")
         self.clock.set(target)
         return self
 
@@ -119,13 +141,15 @@ def run_flow(
     """Execute a flow in memory up to its end or its first wait.
 
     ``obj`` may be any object, saved or not. Actions are called as they are; those that use the
-    database need one. Raises FlowcontrolError for a document that cannot be compiled.
+    database need one. Raises FlowcontrolError for a document that is not valid.
     """
     clock = clock or ManualClock(now)
+    trail = _Trail()
     activation = Activation(
         uuid=uuid.uuid4(),
         flow=FlowReference("memory", "In memory"),
-        compiled=compile_flow(document),
+        compiled=compile_flow(parse(to_data(document))),
+        history=trail,
         clock=clock,
         guard=WriteGuard(),
         cursor=(),
@@ -134,16 +158,20 @@ def run_flow(
         load_object=lambda: obj,
     )
     activation.prepare(payload=normalize(payload or {}), lock=lambda: obj)
-    with activation.guard.installed():
-        stop = _drive(activation)
-    return MemoryRun(activation, clock, stop, activation.history.take())
+    stop = _drive(activation)
+    return MemoryRun(activation, clock, trail, stop, activation.history.take())
 
 
 def _drive(activation: Activation) -> Stop:
+    with activation.guard.installed():
+        return _call_steps(activation)
+
+
+def _call_steps(activation: Activation) -> Stop:
     while True:
         stop = activation.run_in_memory()
         if stop.kind is StopKind.YIELDED:
-            activation.calls = 0
+            activation.renew_budget()
             continue
         if stop.kind is not StopKind.NEEDS:
             return stop
