@@ -75,6 +75,14 @@ class DatabaseClock:
         self._reading = reading
 
 
+class _Moment(Value):
+    """A fixed time as the database gives it back: MariaDB would give the text of a plain value."""
+
+    def as_mysql(self, compiler: Any, connection: BaseDatabaseWrapper, **_: Any) -> Any:
+        sql, params = super().as_sql(compiler, connection)
+        return f"CAST({sql} AS DATETIME(6))", params
+
+
 class ManualClock:
     """A clock that stands still until it is moved; for tests."""
 
@@ -85,7 +93,7 @@ class ManualClock:
         return self._now
 
     def expression(self) -> Expression:
-        return Value(self._now, output_field=DateTimeField())
+        return _Moment(self._now, output_field=DateTimeField())
 
     def learn(self, reading: datetime) -> None:
         return None
