@@ -1,0 +1,81 @@
+"""Reading the pages of the documentation: sections, tables, blocks of code."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from tests.databases import ROOT
+
+DOCS = ROOT / "docs"
+_FENCE = re.compile(
+    r"^```(?P<language>[\w-]*)(?P<info>[^\n]*)\n(?P<text>.*?)^```", re.MULTILINE | re.DOTALL
+)
+_HEADING = re.compile(r"^(#{1,6}) +(.+?) *$", re.MULTILINE)
+_CODE = re.compile(r"`([^`]+)`")
+
+
+class Block(NamedTuple):
+    """A block of code; ``before`` is the line of text that stands right before it."""
+
+    language: str
+    info: str
+    text: str
+    line: int
+    before: str
+
+
+def read(name: str) -> str:
+    """Give the text of a page, by its path below ``docs``."""
+    return (DOCS / name).read_text(encoding="utf-8")
+
+
+def blocks(text: str, *languages: str) -> list[Block]:
+    """Give the blocks of a page in these languages, or all."""
+    return [
+        Block(
+            language=match["language"],
+            info=match["info"].strip(),
+            text=match["text"],
+            line=text.count("\n", 0, match.start()) + 2,
+            before=text[: match.start()].rstrip().rpartition("\n\n")[2].replace("\n", " "),
+        )
+        for match in _FENCE.finditer(text)
+        if not languages or match["language"] in languages
+    ]
+
+
+def sections(text: str) -> dict[str, str]:
+    """Give what stands under each heading, down to the next one, without backticks in its name."""
+    bare = _FENCE.sub(lambda match: re.sub(r"^#", " #", match[0], flags=re.MULTILINE), text)
+    found = list(_HEADING.finditer(bare))
+    ends = [match.start() for match in found[1:]] + [len(bare)]
+    return {
+        match[2].replace("`", ""): bare[match.end() : end]
+        for match, end in zip(found, ends, strict=True)
+    }
+
+
+def rows(section: str) -> list[list[str]]:
+    """Give the cells of the tables in a section, heads left out."""
+    lines = [line.strip() for line in section.splitlines() if line.strip().startswith("|")]
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    return [
+        row
+        for index, row in enumerate(cells)
+        if not _is_rule(row) and not (index + 1 < len(cells) and _is_rule(cells[index + 1]))
+    ]
+
+
+def names(section: str) -> list[str]:
+    """Give what is in backticks in the first column of a section's tables."""
+    return [name for row in rows(section) for name in _CODE.findall(row[0])]
+
+
+def codes(text: str) -> set[str]:
+    """Give all that is in backticks."""
+    return set(_CODE.findall(text))
+
+
+def _is_rule(row: list[str]) -> bool:
+    return all(cell and set(cell) <= set("-: ") for cell in row)
