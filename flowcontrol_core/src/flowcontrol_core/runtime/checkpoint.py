@@ -136,6 +136,8 @@ def end(run: FlowRun, outcome: Outcome, now: datetime, reason: str = "") -> None
 
 def _apply_running(run: FlowRun, stop: Stop, now: datetime) -> None:
     run.status = Status.RUNNING
+    # What follows the checkpoint is being executed for the first time.
+    run.attempt = 1
     run.wake_at = lease_until(now, stop if stop.effects is Effects.EXTERNAL else None)
 
 
@@ -264,6 +266,7 @@ def _write_requested(run: FlowRun, now: datetime) -> None:
         raise CancelRequested
     if run.status == Status.RUNNING:
         set_status(run, Status.WAITING, now)
+        run.attempt = 0
         # The call that was about to be made is not made.
         run.cursor[-1].pop("calling", None)
     if run.status != Status.DONE:
