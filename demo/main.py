@@ -40,7 +40,7 @@ def _perform(folder: Path) -> int:
 
 
 def _serve(port: int) -> int:
-    folder = HERE / ".demo"
+    folder = Path(os.environ.get("FLOWCONTROL_DEMO_FOLDER", HERE / ".demo"))
     _set_up(folder)
     from serving import serve  # noqa: PLC0415
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -19,21 +21,19 @@ from story import UNFINISHED, play
 from world import build, load_flows, open_world
 
 HOST = "127.0.0.1"
-#: How long the story takes until now: some runs wait for tomorrow, some for the operator.
-STORY = timedelta(days=1, hours=3)
+#: How long the story is: it ends now.
+STORY = timedelta(hours=26)
 _PATIENCE = 10.0
 _STAFF_MAY = ("view_flow", "view_flowrun", "view_flowversion", "view_flowtrigger", "start_flow")
 
 
 def serve(folder: Path, port: int) -> int:
     """Make the site anew and serve it until Ctrl-C; give the exit status."""
-    print("Making the site, with some customers and their flow runs ...", flush=True)
-    build(folder)
-    _add_staff()
-    with open_world(timezone.now() - STORY, _say_nothing) as world:
-        load_flows()
-        play(world, UNFINISHED)
+    # Whoever ends this process ends the worker with it.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
+        _try_port(port)
+        _make_site(folder)
         with _worker():
             _serve_pages(folder, port)
     except KeyboardInterrupt:
@@ -43,10 +43,25 @@ def serve(folder: Path, port: int) -> int:
     return 0
 
 
+def _try_port(port: int) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind((HOST, port))
+
+
+def _make_site(folder: Path) -> None:
+    print("Making the site, with some customers and their flow runs ...", flush=True)
+    build(folder)
+    _add_staff()
+    with open_world(timezone.now() - STORY, _say_nothing) as world:
+        load_flows()
+        play(world, UNFINISHED)
+
+
 def _serve_pages(folder: Path, port: int) -> None:
     handler = StaticFilesHandler(get_internal_wsgi_application())
 
-    def announce(_port: int) -> None:
+    def announce(_port: object) -> None:
         print(_welcome(folder, port), flush=True)
 
     run(HOST, port, handler, threading=True, on_bind=announce)
@@ -76,8 +91,8 @@ def _add_staff() -> None:
 
 def _welcome(folder: Path, port: int) -> str:
     return f"""
-  The shop    http://{HOST}:{port}/          log in as ada / ada likes books
-  The admin   http://{HOST}:{port}/admin/    log in as admin / admin, or staff / staff (may only look)
+  The admin   http://{HOST}:{port}/admin/    log in as admin / admin, or as staff / staff
+  The shop    http://{HOST}:{port}/          log in as ada / ada likes books, or sign up
   E-mails     {folder / "mail"}
 
   A worker executes what becomes due. One run of "Ship order" has failed: retry it in the admin.

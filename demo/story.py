@@ -139,7 +139,7 @@ def play(world: World, chapters: list[Chapter]) -> None:
 
 
 def _newest_order() -> int:
-    return Order.objects.latest("pk").pk
+    return int(Order.objects.latest("pk").pk)
 
 
 def _change_the_tips() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -94,6 +95,7 @@ def build(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for path in folder.glob("demo.sqlite3*"):
         path.unlink()
+    shutil.rmtree(folder / "mail", ignore_errors=True)
     call_command("migrate", verbosity=0)
     User.objects.create_superuser("admin", "admin@paper-and-ink.example", "admin")
 
