@@ -12,8 +12,8 @@ from django.core import mail
 from django.core.mail import EmailMessage
 
 from flowcontrol_core.authoring import get_document, step_label, zone_of
-from flowcontrol_core.authoring.describing import summarize_step
 from flowcontrol_core.models import FlowRun, RunEvent
+from flowcontrol_core.plugins.binding import bind_step
 from flowcontrol_example_audit.models import AuditEntry
 from flowcontrol_example_sms import gateway
 
@@ -96,7 +96,8 @@ class Timeline:
         is_over = has_result and entry["answer"] not in _WAITING
         if is_over and entry["action"] in _TOLD_BY_RESULT:
             return step_label(step)
-        return summarize_step(step, self.document) or step_label(step)
+        bound = bind_step(step, self.zone)
+        return bound.action.summary(bound.config) or step_label(step)
 
     def _result(self, entry: dict[str, Any]) -> str:
         """Say what came of the call of a step."""
