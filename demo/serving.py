@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -72,15 +73,26 @@ def _worker() -> Iterator[None]:
     """Keep a worker running: it executes what becomes due, once a second."""
     command = [sys.executable, str(Path(__file__).with_name("manage.py")), "flowcontrol", "worker"]
     worker = subprocess.Popen(command)
+    wanted = threading.Event()
+    wanted.set()
+    threading.Thread(target=_watch, args=[worker, wanted], daemon=True).start()
     try:
         yield
     finally:
+        wanted.clear()
         # At Ctrl-C in a terminal it was told already.
         worker.terminate()
         try:
             worker.wait(_PATIENCE)
         except subprocess.TimeoutExpired:
             worker.kill()
+
+
+def _watch(worker: subprocess.Popen[bytes], wanted: threading.Event) -> None:
+    """Say so if the worker dies."""
+    status = worker.wait()
+    if status and wanted.is_set():
+        print(f"The worker has died (status {status}): flows stand still. Start the site anew.")
 
 
 def _add_staff() -> None:

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 from django.contrib.auth.models import User
 
-from flowcontrol.engine import retry_flowrun, start_flowrun
+from flowcontrol.engine import pause_flowrun, retry_flowrun, start_flowrun
 from flowcontrol_core import authoring
 from flowcontrol_core.models import Flow, FlowRun
 from people import Person
@@ -102,12 +102,15 @@ def two_weeks_pass(world: World) -> None:
     world.say("Two weeks later.")
 
 
-def gus_has_just_ordered(world: World) -> None:
+def gus_and_hilda_have_just_ordered(world: World) -> None:
     gus = Person("Gus", phone="+49 30 1007", newsletter=True)
     world.say("Gus signs up and orders 3 x The Trial.")
     gus.sign_up()
     gus.order("The Trial", copies=3)
     world.pass_time(minutes=1)
+    world.say("The operator pauses the welcome series of Gus.")
+    welcome = FlowRun.objects.filter(flow__key="welcome-series").latest("pk")
+    pause_flowrun(welcome, by="operator", reason="Gus is the owner's brother.")
     world.say("Hilda signs up and orders 50 x Middlemarch.")
     hilda = Person("Hilda", phone="+49 30 1008")
     hilda.sign_up()
@@ -129,7 +132,7 @@ _LATER: list[Chapter] = [
 #: For the demo: everything comes to its end.
 WHOLE: list[Chapter] = [*_FRIDAY, operator_retries_the_parcel, *_LATER, two_weeks_pass]
 #: For the site: one run waits for the operator, and some are under way.
-UNFINISHED: list[Chapter] = [*_FRIDAY, *_LATER, gus_has_just_ordered]
+UNFINISHED: list[Chapter] = [*_FRIDAY, *_LATER, gus_and_hilda_have_just_ordered]
 
 
 def play(world: World, chapters: list[Chapter]) -> None:
