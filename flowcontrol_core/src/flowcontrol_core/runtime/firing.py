@@ -13,7 +13,7 @@ from django.db import Error, IntegrityError, models, transaction
 
 from flowcontrol_core.conf import get_settings
 from flowcontrol_core.engine.codec import encode, normalize
-from flowcontrol_core.errors import StateError
+from flowcontrol_core.errors import EffectsError, StateError
 from flowcontrol_core.models import Firing, FlowRun, Message, Refusal, TriggerEvent
 from flowcontrol_core.plugins.registry import registry
 from flowcontrol_core.plugins.triggers import Trigger
@@ -52,9 +52,14 @@ class Dispatcher:
         payload: Mapping[str, Any] | None,
         unique_key: str,
     ) -> None:
-        """Fire, and log what goes wrong."""
+        """Fire, and log what goes wrong.
+
+        Raises EffectsError in a step that must not write: that is the fault of its action.
+        """
         try:
             trigger_flows(trigger.key, obj, payload, unique_key=unique_key)
+        except EffectsError:
+            raise
         except Exception as error:
             if _ended_transaction(error):
                 raise

@@ -1,0 +1,172 @@
+"""What firing costs, and how long what is known of the listeners is kept."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from django.db import connection, transaction
+
+from flowcontrol.engine import trigger_flows
+from flowcontrol_core.models import (
+    Firing,
+    FlowRun,
+    FlowTrigger,
+)
+from flowcontrol_core.runtime import listeners
+from flowcontrol_core.runtime.listeners import cache
+from tests.shop.models import Customer
+
+from .conftest import PAID, Lab, counted
+from .listening import KEY, listener, outside_of_a_change
+
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("lab")]
+
+
+@pytest.fixture
+def ada() -> Customer:
+    return Customer.objects.create(name="Ada")
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_kept(lab: Lab) -> Iterator[None]:
+    cache.forget()
+    yield
+    cache.forget()
+
+
+def warm(obj: Any = None) -> None:
+    """Let what is read once a process be read."""
+    trigger_flows(KEY, obj)
+
+
+def test_firing_that_nobody_listens_to_costs_no_query(ada: Customer) -> None:
+    outside_of_a_change()
+    PAID.fire(ada)
+    with counted() as counts:
+        PAID.fire(ada, {"amount": 1})
+        assert not PAID.is_listened_to()
+    assert counts.sql == []
+
+
+@pytest.mark.parametrize("number", [1, 10, 100])
+@pytest.mark.parametrize("options", [{}, {"max_concurrent": 3, "max_concurrent_per_object": 3}])
+def test_any_number_of_flows_costs_four_queries_at_most(
+    ada: Customer, number: int, options: dict[str, Any]
+) -> None:
+    make_listeners(number, **options)
+    warm(ada)
+    FlowRun.objects.all().delete()
+    with counted() as counts:
+        runs = trigger_flows(KEY, ada)
+    assert len(runs) == number
+    assert len(counts.queries) <= 4 + further_inserts(FlowRun, number) - (0 if options else 2)
+
+
+def test_refusals_of_a_hundred_flows_cost_no_more(ada: Customer) -> None:
+    make_listeners(50, max_concurrent=3, max_concurrent_per_object=3)
+    for association in FlowTrigger.objects.all():
+        listener(flow=association.flow, condition="False")
+    outside_of_a_change()
+    warm(ada)
+    FlowRun.objects.all().delete()
+    with counted() as counts:
+        trigger_flows(KEY, ada)
+    more = further_inserts(FlowRun, 50) + further_inserts(Firing, 50)
+    assert len(counts.queries) <= 4 + more
+
+
+def make_listeners(number: int, **options: Any) -> None:
+    for index in range(number):
+        listener(f"flow-{index}", **options)
+    outside_of_a_change()
+
+
+def further_inserts(model: Any, rows: int) -> int:
+    """SQLite alone bounds the parameters of one statement; there a statement is no round trip."""
+    columns = [field for field in model._meta.concrete_fields if not field.primary_key]
+    most = connection.ops.bulk_batch_size(columns, range(rows)) or rows
+    return -(-rows // most) - 1
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("number", [1, 10, 100])
+def test_any_number_of_flows_costs_one_commit(ada: Customer, number: int) -> None:
+    make_listeners(number)
+    warm(ada)
+    with counted() as counts:
+        trigger_flows(KEY, ada)
+    assert counts.commits == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_change_is_seen_at_once_after_its_commit(ada: Customer) -> None:
+    assert not PAID.is_listened_to()
+    with transaction.atomic():
+        listener()
+        assert PAID.is_listened_to()
+    assert PAID.is_listened_to()
+    with counted() as counts:
+        assert PAID.is_listened_to()
+    assert counts.sql == []
+
+
+@pytest.mark.django_db(transaction=True)
+def test_change_that_was_rolled_back_is_kept_by_nobody(ada: Customer) -> None:
+    with transaction.atomic():
+        listener()
+        assert PAID.is_listened_to()
+        transaction.set_rollback(True)
+    assert not PAID.is_listened_to()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_transaction_after_one_with_a_change_reads_nothing_anew(ada: Customer) -> None:
+    """A thread that serves each request in a transaction would else read at every firing."""
+    with transaction.atomic():
+        listener()
+    for _ in range(2):
+        with transaction.atomic():
+            PAID.is_listened_to()
+    with transaction.atomic(), counted() as counts:
+        PAID.is_listened_to()
+    assert counts.queries == []
+
+
+def test_change_in_another_process_is_seen_after_the_cache_time(
+    ada: Customer, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.FLOWCONTROL = {"TRIGGER_CACHE_SECONDS": 2}
+    now = [100.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    association = listener()
+    FlowTrigger.objects.filter(pk=association.pk).update(active=False)
+    outside_of_a_change()
+    assert not PAID.is_listened_to()
+    FlowTrigger.objects.filter(pk=association.pk).update(active=True)
+    now[0] += 1.9
+    assert not PAID.is_listened_to()
+    now[0] += 0.2
+    assert PAID.is_listened_to()
+
+
+def test_what_was_read_before_a_change_is_not_kept_after_it(
+    ada: Customer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another thread may be reading while this one commits."""
+    read = listeners._query
+    outside_of_a_change()
+
+    def slow() -> Any:
+        found = read()
+        cache._drop()
+        return found
+
+    monkeypatch.setattr(listeners, "_query", slow)
+    assert not PAID.is_listened_to()
+    monkeypatch.undo()
+    with counted() as counts:
+        PAID.is_listened_to()
+    assert counts.queries
