@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
+from copy import copy
 from typing import Any
 
 from django.contrib.contenttypes.models import ContentType
@@ -66,7 +67,8 @@ class ObjectSource:
             found = manager.filter(pk__in=_valid_keys(manager.model, keys))
             self._read[content_type_id] = {str(obj.pk): obj for obj in found}
         obj = self._read[content_type_id].get(str(run.object_key))
-        return obj if obj is not None else _gone(run)
+        # A copy for each run: what one does to it is no business of another one's.
+        return copy(obj) if obj is not None else _gone(run)
 
     def fresh(self, run: FlowRun, *, lock: bool = False) -> Any:
         """Read the object of a run now; raises ObjectGone."""
@@ -81,7 +83,10 @@ class ObjectSource:
 
 
 class ObjectSlot:
-    """The object of one run: read once a transaction, forgotten at each checkpoint."""
+    """The object of one run: read once a transaction, forgotten before it and at its end.
+
+    Until then it comes from what was read for all runs of the claim.
+    """
 
     __slots__ = ("_cached", "_first", "_run", "_source")
 
@@ -94,9 +99,7 @@ class ObjectSlot:
     def load(self) -> Any:
         """Give the object."""
         if self._cached is None:
-            read: Callable[[FlowRun], Any] = (
-                self._source.get if self._first else self._source.fresh
-            )
+            read = self._source.get if self._first else self._source.fresh
             self._cached = read(self._run)
         return self._cached
 
@@ -117,7 +120,9 @@ def _manager(run: FlowRun) -> Any:
     try:
         content_type = ContentType.objects.db_manager(alias()).get_for_id(run.content_type_id)
     except ContentType.DoesNotExist:
-        raise ObjectGone(f"The type of the object {run.object_text!r} does not exist any more.") from None
+        raise ObjectGone(
+            f"The type of the object {run.object_text!r} does not exist any more."
+        ) from None
     model = content_type.model_class()
     if model is None:
         raise ObjectGone(
