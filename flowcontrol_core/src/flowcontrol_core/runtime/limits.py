@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from django.db import IntegrityError, transaction
 
 from flowcontrol_core.models import Flow, FlowRun, Status
+from flowcontrol_core.runtime.checkpoint import LostLease
 from flowcontrol_core.runtime.database import alias, retry_transient
 
 _TRIES = 50
@@ -57,7 +58,7 @@ def take_slots(run: FlowRun, flow: Flow) -> str:
     limits = [
         limit
         for limit in limits_of(flow, run.content_type_id, run.object_key)
-        if getattr(run, limit.column) is None
+        if getattr(run, limit.column) is None and not _is_counted(run, limit)
     ]
     for _ in range(_TRIES):
         chosen = {}
@@ -71,6 +72,11 @@ def take_slots(run: FlowRun, flow: Flow) -> str:
     return limits[0].name
 
 
+def _is_counted(run: FlowRun, limit: Limit) -> bool:
+    """Say whether a run began before there was this limit on how many may ever begin."""
+    return limit.column == "slot_ever" and run.started_at is not None
+
+
 def _free(limit: Limit) -> list[str]:
     used = set(
         FlowRun.objects.using(alias())
@@ -81,6 +87,8 @@ def _free(limit: Limit) -> list[str]:
 
 
 def _write_slots(run: FlowRun, chosen: dict[str, str]) -> bool:
+    """Try to take slots; False where another run was faster. Raises LostLease."""
+
     def work() -> int:
         with transaction.atomic(using=alias()):
             mine = FlowRun.objects.using(alias()).filter(
@@ -89,9 +97,11 @@ def _write_slots(run: FlowRun, chosen: dict[str, str]) -> bool:
             return mine.update(**chosen)
 
     try:
-        retry_transient(work)
+        written = retry_transient(work)
     except IntegrityError:
         return False
+    if written != 1:
+        raise LostLease
     for column, digest in chosen.items():
         setattr(run, column, digest)
     return True

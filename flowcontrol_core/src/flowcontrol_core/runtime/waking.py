@@ -17,6 +17,7 @@ from flowcontrol_core.engine.codec import decode
 from flowcontrol_core.models import (
     FlowRun,
     Message,
+    MessageKind,
     Request,
     Status,
     TriggerEvent,
@@ -27,6 +28,7 @@ from flowcontrol_core.runtime.clock import clock
 from flowcontrol_core.runtime.database import alias
 
 _BATCH = 500
+_STOPPED = (Status.PENDING, Status.PAUSED, Status.BLOCKED)
 
 
 def waits(run: FlowRun) -> bool:
@@ -79,8 +81,8 @@ def settle(run: FlowRun) -> None:
     Until then the run was due. ``request`` tells if somebody woke it in the meantime.
     """
     if run.wait_child is not None:
-        child = FlowRun.objects.using(alias()).filter(uuid=run.wait_child)
-        if child.filter(status=Status.DONE).exists():
+        # A child that has ended, or was deleted, wakes it.
+        if not FlowRun.objects.using(alias()).filter(uuid=run.wait_child).live().exists():
             return
     if run.wait_trigger and matching_events(run).exists():
         return
@@ -111,14 +113,25 @@ def ask_to_cancel(pk: int) -> None:
         run.live().update(wake_at=clock().now(), request=Request.CANCEL)
 
 
-def wake_queued(flow_id: int) -> None:
-    """Let the run that has queued longest for a slot of a flow try again."""
+def wake_queued(run: FlowRun) -> None:
+    """Let those that have queued longest for a slot of a run that ended try again.
+
+    One of the same flow and one for the same object: either may be what the slot was for. Those
+    that were told already are left out, so that two ends wake two.
+    """
+    now = clock().now()
     queued = FlowRun.objects.using(alias()).filter(
-        flow_id=flow_id, status=Status.PENDING, queued_at__isnull=False
+        flow_id=run.flow_id, status=Status.PENDING, queued_at__isnull=False, wake_at__gt=now
     )
-    oldest = queued.order_by("queued_at", "pk").values_list("pk", flat=True).first()
-    if oldest is not None:
-        queued.filter(pk=oldest).update(wake_at=clock().now())
+    same_object = queued.filter(content_type_id=run.content_type_id, object_key=run.object_key)
+    candidates = [queued] if run.object_key is None else [queued, same_object]
+    ids = {
+        pk
+        for runs in candidates
+        for pk in runs.order_by("queued_at", "pk").values_list("pk", flat=True)[:1]
+    }
+    if ids:
+        queued.filter(pk__in=ids).update(wake_at=now)
 
 
 def announce_events(keys: Iterable[int] | None = None) -> int:
@@ -153,12 +166,18 @@ def announce_ended(ids: Iterable[int] | None = None) -> int:
 
 
 def deliver_messages() -> int:
-    """Wake the waiting runs that have messages which nobody told them of."""
-    messages = Message.objects.using(alias()).filter(
-        run__status=Status.WAITING, run__request=Request.NONE
-    )
-    ids = set(messages.order_by("pk").values_list("run_id", flat=True)[:_BATCH])
-    return wake(FlowRun.objects.using(alias()).filter(pk__in=ids)) if ids else 0
+    """Tell the runs that have messages which nobody told them of."""
+    waiting = Q(run__status=Status.WAITING)
+    # Waiting runs look at any message; a cancellation concerns those that are stopped too.
+    stopped = Q(run__status__in=_STOPPED, kind=MessageKind.CANCEL)
+    messages = Message.objects.using(alias()).filter(waiting | stopped, run__request=Request.NONE)
+    found = messages.order_by("pk").values_list("run_id", "kind")[:_BATCH]
+    canceled = {pk for pk, kind in found if kind == MessageKind.CANCEL}
+    others = {pk for pk, _ in found} - canceled
+    for pk in canceled:
+        ask_to_cancel(pk)
+    runs = FlowRun.objects.using(alias()).filter(pk__in=others)
+    return len(canceled) + (wake(runs) if others else 0)
 
 
 def unblock() -> int:
