@@ -17,6 +17,7 @@ from datetime import timedelta
 from enum import Enum
 from typing import Any
 
+from django.db import DatabaseError
 from django.utils.functional import SimpleLazyObject
 
 from flowcontrol_core.conf import get_settings
@@ -37,7 +38,6 @@ from flowcontrol_core.engine.interpreter import (
 from flowcontrol_core.engine.retry import backoff, wait_for
 from flowcontrol_core.engine.state import State
 from flowcontrol_core.errors import (
-    ConfigError,
     DirectiveError,
     ExpressionError,
     FlowcontrolError,
@@ -138,6 +138,7 @@ class Activation:
     calls: int = 0
     #: After how many calls, and at which monotonic time, it lets others go first.
     _most_calls: int = field(init=False)
+    _begun_with: int = field(init=False)
     _until: float = field(init=False)
 
     def prepare(
@@ -175,6 +176,7 @@ class Activation:
     def renew_budget(self) -> None:
         """Allow as many calls, and as much time, as an activation may take."""
         settings = get_settings()
+        self._begun_with = self.calls
         self._most_calls = self.calls + settings.STEPS_PER_ACTIVATION
         self._until = time.monotonic() + settings.LEASE / 4
 
@@ -380,7 +382,7 @@ class Activation:
 
     def _check_budget(self) -> Stop | None:
         if self.calls >= self._most_calls or (
-            self.calls % 256 == 255 and time.monotonic() > self._until
+            self.calls > self._begun_with and time.monotonic() > self._until
         ):
             return Stop(kind=StopKind.YIELDED, reason="A long run: it goes on in the next sweep.")
         return None
@@ -395,10 +397,13 @@ class Activation:
             return self.compiled.bound(step_id)
         except UnknownActionError as error:
             return Stop(kind=StopKind.BLOCKED, blocked_on=error.key, reason=str(error))
-        except (ConfigError, ExpressionError) as error:
+        except DatabaseError:
+            raise
+        except Exception as error:
+            # A form may raise anything: ConfigError and ExpressionError where it is well made.
             return Stop(
                 kind=StopKind.BLOCKED,
-                reason=f"Step {step_id!r}: {error} Publish a corrected version, or the plugin's.",
+                reason=f"Step {step_id!r}: {_one_line(error)} Publish a corrected version, or the plugin's.",
             )
 
     def fail(self, bound: BoundStep, error: Exception, begun: float | None = None) -> Stop:

@@ -75,6 +75,11 @@ class Execution:
         self.activation.context.pk = self.run.pk
         self.slot.forget()
 
+    def is_known_to_be_blocked(self, stop: Stop) -> bool:
+        """Say whether a run that was looked at again is blocked for the same reason as before."""
+        before = (self._committed["status"], self._committed["reason"])
+        return stop.kind is StopKind.BLOCKED and before == (Status.BLOCKED, stop.reason)
+
     def _row(self) -> dict[str, Any]:
         return {name: getattr(self.run, name) for name in ("pk", *WRITTEN)}
 
@@ -131,11 +136,16 @@ def end(run: FlowRun, outcome: Outcome, now: datetime, reason: str = "") -> None
     run.finished_at = now
     run.wake_at = None
     run.slot = run.slot_object = None
+    run.blocked_on = None
+    run.queued_at = None
+    run.request = Request.NONE
+    clear_wait(run)
     run.announce_at = now if run.parent_id is not None else None
 
 
 def _apply_running(run: FlowRun, stop: Stop, now: datetime) -> None:
-    run.status = Status.RUNNING
+    if run.status != Status.RUNNING:
+        set_status(run, Status.RUNNING, now)
     # What follows the checkpoint is being executed for the first time.
     run.attempt = 1
     run.wake_at = lease_until(now, stop if stop.effects is Effects.EXTERNAL else None)
@@ -190,7 +200,7 @@ def history_of(execution: Execution, stop: Stop, now: datetime) -> list[RunEvent
     """Give the history rows of a checkpoint."""
     steps = execution.activation.history.entries()
     events = list(execution.notes)
-    if steps or stop.kind is not StopKind.NEEDS:
+    if steps or not (stop.kind is StopKind.NEEDS or execution.is_known_to_be_blocked(stop)):
         events.append(
             RunEvent(
                 at=now,

@@ -14,6 +14,7 @@ from datetime import timedelta
 from django.db.models import Case, F, QuerySet, Value, When
 
 from flowcontrol_core.models import FlowRun, Request, Status
+from flowcontrol_core.runtime.activation import Stop
 from flowcontrol_core.runtime.checkpoint import LostLease, lease_until
 from flowcontrol_core.runtime.clock import clock
 from flowcontrol_core.runtime.database import alias, connection, durable, retry_transient
@@ -78,6 +79,7 @@ def _take(ids: list[int], *, now: object) -> None:
     )
     FlowRun.objects.using(alias()).filter(pk__in=ids).update(
         status=Status.RUNNING,
+        since=now,
         worker=worker_name(),
         fence=F("fence") + 1,
         attempt=F("attempt") + 1,
@@ -93,9 +95,12 @@ def release(run: FlowRun, *, after: timedelta | None = None) -> None:
     _mine(run).update(wake_at=wake_at, attempt=attempt, worker="")
 
 
-def renew(run: FlowRun) -> None:
-    """Begin the lease of a claimed run anew; raises LostLease where it is somebody else's."""
-    if _mine(run).update(wake_at=lease_until(clock().now())) != 1:
+def renew(run: FlowRun, stop: Stop | None = None) -> None:
+    """Begin the lease of a claimed run anew; raises LostLease where it is somebody else's.
+
+    ``stop`` tells of the call that is about to be made.
+    """
+    if _mine(run).update(wake_at=lease_until(clock().now(), stop)) != 1:
         raise LostLease
 
 

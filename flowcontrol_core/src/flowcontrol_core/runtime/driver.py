@@ -25,6 +25,7 @@ from flowcontrol_core.plugins.binding import BoundStep
 from flowcontrol_core.runtime import checkpoint, waking
 from flowcontrol_core.runtime.activation import NEEDS_DATABASE, Stop, StopKind
 from flowcontrol_core.runtime.checkpoint import CancelRequested, Execution, LostLease
+from flowcontrol_core.runtime.claim import renew
 from flowcontrol_core.runtime.clock import clock
 from flowcontrol_core.runtime.database import (
     alias,
@@ -35,6 +36,7 @@ from flowcontrol_core.runtime.database import (
     pause,
     retry_transient,
 )
+from flowcontrol_core.runtime.rows import write_end
 
 _TRIES = 6
 _SWALLOWED = (
@@ -56,6 +58,9 @@ class Driver:
         self.execution = execution
         self.activation = execution.activation
         self.watch = watch
+        cursor = self.activation.cursor
+        #: Whether its worker died during an external call, which is now made again.
+        self._repeats_call = bool(cursor) and cursor[-1].calling
 
     def drive(self) -> None:
         """Execute the run to where it suspends or ends, and write it.
@@ -115,6 +120,7 @@ class Driver:
         self.execution.rolled_back()
 
     def _try_stretch(self, *, coalesce: bool) -> Stop | None:
+        self.execution.slot.forget()
         with durable():
             self._ensure_row()
             stop = self._call_steps(coalesce=coalesce)
@@ -185,6 +191,10 @@ class Driver:
             self.activation.mark_calling()
             if not self._checkpoint_between(_needs_external(bound)):
                 return None
+        elif self._repeats_call:
+            # Without a checkpoint, which would be the end of counting its attempts.
+            renew(self.execution.run, _needs_external(bound))
+        self._repeats_call = False
         with self.watch(bound.timeout):
             stop = self.activation.call(bound)
         return stop or self._after_external()
@@ -202,8 +212,7 @@ class Driver:
 
     def _unknown_call(self) -> Stop | None:
         """Say what becomes of a run whose worker died during an external call."""
-        cursor = self.activation.cursor
-        if not (cursor and cursor[-1].calling):
+        if not self._repeats_call:
             return None
         bound = self.activation.look()
         if isinstance(bound, Stop) or bound.step.if_unknown == "repeat":
@@ -259,7 +268,7 @@ def free_queue(run: FlowRun) -> None:
     """Let the next run that queues for a slot of the same flow try."""
     flow = run._state.fields_cache.get("flow") or Flow.objects.filter(pk=run.flow_id).first()
     if flow is not None and flow.has_limits and flow.limit_policy != LimitPolicy.SKIP:
-        waking.wake_queued(flow.pk)
+        waking.wake_queued(run)
 
 
 def end_canceled(run: FlowRun) -> None:
@@ -275,26 +284,9 @@ def end_canceled(run: FlowRun) -> None:
         )
         actor = messages[0].actor if messages else ""
         reason = messages[0].data.get("reason") or reason if messages else reason
-        ended = (
-            FlowRun.objects.using(alias())
-            .filter(pk=run.pk, fence=run.fence, status=Status.RUNNING)
-            .update(
-                status=Status.DONE,
-                outcome=Outcome.CANCELED,
-                reason=reason,
-                wake_at=None,
-                finished_at=now,
-                since=now,
-                worker="",
-                slot=None,
-                slot_object=None,
-                request="",
-                attempt=0,
-                announce_at=now if run.parent_id else None,
-                **NO_WAIT,
-            )
-        )
-        if ended != 1:
+        checkpoint.end(run, Outcome.CANCELED, now, reason)
+        run.attempt = 0
+        if not write_end(run):
             raise LostLease
         RunEvent.objects.using(alias()).create(
             run_id=run.pk, at=now, kind=EventKind.OPERATOR, message=reason, actor=actor
@@ -324,13 +316,3 @@ def cancel_children(pk: int, actor: str) -> list[int]:
     )
     return children
 
-
-NO_WAIT: dict[str, object] = {
-    "wait_until": None,
-    "wait_timeout": None,
-    "wait_trigger": None,
-    "wait_child": None,
-    "wait_match_object": False,
-    "blocked_on": None,
-    "queued_at": None,
-}

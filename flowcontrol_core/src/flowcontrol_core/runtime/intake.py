@@ -30,11 +30,12 @@ from flowcontrol_core.plugins.context import FlowReference, Wakeup
 from flowcontrol_core.runtime import limits, waking
 from flowcontrol_core.runtime.activation import Activation, describe
 from flowcontrol_core.runtime.checkpoint import Execution, LostLease, clear_wait, end, set_status
+from flowcontrol_core.runtime.claim import release
 from flowcontrol_core.runtime.clock import clock
 from flowcontrol_core.runtime.database import WriteGuard, alias, durable
 from flowcontrol_core.runtime.driver import after_checkpoint, end_canceled
 from flowcontrol_core.runtime.objects import ObjectSlot, ObjectSource
-from flowcontrol_core.runtime.rows import write_guarded
+from flowcontrol_core.runtime.rows import write_end, write_guarded
 from flowcontrol_core.runtime.versions import get_compiled
 
 logger = logging.getLogger("flowcontrol.runtime")
@@ -65,9 +66,11 @@ def admit(
         return None
     if MessageKind.PAUSE in kinds:
         pauses = [message for message in messages if message.kind == MessageKind.PAUSE]
-        return _pause(run, pauses, pauses[-1].data.get("reason") or "Paused.", pauses[-1].actor)
+        _pause(run, pauses, pauses[-1].data.get("reason") or "Paused.", pauses[-1].actor)
+        return None
     if flow.held:
-        return _pause(run, [], HELD, "")
+        _pause(run, [], HELD, "")
+        return None
     if run.attempt > get_settings().MAX_ATTEMPTS:
         raise FlowcontrolError(
             f"Set aside: its worker died {run.attempt - 1} times without reaching a checkpoint. "
@@ -76,7 +79,8 @@ def admit(
     if flow.has_limits:
         refused = limits.take_slots(run, flow)
         if refused:
-            return _refuse(run, flow, refused)
+            _refuse(run, flow, refused)
+            return None
     return _prepare(run, flow, messages, source, guard)
 
 
@@ -120,17 +124,12 @@ def set_aside(run: FlowRun, error: BaseException) -> None:
     now = clock().now()
     step = run.cursor[-1].get("step", "") if _is_cursor(run.cursor) else ""
     reason = str(error) or type(error).__name__
-    event = RunEvent(
-        run_id=run.pk, at=now, kind=EventKind.FAILED, message=reason, error=describe(error, step, "")
-    )
+    event = RunEvent(run_id=run.pk, at=now, kind=EventKind.FAILED, message=reason)
+    event.error = describe(error, step, "")
+    end(run, Outcome.ERRORED, now, reason)
+    run.attempt = 0
     with durable():
-        ended = FlowRun.objects.using(alias()).filter(
-            pk=run.pk, fence=run.fence, status=Status.RUNNING
-        )
-        end(run, Outcome.ERRORED, now, reason)
-        names = ("status", "outcome", "reason", "since", "finished_at", "wake_at", "worker")
-        names += ("slot", "slot_object", "announce_at")
-        if ended.update(attempt=0, **{name: getattr(run, name) for name in names}) != 1:
+        if not write_end(run):
             raise LostLease
         event.save(force_insert=True, using=alias())
     after_checkpoint(run)
@@ -151,12 +150,23 @@ def _prepare(
     elif waking.waits(run):
         wakeup = _wakeup_of(wakes) or waking.find_wakeup(run, clock().now())
         if wakeup is None:
-            return _wait_on(run, messages)
+            _wait_on(run, messages)
+            return None
     execution = make_execution(run, flow, source, guard, wakeup)
     execution.taken = [message.pk for message in messages]
+    if run.attempt > 1:
+        execution.notes.append(_recovery(run))
     for message in jumps:
         _jump(execution, message)
     return execution
+
+
+def _recovery(run: FlowRun) -> RunEvent:
+    message = (
+        f"Execution {run.attempt} since the last checkpoint: the one before was cut short, because "
+        "its worker died, took too long, or lost the database."
+    )
+    return RunEvent(at=clock().now(), kind=EventKind.RECOVERED, message=message)
 
 
 def _wakeup_of(wakes: list[Message]) -> Wakeup | None:
@@ -212,16 +222,28 @@ def _put_back(
     event: RunEvent | None = None,
 ) -> None:
     """Write a claimed run back without having executed it."""
-    run.attempt = 0
     if run.status != status:
-        set_status(run, status, clock().now(), reason)
+        set_status(run, status, clock().now())
+    run.reason = reason
     run.worker = ""
+    _write_back(run, messages, event)
+
+
+def _write_back(
+    run: FlowRun, messages: Iterable[Message] = (), event: RunEvent | None = None
+) -> None:
+    """Write a claimed run; one that is asked for something by now is given back instead."""
+    attempt, run.attempt = run.attempt, 0
     with durable():
-        if write_guarded([run]) != 1:
-            raise LostLease
-        if event is not None:
+        written = write_guarded([run]) == 1
+        if written and event is not None:
             event.save(force_insert=True, using=alias())
-        Message.objects.using(alias()).filter(pk__in=[item.pk for item in messages]).delete()
+        if written:
+            Message.objects.using(alias()).filter(pk__in=[item.pk for item in messages]).delete()
+    if not written:
+        run.attempt = attempt
+        release(run)
+        raise LostLease
 
 
 def _refuse(run: FlowRun, flow: Flow, limit: str) -> None:
@@ -229,22 +251,20 @@ def _refuse(run: FlowRun, flow: Flow, limit: str) -> None:
     now = clock().now()
     reason = f"The limit {limit} of the flow is reached ({getattr(flow, limit)})."
     # A slot of the limit that counts finished runs too is never free again.
-    if flow.limit_policy == LimitPolicy.SKIP or limit == "max_per_object":
+    final = flow.limit_policy == LimitPolicy.SKIP or limit == "max_per_object"
+    if final and run.started_at is None:
         end(run, Outcome.CANCELED, now, reason)
-        run.attempt = 0
-        run.started_at = None
-        event = RunEvent(run_id=run.pk, at=now, kind=EventKind.REFUSED, message=reason)
-        with durable():
-            if write_guarded([run]) != 1:
-                raise LostLease
-            event.save(force_insert=True, using=alias())
-        return after_checkpoint(run)
+        _write_back(
+            run, event=RunEvent(run_id=run.pk, at=now, kind=EventKind.REFUSED, message=reason)
+        )
+        after_checkpoint(run)
+        return
+    # One that has begun, and was taken up again or found a new limit, waits for its turn.
     run.queued_at = run.queued_at or now
     run.wake_at = now + QUEUE_RECHECK
     _put_back(run, Status.PENDING, f"Queued: {reason}")
     if flow.limit_policy == LimitPolicy.REPLACE:
         _replace_oldest(run, limit)
-    return None
 
 
 def _replace_oldest(run: FlowRun, limit: str) -> None:
@@ -257,7 +277,7 @@ def _replace_oldest(run: FlowRun, limit: str) -> None:
         holders = holders.filter(
             content_type_id=run.content_type_id, object_key=run.object_key
         )
-    oldest = holders.live().order_by("pk").first()
+    oldest = holders.live().exclude(pk=run.pk).order_by("pk").first()
     if oldest is not None:
         reason = f"Replaced by run {run.pk}."
         Message.objects.using(alias()).create(

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from flowcontrol_core.models import FlowRun, Request, Status
-from flowcontrol_core.runtime.database import connection
+from flowcontrol_core.runtime.database import alias, connection
 
 #: What a checkpoint writes; every write of a run names its columns.
 WRITTEN = (
@@ -35,6 +35,23 @@ WRITTEN = (
     "finished_at",
     "since",
 )
+
+
+#: What the end of a run writes: neither its cursor nor its state, which may be damaged.
+ENDED = tuple(
+    name for name in WRITTEN if name not in ("cursor", "state", "sequence", "events_taken")
+)
+
+
+def write_end(run: FlowRun) -> bool:
+    """Write the end of a run as it stands in memory; say whether it was still ours.
+
+    What somebody asks of it in the meantime does not matter any more.
+    """
+    mine = FlowRun.objects.using(alias()).filter(
+        pk=run.pk, fence=run.fence, status=Status.RUNNING
+    )
+    return mine.update(**{name: getattr(run, name) for name in ENDED}) == 1
 
 
 def write_guarded(runs: Sequence[FlowRun], *, request: str = Request.NONE) -> int:

@@ -78,7 +78,7 @@ def start_flowrun(
     options = {"trigger": trigger, "payload": payload}
     if connection().in_atomic_block or executing.get() is not None:
         return create_flowrun(flow, obj, state, **options)  # type: ignore[arg-type]
-    if flow.has_limits:
+    if flow.has_limits or flow.held:
         run = create_flowrun(flow, obj, state, **options)  # type: ignore[arg-type]
         execute_due(1, only=[run.pk])
         run.refresh_from_db(using=alias())
