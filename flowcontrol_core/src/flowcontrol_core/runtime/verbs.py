@@ -7,13 +7,14 @@ says which verb is legal in which status.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from django.db import transaction
 
 from flowcontrol_core.definition import Step
-from flowcontrol_core.engine.cursor import Frame, cursor_from_json, cursor_to_json
+from flowcontrol_core.engine.cursor import Cursor, cursor_from_json, cursor_to_json
 from flowcontrol_core.engine.interpreter import place
 from flowcontrol_core.errors import DirectiveError, IllegalChangeError, StateError
 from flowcontrol_core.models import (
@@ -38,7 +39,6 @@ from flowcontrol_core.runtime.rows import WRITTEN
 from flowcontrol_core.runtime.versions import get_compiled
 
 _LIVE = frozenset(status for status in Status if status != Status.DONE)
-_STOPPED = frozenset({Status.WAITING, Status.PAUSED, Status.BLOCKED})
 #: The legal changes: in which status a verb is possible. ERRORED runs are DONE, and may go on.
 LEGAL: dict[str, frozenset[Status]] = {
     "cancel": _LIVE,
@@ -47,7 +47,7 @@ LEGAL: dict[str, frozenset[Status]] = {
     "run now": frozenset({Status.PENDING, Status.WAITING, Status.BLOCKED}),
     "retry": frozenset({Status.DONE, Status.BLOCKED, Status.WAITING}),
     "skip": frozenset({Status.DONE, Status.BLOCKED, Status.WAITING, Status.PAUSED}),
-    "send": _LIVE,
+    "send": frozenset(Status),
 }
 _WHY = {
     "cancel": "it has ended",
@@ -56,7 +56,7 @@ _WHY = {
     "run now": "it is not waiting",
     "retry": "no step of it has failed",
     "skip": "it is not at a step that failed or waits",
-    "send": "it has ended",
+    "send": "it has ended, and not by an error",
 }
 
 
@@ -139,6 +139,11 @@ def send_to_step(run: FlowRun | int, step: str, *, by: Any = "", reason: str = "
             place(compiled.program, step, compiled.is_loop)
         except DirectiveError as error:
             raise IllegalChangeError(str(error)) from error
+        if row.status == Status.DONE:
+            _reopen(row, place(compiled.program, step, compiled.is_loop))
+            _write(row, reason or f"Sent to the step {step!r}.", by)
+            dispatch([row.pk])
+            return row
         data = {"step": step, "reason": reason}
         _ask(row, MessageKind.JUMP, data, by, Request.INBOX)
         if row.status in (Status.BLOCKED, Status.PENDING):
@@ -170,7 +175,6 @@ def _change(
     with transaction.atomic(using=alias()):
         row = _locked(verb, run)
         change(row)
-        row.since = clock().now()
         _write(row, reason, by)
     dispatch([row.pk])
     return row
@@ -191,13 +195,16 @@ def _hurry(row: FlowRun) -> None:
         )
 
 
-def _reopen(row: FlowRun, top: Callable[[Frame], Frame]) -> None:
+def _cursor_of(row: FlowRun) -> Cursor:
     try:
-        cursor = cursor_from_json(row.cursor)
+        return cursor_from_json(row.cursor)
     except StateError as error:
         raise IllegalChangeError(str(error)) from error
-    if cursor:
-        row.cursor = cursor_to_json((*cursor[:-1], top(cursor[-1])))
+
+
+def _reopen(row: FlowRun, cursor: Cursor) -> None:
+    """Let a run go on from a cursor, with nothing that it waits for."""
+    row.cursor = cursor_to_json(cursor)
     set_status(row, Status.WAITING if cursor else Status.PENDING, clock().now())
     row.outcome = ""
     row.finished_at = None
@@ -209,23 +216,16 @@ def _reopen(row: FlowRun, top: Callable[[Frame], Frame]) -> None:
 
 
 def _retry(row: FlowRun) -> None:
-    _reopen(
-        row,
-        lambda top: Frame(
-            top.step, top.phase, top.branch, top.memo, top.variables, 0, top.passes
-        ),
-    )
+    cursor = _cursor_of(row)
+    _reopen(row, (*cursor[:-1], *[replace(top, tries=0, calling=False) for top in cursor[-1:]]))
 
 
 def _skip(row: FlowRun) -> None:
-    if not row.cursor:
+    cursor = _cursor_of(row)
+    if not cursor:
         raise IllegalChangeError("The run is at no step that could be skipped.")
-    _reopen(
-        row,
-        lambda top: Frame(
-            top.step, "behind", top.branch, top.memo, top.variables, 0, top.passes
-        ),
-    )
+    top = replace(cursor[-1], phase="behind", tries=0, calling=False, wakeup=None)
+    _reopen(row, (*cursor[:-1], top))
 
 
 def _locked(verb: str, run: FlowRun | int) -> FlowRun:
