@@ -203,9 +203,7 @@ def test_deadlock_at_the_commit_keeps_the_slot_of_a_limited_run(
     run = start(write("a"), write("b"), think("c"), max_concurrent=1)
     lab.on("b", lambda context, obj: slots.append(fresh(run).slot))
     slots: list[Any] = []
-    monkeypatch.setattr(
-        checkpoint, "write_history", Once(checkpoint.write_history, deadlock())
-    )
+    monkeypatch.setattr(checkpoint, "write_history", Once(checkpoint.write_history, deadlock()))
     sweep()
     assert fresh(run).outcome == "complete", fresh(run).reason
     assert None not in slots
