@@ -35,7 +35,7 @@ class Greet(SmallAction):
     class Config(forms.Form):
         text = TemplateField()
         times = forms.IntegerField(initial=3, min_value=1)
-        at = forms.DateTimeField(required=False)
+        when = forms.DateTimeField(required=False)
         token = forms.CharField(required=False)
         customer = forms.ModelChoiceField(Customer.objects.all(), required=False)
 

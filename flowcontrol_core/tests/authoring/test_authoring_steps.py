@@ -119,10 +119,10 @@ def test_form_of_another_action_is_refused() -> None:
 def test_times_are_those_of_the_flow_whatever_the_zone_of_the_editor() -> None:
     flow = make(greet("aaaa"), time_zone="Europe/Berlin")
     with timezone.override("America/New_York"), translation.override("de"):
-        form = form_of(flow, "aaaa", text="Hi", times="1", at="2030-07-01 09:00")
+        form = form_of(flow, "aaaa", text="Hi", times="1", when="2030-07-01 09:00")
         authoring.configure_step(flow, "aaaa", form, revision=None)
-        shown = form_of(flow, "aaaa")["at"].as_widget()
-    stored = datetime.fromisoformat(found(flow, "aaaa").config["at"])
+        shown = form_of(flow, "aaaa")["when"].as_widget()
+    stored = datetime.fromisoformat(found(flow, "aaaa").config["when"])
     assert stored == datetime(2030, 7, 1, 7, 0, tzinfo=UTC)
     assert "09:00" in shown
 

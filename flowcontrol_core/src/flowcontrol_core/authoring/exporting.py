@@ -16,8 +16,8 @@ from flowcontrol_core.errors import FlowcontrolError
 from flowcontrol_core.models import Flow, FlowTrigger
 from flowcontrol_core.plugins.actions import BaseAction
 from flowcontrol_core.plugins.binding import upgraded_config
-from flowcontrol_core.plugins.config import StoredField
 from flowcontrol_core.plugins.registry import registry
+from flowcontrol_core.plugins.storing import StoredField
 
 FORMAT = 1
 #: The key of what stands for a value that is not in the file; its value says why.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from dataclasses import dataclass, field
 from datetime import tzinfo
 from typing import Any
@@ -57,9 +58,8 @@ def upgraded_config(step: Step, action: BaseAction) -> dict[str, Any]:
 
     Raises ConfigError where it was stored by a newer version, or the upgrade fails.
     """
-    config = dict(step.config)
     if step.config_version == action.config_version:
-        return config
+        return dict(step.config)
     if step.config_version > action.config_version:
         raise ConfigError(
             f"The configuration was stored by a newer version ({step.config_version}) of the "
@@ -67,12 +67,18 @@ def upgraded_config(step: Step, action: BaseAction) -> dict[str, Any]:
             "Upgrade its plugin."
         )
     try:
-        return action.upgrade_config(config, step.config_version)
+        upgraded: Any = action.upgrade_config(deepcopy(dict(step.config)), step.config_version)
     except Exception as error:
         raise ConfigError(
             f"upgrade_config() of {step.action!r} failed on version {step.config_version}: "
             f"{error!r}. Correct the plugin."
         ) from error
+    if not isinstance(upgraded, dict):
+        raise ConfigError(
+            f"upgrade_config() of {step.action!r} gave {upgraded!r} for version "
+            f"{step.config_version}; it has to give the upgraded dictionary. Correct the plugin."
+        )
+    return upgraded
 
 
 @dataclass(slots=True)

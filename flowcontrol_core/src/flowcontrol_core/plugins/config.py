@@ -1,25 +1,25 @@
-"""The configuration of a step: stored as the cleaned values of a form, in canonical form.
+"""The configuration of a step: stored as the cleaned values of a form, read back through it.
 
-Stored are ISO dates and times, plain decimals and references by natural key, so that neither the
-language nor the time zone of whoever edits changes what is meant.
+What is stored is canonical (see ``storing``), so that neither the language nor the time zone of
+whoever edits changes what is meant.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from datetime import date, datetime, time, timedelta, tzinfo
-from decimal import Decimal
+from copy import deepcopy
+from datetime import tzinfo
 from typing import Any, Protocol, runtime_checkable
-from uuid import UUID
 
 from django import forms
-from django.core.files.base import File
+from django.core.exceptions import ObjectDoesNotExist
+from django.db import Error as DatabaseProblem
 from django.db.models import Model, QuerySet
 from django.utils import timezone, translation
-from django.utils.duration import duration_iso_string
 
-from flowcontrol_core.errors import ConfigError
+from flowcontrol_core.errors import ConfigError, FlowcontrolError
 from flowcontrol_core.expressions import Scope
+from flowcontrol_core.plugins.storing import raw, restore, store
 
 
 class Evaluable(Protocol):
@@ -36,23 +36,15 @@ class ComputedField(Protocol):
         """Give what computes the value, or ``None`` where it stands for itself."""
 
 
-@runtime_checkable
-class StoredField(Protocol):
-    """A form field that knows better than the default how its values are stored."""
-
-    def to_stored(self, value: Any) -> Any: ...
-
-    def from_stored(self, stored: Any) -> Any: ...
-
-
 class BoundConfig:
     """The configuration of one step of a version: values as attributes, computed ones evaluated.
 
     An action reads ``config.text``; ``source("text")`` gives what was typed. One instance is made
-    for each call of an action (``at``); what it computes is kept for the length of the call.
+    for each call of an action (``at``); what it computes is kept for the length of the call, and
+    what it hands out is the call's own: the values behind it are shared by all runs.
     """
 
-    __slots__ = ("_computed", "_scope", "_values")
+    __slots__ = ("_computed", "_given", "_scope", "_shareable", "_values")
 
     def __init__(
         self,
@@ -63,10 +55,12 @@ class BoundConfig:
         self._values = values
         self._computed = computed or {}
         self._scope = scope
+        self._given: dict[str, Any] = {}
+        self._shareable = not self._computed and not any(map(_is_container, values.values()))
 
     def at(self, scope: Scope) -> BoundConfig:
         """Give the configuration as it is in the present situation of a run."""
-        return BoundConfig(self._values, self._computed, scope)
+        return self if self._shareable else BoundConfig(self._values, self._computed, scope)
 
     def source(self, name: str) -> Any:
         """Give a value as it was configured: the text of an expression, not its result."""
@@ -78,9 +72,19 @@ class BoundConfig:
 
     def __getattr__(self, name: str) -> Any:
         # Reached only for names that are no slots of the class.
-        evaluable = self._computed.get(name)
-        if evaluable is not None and self._scope is not None:
-            return evaluable.evaluate(self._scope)
+        if name.startswith("_"):
+            raise AttributeError(name)
+        if self._shareable:
+            return self._value(name)
+        if name not in self._given:
+            evaluable = self._computed.get(name)
+            if evaluable is not None and self._scope is not None:
+                self._given[name] = evaluable.evaluate(self._scope)
+            else:
+                self._given[name] = deepcopy(self._value(name))
+        return self._given[name]
+
+    def _value(self, name: str) -> Any:
         try:
             return self._values[name]
         except KeyError:
@@ -90,9 +94,38 @@ class BoundConfig:
         return f"BoundConfig({dict(self._values)!r})"
 
 
+def _is_container(value: Any) -> bool:
+    return isinstance(value, list | dict | set)
+
+
+class _Reference:
+    """A model object that was chosen: read anew for each call, as others may change it."""
+
+    __slots__ = ("chosen",)
+
+    def __init__(self, chosen: Model | QuerySet[Any]) -> None:
+        self.chosen = chosen
+
+    def evaluate(self, scope: Scope) -> Any:
+        if isinstance(self.chosen, QuerySet):
+            return self.chosen.all()
+        model = type(self.chosen)
+        try:
+            return model._base_manager.get(pk=self.chosen.pk)
+        except ObjectDoesNotExist:
+            raise ConfigError(
+                f"The {model._meta.verbose_name} {self.chosen} that the step is configured with "
+                "does not exist any more. Publish a corrected version."
+            ) from None
+
+
 def bind(form_class: type[forms.Form], cleaned: Mapping[str, Any]) -> BoundConfig:
     """Compile the cleaned values of a form; raises ExpressionError for a bad expression."""
-    computed = {}
+    computed: dict[str, Evaluable] = {
+        name: _Reference(value)
+        for name, value in cleaned.items()
+        if isinstance(value, Model | QuerySet)
+    }
     for name, field in form_class.base_fields.items():
         if isinstance(field, ComputedField) and name in cleaned:
             evaluable = field.compile_value(cleaned[name], cleaned)
@@ -103,12 +136,15 @@ def bind(form_class: type[forms.Form], cleaned: Mapping[str, Any]) -> BoundConfi
 
 def to_stored(form: forms.BaseForm) -> dict[str, Any]:
     """Give the cleaned values of a valid form in canonical form, as JSON values."""
-    cleaned: Mapping[str, Any] = form.cleaned_data
-    return {
-        name: _store(form.fields.get(name), value)
-        for name, value in cleaned.items()
-        if name in form.fields
-    }
+    return store_values(form.fields, form.cleaned_data)
+
+
+def store_values(fields: Mapping[str, forms.Field], cleaned: Mapping[str, Any]) -> dict[str, Any]:
+    """Give the canonical form of cleaned values; those without a field are left out.
+
+    Raises ConfigError where a value has none.
+    """
+    return {name: store(fields[name], value) for name, value in cleaned.items() if name in fields}
 
 
 def initial_values(
@@ -123,7 +159,7 @@ def initial_values(
         for name, field in form_class.base_fields.items():
             if name in stored:
                 try:
-                    result[name] = _restore(field, stored[name])
+                    result[name] = restore(field, stored[name])
                 except (forms.ValidationError, LookupError, TypeError, ValueError):
                     result[name] = stored[name]
     return result
@@ -137,20 +173,32 @@ def read_config(
     It is validated as if it had just been typed, with translation off and in the given time zone.
     Raises ConfigError with the errors by field where it no longer validates.
     """
-    with translation.override(None), timezone.override(zone):
-        form = form_class(data={})
-        raw = {}
-        for name, field in form.fields.items():
-            raw[name] = _raw(field, stored.get(name))
-            field.widget = _StoredValue(raw[name])
-            field.disabled = False
-        if form.is_valid():
-            return dict(form.cleaned_data)
-        errors = {
-            name: [str(message) for message in messages] for name, messages in form.errors.items()
-        }
+    try:
+        with translation.override(None), timezone.override(zone):
+            form = _filled(form_class, stored)
+            if form.is_valid():
+                return dict(form.cleaned_data)
+            errors = {
+                name: [str(message) for message in messages]
+                for name, messages in form.errors.items()
+            }
+    except (DatabaseProblem, FlowcontrolError):
+        raise
+    except Exception as error:
+        raise ConfigError(
+            f"The form of the configuration failed: {type(error).__name__}: {error}. Correct or "
+            "upgrade the plugin."
+        ) from error
     listed = "; ".join(f"{name}: {' '.join(messages)}" for name, messages in errors.items())
     raise ConfigError(f"The configuration does not validate: {listed}", errors)
+
+
+def _filled(form_class: type[forms.Form], stored: Mapping[str, Any]) -> forms.Form:
+    form = form_class(data={})
+    for name, field in form.fields.items():
+        field.widget = _StoredValue(raw(field, stored.get(name)))
+        field.disabled = False
+    return form
 
 
 def unknown_fields(form_class: type[forms.Form], stored: Iterable[str]) -> list[str]:
@@ -173,89 +221,3 @@ class _StoredValue(forms.Widget):
 
     def decompress(self, value: Any) -> Any:
         return value
-
-
-def _store(field: forms.Field | None, value: Any) -> Any:
-    if isinstance(field, StoredField):
-        return field.to_stored(value)
-    if isinstance(value, QuerySet | set | frozenset):
-        items = [_store(None, item) for item in value]
-        return sorted(items, key=repr) if isinstance(value, set | frozenset) else items
-    if isinstance(value, list | tuple):
-        return [_store(None, item) for item in value]
-    if isinstance(value, Mapping):
-        return {str(key): _store(None, item) for key, item in value.items()}
-    return _store_scalar(value)
-
-
-def _store_scalar(value: Any) -> Any:
-    if value is None or isinstance(value, bool | int | float | str):
-        return str(value) if isinstance(value, str) else value
-    if isinstance(value, Decimal):
-        return format(value, "f")
-    if isinstance(value, date | time):
-        return value.isoformat()
-    if isinstance(value, timedelta):
-        return duration_iso_string(value)
-    if isinstance(value, UUID):
-        return str(value)
-    if isinstance(value, Model):
-        return _reference(value)
-    if isinstance(value, File):
-        raise ConfigError("A file cannot be part of a configuration; store it in a model.")
-    raise ConfigError(
-        f"A {type(value).__name__} cannot be stored in a configuration. Give the form field "
-        "to_stored() and from_stored()."
-    )
-
-
-def _reference(instance: Model) -> Any:
-    natural_key = getattr(instance, "natural_key", None)
-    return list(natural_key()) if natural_key is not None else str(instance.pk)
-
-
-def _restore(field: forms.Field, stored: Any) -> Any:
-    """Give the Python value of a stored one, for showing it in a form."""
-    if isinstance(field, StoredField):
-        return field.from_stored(stored)
-    if stored is None or isinstance(field, forms.JSONField):
-        return stored
-    raw = _raw(field, stored)
-    if isinstance(field, forms.ModelChoiceField | forms.MultiValueField):
-        return raw if isinstance(field, forms.ModelChoiceField) else field.clean(raw)
-    return field.to_python(raw)
-
-
-def _raw(field: forms.Field, stored: Any) -> Any:
-    """Give what a browser would have sent for a stored value."""
-    if isinstance(field, StoredField):
-        return field.from_stored(stored) if stored is not None else None
-    if isinstance(field, forms.ModelMultipleChoiceField):
-        return [_key_of(field, item) for item in stored or ()]
-    if isinstance(field, forms.ModelChoiceField):
-        return _key_of(field, stored)
-    if isinstance(field, forms.SplitDateTimeField) and isinstance(stored, str):
-        return _split(stored)
-    if isinstance(field, forms.JSONField) and isinstance(stored, str):
-        return forms.JSONField().prepare_value(stored)
-    return stored
-
-
-def _split(stored: str) -> list[str]:
-    moment = datetime.fromisoformat(stored)
-    if moment.tzinfo is not None:
-        moment = timezone.localtime(moment).replace(tzinfo=None)
-    return [moment.date().isoformat(), moment.time().isoformat()]
-
-
-def _key_of(field: forms.ModelChoiceField[Any], stored: Any) -> Any:
-    """Find the primary key for a stored natural key; the field itself says if it is unknown."""
-    queryset = field.queryset
-    if not isinstance(stored, list) or queryset is None:
-        return stored
-    manager = queryset.model._default_manager
-    try:
-        instance = manager.get_by_natural_key(*stored)  # type: ignore[attr-defined]
-    except (queryset.model.DoesNotExist, AttributeError, TypeError):
-        return f"{stored} (not found)"
-    return getattr(instance, field.to_field_name or "pk")

@@ -42,7 +42,7 @@ class ExpressionField(forms.CharField):
         self.widget.attrs.setdefault("spellcheck", "false")
 
     def clean(self, value: Any) -> str:
-        text = str(super().clean(value))
+        text = str(super().clean(value) or "")
         if text:
             try:
                 compile_expression(text)
@@ -85,7 +85,7 @@ class TemplateField(forms.CharField):
         self.widget.attrs.setdefault("data-fc-template", "")
 
     def clean(self, value: Any) -> str:
-        text = str(super().clean(value))
+        text = str(super().clean(value) or "")
         try:
             compile_template(text, html=self.html)
         except ExpressionError as error:
@@ -141,7 +141,7 @@ class JSONExpressionField(forms.JSONField):
     def clean(self, value: Any) -> Any:
         cleaned = super().clean(value)
         if cleaned is not None and not isinstance(cleaned, dict):
-            raise ValidationError(_("Enter a JSON object, such as {\"key\": \"value\"}."))
+            raise ValidationError(_('Enter a JSON object, such as {"key": "value"}.'))
         return cleaned or {}
 
     def compile_value(self, value: Any, cleaned: Mapping[str, Any]) -> Evaluable | None:

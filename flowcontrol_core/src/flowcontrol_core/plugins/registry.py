@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import Any
 
 from django import forms
 from django.apps import apps
@@ -47,6 +48,11 @@ class TriggerEntry:
     trigger: Trigger
     plugin: str
     distribution: str
+
+    @property
+    def origin(self) -> str:
+        """Name the trigger and where it comes from, for messages."""
+        return f"{self.trigger.label!r} of {self.distribution or f'the app {self.plugin!r}'}"
 
 
 @dataclass(slots=True)
@@ -107,17 +113,15 @@ class Registry:
         """Register an action class; raises RegistrationError naming the culprits."""
         _check_action(cls)
         entry = ActionEntry(f"{plugin}.{cls.name}", cls(), plugin, distribution)
-        _check_key(entry.key, entry.origin)
         for key in (entry.key, *cls.aliases):
+            _check_key(key, entry.origin)
             self._refuse_taken(key, entry)
         self._content.actions[entry.key] = entry
         self._content.aliases.update(dict.fromkeys(cls.aliases, entry.key))
         self.generation += 1
         return entry
 
-    def add_trigger(
-        self, trigger: Trigger, *, plugin: str, distribution: str = ""
-    ) -> TriggerEntry:
+    def add_trigger(self, trigger: Trigger, *, plugin: str, distribution: str = "") -> TriggerEntry:
         """Register a trigger; raises RegistrationError where its key is taken or malformed."""
         if not isinstance(trigger, Trigger):
             raise RegistrationError(
@@ -126,14 +130,14 @@ class Registry:
             )
         key = f"{plugin}.{trigger.name}"
         _check_key(key, f"the trigger {trigger.label!r} of the plugin {plugin!r}")
+        entry = TriggerEntry(key, trigger, plugin, distribution)
         known = self._content.triggers.get(key)
         if known is not None and known.trigger is not trigger:
             raise RegistrationError(
-                f"The trigger key {key!r} is registered twice: by {known.plugin!r} "
-                f"{known.distribution} and by {plugin!r} {distribution}. Rename one of them."
+                f"The trigger key {key!r} is registered twice: by {known.origin} and by "
+                f"{entry.origin}. Rename one of them."
             )
         trigger.key = key
-        entry = TriggerEntry(key, trigger, plugin, distribution)
         self._content.triggers[key] = entry
         self.generation += 1
         return entry
@@ -151,7 +155,9 @@ class Registry:
 
     @contextmanager
     def temporary(
-        self, actions: Iterable[type[BaseAction]] = (), triggers: Iterable[Trigger] = (),
+        self,
+        actions: Iterable[type[BaseAction]] = (),
+        triggers: Iterable[Trigger] = (),
         plugin: str = "test",
     ) -> Iterator[Registry]:
         """Register something for the length of a ``with`` block."""
@@ -219,7 +225,7 @@ def _check_key(key: str, origin: str) -> None:
         )
 
 
-def _check_action(cls: type[BaseAction]) -> None:
+def _check_action(cls: Any) -> None:
     if not (isinstance(cls, type) and issubclass(cls, BaseAction)):
         raise RegistrationError(f"{cls!r} is no action: derive it from BaseAction.")
     where = f"{cls.__module__}.{cls.__qualname__}"
@@ -232,15 +238,32 @@ def _check_action(cls: type[BaseAction]) -> None:
         )
     if cls.run is BaseAction.run:
         raise RegistrationError(f"{where} does not define run().")
-    if not (isinstance(cls.Config, type) and issubclass(cls.Config, forms.BaseForm)):
-        raise RegistrationError(f"{where}.Config has to be a Django form class.")
-    for name in sorted(cls.Config.base_fields.keys() & _CONFIG_NAMES):
-        raise RegistrationError(
-            f"{where}.Config has a field {name!r}, which is a method of the configuration that "
-            "run() gets; give the field another name."
-        )
+    _check_config(cls, where)
+    _check_names(cls, where)
+
+
+def _check_names(cls: type[BaseAction], where: str) -> None:
+    for name in ("branches", "aliases", "secret_fields"):
+        if isinstance(getattr(cls, name), str):
+            raise RegistrationError(
+                f"{where}.{name} is a text, not a tuple: write `{name} = "
+                f"({getattr(cls, name)!r},)`, with the comma."
+            )
     for branch in cls.branch_names():
         if not _BRANCH.fullmatch(branch):
             raise RegistrationError(
                 f"{where} has a branch {branch!r}: use lower-case letters, digits, underscores."
+            )
+
+
+def _check_config(cls: type[BaseAction], where: str) -> None:
+    form: Any = cls.Config
+    if not (isinstance(form, type) and issubclass(form, forms.BaseForm)):
+        raise RegistrationError(f"{where}.Config has to be a Django form class.")
+    fields: Iterable[str] = getattr(form, "base_fields", ())
+    for name in fields:
+        if name in _CONFIG_NAMES or name.startswith("_"):
+            raise RegistrationError(
+                f"{where}.Config has a field {name!r}, which run() could not read: config.{name} "
+                "belongs to the configuration itself. Give the field another name."
             )

@@ -16,7 +16,11 @@ class Dispatcher(Protocol):
     """What fires triggers: the runtime puts itself here when the site starts."""
 
     def fire(
-        self, trigger: Trigger, obj: Model | None, payload: Mapping[str, Any] | None, unique_key: str
+        self,
+        trigger: Trigger,
+        obj: Model | None,
+        payload: Mapping[str, Any] | None,
+        unique_key: str,
     ) -> None: ...
 
     def is_listened_to(self, key: str) -> bool: ...
@@ -26,7 +30,11 @@ class _Unconnected:
     """Stands in before the site has started: nobody listens yet."""
 
     def fire(
-        self, trigger: Trigger, obj: Model | None, payload: Mapping[str, Any] | None, unique_key: str
+        self,
+        trigger: Trigger,
+        obj: Model | None,
+        payload: Mapping[str, Any] | None,
+        unique_key: str,
     ) -> None:
         return None
 

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-import pickle
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NoReturn
 from zoneinfo import ZoneInfo
 
 from django.utils import translation
 
 from flowcontrol_core.errors import FlowcontrolError
 from flowcontrol_core.plugins.actions import BaseAction
-from flowcontrol_core.plugins.config import bind, read_config, to_stored
+from flowcontrol_core.plugins.config import bind, read_config, store_values, to_stored
 from flowcontrol_core.plugins.registry import Registry
 
 _ZONES = (ZoneInfo("UTC"), ZoneInfo("Asia/Kolkata"))
@@ -32,30 +31,41 @@ def check_action(cls: type[BaseAction], *configs: Mapping[str, Any]) -> None:
 
 
 def _check_stateless(action: BaseAction) -> None:
-    assert not vars(action), (
-        f"{type(action).__qualname__} keeps {sorted(vars(action))} on its instance, which is "
-        "shared by all threads; keep it in run.memo or run.state."
-    )
+    if kept := vars(action):
+        _fail(
+            f"{type(action).__qualname__} keeps {sorted(kept)} on its instance, which is shared "
+            "by all threads; keep it in run.memo or run.state."
+        )
 
 
 def _check_config(action: BaseAction, config: Mapping[str, Any]) -> None:
     name = type(action).__qualname__
     form = action.Config(data=dict(config))
-    assert form.is_valid(), f"The example {config!r} of {name} does not validate: {form.errors}"
-    stored = to_stored(form)
-    again = json.loads(json.dumps(stored, allow_nan=False))
-    meanings = []
+    if not form.is_valid():
+        _fail(f"The example {config!r} of {name} does not validate: {form.errors.as_json()}")
+    stored = json.loads(json.dumps(to_stored(form), allow_nan=False))
     for language, zone in (("en", _ZONES[0]), ("de", _ZONES[1])):
         with translation.override(language):
-            try:
-                values = read_config(action.Config, again, zone)
-            except FlowcontrolError as error:
-                raise AssertionError(
-                    f"The stored configuration {again!r} of {name} cannot be read back: {error}"
-                ) from error
-        meanings.append(pickle.dumps(values))
-        summary = str(action.summary(bind(action.Config, values)))
-        assert "\n" not in summary, f"The summary of {name} has more than one line: {summary!r}"
-    assert meanings[0] == meanings[1], (
-        f"The configuration {again!r} of {name} means something else in another language or zone."
-    )
+            values = _read_back(action, stored, zone)
+            summary = str(action.summary(bind(action.Config, values)))
+        if "\n" in summary:
+            _fail(f"The summary of {name} has more than one line: {summary!r}")
+        if (again := store_values(form.fields, values)) != stored:
+            _fail(
+                f"The configuration {stored!r} of {name} means {again!r} when it is read in the "
+                f"language {language!r} and the zone {zone}."
+            )
+
+
+def _read_back(action: BaseAction, stored: Mapping[str, Any], zone: ZoneInfo) -> dict[str, Any]:
+    try:
+        return read_config(action.Config, stored, zone)
+    except FlowcontrolError as error:
+        raise AssertionError(
+            f"The stored configuration {stored!r} of {type(action).__qualname__} cannot be read "
+            f"back: {error}"
+        ) from error
+
+
+def _fail(message: str) -> NoReturn:
+    raise AssertionError(message)
