@@ -15,7 +15,7 @@ from flowcontrol.registry import registry
 from flowcontrol_core.models import EventKind, Firing, FlowRun, RunEvent
 from flowcontrol_example_audit.models import AuditEntry
 from flowcontrol_example_sms import gateway
-from shop.models import Voucher
+from shop.models import Customer, Voucher
 from terminal import paint
 from timeline import mails_of
 
@@ -129,6 +129,9 @@ def _mails() -> Iterator[Finding]:
         yield Finding(text, found.pop(name.lower(), []), wanted)
     yield Finding("nobody else got any", found, {})
     ids = [message.extra_headers["Message-ID"] for message in mail.outbox]
+    digest = [message.body for message in mail.outbox if message.subject.startswith("Orders")]
+    wanted = ["Wed 25 Mar: 0, Thu 26 Mar: 0, Fri 27 Mar: 4"]
+    yield Finding("the digest counts down to today", digest, wanted)
     yield Finding("no two e-mails have the same Message-ID", len(set(ids)), len(ids))
     senders = sum(len(mails_of(run)) for run in FlowRun.objects.all())
     yield Finding("each e-mail belongs to one run", senders, len(ids))
@@ -149,6 +152,10 @@ def _times() -> Iterator[Finding]:
     yield Finding(text, _when("welcome-series", "gift", berlin), "Mon 30 Mar 09:00")
     text = "the tips come three days later, in the evening"
     yield Finding(text, _when("welcome-series", "tips", berlin), "Thu 02 Apr 18:00")
+    canceled = FlowRun.objects.get(flow__key="order-follow-up", outcome="obsolete")
+    moment = canceled.finished_at and canceled.finished_at.astimezone(berlin)
+    text = "the follow-up of a canceled order ends at once"
+    yield Finding(text, f"{moment:%a %d %b %H:%M}", "Fri 27 Mar 16:38")
     text = "the digest is sent at ten in London"
     yield Finding(text, _when("nightly-digest", "digest", london), "Fri 27 Mar 22:00")
 
@@ -192,3 +199,6 @@ def _usage() -> Iterator[Finding]:
     text = f"all {len(registry.actions)} registered actions were executed"
     yield Finding(text, sorted(set(registry.actions) - used), [])
     yield Finding("every run has ended", FlowRun.objects.live().count(), 0)
+    names = list(Customer.objects.values_list("name", flat=True))
+    text = "the customers are those who signed up, and did not leave"
+    yield Finding(text, names, ["Ada", "Bruno", "Cleo", "Dora", "Fay"])

@@ -55,6 +55,12 @@ class Person:
             return
         raise AssertionError(f"{self.name} could log in as {username}.")
 
+    def sign_up_from_another_site(self) -> None:
+        """Send the form without its token, as another site would; it must be refused."""
+        answer = self.browser.post(reverse("sign-up"), {"username": self.username})
+        if answer.status_code != 403:
+            raise AssertionError(f"The site took a form without a token: {answer.status_code}.")
+
     def order(self, title: str, copies: int = 1) -> None:
         """Order some copies of a book."""
         self._send(reverse("place-order"), {"title": title, "copies": str(copies)})

@@ -44,6 +44,8 @@ def bruno_never_pays(world: World) -> None:
 
 def mallory_guesses_passwords(world: World) -> None:
     mallory = Person("Mallory", phone="")
+    world.say("Mallory sends the sign-up form without its CSRF token, and is refused.")
+    mallory.sign_up_from_another_site()
     for _ in range(2):
         world.say("Mallory tries to log in as Ada, with a wrong password.")
         mallory.guess_password("ada")

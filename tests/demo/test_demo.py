@@ -101,16 +101,27 @@ def test_demo_meets_its_expectations() -> None:
 
 
 @pytest.mark.slow
-def test_demo_with_an_unmet_expectation_fails(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("file", "old", "new", "unmet"),
+    [
+        ("order-follow-up", 'end: "4"', 'end: "3"', "Bruno got 6 e-mails"),
+        ("order-follow-up", '== "canceled"', '== "gone"', "the follow-up of a canceled order"),
+        ("password-alarm", "{max_concurrent: 1}", "{}", "the limit refused a second alarm"),
+    ],
+)
+def test_demo_with_an_unmet_expectation_fails(
+    tmp_path: Path, file: str, old: str, new: str, unmet: str
+) -> None:
     demo = tmp_path / "demo"
     shutil.copytree(DEMO, demo, ignore=shutil.ignore_patterns(".demo", "__pycache__"))
-    flow = demo / "flows" / "order-follow-up.yaml"
-    flow.write_text(flow.read_text().replace('end: "4"', 'end: "3"'))
+    flow = demo / "flows" / f"{file}.yaml"
+    assert old in flow.read_text()
+    flow.write_text(flow.read_text().replace(old, new))
     finished = run_demo(demo)
-    wrong = [line for line in finished.stdout.splitlines() if "NOT ok" in line]
+    lines = finished.stdout.splitlines()
     assert finished.returncode == 1
-    assert wrong[0].startswith("  NOT ok  Bruno got 6 e-mails")
-    assert finished.stdout.splitlines()[-1].startswith("The demo FAILED: ")
+    assert any(line.startswith(f"  NOT ok  {unmet}") for line in lines), finished.stdout
+    assert lines[-1].startswith("The demo FAILED: ")
 
 
 @pytest.mark.slow
