@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
 import tempfile
@@ -19,6 +20,9 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("what", nargs="?", choices=["demo", "site"], default="demo")
     parser.add_argument("--port", type=int, default=8000, help="of the site (default: 8000)")
     options = parser.parse_args(arguments)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A terminal that does not know a sign shows a question mark.
+        sys.stdout.reconfigure(errors="replace")
     if options.what == "site":
         return _serve(options.port)
     with tempfile.TemporaryDirectory(prefix="flowcontrol-demo-") as folder:
