@@ -1,0 +1,202 @@
+"""The verbs of an operator, each behind a page that asks for the reason."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from django import forms
+from django.http import Http404, HttpResponse
+from django.utils.functional import Promise
+from django.utils.translation import gettext as say
+from django.utils.translation import gettext_lazy as _
+
+from flowcontrol_core.admin.pages import Page, url
+from flowcontrol_core.authoring.describing import Describer
+from flowcontrol_core.definition import Document
+from flowcontrol_core.errors import FlowcontrolError, IllegalChangeError
+from flowcontrol_core.models import FlowRun, Status
+from flowcontrol_core.runtime import verbs
+from flowcontrol_core.runtime.observing import documents_of
+
+MAX_REASON = 500
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verb:
+    """A verb as it is offered: ``name`` is that of the table of legal changes."""
+
+    slug: str
+    name: str
+    label: str | Promise
+    question: str | Promise
+    effect: str | Promise
+    done: str | Promise
+    call: Callable[..., FlowRun]
+    is_grave: bool = False
+
+
+VERBS = {
+    verb.slug: verb
+    for verb in (
+        Verb(
+            slug="run-now",
+            name="run now",
+            label=_("Run now"),
+            question=_("Let this run go on at once?"),
+            effect=_("Whatever it waits for is no longer waited for."),
+            done=_("The run is due now; a worker takes it up."),
+            call=verbs.run_now,
+        ),
+        Verb(
+            slug="retry",
+            name="retry",
+            label=_("Retry the step"),
+            question=_("Try the step again?"),
+            effect=_("It is called as if it had never been tried."),
+            done=_("The step is tried again as soon as a worker takes the run up."),
+            call=verbs.retry_flowrun,
+        ),
+        Verb(
+            slug="skip",
+            name="skip",
+            label=_("Skip the step"),
+            question=_("Skip the step?"),
+            effect=_("The run goes on behind it; what the step was to do is not done."),
+            done=_("The step is skipped; a worker takes the run up behind it."),
+            call=verbs.skip_step,
+        ),
+        Verb(
+            slug="send",
+            name="send",
+            label=_("Send to a step"),
+            question=_("Send this run to another step?"),
+            effect=_("It goes on there, at its next checkpoint."),
+            done=_("The run goes to that step at its next checkpoint."),
+            call=verbs.send_to_step,
+        ),
+        Verb(
+            slug="pause",
+            name="pause",
+            label=_("Pause"),
+            question=_("Pause this run?"),
+            effect=_("It does not go on until somebody resumes it."),
+            done=_("The run is paused."),
+            call=verbs.pause_flowrun,
+        ),
+        Verb(
+            slug="resume",
+            name="resume",
+            label=_("Resume"),
+            question=_("Resume this run?"),
+            effect=_("It goes on, or waits on for what it was waiting for."),
+            done=_("The run goes on."),
+            call=verbs.resume_flowrun,
+        ),
+        Verb(
+            slug="cancel",
+            name="cancel",
+            label=_("Cancel"),
+            question=_("Cancel this run?"),
+            effect=_("It ends, and the runs that it has started with it. There is no way back."),
+            done=_("The run is canceled."),
+            call=verbs.cancel_flowrun,
+            is_grave=True,
+        ),
+    )
+}
+
+
+class ReasonForm(forms.Form):
+    """Why somebody does something to a run; kept in its history."""
+
+    reason = forms.CharField(
+        label=_("Reason"),
+        max_length=MAX_REASON,
+        required=False,
+        widget=forms.TextInput(attrs={"class": "vTextField"}),
+        help_text=_("Is shown in the history of the run."),
+    )
+
+
+class SendForm(ReasonForm):
+    """Which step a run is sent to."""
+
+    step = forms.ChoiceField(label=_("Step"))
+    field_order = ("step", "reason")
+
+    def __init__(self, *args: Any, document: Document, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        words = Describer(document)
+        field = self.fields["step"]
+        assert isinstance(field, forms.ChoiceField)
+        field.choices = [(step, words.step(step)) for step in document.step_ids()]
+
+
+def legal_verbs(run: FlowRun) -> list[Verb]:
+    """Give the verbs that are possible for a run as it stands."""
+    return [verb for verb in VERBS.values() if verbs.is_legal(verb.name, run)]
+
+
+def operate(page: Page, run: FlowRun, verb: str) -> HttpResponse:
+    """Ask for the reason, and do it; what is not possible says why."""
+    chosen = VERBS.get(verb)
+    if chosen is None:
+        raise Http404(say("There is no such verb."))
+    form = _form(page, run, chosen)
+    refused = "" if verbs.is_legal(chosen.name, run) else _refusal(run)
+    if page.is_post and form.is_valid():
+        try:
+            after = chosen.call(run, **_arguments(form), by=page.user)
+        except IllegalChangeError as error:
+            refused = str(error)
+        else:
+            page.say(_said(chosen, after))
+            return page.redirect("flowrun_change", run.pk)
+    return page.render(
+        "operate.html",
+        status=409 if refused else 200,
+        title=chosen.label,
+        run=run,
+        verb=chosen,
+        form=form,
+        refused=refused,
+        crumbs=[(str(chosen.label), "")],
+        back=url("flowrun_change", run.pk),
+    )
+
+
+def operate_many(runs: list[FlowRun], verb: Verb, by: Any) -> tuple[int, list[str]]:
+    """Do the same to many runs; give how many it was done to, and why not to the others."""
+    done, refused = 0, []
+    for run in runs:
+        try:
+            verb.call(run, by=by)
+            done += 1
+        except FlowcontrolError as error:
+            refused.append(str(error))
+    return done, refused
+
+
+def _form(page: Page, run: FlowRun, verb: Verb) -> forms.Form:
+    data = page.request.POST if page.is_post else None
+    if verb.slug != "send":
+        return ReasonForm(data)
+    document = documents_of([run]).get(run.version_id, Document())
+    return SendForm(data, document=document)
+
+
+def _arguments(form: forms.Form) -> dict[str, Any]:
+    return {name: value for name, value in form.cleaned_data.items() if value}
+
+
+def _refusal(run: FlowRun) -> str:
+    status = run.get_outcome_display() or run.get_status_display()
+    return say("This is not possible while the run is %(status)s.") % {"status": status}
+
+
+def _said(verb: Verb, run: FlowRun) -> str:
+    if run.status == Status.RUNNING and verb.slug in ("cancel", "pause"):
+        return say("The worker that executes the run was asked; it does so at its next checkpoint.")
+    return str(verb.done)

@@ -1,0 +1,194 @@
+"""The list of runs and what can be done to many of them; the page of one run."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from django.contrib import admin, messages
+from django.contrib.admin.views.main import ChangeList
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponseBase
+from django.urls import URLPattern
+from django.utils.html import format_html
+from django.utils.translation import gettext as say
+from django.utils.translation import gettext_lazy as _
+from django.utils.translation import ngettext
+
+from flowcontrol_core.admin.badges import flag, run_badge
+from flowcontrol_core.admin.pages import (
+    OPERATE_RUN,
+    READING,
+    VIEW_RUN,
+    Page,
+    Route,
+    may,
+    patterns,
+    url,
+)
+from flowcontrol_core.admin.run_filters import (
+    FlowFilter,
+    LiveFilter,
+    ObjectTypeFilter,
+    OverdueFilter,
+    StepFilter,
+)
+from flowcontrol_core.admin.run_page import show_run
+from flowcontrol_core.admin.run_verbs import VERBS, operate, operate_many
+from flowcontrol_core.admin.run_words import duration, where
+from flowcontrol_core.models import FlowRun
+from flowcontrol_core.runtime.clock import clock
+from flowcontrol_core.runtime.observing import (
+    documents_of,
+    find_step,
+    is_nobody_sweeping,
+    is_overdue,
+)
+
+if TYPE_CHECKING:
+    _ModelAdmin = admin.ModelAdmin[FlowRun]
+else:
+    _ModelAdmin = admin.ModelAdmin
+
+MOST_REASONS = 10
+
+
+class RunList(ChangeList):
+    """Finds the present steps of all shown runs with one query."""
+
+    def get_results(self, request: HttpRequest) -> None:
+        super().get_results(request)
+        runs: list[Any] = list(self.result_list)
+        documents = documents_of(runs)
+        now = clock().now()
+        for run in runs:
+            run.shown_where = where(run, find_step(run, documents))
+            run.shown_late = is_overdue(run, now)
+            run.shown_length = duration(run, now)
+        self.result_list = runs  # type: ignore[assignment]
+
+
+class FlowRunAdmin(_ModelAdmin):
+    """Runs are looked at here, and changed through the verbs only."""
+
+    list_display = (
+        "shown_run", "shown_flow", "object_text", "shown_status", "shown_step", "since",
+        "shown_next", "started_at", "shown_duration",
+    )  # fmt: skip
+    list_filter = (
+        "status", "outcome", LiveFilter, OverdueFilter, FlowFilter, ObjectTypeFilter, StepFilter,
+    )  # fmt: skip
+    search_fields = ("object_text", "=object_key", "uuid")
+    search_help_text = _("The object's text, its key, or the run's UUID.")
+    list_select_related = ("flow",)
+    list_display_links = None
+    list_per_page = 100
+    show_full_result_count = False
+    actions = ("cancel_runs", "retry_runs", "skip_runs")
+    change_list_template = "admin/flowcontrol_core/flowrun/change_list.html"
+
+    class Media:
+        css = {"all": ["flowcontrol_core/admin.css"]}
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        return RunList
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[FlowRun]:
+        # What the list does not show may be large.
+        return super().get_queryset(request).defer("state", "payload", "events_taken")
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return may(request.user, VIEW_RUN)
+
+    def has_operate_permission(self, request: HttpRequest) -> bool:
+        """Asked by Django for the actions."""
+        return may(request.user, OPERATE_RUN)
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> Any:
+        context = {"nobody_sweeps": is_nobody_sweeping(), **(extra_context or {})}
+        return super().changelist_view(request, context)
+
+    @admin.display(description=_("run"), ordering="id")
+    def shown_run(self, run: FlowRun) -> str:
+        return format_html('<a href="{}">#{}</a>', url("flowrun_change", run.pk), run.pk)
+
+    @admin.display(description=_("flow"), ordering="flow__name")
+    def shown_flow(self, run: FlowRun) -> str:
+        return format_html('<a href="{}">{}</a>', url("flow_editor", run.flow_id), run.flow.name)
+
+    @admin.display(description=_("status"), ordering="status")
+    def shown_status(self, run: FlowRun) -> str:
+        return run_badge(run.status, run.outcome)
+
+    @admin.display(description=_("step"))
+    def shown_step(self, run: Any) -> str:
+        return str(run.shown_where) or "–"
+
+    @admin.display(description=_("next look"), ordering="wake_at")
+    def shown_next(self, run: Any) -> Any:
+        if run.shown_late:
+            return flag("warning", say("overdue"))
+        return run.wake_at
+
+    @admin.display(description=_("duration"))
+    def shown_duration(self, run: Any) -> str:
+        return str(run.shown_length) or "–"
+
+    @admin.action(description=_("Cancel the selected runs"), permissions=["operate"])
+    def cancel_runs(self, request: HttpRequest, queryset: QuerySet[FlowRun]) -> None:
+        self._operate(request, queryset, "cancel")
+
+    @admin.action(description=_("Retry the failed step of the selected runs"), permissions=["operate"])
+    def retry_runs(self, request: HttpRequest, queryset: QuerySet[FlowRun]) -> None:
+        self._operate(request, queryset, "retry")
+
+    @admin.action(description=_("Skip the present step of the selected runs"), permissions=["operate"])
+    def skip_runs(self, request: HttpRequest, queryset: QuerySet[FlowRun]) -> None:
+        self._operate(request, queryset, "skip")
+
+    def _operate(self, request: HttpRequest, queryset: QuerySet[FlowRun], verb: str) -> None:
+        """Do it to all runs it is possible for, and say how many, and why not to the others."""
+        chosen = VERBS[verb]
+        done, refused = operate_many(list(queryset), chosen, request.user)
+        if done:
+            text = ngettext("%(verb)s: done to %(n)d run.", "%(verb)s: done to %(n)d runs.", done)
+            self.message_user(request, text % {"verb": chosen.label, "n": done})
+        if refused:
+            text = ngettext("%(n)d run was left alone:", "%(n)d runs were left alone:", len(refused))
+            shown = " ".join(refused[:MOST_REASONS])
+            more = " …" if len(refused) > MOST_REASONS else ""
+            said = f"{text % {'n': len(refused)}} {shown}{more}"
+            self.message_user(request, said, messages.WARNING)
+
+    def get_urls(self) -> list[URLPattern]:  # type: ignore[override]
+        return patterns(self, ROUTES)
+
+
+def show_list(page: Page) -> HttpResponseBase:
+    """The list of runs, and its actions."""
+    return page.admin.changelist_view(page.request)
+
+
+ANY = (*READING, "POST")
+ROUTES = [
+    # The actions ask for their own permission.
+    Route(path="", name="flowrun_changelist", view=show_list, needs=(VIEW_RUN,), methods=ANY),
+    Route(path="<int:pk>/change/", name="flowrun_change", view=show_run, needs=(VIEW_RUN,)),
+    Route(
+        path="<int:pk>/<slug:verb>/",
+        name="flowrun_operate",
+        view=operate,
+        needs=(VIEW_RUN, OPERATE_RUN),
+        methods=ANY,
+    ),
+]

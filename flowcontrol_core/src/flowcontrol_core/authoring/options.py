@@ -1,0 +1,17 @@
+"""What is said about a whole flow, checked by itself, before it is stored."""
+
+from __future__ import annotations
+
+from flowcontrol_core.authoring.checking import check_document
+from flowcontrol_core.definition import Document, parse
+from flowcontrol_core.errors import DefinitionError, Problem
+
+
+def check_options(*, object: str | None, guard: str, time_zone: str | None) -> list[Problem]:  # noqa: A002 - the word of the document
+    """List what is wrong with the model, the guard or the time zone of a flow, by field."""
+    data = {"format": 1, "object": object, "guard": guard, "time_zone": time_zone, "steps": []}
+    try:
+        document: Document = parse(data)
+    except DefinitionError as error:
+        return list(error.problems)
+    return check_document(document)

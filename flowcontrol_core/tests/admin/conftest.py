@@ -1,0 +1,212 @@
+"""Small actions and triggers, users with few permissions, and flows to look at."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from django import forms
+from django.contrib.auth.models import Permission, User
+from django.test import Client
+
+from flowcontrol_core.authoring import create_flow, present_revision
+from flowcontrol_core.models import Flow, FlowRun
+from flowcontrol_core.plugins.actions import BaseAction, Effects
+from flowcontrol_core.plugins.config import BoundConfig
+from flowcontrol_core.plugins.fields import ExpressionField, TemplateField
+from flowcontrol_core.plugins.triggers import Trigger
+from flowcontrol_core.runtime.clock import ManualClock
+from flowcontrol_core.runtime.starting import create_flowrun
+from flowcontrol_core.testing.building import flow as build
+from flowcontrol_core.testing.building import step
+from flowcontrol_core.testing.helpers import (
+    manual_clock,
+    publish_flow,
+    run_due,
+    temporary_registry,
+)
+
+PASSWORD = "secret"
+
+
+class Small(BaseAction):
+    effects = Effects.NONE
+
+    def run(self, *, run: Any, obj: Any, config: Any) -> Any:
+        return None
+
+
+class Greet(Small):
+    name = "greet"
+    verbose_name = "Greet"
+    description = "Says hello to somebody."
+    group = "Talking"
+    secret_fields = ("token",)
+
+    class Config(forms.Form):
+        text = TemplateField(initial="Hello", label="Text")
+        times = forms.IntegerField(initial=3, min_value=1, max_value=10)
+        token = forms.CharField(required=False)
+
+    def run(self, *, run: Any, obj: Any, config: Any) -> Any:
+        run.state["said"] = config.text
+
+    def summary(self, config: BoundConfig) -> str:
+        return f"Says {config.source('text')}"
+
+
+class Choose(Small):
+    name = "choose"
+    verbose_name = "If"
+    branches = ("then", "else")
+
+    class Config(forms.Form):
+        condition = ExpressionField(initial="True")
+
+    def run(self, *, run: Any, obj: Any, config: Any) -> Any:
+        return self.enter("then" if config.condition else "else")
+
+
+class Wait(Small):
+    name = "wait"
+    verbose_name = "Wait"
+
+    def run(self, *, run: Any, obj: Any, config: Any) -> Any:
+        return run.suspend(until=run.now.replace(year=run.now.year + 1))
+
+
+class Fail(Small):
+    name = "fail"
+    verbose_name = "Fail"
+
+    def run(self, *, run: Any, obj: Any, config: Any) -> Any:
+        raise RuntimeError("the gateway said no")
+
+
+class Guarded(Small):
+    name = "guarded"
+    verbose_name = "Guarded"
+    permission = "shop.delete_order"
+
+    class Config(forms.Form):
+        text = forms.CharField(required=False)
+
+
+class ForCustomers(Small):
+    name = "customers"
+    verbose_name = "For customers"
+    object_type = "shop.customer"
+
+
+class Broken(Small):
+    """Its code raises wherever it is asked."""
+
+    name = "broken"
+    verbose_name = "Broken"
+
+    class Config(forms.Form):
+        text = forms.CharField(required=False)
+
+        def clean(self) -> dict[str, Any]:
+            raise ZeroDivisionError("clean")
+
+    def summary(self, config: BoundConfig) -> str:
+        raise ZeroDivisionError("summary")
+
+
+class CountryForm(forms.Form):
+    country = forms.CharField(max_length=2)
+
+
+ACTIONS = (Greet, Choose, Wait, Fail, Guarded, ForCustomers, Broken)
+
+
+@pytest.fixture(autouse=True)
+def actions() -> Iterator[None]:
+    triggers = [
+        Trigger(name="paid", label="Order paid", model="shop.Order", payload={"total": "a sum"}),
+        Trigger(name="noon", label="It is noon"),
+        Trigger(name="abroad", label="From abroad", Config=CountryForm),
+    ]
+    with temporary_registry(*ACTIONS, triggers=triggers):
+        yield
+
+
+@pytest.fixture(autouse=True)
+def clock() -> Iterator[ManualClock]:
+    with manual_clock() as one:
+        yield one
+
+
+def make_user(name: str, *permissions: str, **fields: Any) -> User:
+    user = User.objects.create_user(name, password=PASSWORD, is_staff=True, **fields)
+    found = Permission.objects.filter(codename__in=permissions)
+    user.user_permissions.set(found)
+    assert found.count() == len(permissions)
+    return user
+
+
+def logged_in(user: User) -> Client:
+    client = Client()
+    client.force_login(user)
+    return client
+
+
+@pytest.fixture
+def admin_user(db: None) -> User:
+    return User.objects.create_superuser("root", password=PASSWORD)
+
+
+@pytest.fixture
+def client(admin_user: User) -> Client:
+    return logged_in(admin_user)
+
+
+def sample() -> Any:
+    return build(
+        step("test.greet", id="hello", text="Hello", times=1),
+        step(
+            "test.choose",
+            id="fork",
+            condition="True",
+            then=[step("test.wait", id="wait"), step("test.greet", id="bye", text="Bye", times=2)],
+        ),
+    )
+
+
+@pytest.fixture
+def draft(db: None) -> Flow:
+    return create_flow(key="draft", name="A draft", document=sample())
+
+
+@pytest.fixture
+def live(db: None) -> Flow:
+    return publish_flow(sample(), key="live", name="A live flow")
+
+
+@pytest.fixture
+def waiting(live: Flow) -> FlowRun:
+    run = create_flowrun(live, state={"n": 1})
+    run_due()
+    run.refresh_from_db()
+    assert run.status == "waiting"
+    return run
+
+
+@pytest.fixture
+def failed(db: None) -> FlowRun:
+    flow = publish_flow(build(step("test.fail", id="oops")), key="failing", name="Failing")
+    run = create_flowrun(flow)
+    run_due()
+    run.refresh_from_db()
+    assert run.outcome == "errored"
+    return run
+
+
+Revision = Callable[[Flow], int]
+
+
+@pytest.fixture
+def revision() -> Revision:
+    return present_revision
