@@ -88,3 +88,18 @@ def test_broken_link_is_found(tmp_path: Path) -> None:
         "[elsewhere](https://example.org/missing) `[code](not-a-link.md)`\n"
     )
     assert broken_links(page) == ["other.md#nothing", "missing.md"]
+
+
+def test_every_decision_is_in_the_index() -> None:
+    folder = ROOT / "docs" / "explanation" / "decisions"
+    pages = {path.name for path in folder.glob("*.md")} - {"README.md"}
+    assert pages == set(local_links(folder / "README.md"))
+
+
+def test_every_page_is_in_the_table_of_contents() -> None:
+    docs = ROOT / "docs"
+    contents = set(local_links(docs / "README.md"))
+    pages = {path.relative_to(docs).as_posix() for path in docs.rglob("*.md")}
+    decisions = {page for page in pages if page.startswith("explanation/decisions/")}
+    index = "explanation/decisions/README.md"
+    assert contents == (pages - decisions - {"README.md"}) | {index}
