@@ -6,6 +6,8 @@ looked at as settings.
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
 import unittest
 from collections.abc import Iterator
@@ -119,3 +121,50 @@ def test_the_first_action_of_the_readme_is_a_plugin_in_fifteen_lines(
         run = run_flow(document, shop_models.Customer(name="Ada", phone="123"))
     assert run.outcome == "complete"
     assert [message[:2] for message in sent] == [("123", "Dear Ada")]
+
+
+@pytest.mark.slow
+def test_the_celery_project_of_the_guide_knows_the_tasks_and_sends_them(tmp_path: Path) -> None:
+    page = DOCS / "how-to" / "run-on-celery.md"
+    app, package, config = (block.text for block in python(page, "fragment"))
+    (settings,) = (block.text for block in python(page, "settings"))
+    common = (
+        "import flowcontrol\nSECRET_KEY = 'test'\nUSE_TZ = True\n"
+        "INSTALLED_APPS = ['django.contrib.auth', 'django.contrib.contenttypes',"
+        " 'flowcontrol_core', *flowcontrol.plugin_apps(), 'shop']\n"
+    )
+    files = {
+        "bookshop/__init__.py": package,
+        "bookshop/celery.py": app,
+        "bookshop/settings.py": common + settings,
+        "shop/__init__.py": "",
+        "shop/apps.py": config,
+    }
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    look = (
+        "import django; django.setup()\n"
+        "from flowcontrol_core.runtime.dispatch import senders\n"
+        "assert 'celery' in senders\n"
+        "from bookshop.celery import app\n"
+        "app.loader.import_default_modules()\n"
+        "assert app.conf.broker_url == 'amqp://localhost'\n"
+        "assert app.conf.beat_schedule['flowcontrol']['task'] in app.tasks\n"
+        "assert 'flowcontrol.tasks.run_flowruns_task' in app.tasks\n"
+    )
+    environment = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("DJANGO_", "FLOWCONTROL_"))
+    } | {"PYTHONPATH": str(tmp_path), "DJANGO_SETTINGS_MODULE": "bookshop.settings"}
+    done = subprocess.run(
+        [sys.executable, "-c", look],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr

@@ -103,3 +103,9 @@ def test_every_page_is_in_the_table_of_contents() -> None:
     decisions = {page for page in pages if page.startswith("explanation/decisions/")}
     index = "explanation/decisions/README.md"
     assert contents == (pages - decisions - {"README.md"}) | {index}
+
+
+def test_every_picture_says_in_words_what_it_shows() -> None:
+    for page in documents():
+        for text in re.findall(r"!\[([^\]]*)\]\(", FENCE.sub("", page.read_text(encoding="utf-8"))):
+            assert len(text) > 20, f"{page.relative_to(ROOT)}: {text!r}"
