@@ -1,7 +1,6 @@
 """Which plugins are installed is read from metadata, and nothing is imported for it."""
 
 # The fixtures' classes live in conftest.py, which cannot be imported: they are Any here.
-# ruff: noqa: ANN401
 
 from __future__ import annotations
 

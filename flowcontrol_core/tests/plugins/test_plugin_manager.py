@@ -1,7 +1,6 @@
 """Each plugin is loaded alone: a broken one is reported, leaves nothing, and harms no other."""
 
 # The fixtures' classes live in conftest.py, which cannot be imported: they are Any here.
-# ruff: noqa: ANN401
 
 from __future__ import annotations
 

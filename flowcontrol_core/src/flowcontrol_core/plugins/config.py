@@ -150,7 +150,7 @@ def store_values(fields: Mapping[str, forms.Field], cleaned: Mapping[str, Any]) 
 def initial_values(
     form_class: type[forms.Form], stored: Mapping[str, Any], zone: tzinfo
 ) -> dict[str, Any]:
-    """Give the values to show in an editor for a stored configuration; never raises.
+    """Give the values to show in an editor for a stored configuration; raises nothing of its own.
 
     A value that cannot be read any more is shown as it was stored, so that nothing is lost.
     """
@@ -160,7 +160,9 @@ def initial_values(
             if name in stored:
                 try:
                     result[name] = restore(field, stored[name])
-                except (forms.ValidationError, LookupError, TypeError, ValueError):
+                except DatabaseProblem:
+                    raise
+                except Exception:  # noqa: BLE001 - a field of a plugin may raise anything
                     result[name] = stored[name]
     return result
 
