@@ -162,12 +162,17 @@ class ScratchDatabase:
 
 
 @contextmanager
-def scratch_database(database: Database, folder: Path) -> Iterator[ScratchDatabase]:
-    """Create a database, and drop it at the end. `folder` is for the file of a SQLite one."""
+def scratch_database(
+    database: Database, folder: Path, *, label: str = "scratch"
+) -> Iterator[ScratchDatabase]:
+    """Create a database, and drop it at the end. `folder` is for the file of a SQLite one.
+
+    `label` is part of its name, so that a test run can have several.
+    """
     if database is Database.SQLITE_FILE:
-        yield ScratchDatabase(database=database, name=str(folder / "scratch.sqlite3"))
+        yield ScratchDatabase(database=database, name=str(folder / f"{label}.sqlite3"))
         return
-    name = f"flowcontrol_scratch_{os.getpid()}"
+    name = f"flowcontrol_{label}_{os.getpid()}"
     _execute_on_server(database, f"DROP DATABASE IF EXISTS {name}")
     _execute_on_server(database, f"CREATE DATABASE {name} {_CREATE_OPTIONS[database]}")
     try:

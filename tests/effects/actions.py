@@ -1,0 +1,87 @@
+"""The actions. A fault happens at the first attempt only, except ``poison``."""
+
+from __future__ import annotations
+
+import os
+import signal
+from datetime import timedelta
+from typing import Any
+
+from django import forms
+from django.db import transaction
+
+from flowcontrol.base import BaseAction, Effects, FlowDirective, RunContext
+from tests.effects.models import Effect
+
+
+class LabelForm(forms.Form):
+    """``label`` is for the test to tell steps apart; ``fault`` says what goes wrong, and where."""
+
+    label = forms.CharField()
+    fault = forms.CharField(required=False)
+
+
+def record(run: RunContext, obj: Any, label: str) -> None:
+    Effect.objects.create(
+        run=run.uuid,
+        label=label,
+        object_key="" if obj is None else str(obj.pk),
+        worker=os.getpid(),
+        attempt=run.attempt,
+        idempotency_key=run.idempotency_key,
+    )
+
+
+def die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+class Write(BaseAction):
+    """Writes its effect in the transaction of the checkpoint."""
+
+    name = "write"
+    effects = Effects.DATABASE
+    Config = LabelForm
+
+    def run(self, *, run: RunContext, obj: Any, config: Any) -> None:
+        fault = config.fault if run.attempt == 1 else ""
+        if fault == "die_before_effect":
+            die()
+        record(run, obj, config.label)
+        if fault == "die_after_effect" or config.fault == "poison":
+            die()
+        if fault == "die_after_commit":
+            transaction.on_commit(die)
+        if fault == "stop":
+            os.kill(os.getpid(), signal.SIGSTOP)
+        if fault == "terminate":
+            os.kill(os.getpid(), signal.SIGTERM)
+
+
+class Call(BaseAction):
+    """Writes its effect at once and for good, as a service outside would."""
+
+    name = "call"
+    effects = Effects.EXTERNAL
+    Config = LabelForm
+
+    def run(self, *, run: RunContext, obj: Any, config: Any) -> None:
+        fault = config.fault if run.attempt == 1 else ""
+        record(run, obj, config.label)
+        if fault == "die_after_call":
+            die()
+        if fault == "stop":
+            os.kill(os.getpid(), signal.SIGSTOP)
+
+
+class Hold(BaseAction):
+    """Waits for a month, or until somebody has the run go on."""
+
+    name = "hold"
+    effects = Effects.NONE
+
+    def run(self, *, run: RunContext, obj: Any, config: Any) -> FlowDirective:
+        return run.suspend(until=run.now + timedelta(days=30))
+
+
+ACTIONS = (Write, Call, Hold)

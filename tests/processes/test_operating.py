@@ -1,0 +1,95 @@
+"""What people do while workers run: cancel, edit, publish, delete."""
+
+from __future__ import annotations
+
+import pytest
+
+from flowcontrol_core.authoring import deactivate, edit_draft, publish
+from flowcontrol_core.definition import Document, Step
+from flowcontrol_core.models import Flow, FlowRun, Outcome, Status
+from flowcontrol_core.runtime.starting import create_flowrun
+from flowcontrol_core.runtime.verbs import cancel_flowrun, pause_flowrun, resume_flowrun, run_now
+from flowcontrol_core.testing.building import flow, step
+from flowcontrol_core.testing.helpers import publish_flow
+from tests.effects.models import Effect
+from tests.processes.site import Site
+
+pytestmark = pytest.mark.slow
+#: Database steps, each with a checkpoint of its own, so that a run can be met on its way.
+LONG = 900
+
+
+def long_flow(steps: int) -> Document:
+    return flow(*(step("effects.write", label=str(number)) for number in range(steps)))
+
+
+def replace_steps(edited: Flow, *steps: Step) -> None:
+    """Edit the draft so that it has these steps, and publish it."""
+    edit_draft(edited, lambda _: flow(*steps), revision=None, author=None)
+    publish(edited)
+
+
+def count(run: FlowRun) -> int:
+    return Effect.objects.filter(run=run.uuid).count()
+
+
+def test_no_effect_of_a_running_run_commits_after_it_was_canceled(site: Site) -> None:
+    publish_flow(long_flow(LONG))
+    workers = site.start_workers(2, COALESCE=0)
+    for goal in (1, 3, 7, 12, 20):
+        run = create_flowrun("flow")
+        site.wait_for(lambda: count(run) >= goal, *workers)  # noqa: B023
+        cancel_flowrun(run, by="Ada", reason="too slow")
+        done = count(run)
+        site.wait_until_done(*workers)
+        run.refresh_from_db()
+        assert (run.outcome, run.reason) == (Outcome.CANCELED, "too slow")
+        assert count(run) == done < LONG
+
+
+def test_no_effect_of_a_paused_run_commits_until_it_is_resumed(site: Site) -> None:
+    publish_flow(long_flow(LONG))
+    publish_flow(long_flow(1), key="short")
+    workers = site.start_workers(2, COALESCE=0)
+    run = create_flowrun("flow")
+    site.wait_for(lambda: count(run) >= 2, *workers)
+    pause_flowrun(run)
+    site.wait_for_status(Status.PAUSED, 1, *workers)
+    done = count(run)
+    create_flowrun("short")
+    site.wait_for_status(Status.DONE, 1, *workers)
+    assert count(run) == done < LONG
+    resume_flowrun(run)
+    site.wait_until_done(*workers)
+    assert set(site.effects().values()) == {1}
+    assert count(run) == LONG
+
+
+def test_editing_and_deleting_steps_changes_nothing_for_runs_that_wait(site: Site) -> None:
+    document = flow(
+        step("effects.write", id="a", label="a"),
+        step("effects.hold", id="hold"),
+        step("effects.write", id="b", label="b"),
+    )
+    edited = publish_flow(document)
+    workers = site.start_workers(2)
+    old = [create_flowrun("flow") for _ in range(5)]
+    site.wait_for_status(Status.WAITING, 5, *workers)
+
+    replace_steps(
+        edited, step("effects.write", id="a", label="a"), step("effects.write", id="c", label="c")
+    )
+    new = create_flowrun("flow")
+    site.wait_for_status(Status.DONE, 1, *workers)
+    replace_steps(edited, step("effects.write", id="c", label="c"))
+    deactivate(edited)
+
+    for run in old:
+        run_now(run)
+    site.wait_until_done(*workers)
+    labels = {
+        run.pk: list(Effect.objects.filter(run=run.uuid).order_by("pk").values_list("label"))
+        for run in (*old, new)
+    }
+    assert labels == {run.pk: [("a",), ("b",)] for run in old} | {new.pk: [("a",), ("c",)]}
+    assert FlowRun.objects.filter(outcome=Outcome.COMPLETE).count() == 6
