@@ -1,0 +1,148 @@
+"""Proxies and models derived from a watched one: an object fires for what it is, and once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from django.contrib.admin.models import LogEntry
+from django.contrib.auth.models import User
+from django.db import models
+from django.db.models.signals import post_delete, post_save
+from django.test.utils import isolate_apps
+
+from flowcontrol.registry import registry
+from flowcontrol_core.models import FlowRun
+from flowcontrol_triggers_signals import plugin
+from flowcontrol_triggers_signals.connecting import (
+    connect_models,
+    disconnect_models,
+    is_deleted_with,
+    is_saved_with,
+)
+from flowcontrol_triggers_signals.watching import WatchedModel
+from tests.shop.models import Customer, Order
+
+from .conftest import Listen, fired
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def rush() -> Iterator[type[Order]]:
+    """A proxy of the order."""
+    with isolate_apps("tests.shop"):
+
+        class RushOrder(Order):
+            class Meta:
+                proxy = True
+                app_label = "shop"
+
+    connect_models(plugin.watched, [RushOrder])
+    yield RushOrder
+    disconnect_models([RushOrder])
+
+
+@pytest.fixture
+def gift() -> Iterator[type[Order]]:
+    """A model with a table of its own, derived from the order; the table is never made."""
+    with isolate_apps("tests.shop"):
+
+        class GiftOrder(Order):
+            class Meta:
+                app_label = "shop"
+
+    connect_models(plugin.watched, [GiftOrder])
+    yield GiftOrder
+    disconnect_models([GiftOrder])
+
+
+def test_object_saved_through_a_proxy_fires_for_its_model(
+    listen: Listen, rush: type[Order], ada: Customer
+) -> None:
+    for event in ("created", "updated", "deleted"):
+        listen(f"shop.order.{event}")
+    order = rush.objects.create(customer=ada)
+    order.total = Decimal(5)
+    order.save()
+    order.delete()
+    assert fired() == ["shop.order.created", "shop.order.updated", "shop.order.deleted"]
+
+
+def test_run_of_an_object_saved_through_a_proxy_is_about_the_model(
+    listen: Listen, rush: type[Order], ada: Customer
+) -> None:
+    listen("shop.order.created")
+    order = rush.objects.create(customer=ada)
+    content_type = FlowRun.objects.get().content_type
+    assert content_type is not None
+    assert content_type.model == "order"
+    assert list(FlowRun.objects.for_object(Order.objects.get(pk=order.pk)))
+
+
+def test_watched_proxy_fires_for_what_is_saved_through_it_only(
+    rush: type[Order], ada: Customer
+) -> None:
+    watched = WatchedModel(rush)
+    assert is_saved_with(watched.model, rush)
+    assert not is_saved_with(watched.model, Order)
+    assert is_deleted_with(watched.model, rush)
+
+
+def test_object_of_a_derived_model_is_saved_as_its_parent(
+    listen: Listen, gift: Any, ada: Customer
+) -> None:
+    listen("shop.order.created")
+    instance = gift(customer=ada)
+    instance.pk = 7
+    post_save.send(
+        gift, instance=instance, created=True, raw=False, using="default", update_fields=None
+    )
+    assert fired() == ["shop.order.created"]
+
+
+def test_deletion_of_a_derived_object_fires_once(listen: Listen, gift: Any, order: Order) -> None:
+    """Django tells of it twice: by the signal of the derived model and by that of its parent."""
+    listen("shop.order.deleted")
+    instance = gift(customer=order.customer)
+    instance.pk = order.pk
+    post_delete.send(gift, instance=instance, using="default", origin=instance)
+    assert fired() == []
+    order.delete()
+    assert fired() == ["shop.order.deleted"]
+
+
+@pytest.mark.parametrize(
+    ("model", "sender", "saved", "deleted"),
+    [(User, User, True, True), (User, LogEntry, False, False), (models.Model, User, True, False)],
+)
+def test_senders_of_a_model(model: Any, sender: Any, saved: bool, deleted: bool) -> None:
+    assert is_saved_with(model, sender) == saved
+    if model is not models.Model:
+        assert is_deleted_with(model, sender) == deleted
+
+
+def test_connecting_twice_fires_once(listen: Listen) -> None:
+    connect_models(plugin.watched)
+    listen("shop.customer.created")
+    Customer.objects.create(name="Ada")
+    assert fired() == ["shop.customer.created"]
+
+
+def test_triggers_of_the_named_models_are_registered() -> None:
+    keys = {key for key, entry in registry.triggers.items() if entry.plugin == "signals"}
+    assert {"signals.shop.order.created", "signals.auth.user.deleted"} <= keys
+    trigger = registry.get_trigger("signals.shop.order.updated")
+    assert (str(trigger.label), trigger.model) == ("Order updated", "shop.order")
+    assert set(trigger.payload) == {"changed", "old"}
+    assert registry.get_trigger("signals.shop.order.deleted").model == ""
+
+
+def test_form_offers_the_fields_that_can_change() -> None:
+    form = registry.get_trigger("signals.shop.customer.updated").Config
+    field = form.base_fields["changed"]
+    offered = [value for value, _ in field.choices]  # type: ignore[attr-defined]
+    assert offered == ["name", "email", "phone", "is_active", "created_at"]
+    assert not field.required
