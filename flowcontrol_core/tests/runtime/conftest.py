@@ -14,10 +14,14 @@ from django.test.utils import CaptureQueriesContext
 
 from flowcontrol.testing import flow, manual_clock, publish_flow, step, temporary_registry
 from flowcontrol_core.definition import Step
-from flowcontrol_core.models import Flow, FlowRun, RunEvent
+from flowcontrol_core.models import Flow, FlowRun, RunEvent, TriggerEvent
 from flowcontrol_core.plugins.actions import BaseAction, Effects
 from flowcontrol_core.plugins.triggers import Trigger
-from flowcontrol_core.runtime.clock import ManualClock
+from flowcontrol_core.runtime.batch import Batch
+from flowcontrol_core.runtime.clock import ManualClock, clock
+from flowcontrol_core.runtime.database import WriteGuard
+from flowcontrol_core.runtime.heartbeat import Heartbeat
+from flowcontrol_core.runtime.objects import reference
 from flowcontrol_core.runtime.starting import create_flowrun
 from flowcontrol_core.runtime.sweep import continue_flowruns
 from tests.shop.models import Customer
@@ -175,6 +179,26 @@ def steps_of(run: FlowRun) -> list[dict[str, Any]]:
 def make_due(run: FlowRun, lab: Lab) -> None:
     """Let the lease of a run whose worker died expire."""
     lab.clock.set(max(lab.clock.now(), fresh(run).wake_at or lab.clock.now()))
+
+
+def event(obj: Customer | None = None, **payload: Any) -> TriggerEvent:
+    """Keep an event as firing does, without waking anybody."""
+    about = reference(obj)
+    return TriggerEvent.objects.create(
+        key="lab.paid",
+        content_type_id=about["content_type_id"],
+        object_key=about["object_key"],
+        payload=payload,
+        created_at=clock().now(),
+        announce_at=clock().now(),
+    )
+
+
+def execute(runs: list[FlowRun]) -> None:
+    """Execute claimed runs as a sweep does."""
+    guard = WriteGuard()
+    with guard.installed(), Heartbeat() as heartbeat:
+        Batch(runs, guard, heartbeat).execute()
 
 
 def deadlock() -> OperationalError:

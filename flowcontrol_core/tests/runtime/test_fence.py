@@ -10,7 +10,19 @@ from flowcontrol_core.models import FlowRun, RunEvent, Status
 from flowcontrol_core.runtime import batch, claim
 from flowcontrol_core.runtime.starting import create_flowrun
 
-from .conftest import Lab, customers, events, fresh, publish, send, start, sweep, think, write
+from .conftest import (
+    Lab,
+    customers,
+    events,
+    execute,
+    fresh,
+    publish,
+    send,
+    start,
+    sweep,
+    think,
+    write,
+)
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -50,7 +62,7 @@ def test_late_end_of_a_run_writes_nothing(lab: Lab) -> None:
     row = run
     claimed = claim.claim(1)
     take_away(row)
-    _execute(claimed)
+    execute(claimed)
     assert lab.calls == ["slow"]
     assert stands_as_the_other_worker_left_it(row)
 
@@ -60,7 +72,7 @@ def test_late_run_in_a_batch_leaves_the_others_alone(lab: Lab) -> None:
     mine, lost, also_mine = (create_flowrun(flow) for _ in range(3))
     claimed = claim.claim(10)
     take_away(lost)
-    _execute(claimed)
+    execute(claimed)
     assert stands_as_the_other_worker_left_it(lost)
     assert fresh(mine).outcome == fresh(also_mine).outcome == "complete"
     assert RunEvent.objects.count() == 2
@@ -70,7 +82,7 @@ def test_late_worker_does_not_begin_an_external_call(lab: Lab) -> None:
     run = start(send())
     claimed = claim.claim(1)
     take_away(run)
-    _execute(claimed)
+    execute(claimed)
     assert lab.calls == []
     assert stands_as_the_other_worker_left_it(run)
 
@@ -90,13 +102,7 @@ def test_late_worker_does_not_set_a_broken_run_aside(lab: Lab) -> None:
     FlowRun.objects.filter(pk=run.pk).update(state=[1])
     claimed = claim.claim(1)
     FlowRun.objects.filter(pk=run.pk).update(fence=99)
-    _execute(claimed)
+    execute(claimed)
     row = fresh(run)
     assert (row.status, row.fence) == (Status.RUNNING, 99)
     assert events(run) == []
-
-
-def _execute(runs: list[FlowRun]) -> None:
-    guard = batch.WriteGuard()
-    with guard.installed(), batch.Heartbeat() as heartbeat:
-        batch.Batch(runs, guard, heartbeat).execute()

@@ -187,11 +187,6 @@ def good_runs(number: int) -> list[FlowRun]:
     return [create_flowrun(flow) for _ in range(number)]
 
 
-def is_in_its_place(run: FlowRun, verdict: str, reason: str) -> bool:
-    row = fresh(run)
-    return verdict in (row.status, row.outcome) and reason in row.reason
-
-
 def test_bad_runs_in_front_of_good_ones_do_not_keep_them_from_being_done(lab: Lab) -> None:
     bad = {name: make() for name, (make, _, _) in BAD.items() if name != "odd payload"}
     good = good_runs(20)
