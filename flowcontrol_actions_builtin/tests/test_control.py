@@ -48,15 +48,15 @@ def test_a_false_condition_lets_the_run_go_on(
     assert call(action, condition="tries < 3") != FlowDirective.CONTINUE
 
 
-def test_stopping_aborts_and_logs_the_reason(call: Any, run: RunContext) -> None:
+def test_stopping_aborts_with_the_reason(call: Any, run: RunContext) -> None:
     run.state["name"] = "A & B"
-    assert call(StopFlow, reason="No answer from {{ name }}") == FlowDirective.ABORT
-    assert run.messages == ["No answer from A & B"]
+    answer = call(StopFlow, reason="No answer from {{ name }}")
+    assert answer == BaseAction.abort("No answer from A & B")
 
 
-def test_stopping_with_a_false_condition_logs_nothing(call: Any, run: RunContext) -> None:
-    call(StopFlow, condition="state.missing", reason="No answer")
-    assert run.messages == []
+def test_stopping_with_a_false_condition_goes_on(call: Any) -> None:
+    answer = call(StopFlow, condition="state.missing", reason="No answer")
+    assert answer == FlowDirective.CONTINUE
 
 
 def test_summaries_are_plain_sentences(bound: Any) -> None:

@@ -127,9 +127,7 @@ class StopFlow(BaseAction):
     def run(self, *, run: RunContext, config: Any, **_: Any) -> FlowDirective:
         if not _applies(config):
             return FlowDirective.CONTINUE
-        if reason := config.reason:
-            run.log(reason)
-        return FlowDirective.ABORT
+        return self.abort(config.reason)
 
     def summary(self, config: BoundConfig) -> str:
         sentence = say("Stop the flow")

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from enum import Enum
+from enum import StrEnum
 from typing import ClassVar, Literal
 
 Target = Literal["parent", "loop"]
 
 
-class Kind(Enum):
+class Kind(StrEnum):
     """The directives of the vocabulary."""
 
     CONTINUE = "continue"
@@ -51,6 +51,8 @@ class FlowDirective:
     branch: str | None = None
     to: Target = "parent"
     wait: Wait | None = None
+    #: Why the flow is stopped.
+    reason: str = ""
 
     CONTINUE: ClassVar[FlowDirective]
     ENTER: ClassVar[FlowDirective]

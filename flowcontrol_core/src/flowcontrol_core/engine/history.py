@@ -13,9 +13,10 @@ from collections import Counter, deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from flowcontrol_core.engine.codec import encode
+from flowcontrol_core.engine.directives import Wait
 from flowcontrol_core.engine.state import ABSENT, Change
 
 FIRST = 2
@@ -28,9 +29,8 @@ SECRET = re.compile(r"password|passwd|token|secret|session|api_?key|otp", re.IGN
 HIDDEN = "•••"
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
-    """One call of an action."""
+class Call(NamedTuple):
+    """One call of an action (a tuple, because many are made)."""
 
     number: int
     step: str
@@ -44,6 +44,9 @@ class Call:
     messages: tuple[str, ...] = ()
     error: str = ""
     keep: bool = False
+    #: The branch that was entered, and what the run waits for since.
+    branch: str | None = None
+    wait: Wait | None = None
 
 
 @dataclass(slots=True)
@@ -129,7 +132,7 @@ def _entry(call: Call) -> dict[str, Any]:
         "action": call.action,
         "at": call.at.isoformat(),
         "seconds": round(call.seconds, 6),
-        "answer": call.answer,
+        "answer": str(call.answer),
     }
     if call.method != "run":
         entry["method"] = call.method
@@ -141,7 +144,18 @@ def _entry(call: Call) -> dict[str, Any]:
         entry["messages"] = list(call.messages)
     if call.error:
         entry["error"] = call.error
+    if call.branch:
+        entry["branch"] = call.branch
+    if call.wait is not None:
+        entry["wait"] = _wait(call.wait)
     return entry
+
+
+def _wait(wait: Wait) -> dict[str, str]:
+    times = {"until": wait.until, "timeout": wait.timeout}
+    shown = {name: moment.isoformat() for name, moment in times.items() if moment is not None}
+    others = {"trigger": wait.trigger, "child": wait.child}
+    return shown | {name: value for name, value in others.items() if value}
 
 
 def _change(key: str, change: Change) -> list[Any]:

@@ -123,3 +123,8 @@ class BaseAction:
     def break_(to: Target = "parent") -> FlowDirective:
         """Go on behind the parent action, or behind the nearest loop."""
         return FlowDirective(Kind.BREAK, to=to)
+
+    @staticmethod
+    def abort(reason: str = "") -> FlowDirective:
+        """Stop the flow run; the reason is shown with it (at most 1,000 characters)."""
+        return FlowDirective(Kind.ABORT, reason=reason[:1000])

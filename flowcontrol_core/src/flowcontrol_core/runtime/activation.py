@@ -241,7 +241,7 @@ class Activation:
         finally:
             executing.reset(token)
             self.guard.armed = False
-        self._note(bound, frame, directive.kind.value, begun, changes)
+        self._note(bound, frame, directive, begun, changes)
         return self._go_on(before, position, directive)
 
     def _not_the_step(self, error: Exception) -> Stop | None:
@@ -349,17 +349,18 @@ class Activation:
                 )
                 self.cursor = before
                 return self.give_up(error)
-        return self._move(position)
+        return self._move(position, directive.reason)
 
     def _release(self, before: Cursor, position: Position) -> None:
         for name in released_variables(before, position):
             self.state.pop(name, None)
         self.state.take_changes()
 
-    def _move(self, position: Position) -> Stop | None:
+    def _move(self, position: Position, reason: str = "") -> Stop | None:
         if isinstance(position, End):
             self.cursor = ()
-            reason = "" if position is COMPLETE else "A step stopped the flow."
+            if position is not COMPLETE:
+                reason = reason or "A step stopped the flow."
             return Stop(kind=StopKind.ENDED, outcome=position.kind.value, reason=reason)
         self.cursor = position
         return None
@@ -411,7 +412,7 @@ class Activation:
         begun = time.perf_counter() if begun is None else begun
         frame = self.cursor[-1]
         tries = frame.tries + 1
-        self._note(bound, frame, "failed", begun, {}, error=_one_line(error))
+        self._note(bound, frame, None, begun, {}, error=_one_line(error))
         wait = self._retry_after(bound, error, tries)
         reason = f"Step {frame.step!r} ({bound.key}) failed: {_one_line(error)}"
         described = describe(error, frame.step, bound.key)
@@ -447,7 +448,7 @@ class Activation:
         self,
         bound: BoundStep,
         frame: Frame,
-        answer: str,
+        directive: FlowDirective | None,
         begun: float,
         changes: Mapping[str, Any],
         error: str = "",
@@ -461,7 +462,9 @@ class Activation:
                 method=frame.phase,
                 at=context.now,
                 seconds=time.perf_counter() - begun,
-                answer=answer,
+                answer="failed" if directive is None else directive.kind.value,
+                branch=None if directive is None else directive.branch,
+                wait=None if directive is None else directive.wait,
                 changes=changes,
                 attempt=frame.tries + 1,
                 messages=tuple(context.messages) if context.messages else (),
