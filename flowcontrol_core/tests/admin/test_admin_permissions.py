@@ -66,7 +66,8 @@ CASES = [
     look("flow_change"),
     change("flow_change", "post", 302, **SETTINGS),
     change("flow_delete", "get", 200),
-    change("flow_delete", "post", 302),
+    change("flow_delete", "post", 409),
+    Case("flow_delete", "post", (LOGIN, 403, 403, 302, 403, 302), {}, "draft"),
     look("flow_history"),
     look("flow_plugins", kind="none"),
     Case("flow_import", "get", (LOGIN, 403, 403, 200, 403, 200), {}, "none"),
@@ -187,7 +188,8 @@ def test_each_view_answers_each_user_as_the_table_says(
         for (role, client), expected in zip(clients.items(), case.expected, strict=True):
             status = _answer(case, client, subjects[case.kind])
             if status != expected:
-                wrong.append(f"{case.name} {case.method} {case.extra} {role}: {status}, not {expected}")
+                what = f"{case.name} {case.method} {case.extra} {role}"
+                wrong.append(f"{what}: {status}, not {expected}")
     assert not wrong, "\n".join(wrong)
 
 

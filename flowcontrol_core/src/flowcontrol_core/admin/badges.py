@@ -26,7 +26,7 @@ _ICONS: dict[str, str] = {
     "error": "✗",
     "info": "i",
     "added": "+",
-    "removed": "−",
+    "removed": "-",
     "moved": "↕",
     "changed": "✎",
     "option": "✎",

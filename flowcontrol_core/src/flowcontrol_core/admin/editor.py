@@ -24,7 +24,7 @@ from flowcontrol_core.runtime.observing import associations, counts_by_step, is_
 
 
 def show_editor(page: Page, flow: Flow) -> HttpResponse:
-    """What is being edited: the draft, or else the published version, whose first edit opens one."""
+    """What is being edited: the draft, or the published version, whose first edit opens one."""
     version = present_version(flow)
     document, problems = read_version(version)
     if not problems:

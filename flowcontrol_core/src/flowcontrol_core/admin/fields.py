@@ -6,7 +6,7 @@ import json
 import zoneinfo
 from collections.abc import Iterator
 from functools import lru_cache
-from typing import Any
+from typing import Any, cast
 
 from django import forms
 from django.apps import apps
@@ -69,6 +69,11 @@ class RevisionField(forms.IntegerField):
 
     def __init__(self) -> None:
         super().__init__(min_value=0, max_value=MAX_REVISION, widget=forms.HiddenInput)
+
+
+def choice_field(form: forms.BaseForm, name: str) -> forms.ChoiceField:
+    """Give a field of a form that is known to be one of choices."""
+    return cast("forms.ChoiceField", form.fields[name])
 
 
 def show_seconds(seconds: float | None) -> str:

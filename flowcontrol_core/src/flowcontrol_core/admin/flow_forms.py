@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, cast
 
 from django import forms
 from django.utils.translation import gettext_lazy as _
 
-from flowcontrol_core.admin.fields import RevisionField, model_choices, zone_choices
+from flowcontrol_core.admin.fields import (
+    RevisionField,
+    choice_field,
+    model_choices,
+    zone_choices,
+)
 from flowcontrol_core.authoring.options import check_options
 from flowcontrol_core.definition import MAX_GUARD, Document
 from flowcontrol_core.errors import Problem
@@ -65,11 +70,11 @@ class FlowForm(forms.ModelForm):  # type: ignore[type-arg]
                 required=False,
             )
         if document is not None:
-            self.initial |= {
+            self.initial.update({
                 "object": document.object or "",
                 "guard": document.guard,
                 "time_zone": document.time_zone or "",
-            }
+            })
             self._keep_unknown(document)
 
     def clean(self) -> dict[str, Any]:
@@ -98,10 +103,9 @@ class FlowForm(forms.ModelForm):  # type: ignore[type-arg]
     def _keep_unknown(self, document: Document) -> None:
         """A model or a zone that is not known here any more stays what it is, until changed."""
         for name in ("object", "time_zone"):
-            field = self.fields[name]
+            field = choice_field(self, name)
             value = self.initial[name]
-            assert isinstance(field, forms.ChoiceField)
-            known = list(field.choices)
+            known: list[Any] = list(cast("Iterable[Any]", field.choices))
             if value and value not in dict(known):
                 unknown = _("%(value)s (unknown here)") % {"value": value}
                 field.choices = [*known, (value, unknown)]

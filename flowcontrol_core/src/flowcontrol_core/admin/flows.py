@@ -8,7 +8,6 @@ from django.contrib import admin, messages
 from django.db import transaction
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
-from django.urls import URLPattern
 from django.utils.html import format_html, format_html_join
 from django.utils.translation import gettext as say
 from django.utils.translation import gettext_lazy as _
@@ -68,12 +67,14 @@ class FlowAdmin(_ModelAdmin):
     """Flows: everything about one of them is on its own pages."""
 
     list_display = (
-        "name", "key", "shown_active", "shown_version", "shown_changes", "shown_runs",
+        "shown_name", "key", "shown_active", "shown_version", "shown_changes", "shown_runs",
         "shown_last_run",
     )  # fmt: skip
     list_filter = ("active", "held", ChangesFilter)
     search_fields = ("name", "key", "description")
     ordering = ("name", "id")
+    # The name links to the editor by itself.
+    list_display_links = None
     list_per_page = 100
     show_full_result_count = False
     actions = None
@@ -84,13 +85,6 @@ class FlowAdmin(_ModelAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Flow]:
         return with_facts(super().get_queryset(request))
-
-    def get_list_display_links(self, request: HttpRequest, list_display: Any) -> None:
-        """The name links to the editor by itself."""
-        return
-
-    def get_list_display(self, request: HttpRequest) -> list[Any]:
-        return ["shown_name", *self.list_display[1:]]
 
     @admin.display(description=_("name"), ordering="name")
     def shown_name(self, flow: Flow) -> str:
@@ -111,7 +105,7 @@ class FlowAdmin(_ModelAdmin):
     @admin.display(description=_("draft"), ordering="has_changes")
     def shown_changes(self, flow: Flow) -> str:
         changed: bool = flow.has_changes  # type: ignore[attr-defined]
-        return flag("draft", say("unpublished changes")) if changed else "–"
+        return flag("draft", say("unpublished changes")) if changed else "-"
 
     @admin.display(description=_("live runs"))
     def shown_runs(self, flow: Flow) -> str:
@@ -121,13 +115,13 @@ class FlowAdmin(_ModelAdmin):
             for status, n in counts
             if n
         ]
-        return format_html_join(" ", '<a href="{}">{} {}</a>', found) if found else "–"
+        return format_html_join(" ", '<a href="{}">{} {}</a>', found) if found else "-"
 
-    @admin.display(description=_("last run"), ordering="last_run", empty_value=_("never"))
+    @admin.display(description=_("last run"), ordering="last_run", empty_value="-")
     def shown_last_run(self, flow: Flow) -> Any:
         return flow.last_run  # type: ignore[attr-defined]
 
-    def get_urls(self) -> list[URLPattern]:  # type: ignore[override]
+    def get_urls(self) -> list[Any]:
         return patterns(self, [*_OWN, *ROUTES])
 
 

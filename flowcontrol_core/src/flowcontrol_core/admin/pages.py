@@ -28,7 +28,8 @@ from flowcontrol_core.errors import DefinitionError, FlowcontrolError, StaleRevi
 
 APP = "flowcontrol_core"
 READING = ("GET", "HEAD")
-VIEW_FLOW, ADD_FLOW, CHANGE_FLOW, DELETE_FLOW = "view_flow", "add_flow", "change_flow", "delete_flow"
+VIEW_FLOW, ADD_FLOW = "view_flow", "add_flow"
+CHANGE_FLOW, DELETE_FLOW = "change_flow", "delete_flow"
 PUBLISH_FLOW, ACTIVATE_FLOW, START_FLOW = "publish_flow", "activate_flow", "start_flow"
 VIEW_RUN, OPERATE_RUN = "view_flowrun", "operate_flowrun"
 

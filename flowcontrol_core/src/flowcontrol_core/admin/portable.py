@@ -102,7 +102,7 @@ def export(page: Page, flow: Flow) -> HttpResponse:
     return _download(export_flows([flow], drafts=drafts), f"{flow.key}.yaml")
 
 
-def export_all(page: Page) -> HttpResponse:
+def export_all(_page: Page) -> HttpResponse:
     """Download all flows as YAML."""
     return _download(export_flows(Flow.objects.order_by("key")), "flows.yaml")
 

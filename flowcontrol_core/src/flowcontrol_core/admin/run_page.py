@@ -122,4 +122,4 @@ def _waited(run: FlowRun) -> FlowRun | None:
 
 
 def _raw(value: Any) -> str:
-    return pretty(value) if isinstance(value, dict | list) else "–" if value is None else str(value)
+    return pretty(value) if isinstance(value, dict | list) else "-" if value is None else str(value)

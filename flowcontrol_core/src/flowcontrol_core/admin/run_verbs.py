@@ -12,10 +12,11 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext as say
 from django.utils.translation import gettext_lazy as _
 
+from flowcontrol_core.admin.fields import choice_field
 from flowcontrol_core.admin.pages import Page, url
 from flowcontrol_core.authoring.describing import Describer
 from flowcontrol_core.definition import Document
-from flowcontrol_core.errors import FlowcontrolError, IllegalChangeError
+from flowcontrol_core.errors import FlowcontrolError
 from flowcontrol_core.models import FlowRun, Status
 from flowcontrol_core.runtime import verbs
 from flowcontrol_core.runtime.observing import documents_of
@@ -129,14 +130,21 @@ class SendForm(ReasonForm):
     def __init__(self, *args: Any, document: Document, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         words = Describer(document)
-        field = self.fields["step"]
-        assert isinstance(field, forms.ChoiceField)
-        field.choices = [(step, words.step(step)) for step in document.step_ids()]
+        steps = [(step, words.step(step)) for step in document.step_ids()]
+        choice_field(self, "step").choices = steps
 
 
 def legal_verbs(run: FlowRun) -> list[Verb]:
     """Give the verbs that are possible for a run as it stands."""
-    return [verb for verb in VERBS.values() if verbs.is_legal(verb.name, run)]
+    return [verb for verb in VERBS.values() if is_possible(verb, run)]
+
+
+def is_possible(verb: Verb, run: FlowRun) -> bool:
+    """Say whether a verb is possible; none is that needs a cursor which cannot be read."""
+    try:
+        return verbs.is_legal(verb.name, run)
+    except (AttributeError, IndexError, KeyError, TypeError):
+        return False
 
 
 def operate(page: Page, run: FlowRun, verb: str) -> HttpResponse:
@@ -145,11 +153,11 @@ def operate(page: Page, run: FlowRun, verb: str) -> HttpResponse:
     if chosen is None:
         raise Http404(say("There is no such verb."))
     form = _form(page, run, chosen)
-    refused = "" if verbs.is_legal(chosen.name, run) else _refusal(run)
+    refused = "" if is_possible(chosen, run) else _refusal(run)
     if page.is_post and form.is_valid():
         try:
             after = chosen.call(run, **_arguments(form), by=page.user)
-        except IllegalChangeError as error:
+        except FlowcontrolError as error:
             refused = str(error)
         else:
             page.say(_said(chosen, after))
@@ -174,7 +182,7 @@ def operate_many(runs: list[FlowRun], verb: Verb, by: Any) -> tuple[int, list[st
         try:
             verb.call(run, by=by)
             done += 1
-        except FlowcontrolError as error:
+        except (FlowcontrolError, AttributeError, TypeError) as error:
             refused.append(str(error))
     return done, refused
 

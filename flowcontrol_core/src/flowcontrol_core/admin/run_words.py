@@ -8,7 +8,6 @@ from typing import Any
 from django.utils import timezone
 from django.utils.formats import date_format
 from django.utils.translation import gettext as say
-from django.utils.translation import ngettext
 
 from flowcontrol_core.authoring import step_label
 from flowcontrol_core.definition import Step
@@ -21,7 +20,11 @@ _UNITS = (("d", 86_400), ("h", 3_600), ("min", 60))
 
 def moment(when: datetime | None) -> str:
     """Write a time in the zone and language of the reader."""
-    return date_format(timezone.localtime(when), "DATETIME_FORMAT") if when else ""
+    if when is None:
+        return ""
+    local = timezone.localtime(when)
+    # Without “a.m.”, so that it may stand before the full stop of a sentence.
+    return f"{date_format(local, 'DATE_FORMAT')} {local:%H:%M:%S}"
 
 
 def length(seconds: float) -> str:
@@ -61,10 +64,10 @@ def headline(run: FlowRun, step: Step | None) -> str:
         plain = say("Ended as %(outcome)s on %(since)s.")
         words["outcome"] = run.get_outcome_display()
         return (ended if at_step and run.outcome != "complete" else plain) % words
-    return (_DOING_AT if at_step else _DOING)()[run.status] % words
+    return (_doing_at() if at_step else _doing())[run.status] % words
 
 
-def _DOING_AT() -> dict[str, str]:  # noqa: N802
+def _doing_at() -> dict[str, str]:
     return {
         Status.PENDING: say("Waits to begin, since %(since)s."),
         Status.RUNNING: say("Is at “%(step)s”, since %(since)s."),
@@ -74,7 +77,7 @@ def _DOING_AT() -> dict[str, str]:  # noqa: N802
     }
 
 
-def _DOING() -> dict[str, str]:  # noqa: N802
+def _doing() -> dict[str, str]:
     return {
         Status.PENDING: say("Has not begun; created on %(since)s."),
         Status.RUNNING: say("Is being executed, since %(since)s."),
@@ -129,15 +132,10 @@ def _trigger(run: FlowRun) -> str:
 
 def since_overdue(run: FlowRun, now: datetime) -> str:
     """Say for how long a run is overdue."""
-    assert run.wake_at is not None
+    due = run.wake_at or now
     text = say("Overdue since %(time)s (%(length)s).")
     words: dict[str, Any] = {
-        "time": moment(run.wake_at),
-        "length": length((now - run.wake_at).total_seconds()),
+        "time": moment(due),
+        "length": length((now - due).total_seconds()),
     }
     return text % words
-
-
-def times(count: int) -> str:
-    """Say how often something happened."""
-    return ngettext("%(count)d time", "%(count)d times", count) % {"count": count}

@@ -8,7 +8,6 @@ from django.contrib import admin, messages
 from django.contrib.admin.views.main import ChangeList
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponseBase
-from django.urls import URLPattern
 from django.utils.html import format_html
 from django.utils.translation import gettext as say
 from django.utils.translation import gettext_lazy as _
@@ -64,7 +63,7 @@ class RunList(ChangeList):
             run.shown_where = where(run, find_step(run, documents))
             run.shown_late = is_overdue(run, now)
             run.shown_length = duration(run, now)
-        self.result_list = runs  # type: ignore[assignment]
+        self.result_list = runs
 
 
 class FlowRunAdmin(_ModelAdmin):
@@ -132,7 +131,7 @@ class FlowRunAdmin(_ModelAdmin):
 
     @admin.display(description=_("step"))
     def shown_step(self, run: Any) -> str:
-        return str(run.shown_where) or "–"
+        return str(run.shown_where) or "-"
 
     @admin.display(description=_("next look"), ordering="wake_at")
     def shown_next(self, run: Any) -> Any:
@@ -142,17 +141,17 @@ class FlowRunAdmin(_ModelAdmin):
 
     @admin.display(description=_("duration"))
     def shown_duration(self, run: Any) -> str:
-        return str(run.shown_length) or "–"
+        return str(run.shown_length) or "-"
 
     @admin.action(description=_("Cancel the selected runs"), permissions=["operate"])
     def cancel_runs(self, request: HttpRequest, queryset: QuerySet[FlowRun]) -> None:
         self._operate(request, queryset, "cancel")
 
-    @admin.action(description=_("Retry the failed step of the selected runs"), permissions=["operate"])
+    @admin.action(description=_("Retry the selected runs"), permissions=["operate"])
     def retry_runs(self, request: HttpRequest, queryset: QuerySet[FlowRun]) -> None:
         self._operate(request, queryset, "retry")
 
-    @admin.action(description=_("Skip the present step of the selected runs"), permissions=["operate"])
+    @admin.action(description=_("Skip a step of the selected runs"), permissions=["operate"])
     def skip_runs(self, request: HttpRequest, queryset: QuerySet[FlowRun]) -> None:
         self._operate(request, queryset, "skip")
 
@@ -164,13 +163,14 @@ class FlowRunAdmin(_ModelAdmin):
             text = ngettext("%(verb)s: done to %(n)d run.", "%(verb)s: done to %(n)d runs.", done)
             self.message_user(request, text % {"verb": chosen.label, "n": done})
         if refused:
-            text = ngettext("%(n)d run was left alone:", "%(n)d runs were left alone:", len(refused))
+            count = len(refused)
+            text = ngettext("%(n)d run was left alone:", "%(n)d runs were left alone:", count)
             shown = " ".join(refused[:MOST_REASONS])
-            more = " …" if len(refused) > MOST_REASONS else ""
-            said = f"{text % {'n': len(refused)}} {shown}{more}"
+            more = " …" if count > MOST_REASONS else ""
+            said = f"{text % {'n': count}} {shown}{more}"
             self.message_user(request, said, messages.WARNING)
 
-    def get_urls(self) -> list[URLPattern]:  # type: ignore[override]
+    def get_urls(self) -> list[Any]:
         return patterns(self, ROUTES)
 
 

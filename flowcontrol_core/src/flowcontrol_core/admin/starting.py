@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Any
+from typing import Any, cast
 
 from django import forms
 from django.apps import apps
@@ -53,15 +53,15 @@ class StartForm(forms.Form):
 
     def clean_object(self) -> Model:
         key = self.cleaned_data["object"]
-        assert self.model is not None
+        model = cast("type[Model]", self.model)
         try:
-            found = self.model._base_manager.filter(pk=self.model._meta.pk.to_python(key)).first()
+            found = model._base_manager.filter(pk=model._meta.pk.to_python(key)).first()
         except (ValidationError, ValueError, TypeError, OverflowError):
             found = None
         if found is None:
             raise ValidationError(
                 _("There is no %(model)s with the primary key “%(key)s”."),
-                params={"model": self.model._meta.verbose_name, "key": key},
+                params={"model": model._meta.verbose_name, "key": key},
             )
         return found
 

@@ -13,6 +13,7 @@ from django.utils.translation import gettext_lazy as _
 from flowcontrol_core.admin.fields import (
     DurationTextField,
     RevisionField,
+    choice_field,
     place_value,
     show_seconds,
 )
@@ -91,9 +92,7 @@ class MoveForm(OperationForm):
         super().__init__(*args, **kwargs)
         words = Describer(document)
         here = place_of(document, step.id)
-        field = self.fields["place"]
-        assert isinstance(field, forms.ChoiceField)
-        field.choices = [
+        choice_field(self, "place").choices = [
             (place_value(place), _named(words, place, here, step))
             for place in places(document, moving=step.id)
         ]

@@ -93,8 +93,7 @@ def move(page: Page, flow: Flow, step_id: str) -> HttpResponse:
         page.request.POST or None, document=document, step=step, initial={"revision": revision}
     )
     if page.is_post and form.is_valid():
-        place = read_place(form.cleaned_data["place"])
-        assert place is not None  # One of the choices.
+        place = _read_place(form.cleaned_data["place"])
         edit = authoring.move_step(flow, step_id, place, revision=revision, author=page.user)
         return _done(page, flow, edit)
     return _form_page(page, flow, step, form, say("Move “%(step)s”"), say("Move"))
@@ -158,7 +157,7 @@ def delete(page: Page, flow: Flow, step_id: str) -> HttpResponse:
 
 def duplicate(page: Page, flow: Flow, step_id: str) -> HttpResponse:
     """Copy a step with everything inside it."""
-    document, step, revision = _seen(page, flow, step_id)
+    _document, step, revision = _seen(page, flow, step_id)
     inside = {visit.step.action for visit in Document(steps=(step,)).walk()}
     if not all(authoring.may_place(action, page.user) for action in inside):
         raise PermissionDenied
@@ -209,7 +208,9 @@ def _seen(page: Page, flow: Flow, step_id: str) -> tuple[Document, Step, int]:
 def _cleaned(form: forms.Form) -> dict[str, Any]:
     if form.is_valid():
         return form.cleaned_data
-    listed = "; ".join(f"{name}: {' '.join(found)}" for name, found in form.errors.items())
+    listed = "; ".join(
+        f"{name}: {' '.join(map(str, found))}" for name, found in form.errors.items()
+    )
     raise EditError(
         say("The request is not complete (%(problems)s). Go back and reload the page.")
         % {"problems": listed}
@@ -237,11 +238,16 @@ def _add(page: Page, flow: Flow) -> HttpResponse:
     return page.redirect("flow_editor", flow.pk, anchor=f"step-{edit.step}")
 
 
-def _legal_place(document: Document, text: str) -> Place:
-    """Read a place; raises Http404 for one in a step, or at an index, that is not there."""
+def _read_place(text: str) -> Place:
     place = read_place(text)
     if place is None:
         raise EditError(say("The place is missing. Go back, and choose “Add step” at a place."))
+    return place
+
+
+def _legal_place(document: Document, text: str) -> Place:
+    """Read a place; raises Http404 for one in a step, or at an index, that is not there."""
+    place = _read_place(text)
     legal = authoring.places(document)
     if not legal:
         raise EditError(say("The flow has as many steps as it can have; split it."))

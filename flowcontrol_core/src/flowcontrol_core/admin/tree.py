@@ -9,7 +9,6 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-
 from django.utils.translation import gettext as say
 from django.utils.translation import ngettext
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from typing import Any
+from typing import Any, NamedTuple
 
 from django import forms
 from django.http import Http404, HttpResponse
@@ -12,6 +12,7 @@ from django.utils.translation import gettext as say
 from django.utils.translation import gettext_lazy as _
 
 from flowcontrol_core import authoring
+from flowcontrol_core.admin.fields import choice_field
 from flowcontrol_core.admin.flow_forms import add_problems
 from flowcontrol_core.admin.pages import Page, url
 from flowcontrol_core.admin.step_forms import guarded
@@ -24,6 +25,16 @@ from flowcontrol_core.plugins.registry import TriggerEntry, registry
 
 MAX_CONDITION = 1_000
 SHOWN_FIRINGS = 20
+
+
+class Offer(NamedTuple):
+    """A trigger as templates may see it: they would call, and so fire, the trigger itself."""
+
+    key: str
+    label: str
+    description: str
+    model: str
+    payload: tuple[tuple[str, str], ...]
 
 
 class AssociationForm(forms.Form):
@@ -48,20 +59,19 @@ class AssociationForm(forms.Form):
         super().__init__(*args, **kwargs)
         words = Describer(document)
         known = document.step_ids()
-        field = self.fields["step"]
-        assert isinstance(field, forms.ChoiceField)
         gone = [(present, present)] if present and present not in known else []
-        field.choices = [("", "–"), *gone, *((one, words.step(one)) for one in known)]
+        steps = [(one, words.step(one)) for one in known]
+        choice_field(self, "step").choices = [("", "---------"), *gone, *steps]
 
 
 def pick(page: Page, flow: Flow) -> HttpResponse:
     """Choose one of the registered triggers."""
     query = page.request.GET.get("q", "").strip()[:100]
-    groups: dict[str, list[TriggerEntry]] = defaultdict(list)
+    groups: dict[str, list[Offer]] = defaultdict(list)
     document = authoring.present_document(flow)
     for entry in registry.triggers.values():
         if _fits(entry, document) and query.lower() in f"{entry.trigger.label} {entry.key}".lower():
-            groups[entry.plugin].append(entry)
+            groups[entry.plugin].append(_offer(entry))
     return page.render(
         "trigger_picker.html",
         title=say("Add a trigger"),
@@ -143,7 +153,7 @@ def _edit(page: Page, flow: Flow, association: FlowTrigger, *, is_new: bool) -> 
         form=form,
         config=guarded(lambda: _as_html(config), association.trigger),
         media=config.media if config else "",
-        entry=registry.triggers.get(association.trigger),
+        offer=_offer(entry) if (entry := registry.triggers.get(association.trigger)) else None,
         firings=[] if is_new else association.firings.all()[:SHOWN_FIRINGS],
         delay=_delay(),
         crumbs=[(label, "")],
@@ -179,6 +189,12 @@ def _save(
         add_problems(form, [Problem(one.path, one.message, field=one.field) for one in problems])
         return False
     return True
+
+
+def _offer(entry: TriggerEntry) -> Offer:
+    trigger = entry.trigger
+    described = tuple((name, str(text)) for name, text in trigger.payload.items())
+    return Offer(entry.key, str(trigger.label), str(trigger.description), trigger.model, described)
 
 
 def _fits(entry: TriggerEntry, document: Document) -> bool:

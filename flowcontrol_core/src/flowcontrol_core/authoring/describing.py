@@ -11,7 +11,15 @@ from django.utils.translation import gettext
 
 from flowcontrol_core.authoring.forms import zone_of
 from flowcontrol_core.authoring.steps import step_label
-from flowcontrol_core.definition import ABSENT, Diff, Document, FieldChange, Place, Step
+from flowcontrol_core.definition import (
+    ABSENT,
+    Diff,
+    Document,
+    FieldChange,
+    Place,
+    RetryPolicy,
+    Step,
+)
 from flowcontrol_core.errors import FlowcontrolError
 from flowcontrol_core.plugins.binding import bind_step
 from flowcontrol_core.plugins.registry import registry
@@ -179,6 +187,12 @@ def _shown(value: Any) -> str:
         return gettext("(empty)")
     if isinstance(value, bool):
         return gettext("yes") if value else gettext("no")
+    if isinstance(value, RetryPolicy):
+        return gettext("%(attempts)d attempts, first wait %(backoff)gs, factor %(factor)g") % {
+            "attempts": value.attempts,
+            "backoff": value.backoff,
+            "factor": value.factor,
+        }
     if isinstance(value, Mapping | list | tuple):
         value = json.dumps(value, ensure_ascii=False, default=str)
     text = str(value)

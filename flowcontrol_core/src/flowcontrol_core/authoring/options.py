@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from flowcontrol_core.authoring.checking import check_document
 from flowcontrol_core.definition import Document, parse
 from flowcontrol_core.errors import DefinitionError, Problem
 
 
-def check_options(*, object: str | None, guard: str, time_zone: str | None) -> list[Problem]:  # noqa: A002 - the word of the document
+def check_options(
+    *,
+    object: str | None,  # noqa: A002 - the word of the document
+    guard: str,
+    time_zone: str | None,
+) -> list[Problem]:
     """List what is wrong with the model, the guard or the time zone of a flow, by field."""
-    data = {"format": 1, "object": object, "guard": guard, "time_zone": time_zone, "steps": []}
+    data: dict[str, Any] = {"format": 1, "object": object, "guard": guard, "time_zone": time_zone, "steps": []}
     try:
         document: Document = parse(data)
     except DefinitionError as error:
