@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from flowcontrol_core.engine.codec import decode, encode
 from flowcontrol_core.errors import StateError
@@ -15,9 +14,8 @@ Phase = Literal["run", "return", "inside", "behind"]
 _PHASES = ("run", "return", "inside", "behind")
 
 
-@dataclass(frozen=True, slots=True)
-class Frame:
-    """One step that a run is in.
+class Frame(NamedTuple):
+    """One step that a run is in; never changed in place (a tuple, because many are made).
 
     ``memo`` is the step's own JSON; ``variables`` are the state keys that vanish with the frame;
     ``tries`` counts failed calls of the present one, ``passes`` how often a branch was entered;
@@ -28,7 +26,7 @@ class Frame:
     step: str
     phase: Phase = "run"
     branch: str | None = None
-    memo: Mapping[str, Any] = field(default_factory=dict)
+    memo: Mapping[str, Any] = {}
     variables: tuple[str, ...] = ()
     tries: int = 0
     passes: int = 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
@@ -74,8 +74,8 @@ def advance(
     if kind is Kind.ABORT:
         return ABORTED
     if kind is Kind.SUSPEND:
-        return (*cursor[:-1], replace(cursor[-1], phase="behind", **_FRESH))
-    return (*cursor[:-1], replace(cursor[-1], **_FRESH))
+        return (*cursor[:-1], cursor[-1]._replace(phase="behind", **_FRESH))
+    return (*cursor[:-1], cursor[-1]._replace(**_FRESH))
 
 
 def place(program: Program, step_id: str, is_loop: IsLoop) -> Cursor:

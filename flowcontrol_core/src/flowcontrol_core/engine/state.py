@@ -12,6 +12,7 @@ from flowcontrol_core.engine.codec import decode, encode, normalize
 from flowcontrol_core.errors import StateError
 
 Change = tuple[Any, Any]
+_CONTAINERS = (list, dict)
 #: What a state may hold as JSON, unless the project's settings say otherwise.
 MAX_BYTES = 256 * 1024
 
@@ -78,18 +79,14 @@ class State(MutableMapping[str, Any]):
             return {}
         for key in self._lent & self._values.keys():
             self._values[key] = normalize(self._values[key], f"state.{key}", 1)
-        changes = {
-            key: (before, self._values.get(key, ABSENT))
-            for key, before in self._before.items()
-            if before is ABSENT or before != self._values.get(key, ABSENT)
-        }
+        changes = {}
+        for key, before in self._before.items():
+            after = self._values.get(key, ABSENT)
+            if before is not after and before != after:
+                changes[key] = (before, _private(after))
         self._measure(changes)
         self._before, self._lent = {}, set()
-        return {
-            key: (before, deepcopy(after) if isinstance(after, list | dict) else after)
-            for key, (before, after) in changes.items()
-            if before is not after
-        }
+        return changes
 
     def undo_changes(self) -> None:
         """Go back to the values at the last ``take_changes``: the step failed."""
@@ -158,10 +155,10 @@ class State(MutableMapping[str, Any]):
 
     def _measure(self, changes: Mapping[str, Change]) -> None:
         """Keep account of the size, key by key: measuring all of it at each step would be slow."""
-        sizes = {
-            key: 0 if after is ABSENT else _size(key, after) for key, (_, after) in changes.items()
-        }
-        total = self._total + sum(sizes.values()) - sum(self._sizes.get(key, 0) for key in sizes)
+        sizes, total = {}, self._total
+        for key, (_, after) in changes.items():
+            sizes[key] = 0 if after is ABSENT else _size(key, after)
+            total += sizes[key] - self._sizes.get(key, 0)
         if total > self._total:
             self._refuse_oversize(total)
         self._sizes.update(sizes)
@@ -176,8 +173,7 @@ class State(MutableMapping[str, Any]):
 
     def _remember(self, key: str) -> None:
         if key not in self._before:
-            value = self._values.get(key, ABSENT)
-            self._before[key] = deepcopy(value) if isinstance(value, list | dict) else value
+            self._before[key] = _private(self._values.get(key, ABSENT))
 
 
 def _normalized(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -185,6 +181,10 @@ def _normalized(values: Mapping[str, Any]) -> dict[str, Any]:
         raise StateError(f"The state has to be a mapping, not a {type(values).__name__}.")
     normalized: dict[str, Any] = normalize(values)
     return normalized
+
+
+def _private(value: Any) -> Any:
+    return deepcopy(value) if type(value) in _CONTAINERS else value
 
 
 def _size(key: str, value: Any) -> int:

@@ -12,7 +12,7 @@ import traceback
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextvars import ContextVar
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from datetime import timedelta
 from enum import Enum
 from typing import Any
@@ -290,7 +290,7 @@ class Activation:
         """Give the frame on top with notes, and with what woke the run for the call to come."""
         wakeup = self.context.wakeup
         kept = asdict(wakeup) if wakeup is not None else None
-        return replace(self.cursor[-1], wakeup=kept, **notes)
+        return self.cursor[-1]._replace(wakeup=kept, **notes)
 
     def _enter_step(self, bound: BoundStep, frame: Frame) -> RunContext:
         context = self.context
@@ -462,7 +462,7 @@ class Activation:
                 method=frame.phase,
                 at=context.now,
                 seconds=time.perf_counter() - begun,
-                answer="failed" if directive is None else directive.kind.value,
+                answer="failed" if directive is None else directive.kind,
                 branch=None if directive is None else directive.branch,
                 wait=None if directive is None else directive.wait,
                 changes=changes,

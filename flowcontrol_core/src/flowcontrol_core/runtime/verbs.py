@@ -7,7 +7,6 @@ says which verb is legal in which status.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -31,7 +30,7 @@ from flowcontrol_core.models import (
 from flowcontrol_core.runtime import waking
 from flowcontrol_core.runtime.checkpoint import clear_wait, end, set_status
 from flowcontrol_core.runtime.clock import clock
-from flowcontrol_core.runtime.database import alias
+from flowcontrol_core.runtime.database import alias, retrying
 from flowcontrol_core.runtime.dispatch import after_commit, dispatch
 from flowcontrol_core.runtime.driver import cancel_children, free_queue
 from flowcontrol_core.runtime.intake import HELD
@@ -71,6 +70,7 @@ def is_legal(verb: str, run: FlowRun) -> bool:
     return True
 
 
+@retrying
 def cancel_flowrun(run: FlowRun | int, *, by: Any = "", reason: str = "") -> FlowRun:
     """End a run as CANCELED, its children with it.
 
@@ -93,6 +93,7 @@ def cancel_flowrun(run: FlowRun | int, *, by: Any = "", reason: str = "") -> Flo
     return row
 
 
+@retrying
 def pause_flowrun(run: FlowRun | int, *, by: Any = "", reason: str = "") -> FlowRun:
     """Keep a run from going on until it is resumed; a running one stops at its next checkpoint."""
     with transaction.atomic(using=alias()):
@@ -127,6 +128,7 @@ def skip_step(run: FlowRun | int, *, by: Any = "", reason: str = "") -> FlowRun:
     return _change("skip", run, by, reason or "The step is skipped.", _skip)
 
 
+@retrying
 def send_to_step(run: FlowRun | int, step: str, *, by: Any = "", reason: str = "") -> FlowRun:
     """Send a run to a step of its version; a running one goes there at its next checkpoint.
 
@@ -153,6 +155,7 @@ def send_to_step(run: FlowRun | int, step: str, *, by: Any = "", reason: str = "
     return row
 
 
+@retrying
 def release_held(flow: Flow) -> int:
     """Let the runs go on that were paused because their flow was on hold; give their number."""
     paused = FlowRun.objects.using(alias()).filter(
@@ -169,6 +172,7 @@ def current_step(run: FlowRun) -> Step | None:
     return get_compiled(run.version_id).document.find(str(run.cursor[-1].get("step", "")))
 
 
+@retrying
 def _change(
     verb: str, run: FlowRun | int, by: Any, reason: str, change: Callable[[FlowRun], None]
 ) -> FlowRun:
@@ -217,14 +221,14 @@ def _reopen(row: FlowRun, cursor: Cursor) -> None:
 
 def _retry(row: FlowRun) -> None:
     cursor = _cursor_of(row)
-    _reopen(row, (*cursor[:-1], *[replace(top, tries=0, calling=False) for top in cursor[-1:]]))
+    _reopen(row, (*cursor[:-1], *[top._replace(tries=0, calling=False) for top in cursor[-1:]]))
 
 
 def _skip(row: FlowRun) -> None:
     cursor = _cursor_of(row)
     if not cursor:
         raise IllegalChangeError("The run is at no step that could be skipped.")
-    top = replace(cursor[-1], phase="behind", tries=0, calling=False, wakeup=None)
+    top = cursor[-1]._replace(phase="behind", tries=0, calling=False, wakeup=None)
     _reopen(row, (*cursor[:-1], top))
 
 
