@@ -36,6 +36,28 @@ runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_
 sys.exit(runner.run(test).failed)
 """
 
+# Opens what the tutorial looks at in the admin.
+ADMIN = """
+import django
+django.setup()
+from django.conf import settings
+settings.ALLOWED_HOSTS = ["testserver"]
+from django.contrib.auth.models import User
+from django.test import Client
+from django.urls import reverse
+from flowcontrol_core.models import Flow, FlowRun
+client = Client()
+client.force_login(User.objects.create_superuser("me", password="me"))
+index = client.get(reverse("admin:index"))
+assert "Flow control" in index.content.decode(), "no section in the admin"
+for model, pk in (("flow", Flow.objects.get().pk), ("flowrun", FlowRun.objects.first().pk)):
+    for url in (
+        reverse(f"admin:flowcontrol_core_{model}_changelist"),
+        reverse(f"admin:flowcontrol_core_{model}_change", args=[pk]),
+    ):
+        assert client.get(url, follow=True).status_code == 200, url
+"""
+
 
 class Project:
     """The reader's project."""
@@ -109,6 +131,7 @@ def test_the_tutorial_can_be_followed_from_the_first_to_the_last_snippet(tmp_pat
         else:
             for block in group:
                 project.follow(block)
+    project.execute([sys.executable, "-c", ADMIN])
     assert_the_mistake_is_found(project)
 
 
