@@ -17,7 +17,7 @@ from flowcontrol_core.models import FlowRun, Request, Status
 from flowcontrol_core.runtime.activation import Stop
 from flowcontrol_core.runtime.checkpoint import LostLease, lease_until
 from flowcontrol_core.runtime.clock import clock
-from flowcontrol_core.runtime.database import alias, connection, durable, retry_transient
+from flowcontrol_core.runtime.database import alias, connection, durable, retry_transient, retrying
 
 _HOST = socket.gethostname()[:60]
 
@@ -88,6 +88,7 @@ def _take(ids: list[int], *, now: object) -> None:
     )
 
 
+@retrying
 def release(run: FlowRun, *, after: timedelta | None = None) -> None:
     """Give a claimed run back: due at once, and this was no attempt; or due later, and it was."""
     attempt = max(run.attempt - 1, 0) if after is None else run.attempt
@@ -95,6 +96,7 @@ def release(run: FlowRun, *, after: timedelta | None = None) -> None:
     _mine(run).update(wake_at=wake_at, attempt=attempt, worker="")
 
 
+@retrying
 def renew(run: FlowRun, stop: Stop | None = None) -> None:
     """Begin the lease of a claimed run anew; raises LostLease where it is somebody else's.
 
@@ -105,6 +107,4 @@ def renew(run: FlowRun, stop: Stop | None = None) -> None:
 
 
 def _mine(run: FlowRun) -> QuerySet[FlowRun]:
-    return FlowRun.objects.using(alias()).filter(
-        pk=run.pk, fence=run.fence, status=Status.RUNNING
-    )
+    return FlowRun.objects.using(alias()).filter(pk=run.pk, fence=run.fence, status=Status.RUNNING)

@@ -35,6 +35,7 @@ from flowcontrol_core.runtime.database import (
     is_transient,
     pause,
     retry_transient,
+    retrying,
 )
 from flowcontrol_core.runtime.rows import write_end
 
@@ -271,6 +272,7 @@ def free_queue(run: FlowRun) -> None:
         waking.wake_queued(run)
 
 
+@retrying
 def end_canceled(run: FlowRun) -> None:
     """End a claimed run as CANCELED, as of its last checkpoint, saying who asked for it.
 

@@ -32,7 +32,7 @@ from flowcontrol_core.runtime.activation import Activation, describe
 from flowcontrol_core.runtime.checkpoint import Execution, LostLease, clear_wait, end, set_status
 from flowcontrol_core.runtime.claim import release
 from flowcontrol_core.runtime.clock import clock
-from flowcontrol_core.runtime.database import WriteGuard, alias, durable
+from flowcontrol_core.runtime.database import WriteGuard, alias, durable, retrying
 from flowcontrol_core.runtime.driver import after_checkpoint, end_canceled
 from flowcontrol_core.runtime.objects import ObjectSlot, ObjectSource
 from flowcontrol_core.runtime.rows import write_end, write_guarded
@@ -208,9 +208,7 @@ def _wait_on(run: FlowRun, messages: list[Message]) -> None:
 def _pause(run: FlowRun, messages: list[Message], reason: str, actor: str) -> None:
     now = clock().now()
     run.wake_at = None
-    event = RunEvent(
-        run_id=run.pk, at=now, kind=EventKind.OPERATOR, message=reason, actor=actor
-    )
+    event = RunEvent(run_id=run.pk, at=now, kind=EventKind.OPERATOR, message=reason, actor=actor)
     _put_back(run, Status.PAUSED, reason, messages, event)
 
 
@@ -234,16 +232,21 @@ def _write_back(
 ) -> None:
     """Write a claimed run; one that is asked for something by now is given back instead."""
     attempt, run.attempt = run.attempt, 0
+    if not _write_row(run, messages, event):
+        run.attempt = attempt
+        release(run)
+        raise LostLease
+
+
+@retrying
+def _write_row(run: FlowRun, messages: Iterable[Message], event: RunEvent | None) -> bool:
     with durable():
         written = write_guarded([run]) == 1
         if written and event is not None:
             event.save(force_insert=True, using=alias())
         if written:
             Message.objects.using(alias()).filter(pk__in=[item.pk for item in messages]).delete()
-    if not written:
-        run.attempt = attempt
-        release(run)
-        raise LostLease
+    return written
 
 
 def _refuse(run: FlowRun, flow: Flow, limit: str) -> None:
@@ -274,9 +277,7 @@ def _replace_oldest(run: FlowRun, limit: str) -> None:
         flow_id=run.flow_id, **{f"{column}__isnull": False}
     )
     if column == "slot_object":
-        holders = holders.filter(
-            content_type_id=run.content_type_id, object_key=run.object_key
-        )
+        holders = holders.filter(content_type_id=run.content_type_id, object_key=run.object_key)
     oldest = holders.live().exclude(pk=run.pk).order_by("pk").first()
     if oldest is not None:
         reason = f"Replaced by run {run.pk}."

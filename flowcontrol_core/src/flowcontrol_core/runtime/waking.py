@@ -25,7 +25,7 @@ from flowcontrol_core.models import (
 from flowcontrol_core.plugins.context import Wakeup
 from flowcontrol_core.plugins.registry import registry
 from flowcontrol_core.runtime.clock import clock
-from flowcontrol_core.runtime.database import alias
+from flowcontrol_core.runtime.database import alias, retrying
 
 _BATCH = 500
 _STOPPED = (Status.PENDING, Status.PAUSED, Status.BLOCKED)
@@ -63,9 +63,7 @@ def matching_events(run: FlowRun) -> QuerySet[TriggerEvent]:
         key=run.wait_trigger, created_at__gte=run.created_at
     )
     if run.wait_match_object and run.object_key is not None:
-        events = events.filter(
-            content_type_id=run.content_type_id, object_key=run.object_key
-        )
+        events = events.filter(content_type_id=run.content_type_id, object_key=run.object_key)
     return events.exclude(pk__in=run.events_taken).order_by("pk")
 
 
@@ -75,6 +73,7 @@ def next_look(run: FlowRun) -> datetime | None:
     return min(times) if times else None
 
 
+@retrying
 def settle(run: FlowRun) -> None:
     """Look, after the commit that made a run wait, whether it has come already; if not, let it be.
 
@@ -91,13 +90,13 @@ def settle(run: FlowRun) -> None:
     ).update(wake_at=next_look(run))
 
 
+@retrying
 def wake(runs: QuerySet[FlowRun]) -> int:
     """Make waiting runs due at once; give their number. Outside of any step's transaction."""
-    return runs.filter(status=Status.WAITING).update(
-        wake_at=clock().now(), request=Request.INBOX
-    )
+    return runs.filter(status=Status.WAITING).update(wake_at=clock().now(), request=Request.INBOX)
 
 
+@retrying
 def ask(ids: Iterable[int]) -> None:
     """Tell runs to look into their inboxes: waiting ones at once, running ones when they can."""
     runs = FlowRun.objects.using(alias()).filter(pk__in=list(ids))
@@ -105,6 +104,7 @@ def ask(ids: Iterable[int]) -> None:
     runs.filter(status=Status.RUNNING, request=Request.NONE).update(request=Request.INBOX)
 
 
+@retrying
 def ask_to_cancel(pk: int) -> None:
     """Let a run that has a cancellation in its inbox be looked at, whatever its status."""
     run = FlowRun.objects.using(alias()).filter(pk=pk)
@@ -113,6 +113,7 @@ def ask_to_cancel(pk: int) -> None:
         run.live().update(wake_at=clock().now(), request=Request.CANCEL)
 
 
+@retrying
 def wake_queued(run: FlowRun) -> None:
     """Let those that have queued longest for a slot of a run that ended try again.
 
@@ -134,6 +135,7 @@ def wake_queued(run: FlowRun) -> None:
         queued.filter(pk__in=ids).update(wake_at=now)
 
 
+@retrying
 def announce_events(keys: Iterable[int] | None = None) -> int:
     """Wake the runs that wait for events which nobody has announced yet."""
     events = TriggerEvent.objects.using(alias()).filter(announce_at__isnull=False)
@@ -149,6 +151,7 @@ def announce_events(keys: Iterable[int] | None = None) -> int:
     return count
 
 
+@retrying
 def announce_ended(ids: Iterable[int] | None = None) -> int:
     """Wake the runs that wait for children which have ended without their parents being told."""
     ended = FlowRun.objects.using(alias()).filter(announce_at__isnull=False)
@@ -165,6 +168,7 @@ def announce_ended(ids: Iterable[int] | None = None) -> int:
     return count
 
 
+@retrying
 def deliver_messages() -> int:
     """Tell the runs that have messages which nobody told them of."""
     waiting = Q(run__status=Status.WAITING)
@@ -180,6 +184,7 @@ def deliver_messages() -> int:
     return len(canceled) + (wake(runs) if others else 0)
 
 
+@retrying
 def unblock() -> int:
     """Make runs due that are blocked on an action which this process knows."""
     blocked = FlowRun.objects.using(alias()).filter(blocked_on__isnull=False)
@@ -187,6 +192,6 @@ def unblock() -> int:
     known = [key for key in keys if registry.knows_action(key)]
     if not known:
         return 0
-    return blocked.filter(
-        blocked_on__in=known, status=Status.BLOCKED, wake_at__isnull=True
-    ).update(wake_at=clock().now())
+    return blocked.filter(blocked_on__in=known, status=Status.BLOCKED, wake_at__isnull=True).update(
+        wake_at=clock().now()
+    )
