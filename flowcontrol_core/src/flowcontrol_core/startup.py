@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from importlib import import_module
+
+from flowcontrol_core.conf import get_settings
 from flowcontrol_core.plugins.manager import plugin_manager
 from flowcontrol_core.plugins.triggers import connection
 from flowcontrol_core.runtime import listeners
@@ -13,3 +17,12 @@ def start() -> None:
     connection.dispatcher = Dispatcher()
     listeners.connect()
     plugin_manager.load()
+    if get_settings().DISPATCH == "celery":
+        # The tasks put themselves in as what hands runs out; they need the extra ``celery``.
+        _import_tasks()
+
+
+def _import_tasks() -> None:
+    """Import the Celery tasks; without Celery a system check says what is missing."""
+    with suppress(ModuleNotFoundError):
+        import_module("flowcontrol_core.tasks")

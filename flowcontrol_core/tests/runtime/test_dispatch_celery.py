@@ -1,0 +1,27 @@
+"""With DISPATCH = "celery", any process of the site hands new runs to Celery."""
+
+from __future__ import annotations
+
+import pytest
+from pytest_django.fixtures import SettingsWrapper
+
+from flowcontrol_core import startup
+from flowcontrol_core.runtime import dispatch
+
+pytest.importorskip("celery")
+
+
+def test_start_of_the_site_brings_in_the_tasks(
+    settings: SettingsWrapper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.FLOWCONTROL = {"DISPATCH": "celery"}
+    imported: list[str] = []
+    monkeypatch.setattr(startup, "import_module", imported.append)
+    startup.start()
+    assert imported == ["flowcontrol_core.tasks"]
+
+
+def test_tasks_put_themselves_in_as_sender() -> None:
+    import flowcontrol.tasks  # noqa: F401
+
+    assert "celery" in dispatch.senders
