@@ -22,15 +22,15 @@ _PAYLOAD = {
 
 logged_in = Trigger(
     name="auth.logged_in",
-    label=_("User logged in"),  # type: ignore[arg-type]
-    description=_("After a user has logged in."),  # type: ignore[arg-type]
+    label=_("User logged in"),
+    description=_("After a user has logged in."),
     model=settings.AUTH_USER_MODEL.lower(),
     payload=_PAYLOAD,
 )
 login_failed = Trigger(
     name="auth.login_failed",
-    label=_("Login failed"),  # type: ignore[arg-type]
-    description=_("After somebody has tried to log in and failed. The run has no object."),  # type: ignore[arg-type]
+    label=_("Login failed"),
+    description=_("After somebody has tried to log in and failed. The run has no object."),
     payload=_PAYLOAD,
 )
 

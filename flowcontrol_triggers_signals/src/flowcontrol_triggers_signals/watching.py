@@ -81,7 +81,7 @@ class WatchedModel:
         name = capfirst(self.model._meta.verbose_name)
         return Trigger(
             name=f"{key_of(self.model)}.{event}",
-            label=format_lazy(label, model=name),  # type: ignore[arg-type]
+            label=format_lazy(label, model=name),
             description=description,
             **options,
         )

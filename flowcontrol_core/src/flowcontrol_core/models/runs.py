@@ -195,7 +195,6 @@ class EventKind(models.TextChoices):
     """What a history row is about."""
 
     STEPS = "steps", _("steps")
-    CREATED = "created", _("created")
     SUSPENDED = "suspended", _("suspended")
     ENDED = "ended", _("ended")
     FAILED = "failed", _("failed")

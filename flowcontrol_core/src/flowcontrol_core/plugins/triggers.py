@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from django import forms
 from django.db.models import Model
+from django.utils.functional import Promise
 
 from flowcontrol_core.plugins.config import BoundConfig
 
@@ -64,8 +65,8 @@ class Trigger:
     """
 
     name: str
-    label: str
-    description: str = ""
+    label: str | Promise
+    description: str | Promise = ""
     model: str = ""
     payload: Mapping[str, str] = field(default_factory=dict)
     Config: type[forms.Form] = forms.Form

@@ -101,8 +101,7 @@ def is_nobody_sweeping() -> bool:
     if not FlowRun.objects.using(alias()).filter(wake_at__lt=limit).exists():
         return False
     events = RunEvent.objects.using(alias()).order_by("-pk").values_list("kind", "at")
-    by_nobody = {EventKind.OPERATOR, EventKind.CREATED}
-    return all(at < limit or kind in by_nobody for kind, at in events[:_RECENT_EVENTS])
+    return all(at < limit or kind == EventKind.OPERATOR for kind, at in events[:_RECENT_EVENTS])
 
 
 def associations(flow: Flow) -> QuerySet[FlowTrigger]:
