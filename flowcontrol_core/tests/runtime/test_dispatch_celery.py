@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
-from pytest_django.fixtures import SettingsWrapper
 
 from flowcontrol_core import startup
 from flowcontrol_core.runtime import dispatch
@@ -12,7 +13,7 @@ pytest.importorskip("celery")
 
 
 def test_start_of_the_site_brings_in_the_tasks(
-    settings: SettingsWrapper, monkeypatch: pytest.MonkeyPatch
+    settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings.FLOWCONTROL = {"DISPATCH": "celery"}
     imported: list[str] = []
