@@ -88,6 +88,19 @@ def test_nobody_listens_and_deleting_costs_no_query_more() -> None:
     assert [sql.split()[0] for sql in sent] == ["DELETE"]
 
 
+def test_nobody_listens_and_the_object_is_not_described(monkeypatch: pytest.MonkeyPatch) -> None:
+    voucher = Voucher.objects.create(code="abc")
+    described: list[Voucher] = []
+
+    def text(self: Voucher) -> str:
+        described.append(self)
+        return "abc"
+
+    monkeypatch.setattr(Voucher, "__str__", text)
+    voucher.delete()
+    assert described == []
+
+
 def test_deferred_fields_are_left_out_of_the_payload(order: Order) -> None:
     partial = Order.objects.only("status").get(pk=order.pk)
     with queries() as sent:

@@ -7,9 +7,12 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from django import forms
 from django.db import connection, transaction
 
 from flowcontrol.engine import trigger_flows
+from flowcontrol.registry import Trigger, registry
+from flowcontrol_core.authoring import associate_trigger
 from flowcontrol_core.models import (
     Firing,
     FlowRun,
@@ -19,7 +22,7 @@ from flowcontrol_core.runtime import listeners
 from flowcontrol_core.runtime.listeners import cache
 from tests.shop.models import Customer
 
-from .conftest import PAID, Lab, counted
+from .conftest import PAID, Lab, counted, publish, think
 from .listening import KEY, listener, outside_of_a_change
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("lab")]
@@ -89,6 +92,23 @@ def further_inserts(model: Any, rows: int) -> int:
     columns = [field for field in model._meta.concrete_fields if not field.primary_key]
     most = connection.ops.bulk_batch_size(columns, range(rows)) or rows
     return -(-rows // most) - 1
+
+
+def test_configuration_is_read_once_and_not_at_every_firing(ada: Customer) -> None:
+    read: list[forms.Form] = []
+
+    class Form(forms.Form):
+        def clean(self) -> None:
+            read.append(self)
+
+    own = Trigger(name="own", label="Own", Config=Form, accepts=lambda config, obj, payload: True)
+    with registry.temporary(triggers=[own], plugin="lab"):
+        associate_trigger(publish(think()), "lab.own")
+        outside_of_a_change()
+        read.clear()
+        for _ in range(3):
+            own.fire(ada)
+    assert (FlowRun.objects.count(), len(read)) == (3, 1)
 
 
 @pytest.mark.django_db(transaction=True)

@@ -33,9 +33,7 @@ def read_before(
 ) -> Before | None:
     """Read what a save may change; ``None`` where it will create the row."""
     model = type(instance)
-    fields = [
-        field for field in compared_fields(model) if _is_written(field, instance, update_fields)
-    ]
+    fields = [field for field in compared_fields(model) if _is_written(field, update_fields)]
     if not fields or not _may_exist(instance):
         return None
     rows = model._base_manager.using(using).filter(pk=instance.pk)
@@ -60,11 +58,11 @@ def _may_exist(instance: Model) -> bool:
     return not (instance._state.adding and key.has_default())
 
 
-def _is_written(field: AnyField, instance: Model, update_fields: Collection[str] | None) -> bool:
-    if update_fields is not None:
-        return field.name in update_fields or field.attname in update_fields
-    # A deferred field is not written, and reading it would be one more query.
-    return field.attname in instance.__dict__
+def _is_written(field: AnyField, update_fields: Collection[str] | None) -> bool:
+    # Django itself gives update_fields for an object with deferred fields.
+    if update_fields is None:
+        return True
+    return field.name in update_fields or field.attname in update_fields
 
 
 def _is_same(field: AnyField, before: Any, after: Any) -> bool:
