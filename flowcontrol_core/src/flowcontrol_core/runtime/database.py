@@ -11,7 +11,6 @@ from functools import partial, wraps
 from typing import Any, ParamSpec, TypeVar
 
 from django.db import (
-    DatabaseError,
     InterfaceError,
     OperationalError,
     connections,
@@ -33,6 +32,10 @@ _TRANSIENT = re.compile(
 #: MySQL's and MariaDB's numbers for a connection that is gone, lost, killed or timed out.
 _MYSQL_GONE = frozenset({1053, 1927, 2006, 2013, 2055, 4031})
 _TRIES = 8
+#: Seconds of work, and of leaving the lock to others, in ``make_way``.
+_TURN = 0.02
+_WAY = (0.002, 0.006)
+_made_way = [0.0]
 _WRITE = re.compile(
     r"\s*(?:/\*.*?\*/\s*)*(insert|update|delete|replace|merge|create|alter|drop|truncate|call)\b",
     re.IGNORECASE | re.DOTALL,
@@ -98,6 +101,20 @@ def retrying(work: Callable[Parameters, Result]) -> Callable[Parameters, Result]
 def pause(attempt: int) -> None:
     """Wait a little before a transaction is tried again, with full jitter."""
     time.sleep(random.uniform(0, min(1.0, 0.005 * 2**attempt)))
+
+
+def make_way() -> None:
+    """Let others write, after a transaction: nothing to do but on SQLite.
+
+    There, whoever waits for the lock looks every now and then whether it is free; a worker that
+    takes it again at once would starve them, an operator who cancels the run among them.
+    """
+    database: Any = connection()
+    if database.vendor != "sqlite" or database.is_in_memory_db():
+        return
+    if time.monotonic() - _made_way[0] > _TURN:
+        time.sleep(random.uniform(*_WAY))
+        _made_way[0] = time.monotonic()
 
 
 def durable() -> transaction.Atomic:

@@ -33,6 +33,7 @@ from flowcontrol_core.runtime.database import (
     durable,
     is_lost_connection,
     is_transient,
+    make_way,
     pause,
     retry_transient,
     retrying,
@@ -80,8 +81,10 @@ class Driver:
         while following is not None and following.kind is StopKind.NEEDS:
             if following.effects is Effects.DATABASE:
                 following = self._database_stretch()
-            else:
+            elif following.effects is Effects.EXTERNAL:
                 following = self._external_step()
+            else:
+                following = self.activation.run_in_memory()
         if following is not None:
             self.finish(following)
 
@@ -129,6 +132,7 @@ class Driver:
                 self.activation.mark_calling()
             goes_on = checkpoint.write(self.execution, stop)
         self.execution.committed()
+        make_way()
         if stop.kind is not StopKind.NEEDS or not goes_on:
             after_checkpoint(self.execution.run)
             return None
@@ -151,11 +155,13 @@ class Driver:
             bound = self.activation.look()
             if isinstance(bound, Stop):
                 return bound
-            if bound.effects is Effects.EXTERNAL:
-                return _needs_external(bound)
+            # After a failure each database step is alone: one without effects may be what broke
+            # the transaction, by reading or by writing what it must not.
+            alone = called and not coalesce
+            if alone or bound.effects is Effects.EXTERNAL:
+                return _needs(bound)
             if bound.effects is Effects.DATABASE:
-                used_up = not coalesce or time.monotonic() - begun > get_settings().COALESCE
-                if called and used_up:
+                if called and time.monotonic() - begun > get_settings().COALESCE:
                     return NEEDS_DATABASE
                 called = True
             stop = self._call_in_savepoint(bound)
@@ -190,11 +196,11 @@ class Driver:
             return bound
         if not self.activation.cursor[-1].calling:
             self.activation.mark_calling()
-            if not self._checkpoint_between(_needs_external(bound)):
+            if not self._checkpoint_between(_needs(bound)):
                 return None
         elif self._repeats_call:
             # Without a checkpoint, which would be the end of counting its attempts.
-            renew(self.execution.run, _needs_external(bound))
+            renew(self.execution.run, _needs(bound))
         self._repeats_call = False
         with self.watch(bound.timeout):
             stop = self.activation.call(bound)
@@ -207,7 +213,7 @@ class Driver:
             return following
         if following.effects is Effects.EXTERNAL:
             self.activation.mark_calling()
-        if not self._checkpoint_between(_needs_external(following)):
+        if not self._checkpoint_between(_needs(following)):
             return None
         return self.activation.run_in_memory()
 
@@ -247,11 +253,12 @@ class Driver:
             self.execution.rolled_back()
             raise
         self.execution.committed()
+        make_way()
         return goes_on
 
 
-def _needs_external(bound: BoundStep) -> Stop:
-    """Give the stop before a call that is made outside of any transaction."""
+def _needs(bound: BoundStep) -> Stop:
+    """Give the stop before a call that is not to be part of the present transaction."""
     return Stop(kind=StopKind.NEEDS, effects=bound.effects, timeout=bound.timeout)
 
 
@@ -317,4 +324,3 @@ def cancel_children(pk: int, actor: str) -> list[int]:
         ]
     )
     return children
-
