@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import html
+import logging
+import re
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from django import forms
 from django.contrib.auth.models import Permission, User
 from django.test import Client
+from django.urls import reverse
 
-from flowcontrol_core.authoring import create_flow, present_revision
+from flowcontrol_core.authoring import create_flow
 from flowcontrol_core.models import Flow, FlowRun
 from flowcontrol_core.plugins.actions import BaseAction, Effects
 from flowcontrol_core.plugins.config import BoundConfig
@@ -139,6 +143,12 @@ def clock() -> Iterator[ManualClock]:
         yield one
 
 
+@pytest.fixture(autouse=True)
+def quiet(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Writing the traceback of each refused request would take longer than the request."""
+    monkeypatch.setattr(logging.getLogger("django.request"), "disabled", True)
+
+
 def make_user(name: str, *permissions: str, **fields: Any) -> User:
     user = User.objects.create_user(name, password=PASSWORD, is_staff=True, **fields)
     found = Permission.objects.filter(codename__in=permissions)
@@ -204,9 +214,11 @@ def failed(db: None) -> FlowRun:
     return run
 
 
-Revision = Callable[[Flow], int]
+def url(name: str, *args: object) -> str:
+    return reverse(f"admin:flowcontrol_core_{name}", args=args)
 
 
-@pytest.fixture
-def revision() -> Revision:
-    return present_revision
+def text_of(response: Any) -> str:
+    """Give the visible text of a page, entities resolved, in one line."""
+    content = html.unescape(response.content.decode())
+    return " ".join(re.sub(r"<[^>]+>", " ", content).split())

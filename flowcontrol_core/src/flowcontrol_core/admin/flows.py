@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin, messages
-from django.db import transaction
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.utils.html import format_html, format_html_join
@@ -34,6 +33,7 @@ from flowcontrol_core.authoring import (
     present_revision,
     set_options,
 )
+from flowcontrol_core.authoring.database import atomic
 from flowcontrol_core.authoring.deleting import delete_flow
 from flowcontrol_core.authoring.overview import LIVE, count_name, with_facts
 from flowcontrol_core.definition import Document
@@ -197,7 +197,7 @@ def change(page: Page, flow: Flow) -> HttpResponse:
 def _save(page: Page, flow: Flow, form: ChangeFlowForm) -> bool:
     """Save all of it or nothing; say whether it was saved."""
     try:
-        with transaction.atomic():
+        with atomic():
             revision = form.cleaned_data["revision"]
             set_options(flow, **form.options(), revision=revision, author=page.user)
             change_flow(flow, **form.columns())

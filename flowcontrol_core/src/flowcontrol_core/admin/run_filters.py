@@ -42,7 +42,9 @@ class ObjectTypeFilter(admin.SimpleListFilter):
     def lookups(self, request: HttpRequest, model_admin: Any) -> _Lookups:
         labels = Flow.objects.exclude(published__object_type="").order_by()
         found = labels.values_list("published__object_type", flat=True).distinct()
-        return sorted((label, _model_name(label)) for label in found if label)
+        # The present one is always there: without choices the filter would not be applied.
+        present = request.GET.get(self.parameter_name, "")[:200]
+        return sorted((label, _model_name(label)) for label in {*found, present} if label)
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         app, _dot, model = (self.value() or "").partition(".")

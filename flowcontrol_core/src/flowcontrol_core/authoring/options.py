@@ -16,7 +16,8 @@ def check_options(
     time_zone: str | None,
 ) -> list[Problem]:
     """List what is wrong with the model, the guard or the time zone of a flow, by field."""
-    data: dict[str, Any] = {"format": 1, "object": object, "guard": guard, "time_zone": time_zone, "steps": []}
+    data: dict[str, Any] = {"format": 1, "object": object, "guard": guard, "steps": []}
+    data["time_zone"] = time_zone
     try:
         document: Document = parse(data)
     except DefinitionError as error:
