@@ -316,8 +316,12 @@ def test_a_step_whose_plugin_is_gone_has_a_text_instead_of_a_form(client: Client
     assert "not available" in text_of(client.get(url("flow_editor", flow.pk)))
     assert post(client, "flow_step_configure", flow, "gone", a="2").status_code == 200
     assert find(flow, "gone").config == {"a": 1}
+    assert client.get(url("flow_export", flow.pk)).status_code == 200
+    assert post(client, "flow_deactivate", flow).status_code == 200
     for name, data in (("disable", {"disabled": "1"}), ("duplicate", {}), ("delete", {})):
         assert post(client, f"flow_step_{name}", flow, "gone", **data).status_code == 200
+    assert post(client, "flow_delete", flow).status_code == 200
+    assert not Flow.objects.exists()
 
 
 def test_a_form_whose_code_fails_is_a_message_and_no_server_error(client: Client) -> None:
@@ -344,7 +348,7 @@ def test_the_number_of_waiting_runs_links_to_these_runs(
     assert link in page
     listed = client.get(link.replace("&amp;", "&"))
     assert [run.pk for run in listed.context["cl"].result_list] == [waiting.pk]
-    elsewhere = client.get(url("flowrun_changelist"), {"flow": waiting.flow_id, "step": "hello"})
+    elsewhere = client.get(f"{url('flowrun_changelist')}?flow={waiting.flow_id}&step=hello")
     assert list(elsewhere.context["cl"].result_list) == []
 
 

@@ -12,6 +12,8 @@ from django.db import transaction
 from django.test import Client
 from django.urls import reverse
 
+from flowcontrol_core.admin.flow_routes import ROUTES as FLOW_ROUTES
+from flowcontrol_core.admin.runs import ROUTES as RUN_ROUTES
 from flowcontrol_core.authoring import associate_trigger
 from flowcontrol_core.models import Flow, FlowRun
 
@@ -211,3 +213,27 @@ def test_view_only_staff_change_nothing_by_bulk_actions(
     client.post(reverse("admin:flowcontrol_core_flowrun_changelist"), data)
     waiting.refresh_from_db()
     assert waiting.status == "waiting"
+
+
+def test_pages_that_change_nothing_take_no_post_and_no_other_method(
+    client: Client, subjects: dict[str, Any]
+) -> None:
+    for route in (*FLOW_ROUTES, *RUN_ROUTES):
+        case = next(case for case in CASES if f"{case.name}" == route.name)
+        address = reverse(
+            f"admin:flowcontrol_core_{route.name}", args=(*subjects[case.kind], *case.extra)
+        )
+        assert client.delete(address).status_code == 405
+        if "POST" not in route.methods:
+            assert client.post(address).status_code == 405, route.name
+        if "GET" not in route.methods:
+            assert client.get(address).status_code == 405, route.name
+
+
+def test_changes_need_the_token_against_forged_requests(admin_user: User, live: Flow) -> None:
+    client = Client(enforce_csrf_checks=True)
+    client.force_login(admin_user)
+    address = reverse("admin:flowcontrol_core_flow_deactivate", args=(live.pk,))
+    assert client.post(address).status_code == 403
+    live.refresh_from_db()
+    assert live.active

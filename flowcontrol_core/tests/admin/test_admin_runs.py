@@ -209,7 +209,8 @@ def test_secrets_in_the_state_are_hidden(client: Client, live: Flow) -> None:
 def test_damaged_history_is_shown_as_far_as_it_can_be_read(
     client: Client, waiting: FlowRun, clock: ManualClock
 ) -> None:
-    for steps in ([{"step": "hello", "omitted": 7}], ["x"], [{"seconds": None, "changes": []}], 3):
+    damaged: list[Any] = [["x"], [{"seconds": None, "changes": []}], 3]
+    for steps in ([{"step": "hello", "omitted": 7}], *damaged):
         RunEvent.objects.create(run=waiting, at=clock.now(), kind="steps", steps=steps, error=["?"])
     page = text_of(client.get(url("flowrun_change", waiting.pk)))
     assert "“Greet”: 7 more calls are not shown" in page

@@ -20,6 +20,16 @@ from flowcontrol_core.errors import DefinitionError, FlowcontrolError, Problem
 from flowcontrol_core.models import Flow
 from flowcontrol_core.plugins.manager import plugin_manager
 from flowcontrol_core.plugins.registry import registry
+from flowcontrol_core.plugins.reports import PluginStatus
+
+_STATUSES = {
+    PluginStatus.ACTIVE: _("active"),
+    PluginStatus.DISABLED: _("disabled"),
+    PluginStatus.INCOMPATIBLE: _("incompatible"),
+    PluginStatus.CONFLICT: _("conflict"),
+    PluginStatus.FAILED: _("failed"),
+    PluginStatus.NEEDS_APP: _("needs an app"),
+}
 
 
 class ImportForm(forms.Form):
@@ -121,7 +131,7 @@ def show_plugins(page: Page) -> HttpResponse:
     return page.render(
         "plugins.html",
         title=say("Plugins"),
-        reports=plugin_manager.reports,
+        reports=[(report, _STATUSES[report.status]) for report in plugin_manager.reports],
         own_actions=sorted(entry.key for entry in own),
         own_triggers=sorted(entry.key for entry in triggers),
         crumbs=[(say("Plugins"), "")],

@@ -37,7 +37,7 @@ def publish(page: Page, flow: Flow) -> HttpResponse:
     page.say(text)
     if not flow.active:
         page.say(
-            say("The flow is inactive, so nothing starts it yet. Activate it below."),
+            say("The flow is inactive, so nothing starts it yet. Activate it when it should."),
             messages.WARNING,
         )
     return page.redirect("flow_publish", flow.pk)

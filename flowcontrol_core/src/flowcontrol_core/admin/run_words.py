@@ -8,6 +8,7 @@ from typing import Any
 from django.utils import timezone
 from django.utils.formats import date_format
 from django.utils.translation import gettext as say
+from django.utils.translation import gettext_lazy as _
 
 from flowcontrol_core.authoring import step_label
 from flowcontrol_core.definition import Step
@@ -15,7 +16,18 @@ from flowcontrol_core.models import FlowRun, Status
 from flowcontrol_core.plugins.registry import registry
 from flowcontrol_core.runtime.observing import step_of
 
-_UNITS = (("d", 86_400), ("h", 3_600), ("min", 60))
+#: Days, hours and minutes as they are written behind a number.
+_UNITS = ((_("d"), 86_400), (_("h"), 3_600), (_("min"), 60))
+_ANSWERS = {
+    "continue": _("continue"),
+    "enter": _("enter"),
+    "leave": _("leave"),
+    "break": _("break"),
+    "abort": _("abort"),
+    "suspend": _("suspend"),
+    "suspend_and_repeat": _("suspend and repeat"),
+    "failed": _("failed"),
+}
 
 
 def moment(when: datetime | None) -> str:
@@ -39,6 +51,11 @@ def length(seconds: float) -> str:
     if seconds and len(parts) < len(("first", "second")):
         parts.append(f"{seconds:.0f} s" if parts else f"{seconds:.3g} s")
     return " ".join(parts[:2]) or "0 s"
+
+
+def answer(key: str) -> str:
+    """Name what an action has answered; history has the keys."""
+    return str(_ANSWERS.get(key, key))
 
 
 def duration(run: FlowRun, now: datetime) -> str:

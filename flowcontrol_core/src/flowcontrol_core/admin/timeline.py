@@ -10,7 +10,7 @@ from typing import Any
 
 from django.utils.dateparse import parse_datetime
 
-from flowcontrol_core.admin.run_words import length
+from flowcontrol_core.admin.run_words import answer, length
 from flowcontrol_core.authoring import step_label
 from flowcontrol_core.definition import Document, Step
 from flowcontrol_core.engine.history import HIDDEN, SECRET
@@ -94,7 +94,7 @@ def _call(item: Mapping[str, Any], steps: Mapping[str, Step]) -> Call:
         label=label,
         at=_time(item.get("at")),
         length=length(float(item.get("seconds") or 0)),
-        answer=str(item.get("answer", "")),
+        answer=answer(str(item.get("answer", ""))),
         method=str(item.get("method", "")),
         attempt=_number(item.get("attempt", 1)),
         changes=tuple(_changes(changes)) if isinstance(changes, dict) else (),
