@@ -10,7 +10,7 @@ import random
 import time
 import traceback
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextvars import ContextVar
 from dataclasses import asdict, dataclass, field
 from datetime import timedelta
@@ -44,12 +44,13 @@ from flowcontrol_core.errors import (
     Retry,
     UnknownActionError,
 )
-from flowcontrol_core.expressions import Scope
+from flowcontrol_core.expressions import Expression, Scope
 from flowcontrol_core.plugins.actions import Effects
 from flowcontrol_core.plugins.binding import BoundStep, CompiledFlow
 from flowcontrol_core.plugins.context import FlowReference, RunContext, Wakeup
 from flowcontrol_core.runtime.clock import Clock
 from flowcontrol_core.runtime.database import WriteGuard, is_lost_connection, is_transient
+from flowcontrol_core.runtime.scrubbing import MIN_LENGTH, scrub, secrets_in
 
 MAX_TRACEBACK = 20_000
 _SUSPENDING = (Kind.SUSPEND, Kind.SUSPEND_AND_REPEAT)
@@ -111,7 +112,7 @@ class _RunScope(Scope):
 
 
 def _payload(context: RunContext) -> Mapping[str, Any]:
-    """Give the payload of the trigger that has just woken the run, or of the one that started it."""
+    """Give the payload of the trigger that has just woken the run, or that started it."""
     wakeup = context.wakeup
     return wakeup.payload if wakeup is not None and wakeup.kind == "trigger" else context.payload
 
@@ -208,7 +209,9 @@ class Activation:
             stop = self._move(position)
         else:
             stop = None
-        return stop or self._check_guard() or self._check_budget() or self._bind()
+        if stop is None and self.compiled.guard is not None:
+            stop = self._check_guard(self.compiled.guard)
+        return stop or self._check_budget() or self._bind()
 
     def call(self, bound: BoundStep) -> Stop | None:
         """Call the action of the step on top of the cursor once; ``None``: there is more to do.
@@ -261,7 +264,7 @@ class Activation:
         return Stop(
             kind=StopKind.FAILED,
             outcome="errored",
-            reason=_one_line(error),
+            reason=scrub(_one_line(error), secrets_in(self.state.peek())),
             error=describe(error, self.cursor[-1].step if self.cursor else "", ""),
         )
 
@@ -365,10 +368,7 @@ class Activation:
         self.cursor = position
         return None
 
-    def _check_guard(self) -> Stop | None:
-        expression = self.compiled.guard
-        if expression is None:
-            return None
+    def _check_guard(self, expression: Expression) -> Stop | None:
         try:
             self.context.now = self.clock.now()
             if expression.test(self.scope):
@@ -390,12 +390,10 @@ class Activation:
 
     def _bind(self) -> BoundStep | Stop:
         step_id = self.cursor[-1].step
-        if step_id not in self.compiled.program.nodes:
-            return self.give_up(
-                DirectiveError(f"The version of this run has no enabled step {step_id!r}.")
-            )
         try:
             return self.compiled.bound(step_id)
+        except DirectiveError as error:
+            return self.give_up(error)
         except UnknownActionError as error:
             return Stop(kind=StopKind.BLOCKED, blocked_on=error.key, reason=str(error))
         except DatabaseError:
@@ -404,7 +402,8 @@ class Activation:
             # A form may raise anything: ConfigError and ExpressionError where it is well made.
             return Stop(
                 kind=StopKind.BLOCKED,
-                reason=f"Step {step_id!r}: {_one_line(error)} Publish a corrected version, or the plugin's.",
+                reason=f"Step {step_id!r}: {_one_line(error)} Publish a corrected version, or the "
+                "plugin's.",
             )
 
     def fail(self, bound: BoundStep, error: Exception, begun: float | None = None) -> Stop:
@@ -412,10 +411,12 @@ class Activation:
         begun = time.perf_counter() if begun is None else begun
         frame = self.cursor[-1]
         tries = frame.tries + 1
-        self._note(bound, frame, None, begun, {}, error=_one_line(error))
+        secrets = self._secrets(bound)
+        line = scrub(_one_line(error), secrets)
+        self._note(bound, frame, None, begun, {}, error=line)
         wait = self._retry_after(bound, error, tries)
-        reason = f"Step {frame.step!r} ({bound.key}) failed: {_one_line(error)}"
-        described = describe(error, frame.step, bound.key)
+        reason = f"Step {frame.step!r} ({bound.key}) failed: {line}"
+        described = describe(error, frame.step, bound.key, secrets)
         self.cursor = (*self.cursor[:-1], self._noting(tries=tries, calling=False))
         if wait is None:
             return Stop(
@@ -428,6 +429,15 @@ class Activation:
             reason=f"{reason} It is tried again.",
             error=described,
         )
+
+    def _secrets(self, bound: BoundStep) -> list[str]:
+        """Give what must not be read in the history of a call."""
+        configured = {name: bound.config.source(name) for name in bound.action.secret_fields}
+        found = [str(value) for value in configured.values() if value is not None]
+        return [text for text in found if len(text) >= MIN_LENGTH] + [
+            *secrets_in(self.state.peek()),
+            *secrets_in(self.context.payload),
+        ]
 
     def _retry_after(self, bound: BoundStep, error: Exception, tries: int) -> float | None:
         policy = bound.step.retry
@@ -467,11 +477,16 @@ class Activation:
                 wait=None if directive is None else directive.wait,
                 changes=changes,
                 attempt=frame.tries + 1,
-                messages=tuple(context.messages) if context.messages else (),
+                messages=self._messages(bound) if context.messages else (),
                 error=error,
                 keep=bool(error) or bound.effects is not Effects.NONE,
             )
         )
+
+
+    def _messages(self, bound: BoundStep) -> tuple[str, ...]:
+        secrets = self._secrets(bound)
+        return tuple(scrub(message, secrets) for message in self.context.messages)
 
 
 def causes(error: BaseException) -> Iterator[BaseException]:
@@ -489,15 +504,16 @@ def _one_line(error: BaseException) -> str:
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
-def describe(error: BaseException, step: str, action: str) -> dict[str, Any]:
+def describe(
+    error: BaseException, step: str, action: str, secrets: Iterable[str] = ()
+) -> dict[str, Any]:
     """Give what the history keeps of an error."""
-    lines = traceback.format_exception(error)
-    text = "".join(lines).replace("\x00", "")
+    text = scrub("".join(traceback.format_exception(error)), secrets)
     if len(text) > MAX_TRACEBACK:
         text = f"{text[: MAX_TRACEBACK // 2]}\n...\n{text[-MAX_TRACEBACK // 2 :]}"
     return {
         "type": type(error).__qualname__,
-        "message": str(error).replace("\x00", "")[:2000],
+        "message": scrub(str(error), secrets)[:2000],
         "traceback": text,
         "step": step,
         "action": action,
