@@ -281,5 +281,8 @@ def _write_requested(run: FlowRun, now: datetime) -> None:
         run.cursor[-1].pop("calling", None)
     if run.status != Status.DONE:
         run.wake_at = now
+    else:
+        # What it was asked for came too late.
+        Message.objects.using(alias()).filter(run_id=run.pk).delete()
     if write_guarded([run], request=row) != 1:
         raise LostLease

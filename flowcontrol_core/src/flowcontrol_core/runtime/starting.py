@@ -150,7 +150,7 @@ def _check_fan_out(parent: RunContext | None) -> None:
     if parent is None or parent.pk is None:
         return
     most = get_settings().MAX_FAN_OUT
-    if FlowRun.objects.using(alias()).filter(parent_id=parent.pk)[most:].exists():
+    if FlowRun.objects.using(alias()).filter(parent_id=parent.pk).count() >= most:
         raise NotStartedError(
             f"One run has started {most} others (setting MAX_FAN_OUT).", reason="fan_out"
         )

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+import threading
+from collections import deque
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
-from django.db import DatabaseError
+from django.db import DatabaseError, InterfaceError
 
 from flowcontrol_core.conf import get_settings
 from flowcontrol_core.models import FlowRun
@@ -19,6 +21,8 @@ from flowcontrol_core.runtime.heartbeat import Heartbeat
 from flowcontrol_core.runtime.stopping import should_stop
 
 logger = logging.getLogger("flowcontrol.runtime")
+#: The kicks that this thread has still to do.
+_kicks = threading.local()
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +79,25 @@ def due_ids(limit: int) -> list[int]:
 
 
 def kick(ids: Collection[int]) -> None:
-    """Execute runs that were just created, if nobody else has; never raises."""
+    """Execute runs that were just created, if nobody else has; never raises.
+
+    Those that are created by these runs are executed behind them, not inside of them: a chain of
+    runs that start each other would exhaust the interpreter.
+    """
+    waiting: deque[Collection[int]] | None = getattr(_kicks, "waiting", None)
+    if waiting is not None:
+        waiting.append(ids)
+        return
+    _kicks.waiting = waiting = deque([ids])
+    try:
+        while waiting:
+            _execute_kicked(waiting.popleft())
+    finally:
+        _kicks.waiting = None
+
+
+def _execute_kicked(ids: Collection[int]) -> None:
     try:
         execute_due(len(ids), only=ids)
-    except DatabaseError:
+    except (DatabaseError, InterfaceError):
         logger.warning("The runs %s wait for the next sweep.", list(ids), exc_info=True)
