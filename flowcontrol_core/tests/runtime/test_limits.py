@@ -1,0 +1,225 @@
+"""Promise 8: limits hold, and a run that is refused says why."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from flowcontrol_core.errors import NotStartedError
+from flowcontrol_core.models import Flow, FlowRun, LimitPolicy, Status
+from flowcontrol_core.runtime import limits, verbs
+from flowcontrol_core.runtime.starting import create_flowrun, start_flowrun
+from tests.shop.models import Customer, Voucher
+
+from .conftest import Lab, events, fresh, publish, sweep, think
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture(autouse=True)
+def _waiting(lab: Lab) -> None:
+    lab.on("wait", lambda run, obj: run.suspend(until=timedelta(days=1)))
+
+
+def limited(policy: LimitPolicy = LimitPolicy.SKIP, **most: int) -> Flow:
+    return publish(think("wait"), limit_policy=policy, **most)
+
+
+def create(flow: Flow, obj: Any = None) -> FlowRun:
+    """Create a run past the look that spares most refused rows, as two at once would."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(limits, "reached", lambda limits: "")
+        return create_flowrun(flow, obj)
+
+
+def statuses(*runs: FlowRun) -> list[str]:
+    return [fresh(run).outcome or fresh(run).status for run in runs]
+
+
+def test_run_too_many_ends_at_once_with_the_reason(lab: Lab) -> None:
+    flow = limited(max_concurrent=2)
+    runs = [create(flow) for _ in range(3)]
+    sweep()
+    assert sorted(statuses(*runs)) == ["canceled", "waiting", "waiting"]
+    (refused,) = FlowRun.objects.filter(outcome="canceled")
+    assert refused.reason == "The limit max_concurrent of the flow is reached (2)."
+    assert (refused.slot, refused.started_at) == (None, None)
+    assert [event.kind for event in events(refused)] == ["refused"]
+
+
+def test_most_runs_too_many_are_refused_before_there_is_a_row(lab: Lab) -> None:
+    flow = limited(max_concurrent=1)
+    start_flowrun(flow)
+    with pytest.raises(NotStartedError, match="The limit max_concurrent") as caught:
+        create_flowrun(flow)
+    assert caught.value.reason == "limit"
+    assert FlowRun.objects.count() == 1
+
+
+def test_limit_per_object_counts_each_object_apart(lab: Lab) -> None:
+    flow = limited(max_concurrent_per_object=1)
+    ada, eve = Customer.objects.create(name="Ada"), Customer.objects.create(name="Eve")
+    runs = [create(flow, ada), create(flow, eve), create(flow, ada), create(flow), create(flow)]
+    sweep()
+    assert statuses(*runs) == ["waiting", "waiting", "canceled", "waiting", "waiting"]
+
+
+def test_keys_that_differ_in_case_or_spaces_are_different_objects(lab: Lab) -> None:
+    flow = limited(max_concurrent_per_object=1)
+    vouchers = [Voucher.objects.create(code=code) for code in ("abc", "ABC", "abd")]
+    runs = [create(flow, voucher) for voucher in vouchers]
+    sweep()
+    assert statuses(*runs) == ["waiting"] * 3
+
+
+def test_limit_ever_counts_finished_runs_too(lab: Lab) -> None:
+    flow = limited(LimitPolicy.QUEUE, max_per_object=2)
+    ada = Customer.objects.create(name="Ada")
+    for _ in range(2):
+        create(flow, ada)
+        sweep()
+        lab.clock.advance(days=1)
+        sweep()
+    refused = create(flow, ada)
+    sweep()
+    assert statuses(*FlowRun.objects.order_by("pk")) == ["complete", "complete", "canceled"]
+    assert "max_per_object" in fresh(refused).reason
+
+
+@pytest.mark.parametrize("end", ["complete", "canceled", "errored"])
+def test_queued_run_goes_on_as_soon_as_a_slot_is_free(lab: Lab, end: str) -> None:
+    flow = limited(LimitPolicy.QUEUE, max_concurrent=1)
+    first, second, third = (create(flow) for _ in range(3))
+    sweep()
+    assert statuses(first, second, third) == ["waiting", "pending", "pending"]
+    assert "Queued: The limit max_concurrent" in fresh(second).reason
+    if end == "canceled":
+        verbs.cancel_flowrun(first)
+    else:
+        FlowRun.objects.filter(pk=first.pk).update(
+            wake_at=lab.clock.now(), **({"state": []} if end == "errored" else {})
+        )
+        FlowRun.objects.filter(pk=first.pk).update(wait_until=lab.clock.now())
+        sweep()
+    sweep()
+    assert statuses(first, second, third) == [end, "waiting", "pending"]
+    assert fresh(second).reason == ""
+
+
+def test_two_slots_that_become_free_wake_two(lab: Lab) -> None:
+    flow = limited(LimitPolicy.QUEUE, max_concurrent=2)
+    runs = [create(flow) for _ in range(4)]
+    sweep()
+    for run in runs[:2]:
+        verbs.cancel_flowrun(run)
+    sweep()
+    assert statuses(*runs) == ["canceled", "canceled", "waiting", "waiting"]
+
+
+def test_free_slot_of_an_object_wakes_the_run_that_queues_for_that_object(lab: Lab) -> None:
+    flow = limited(LimitPolicy.QUEUE, max_concurrent_per_object=1)
+    ada, eve = Customer.objects.create(name="Ada"), Customer.objects.create(name="Eve")
+    runs = [create(flow, obj) for obj in (ada, eve, ada, eve)]
+    sweep()
+    assert statuses(*runs) == ["waiting", "waiting", "pending", "pending"]
+    verbs.cancel_flowrun(runs[1])
+    sweep()
+    assert statuses(*runs) == ["waiting", "canceled", "pending", "waiting"]
+
+
+def test_queued_run_is_looked_at_again_although_nobody_told_it(lab: Lab) -> None:
+    flow = limited(LimitPolicy.QUEUE, max_concurrent=1)
+    first, second = create(flow), create(flow)
+    sweep()
+    FlowRun.objects.filter(pk=first.pk).delete()
+    lab.clock.advance(seconds=60)
+    sweep()
+    assert statuses(second) == ["waiting"]
+
+
+def test_new_run_replaces_the_oldest(lab: Lab) -> None:
+    flow = limited(LimitPolicy.REPLACE, max_concurrent=1)
+    first = create(flow)
+    sweep()
+    second = create(flow)
+    for _ in range(3):
+        sweep()
+    assert statuses(first, second) == ["canceled", "waiting"]
+    assert fresh(first).reason == f"Replaced by run {second.pk}."
+
+
+def test_new_run_replaces_the_oldest_of_its_own_object(lab: Lab) -> None:
+    flow = limited(LimitPolicy.REPLACE, max_concurrent_per_object=1)
+    ada, eve = Customer.objects.create(name="Ada"), Customer.objects.create(name="Eve")
+    runs = [create(flow, ada), create(flow, eve)]
+    sweep()
+    runs.append(create(flow, eve))
+    for _ in range(3):
+        sweep()
+    assert statuses(*runs) == ["waiting", "canceled", "waiting"]
+
+
+@pytest.mark.parametrize("status", [Status.WAITING, Status.PAUSED, Status.BLOCKED])
+def test_run_that_is_not_done_keeps_its_slot(lab: Lab, status: Status) -> None:
+    flow = limited(max_concurrent=1)
+    run = create(flow)
+    sweep()
+    FlowRun.objects.filter(pk=run.pk).update(status=status)
+    refused = create(flow)
+    sweep()
+    assert statuses(refused) == ["canceled"]
+
+
+def test_slot_that_another_run_takes_at_the_same_time_is_not_taken_twice(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A look that does not see the other run's slot, as at REPEATABLE READ."""
+    flow = limited(max_concurrent=2)
+    first = create(flow)
+    sweep()
+    taken = fresh(first).slot
+    real, stale = limits._free, [True]
+
+    def free(limit: limits.Limit) -> list[str]:
+        return [str(taken)] if stale and stale.pop() else real(limit)
+
+    monkeypatch.setattr(limits, "_free", free)
+    second = create(flow)
+    sweep()
+    assert statuses(first, second) == ["waiting", "waiting"]
+    assert fresh(second).slot not in (None, taken)
+
+
+@pytest.mark.parametrize("limit", ["max_concurrent", "max_concurrent_per_object"])
+def test_failed_run_that_is_retried_waits_for_a_slot(lab: Lab, limit: str) -> None:
+    lab.on("fail", lambda run, obj: 1 / 0)
+    ada = Customer.objects.create(name="Ada")
+    flow = publish(think("fail"), think("wait"), **{limit: 1})
+    failed = create(flow, ada)
+    sweep()
+    assert statuses(failed) == ["errored"]
+    lab.on("fail", lambda run, obj: run.suspend(until=timedelta(hours=1)))
+    other = create(flow, ada)
+    sweep()
+    verbs.retry_flowrun(failed)
+    sweep()
+    assert statuses(failed, other) == ["pending", "waiting"]
+    verbs.cancel_flowrun(other)
+    lab.clock.advance(seconds=60)
+    sweep()
+    assert statuses(failed) == ["waiting"]
+
+
+def test_new_limit_ends_no_run_that_has_begun(lab: Lab) -> None:
+    flow = publish(think("wait"))
+    ada = Customer.objects.create(name="Ada")
+    runs = [create_flowrun(flow, ada) for _ in range(3)]
+    sweep()
+    Flow.objects.filter(pk=flow.pk).update(max_concurrent=1, max_per_object=1)
+    lab.clock.advance(days=1)
+    for _ in range(5):
+        sweep()
+        lab.clock.advance(minutes=1)
+    assert statuses(*runs) == ["complete"] * 3
