@@ -85,7 +85,7 @@ class TreeBuilder:
         numbers = step_numbers(self.document)
         done: list[Line] = []
         # What is still to be printed, the next one last: a line, or a list of steps to unfold.
-        pending: list[Line | _List] = [_List(self.document.steps, None, None, off=False)]
+        pending: list[Line | _List] = [_List(self.document.steps, None, None)]
         while pending:
             item = pending.pop()
             if isinstance(item, Line):
@@ -102,12 +102,13 @@ class TreeBuilder:
             for name in _branches(step):
                 inside = step.branches.get(name, ())
                 lines.append(Line(kind="branch", name=name, row=row, count=len(inside)))
-                lines.append(_List(inside, step.id, name, off=row.is_off))
+                lines.append(_List(inside, row, name))
                 lines.append(Line(kind="branch_end"))
             lines.append(Line(kind="step_end"))
         lines.append(Line(kind="close"))
-        end = Place(parent=part.parent, branch=part.branch, index=len(part.steps))
-        if part.is_offered(self.document):
+        if part.is_offered():
+            parent = part.parent.step.id if part.parent else None
+            end = Place(parent=parent, branch=part.branch, index=len(part.steps))
             lines.append(Line(kind="add", place=place_value(end), name=part.branch or ""))
         return lines
 
@@ -120,7 +121,7 @@ class TreeBuilder:
             is_known=registry.knows_action(step.action) and not why_no_form(step),
             is_first=index == 0,
             is_last=index == len(part.steps) - 1,
-            is_inside_disabled=part.off,
+            is_inside_disabled=part.parent is not None and part.parent.is_off,
             problems=tuple(self.problems.get(step.id, ())),
             waiting=self.waiting.get(step.id, 0),
         )
@@ -128,19 +129,15 @@ class TreeBuilder:
 
 @dataclass(frozen=True, slots=True)
 class _List:
-    """A list of steps that is still to be unfolded."""
+    """A list of steps that is still to be unfolded; without a parent, that of the flow."""
 
     steps: tuple[Step, ...]
-    parent: str | None
+    parent: Row | None
     branch: str | None
-    off: bool = field(kw_only=True)
 
-    def is_offered(self, document: Document) -> bool:
+    def is_offered(self) -> bool:
         """Say whether steps may be added here; not in a branch that its action does not have."""
-        if self.parent is None:
-            return True
-        step = document.find(self.parent)
-        return step is not None and self.branch in offered_branches(step)
+        return self.parent is None or self.branch in offered_branches(self.parent.step)
 
 
 def by_step(problems: Iterable[Problem]) -> dict[str, list[Problem]]:
