@@ -108,7 +108,7 @@ class State(MutableMapping[str, Any]):
 
     def __getitem__(self, key: str) -> Any:
         value = self._values[key]
-        if isinstance(value, list | dict):
+        if type(value) in _CONTAINERS:
             self._remember(key)
             self._lent.add(key)
         return value

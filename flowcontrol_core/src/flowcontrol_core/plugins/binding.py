@@ -12,7 +12,12 @@ from django.utils import timezone
 
 from flowcontrol_core.definition import Document, Step
 from flowcontrol_core.engine.program import Program
-from flowcontrol_core.errors import ConfigError, ExpressionError, UnknownActionError
+from flowcontrol_core.errors import (
+    ConfigError,
+    DirectiveError,
+    ExpressionError,
+    UnknownActionError,
+)
 from flowcontrol_core.expressions import Expression, compile_expression
 from flowcontrol_core.plugins.actions import BaseAction, Effects
 from flowcontrol_core.plugins.config import BoundConfig, bind, read_config
@@ -99,12 +104,17 @@ class CompiledFlow:
     _generation: int = -1
 
     def bound(self, step_id: str) -> BoundStep:
-        """Give a step of the program, bound; raises as ``bind_step`` does."""
+        """Give a step of the program, bound.
+
+        Raises as ``bind_step`` does, and DirectiveError where the program has no such step.
+        """
         if self._generation != self.source.generation:
             self._bound, self._loops = {}, {}
             self._generation = self.source.generation
         found = self._bound.get(step_id)
         if found is None:
+            if step_id not in self.program.nodes:
+                raise DirectiveError(f"The version of this run has no enabled step {step_id!r}.")
             step = self.program.nodes[step_id].step
             found = self._bound[step_id] = bind_step(step, self.zone, self.source)
         return found
