@@ -17,7 +17,7 @@ from django.utils.safestring import mark_safe
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flowcontrol_core.engine.codec import MAX_DEPTH, decode, encode, normalize
+from flowcontrol_core.engine.codec import MAX_DEPTH, decode, encode, normalize, private_copy
 from flowcontrol_core.errors import StateError
 from flowcontrol_core.expressions import Scope, compile_expression
 from tests.shop.models import Customer
@@ -252,3 +252,20 @@ def test_a_damaged_stored_value_is_an_error_of_the_state(damaged: Any) -> None:
 
 def test_an_unknown_tag_of_a_newer_version_is_kept_as_it_is() -> None:
     assert decode({"$new": {"$decimal": "1"}}) == {"$new": Decimal(1)}
+
+
+@given(VALUES)
+def test_a_private_copy_is_equal_and_changing_it_changes_nothing_else(value: Any) -> None:
+    normalized = normalize(value)
+    before, copied = encode(normalized), private_copy(normalized)
+    assert copied == normalized
+    _spoil(copied)
+    assert encode(normalized) == before
+
+
+def _spoil(value: Any) -> None:
+    items = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    for item in items:
+        _spoil(item)
+    if isinstance(value, dict | list):
+        value.clear()

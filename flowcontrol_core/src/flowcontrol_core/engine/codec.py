@@ -38,6 +38,14 @@ def normalize(value: Any, path: str = "state", depth: int = 0) -> Any:
     return handler(value, path, depth)
 
 
+def private_copy(value: Any) -> Any:
+    """Give a copy of a normalized value that shares no container with it."""
+    kind = type(value)
+    if kind is dict:
+        return {key: private_copy(item) for key, item in value.items()}
+    return [private_copy(item) for item in value] if kind is list else value
+
+
 def encode(value: Any) -> Any:
     """Give the JSON form of a normalized value."""
     kind = type(value)

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import chain
 from typing import Any, NamedTuple
 
 from flowcontrol_core.engine.codec import encode
@@ -49,34 +49,26 @@ class Call(NamedTuple):
     wait: Wait | None = None
 
 
-@dataclass(slots=True)
-class _Passes:
-    first: list[Call] = field(default_factory=list)
-    last: deque[Call] = field(default_factory=lambda: deque(maxlen=LAST))
-    count: int = 0
-
-
 class Recorder:
     """Collects the calls of a run until its next checkpoint."""
 
-    __slots__ = ("_kept", "_passes")
+    __slots__ = ("_kept", "_omitted", "_passes")
 
     def __init__(self) -> None:
-        self._passes: dict[str, _Passes] = {}
+        self._passes: dict[str, list[Call]] = {}
         self._kept: list[Call] = []
+        self._omitted: Counter[str] = Counter()
 
     def add(self, call: Call) -> None:
         """Note a call."""
-        passes = self._passes.get(call.step)
-        if passes is None:
-            passes = self._passes[call.step] = _Passes()
-        passes.count += 1
         if call.keep and len(self._kept) < MAX_KEPT:
             self._kept.append(call)
-        elif len(passes.first) < FIRST:
-            passes.first.append(call)
-        else:
-            passes.last.append(call)
+            return
+        passes = self._passes.setdefault(call.step, [])
+        passes.append(call)
+        if len(passes) > FIRST + LAST:
+            del passes[FIRST]
+            self._omitted[call.step] += 1
 
     def take(self) -> list[dict[str, Any]]:
         """Give the entries for the history row, oldest first, and forget them."""
@@ -86,43 +78,36 @@ class Recorder:
 
     def clear(self) -> None:
         """Forget what was collected: it has been written."""
-        self._passes, self._kept = {}, []
+        self._passes, self._kept, self._omitted = {}, [], Counter()
 
     def entries(self) -> list[dict[str, Any]]:
-        """Give the entries for the history row, oldest first."""
-        calls = list(self._kept)
-        for passes in self._passes.values():
-            calls += [*passes.first, *passes.last]
+        """Give the entries for the history row, oldest first, then the counts for the rest."""
+        calls = [*self._kept, *chain.from_iterable(self._passes.values())]
         calls.sort(key=lambda call: call.number)
+        omitted = self._omitted.copy()
         if len(calls) > MAX_ENTRIES:
-            calls = calls[: MAX_ENTRIES // 2] + calls[-MAX_ENTRIES // 2 :]
-        shown = Counter(call.step for call in calls)
-        omitted = [
-            {"step": step, "omitted": passes.count - shown[step]}
-            for step, passes in self._passes.items()
-            if passes.count > shown[step]
-        ]
-        return [_entry(call) for call in calls] + omitted
+            half = MAX_ENTRIES // 2
+            omitted.update(call.step for call in calls[half:-half])
+            calls = calls[:half] + calls[-half:]
+        counts = [{"step": step, "omitted": count} for step, count in omitted.items()]
+        return [_entry(call) for call in calls] + counts
 
     def snapshot(self) -> Any:
         """Remember what was collected, to be given to ``restore``."""
-        return _copied(self._passes), list(self._kept)
+        return _copied(self._passes), list(self._kept), self._omitted.copy()
 
     def restore(self, snapshot: Any) -> None:
         """Go back to what was remembered: the calls after it were rolled back."""
-        passes, kept = snapshot
-        self._passes, self._kept = _copied(passes), list(kept)
+        passes, kept, omitted = snapshot
+        self._passes, self._kept, self._omitted = _copied(passes), list(kept), omitted.copy()
 
     def __bool__(self) -> bool:
-        return bool(self._passes)
+        return bool(self._kept or self._passes)
 
 
-def _copied(passes: Mapping[str, _Passes]) -> dict[str, _Passes]:
+def _copied(passes: Mapping[str, list[Call]]) -> dict[str, list[Call]]:
     """Copy what is collected; the calls themselves never change."""
-    return {
-        step: _Passes(list(found.first), found.last.copy(), found.count)
-        for step, found in passes.items()
-    }
+    return {step: list(calls) for step, calls in passes.items()}
 
 
 def _entry(call: Call) -> dict[str, Any]:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, MutableMapping
-from copy import deepcopy
 from enum import Enum
 from typing import Any
 
-from flowcontrol_core.engine.codec import decode, encode, normalize
+from flowcontrol_core.engine.codec import decode, encode, normalize, private_copy
 from flowcontrol_core.errors import StateError
 
 Change = tuple[Any, Any]
@@ -62,11 +61,11 @@ class State(MutableMapping[str, Any]):
 
     def snapshot(self) -> Any:
         """Remember all values, to be given to ``restore``."""
-        return deepcopy(self._values)
+        return private_copy(self._values)
 
     def restore(self, snapshot: Any) -> None:
         """Go back to remembered values: what came after them was rolled back."""
-        self._set(deepcopy(snapshot))
+        self._set(private_copy(snapshot))
         self._before, self._lent = {}, set()
 
     def take_changes(self) -> dict[str, Change]:
@@ -83,7 +82,7 @@ class State(MutableMapping[str, Any]):
         for key, before in self._before.items():
             after = self._values.get(key, ABSENT)
             if before is not after and before != after:
-                changes[key] = (before, _private(after))
+                changes[key] = (before, private_copy(after))
         self._measure(changes)
         self._before, self._lent = {}, set()
         return changes
@@ -173,7 +172,7 @@ class State(MutableMapping[str, Any]):
 
     def _remember(self, key: str) -> None:
         if key not in self._before:
-            self._before[key] = _private(self._values.get(key, ABSENT))
+            self._before[key] = private_copy(self._values.get(key, ABSENT))
 
 
 def _normalized(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -181,10 +180,6 @@ def _normalized(values: Mapping[str, Any]) -> dict[str, Any]:
         raise StateError(f"The state has to be a mapping, not a {type(values).__name__}.")
     normalized: dict[str, Any] = normalize(values)
     return normalized
-
-
-def _private(value: Any) -> Any:
-    return deepcopy(value) if type(value) in _CONTAINERS else value
 
 
 def _size(key: str, value: Any) -> int:

@@ -22,7 +22,7 @@ from django.utils.functional import SimpleLazyObject
 
 from flowcontrol_core.conf import get_settings
 from flowcontrol_core.definition import RetryPolicy
-from flowcontrol_core.engine.codec import normalize
+from flowcontrol_core.engine.codec import private_copy
 from flowcontrol_core.engine.cursor import Cursor, Frame
 from flowcontrol_core.engine.directives import FlowDirective, Kind, Wait
 from flowcontrol_core.engine.history import Call, Recorder
@@ -104,11 +104,11 @@ class _RunScope(Scope):
     def __init__(self, context: RunContext) -> None:
         self._context = context
 
-    obj = property(lambda self: self._context.object)  # type: ignore[assignment]
-    state = property(lambda self: self._context.state.peek())  # type: ignore[assignment]
-    now = property(lambda self: self._context.now.astimezone(self._context.time_zone))  # type: ignore[assignment]
-    payload = property(lambda self: _payload(self._context))  # type: ignore[assignment]
-    variables = property(lambda self: {})  # type: ignore[assignment]
+    obj = property(lambda self: self._context.object)
+    state = property(lambda self: self._context.state.peek())
+    now = property(lambda self: self._context.now.astimezone(self._context.time_zone))
+    payload = property(lambda self: _payload(self._context))
+    variables = property(lambda self: {})
 
 
 def _payload(context: RunContext) -> Mapping[str, Any]:
@@ -299,7 +299,7 @@ class Activation:
         context = self.context
         context.now = self.clock.now()
         # A copy through and through: a failed call leaves the memo as it was.
-        context.memo = normalize(frame.memo, "memo") if frame.memo else {}
+        context.memo = private_copy(frame.memo)
         context.variables = frame.variables
         context.sequence = self.sequence
         context.attempt = frame.tries + self.attempt
@@ -326,7 +326,7 @@ class Activation:
                     f"The action {bound.key!r} wants to enter the branch {branch!r}, but has "
                     f"{', '.join(bound.action.branch_names()) or 'none'}."
                 )
-            return FlowDirective(Kind.ENTER, branch=branch)
+            return answer if answer.branch else FlowDirective(Kind.ENTER, branch=branch)
         if answer.kind in _SUSPENDING and answer.wait is None:
             raise DirectiveError(
                 f"The action {bound.key!r} suspends without saying what wakes the run; answer "
@@ -355,9 +355,11 @@ class Activation:
         return self._move(position, directive.reason)
 
     def _release(self, before: Cursor, position: Position) -> None:
-        for name in released_variables(before, position):
+        names = released_variables(before, position)
+        for name in names:
             self.state.pop(name, None)
-        self.state.take_changes()
+        if names:
+            self.state.take_changes()
 
     def _move(self, position: Position, reason: str = "") -> Stop | None:
         if isinstance(position, End):
