@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from django.db import OperationalError, connection, connections, transaction
 
-from flowcontrol.engine import create_flowrun, trigger_flows
+from flowcontrol.engine import cancel_flowrun, create_flowrun, trigger_flows
 from flowcontrol_core.authoring import activate, change_trigger, deactivate
 from flowcontrol_core.models import Firing, Flow, FlowRun, FlowTrigger, Message, TriggerEvent
 from flowcontrol_core.runtime.listeners import cache
@@ -108,6 +108,7 @@ WORKS: dict[str, Work] = {
     "fire for the same object": lambda association, ada: trigger_flows(KEY, ada, {"n": 2}),
     "start the flow for the object": lambda association, ada: create_flowrun(association.flow, ada),
     "sweep": lambda association, ada: sweep(),
+    "cancel the run": lambda association, ada: cancel_flowrun(FlowRun.objects.earliest("pk")),
 }
 
 

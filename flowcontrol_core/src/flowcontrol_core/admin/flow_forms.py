@@ -17,9 +17,8 @@ from flowcontrol_core.admin.fields import (
 from flowcontrol_core.authoring.options import check_options
 from flowcontrol_core.definition import MAX_GUARD, Document
 from flowcontrol_core.errors import Problem
-from flowcontrol_core.models import Flow
+from flowcontrol_core.models import MAX_LIMIT, Flow
 
-MAX_LIMIT = 10_000
 LIMITS = ("max_concurrent", "max_per_object", "max_concurrent_per_object")
 
 

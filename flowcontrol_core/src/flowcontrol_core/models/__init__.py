@@ -1,6 +1,8 @@
 """The tables: fields, constraints and querysets; no engine logic."""
 
-from flowcontrol_core.models.flows import Flow, FlowVersion, LimitPolicy
+from __future__ import annotations
+
+from flowcontrol_core.models.flows import MAX_LIMIT, Flow, FlowVersion, LimitPolicy
 from flowcontrol_core.models.runs import (
     EventKind,
     FlowRun,
@@ -14,6 +16,7 @@ from flowcontrol_core.models.runs import (
 from flowcontrol_core.models.triggers import Firing, FlowTrigger, Mode, Refusal, TriggerEvent
 
 __all__ = [
+    "MAX_LIMIT",
     "EventKind",
     "Firing",
     "Flow",

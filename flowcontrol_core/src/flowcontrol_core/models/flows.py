@@ -6,12 +6,15 @@ from collections.abc import Iterable
 from typing import Any
 
 from django.conf import settings
-from django.core.validators import MinValueValidator, RegexValidator
+from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
 from flowcontrol_core.errors import EditError
 from flowcontrol_core.models.fields import JsonField, KeyField
+
+#: Each run of a limit has a slot of its own, and all of them are looked at when one is taken.
+MAX_LIMIT = 10_000
 
 
 class LimitPolicy(models.TextChoices):
@@ -24,7 +27,11 @@ class LimitPolicy(models.TextChoices):
 
 def _limit(text: Any, help_text: Any) -> models.PositiveIntegerField[int | None, int | None]:
     return models.PositiveIntegerField(
-        text, null=True, blank=True, validators=[MinValueValidator(1)], help_text=help_text
+        text,
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1), MaxValueValidator(MAX_LIMIT)],
+        help_text=help_text,
     )
 
 

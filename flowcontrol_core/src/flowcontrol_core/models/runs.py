@@ -168,9 +168,7 @@ class FlowRun(models.Model):
         ]
         indexes = [
             models.Index(fields=["wake_at", "id"], name="flowcontrol_run_due"),
-            models.Index(
-                fields=["flow", "status", "finished_at"], name="flowcontrol_run_flow"
-            ),
+            models.Index(fields=["flow", "status", "finished_at"], name="flowcontrol_run_flow"),
             models.Index(
                 fields=["content_type", "object_key", "status", "flow"],
                 name="flowcontrol_run_object",

@@ -24,7 +24,7 @@ from flowcontrol_core.runtime.activation import Activation, Stop, StopKind
 from flowcontrol_core.runtime.clock import clock
 from flowcontrol_core.runtime.database import alias, connection
 from flowcontrol_core.runtime.objects import ObjectSlot
-from flowcontrol_core.runtime.rows import WRITTEN, write_guarded
+from flowcontrol_core.runtime.rows import WRITTEN, empty_inbox, write_guarded
 
 #: How long a run whose configuration does not validate is left alone before it is looked at again.
 BLOCKED_RECHECK = timedelta(minutes=15)
@@ -283,6 +283,6 @@ def _write_requested(run: FlowRun, now: datetime) -> None:
         run.wake_at = now
     else:
         # What it was asked for came too late.
-        Message.objects.using(alias()).filter(run_id=run.pk).delete()
+        empty_inbox(run.pk)
     if write_guarded([run], request=row) != 1:
         raise LostLease

@@ -38,7 +38,7 @@ from flowcontrol_core.runtime.database import (
     retry_transient,
     retrying,
 )
-from flowcontrol_core.runtime.rows import write_end
+from flowcontrol_core.runtime.rows import empty_inbox, write_end
 
 _TRIES = 6
 _SWALLOWED = (
@@ -300,7 +300,7 @@ def end_canceled(run: FlowRun) -> None:
         RunEvent.objects.using(alias()).create(
             run_id=run.pk, at=now, kind=EventKind.OPERATOR, message=reason, actor=actor
         )
-        Message.objects.using(alias()).filter(run_id=run.pk).delete()
+        empty_inbox(run.pk)
         children = cancel_children(run.pk, actor)
     for child in children:
         waking.ask_to_cancel(child)

@@ -34,7 +34,7 @@ from flowcontrol_core.runtime.database import alias, retrying
 from flowcontrol_core.runtime.dispatch import after_commit, dispatch
 from flowcontrol_core.runtime.driver import cancel_children, free_queue
 from flowcontrol_core.runtime.intake import HELD
-from flowcontrol_core.runtime.rows import WRITTEN
+from flowcontrol_core.runtime.rows import WRITTEN, empty_inbox
 from flowcontrol_core.runtime.versions import get_compiled
 
 _LIVE = frozenset(status for status in Status if status != Status.DONE)
@@ -66,8 +66,14 @@ def is_legal(verb: str, run: FlowRun) -> bool:
     if run.status == Status.DONE:
         return run.outcome == Outcome.ERRORED
     if verb == "retry" and run.status == Status.WAITING:
-        return bool(run.cursor) and bool(run.cursor[-1].get("tries"))
+        return _has_failed(run.cursor)
     return True
+
+
+def _has_failed(cursor: Any) -> bool:
+    """Say whether the step on top of a stored cursor, however damaged that is, is tried again."""
+    top = cursor[-1] if isinstance(cursor, list) and cursor else None
+    return isinstance(top, dict) and bool(top.get("tries"))
 
 
 @retrying
@@ -85,7 +91,7 @@ def cancel_flowrun(run: FlowRun | int, *, by: Any = "", reason: str = "") -> Flo
             return row
         end(row, Outcome.CANCELED, clock().now(), reason)
         _write(row, reason, by)
-        Message.objects.using(alias()).filter(run_id=row.pk).delete()
+        empty_inbox(row.pk)
         for child in cancel_children(row.pk, str(by)):
             after_commit(partial(waking.ask_to_cancel, child))
     after_commit(partial(free_queue, row))
@@ -158,9 +164,7 @@ def send_to_step(run: FlowRun | int, step: str, *, by: Any = "", reason: str = "
 @retrying
 def release_held(flow: Flow) -> int:
     """Let the runs go on that were paused because their flow was on hold; give their number."""
-    paused = FlowRun.objects.using(alias()).filter(
-        flow=flow, status=Status.PAUSED, reason=HELD
-    )
+    paused = FlowRun.objects.using(alias()).filter(flow=flow, status=Status.PAUSED, reason=HELD)
     now = clock().now()
     return paused.update(status=Status.WAITING, wake_at=now, since=now, reason="")
 
@@ -260,9 +264,7 @@ def _write(row: FlowRun, message: str, by: Any) -> None:
     )
 
 
-def _ask(
-    row: FlowRun, kind: MessageKind, data: dict[str, Any], by: Any, request: Request
-) -> None:
+def _ask(row: FlowRun, kind: MessageKind, data: dict[str, Any], by: Any, request: Request) -> None:
     """Put a message into a run's inbox, and have a running one look there."""
     Message.objects.using(alias()).create(
         run_id=row.pk, kind=kind, data=data, actor=str(by)[:200], created_at=clock().now()
