@@ -8,7 +8,7 @@ a process died in between. Nobody updates another run's row inside of a step.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from django.db.models import Q, QuerySet
@@ -28,6 +28,8 @@ from flowcontrol_core.runtime.clock import clock
 from flowcontrol_core.runtime.database import alias, retrying
 
 _BATCH = 500
+#: "Not null" as a range: SQLite searches an index for the latter only.
+_EVER = datetime(1970, 1, 1, tzinfo=UTC)
 _STOPPED = (Status.PENDING, Status.PAUSED, Status.BLOCKED)
 
 
@@ -138,11 +140,11 @@ def wake_queued(run: FlowRun) -> None:
 @retrying
 def announce_events(keys: Iterable[int] | None = None) -> int:
     """Wake the runs that wait for events which nobody has announced yet."""
-    events = TriggerEvent.objects.using(alias()).filter(announce_at__isnull=False)
+    events = TriggerEvent.objects.using(alias()).filter(announce_at__gt=_EVER)
     if keys is not None:
         events = events.filter(pk__in=list(keys))
     count = 0
-    for event in events.order_by("pk")[:_BATCH]:
+    for event in events.order_by("announce_at", "pk")[:_BATCH]:
         same_object = Q(content_type_id=event.content_type_id, object_key=event.object_key)
         anything = Q(wait_match_object=False) | Q(object_key__isnull=True)
         waiting = FlowRun.objects.using(alias()).filter(wait_trigger=event.key)
@@ -154,10 +156,10 @@ def announce_events(keys: Iterable[int] | None = None) -> int:
 @retrying
 def announce_ended(ids: Iterable[int] | None = None) -> int:
     """Wake the runs that wait for children which have ended without their parents being told."""
-    ended = FlowRun.objects.using(alias()).filter(announce_at__isnull=False)
+    ended = FlowRun.objects.using(alias()).filter(announce_at__gt=_EVER)
     if ids is not None:
         ended = ended.filter(pk__in=list(ids))
-    children = list(ended.values_list("pk", "uuid")[:_BATCH])
+    children = list(ended.order_by("announce_at").values_list("pk", "uuid")[:_BATCH])
     if not children:
         return 0
     parents = FlowRun.objects.using(alias()).filter(wait_child__in=[key for _, key in children])
@@ -171,23 +173,37 @@ def announce_ended(ids: Iterable[int] | None = None) -> int:
 @retrying
 def deliver_messages() -> int:
     """Tell the runs that have messages which nobody told them of."""
-    waiting = Q(run__status=Status.WAITING)
-    # Waiting runs look at any message; a cancellation concerns those that are stopped too.
-    stopped = Q(run__status__in=_STOPPED, kind=MessageKind.CANCEL)
-    messages = Message.objects.using(alias()).filter(waiting | stopped, run__request=Request.NONE)
-    found = messages.order_by("pk").values_list("run_id", "kind")[:_BATCH]
-    canceled = {pk for pk, kind in found if kind == MessageKind.CANCEL}
-    others = {pk for pk, _ in found} - canceled
+    told, last = 0, 0
+    while True:
+        # Without a join: of two tables SQLite may choose the long one to begin with.
+        messages = Message.objects.using(alias()).filter(pk__gt=last).order_by("pk")
+        page = list(messages.values_list("pk", "run_id", "kind")[:_BATCH])
+        if not page:
+            return told
+        last = page[-1][0]
+        told += _deliver({(run_id, kind) for _, run_id, kind in page})
+
+
+def _deliver(addressed: set[tuple[int, str]]) -> int:
+    """Waiting runs look at any message; a cancellation concerns those that are stopped too."""
+    runs = FlowRun.objects.using(alias()).filter(
+        pk__in={pk for pk, _ in addressed}, request=Request.NONE
+    )
+    statuses = dict(runs.values_list("pk", "status"))
+    canceled = {
+        pk
+        for pk, kind in addressed
+        if kind == MessageKind.CANCEL and statuses.get(pk) in (Status.WAITING, *_STOPPED)
+    }
     for pk in canceled:
         ask_to_cancel(pk)
-    runs = FlowRun.objects.using(alias()).filter(pk__in=others)
-    return len(canceled) + (wake(runs) if others else 0)
+    others = {pk for pk, status in statuses.items() if status == Status.WAITING} - canceled
+    return len(canceled) + (wake(runs.filter(pk__in=others)) if others else 0)
 
 
-@retrying
 def unblock() -> int:
     """Make runs due that are blocked on an action which this process knows."""
-    blocked = FlowRun.objects.using(alias()).filter(blocked_on__isnull=False)
+    blocked = FlowRun.objects.using(alias()).filter(blocked_on__gt="")
     keys: list[Any] = list(blocked.order_by().values_list("blocked_on", flat=True).distinct())
     known = [key for key in keys if registry.knows_action(key)]
     if not known:

@@ -1,0 +1,179 @@
+"""Speed, as counts: queries, commits, and the plans of what is polled."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.db import connection
+
+from flowcontrol_core.models import FlowRun, Status, TriggerEvent
+from flowcontrol_core.runtime import claim
+from flowcontrol_core.runtime.starting import start_flowrun
+
+from .conftest import (
+    Counts,
+    Lab,
+    counted,
+    customers,
+    loop,
+    publish,
+    start,
+    sweep,
+    think,
+    write,
+)
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def starting(*steps: Any, key: str = "flow") -> Counts:
+    """Count what a run costs from its start to its end, when its version is compiled."""
+    publish(*steps, key=key)
+    start_flowrun(key)
+    with counted() as counts:
+        run = start_flowrun(key)
+    assert run.outcome == "complete"
+    return counts
+
+
+def test_run_of_five_state_steps_costs_three_queries_and_one_commit(lab: Lab) -> None:
+    counts = starting(*[think() for _ in range(5)])
+    assert len(counts.queries) <= 3, counts.queries
+    assert counts.commits == 1
+
+
+def test_loop_of_a_thousand_passes_costs_no_more(lab: Lab) -> None:
+    few = starting(*[think() for _ in range(5)], key="few")
+    many = starting(loop(1000, think("a"), think("b"), think("c")), key="many")
+    assert (len(many.queries), many.commits) == (len(few.queries), few.commits)
+
+
+def test_consecutive_database_steps_cost_one_commit(lab: Lab) -> None:
+    counts = starting(*[write() for _ in range(5)])
+    assert counts.commits == 1
+    # The flow, the row of the run, the five writes, the checkpoint and its history.
+    assert len(counts.queries) <= 9, counts.queries
+
+
+def wait_for_all(lab: Lab, number: int, *behind: Any) -> None:
+    """Let runs wait, and their time come."""
+    lab.on("wait", lambda run, obj: run.suspend(until=timedelta(days=1)))
+    start(think("wait"), *behind)
+    sweep()
+    template = FlowRun.objects.get()
+    rows = []
+    for _ in range(number - 1):
+        row = FlowRun.objects.get() if not rows else FlowRun(**_values(template))
+        row.pk, row.uuid = None, FlowRun._meta.get_field("uuid").get_default()
+        rows.append(row)
+    FlowRun.objects.bulk_create(rows)
+    lab.clock.advance(days=1)
+
+
+def _values(row: FlowRun) -> dict[str, Any]:
+    return {field.attname: getattr(row, field.attname) for field in FlowRun._meta.concrete_fields}
+
+
+def test_two_thousand_due_runs_cost_a_twentieth_of_a_query_each(lab: Lab) -> None:
+    wait_for_all(lab, 2000, think())
+    with counted() as counts:
+        assert sweep() == 2000
+    assert not FlowRun.objects.live().exists()
+    assert len(counts.queries) <= 0.05 * 2000, counts.queries[:20]
+    assert counts.commits <= 0.02 * 2000
+
+
+def test_runs_with_a_database_step_cost_what_it_needs_and_their_checkpoint(lab: Lab) -> None:
+    wait_for_all(lab, 100, write())
+    with counted() as counts:
+        sweep()
+    assert len(customers()) == 100
+    # The insert of the step, the checkpoint and its history.
+    assert len(counts.queries) <= 100 * (3 + 0.2)
+
+
+def test_repeated_sweep_with_nothing_due_costs_few_queries(lab: Lab) -> None:
+    wait_for_all(lab, 5)
+    lab.clock.advance(days=-1)
+    with counted() as counts:
+        assert sweep() == 0
+    assert len(counts.queries) <= 5, counts.queries
+
+
+# Plans
+
+
+#: How the plans say that a table of ours, or one of its indexes, is read from end to end.
+WHOLE = {
+    "sqlite": re.compile(r"SCAN flowcontrol_core_(flowrun|triggerevent)"),
+    "postgresql": re.compile(r"Seq Scan on flowcontrol_core_"),
+    "mysql": re.compile(r"flowcontrol_core_(flowrun|triggerevent) (None )?(ALL|index) "),
+}
+
+
+@contextmanager
+def only_indexes() -> Iterator[None]:
+    """Let PostgreSQL read a whole table only where no index would do."""
+    if connection.vendor != "postgresql":
+        yield
+        return
+    with connection.cursor() as cursor:
+        cursor.execute("SET enable_seqscan = off")
+    yield
+    with connection.cursor() as cursor:
+        cursor.execute("RESET enable_seqscan")
+
+
+def plan(sql: str) -> str:
+    prefix = "EXPLAIN QUERY PLAN " if connection.vendor == "sqlite" else "EXPLAIN "
+    with connection.cursor() as cursor:
+        cursor.execute(prefix + sql.replace("%", "%%") if "%" in sql else prefix + sql)
+        return "\n".join(" ".join(map(str, row)) for row in cursor.fetchall())
+
+
+def many_rows(lab: Lab) -> None:
+    """Fill the table, so that no planner finds it too small for an index."""
+    wait_for_all(lab, 1500)
+    FlowRun.objects.update(wake_at=None)
+    lab.clock.advance(days=-1)
+    TriggerEvent.objects.bulk_create(
+        TriggerEvent(key="lab.paid", created_at=lab.clock.now()) for _ in range(1500)
+    )
+    first = FlowRun.objects.order_by("pk").first()
+    assert first is not None
+    FlowRun.objects.filter(pk=first.pk).update(wake_at=lab.clock.now())
+    with connection.cursor() as cursor:
+        if connection.vendor == "mysql":
+            cursor.execute("ANALYZE TABLE flowcontrol_core_flowrun")
+            cursor.fetchall()
+        else:
+            cursor.execute("ANALYZE")
+
+
+def test_claim_reads_the_due_runs_by_their_index(lab: Lab) -> None:
+    many_rows(lab)
+    with counted() as counts:
+        assert len(claim.claim(10)) == 1
+    (sql,) = [one for one in counts.queries if "database_now" in one]
+    with only_indexes():
+        found = plan(sql)
+    assert "flowcontrol_run_due" in found, found
+    assert "filesort" not in found.lower(), found
+    assert "TEMP B-TREE" not in found, found
+
+
+def test_idle_sweep_reads_no_table_as_a_whole(lab: Lab) -> None:
+    many_rows(lab)
+    FlowRun.objects.update(wake_at=None, status=Status.WAITING)
+    with counted() as counts:
+        assert sweep() == 0
+    for sql in counts.queries:
+        with only_indexes():
+            found = plan(sql)
+        whole = [line for line in found.splitlines() if WHOLE[connection.vendor].search(line)]
+        assert not whole, f"{sql}\n{found}"
