@@ -150,6 +150,57 @@ assert action.Config({"whom": "Ada"}).is_valid()
 """
 
 
+def script_that_uses_the_action_in_the_admin() -> str:
+    """The text of a script: the picker offers the action, its form configures it, a run does it."""
+    return """
+import html
+import re
+
+import django
+from django.core.management import call_command
+
+django.setup()
+call_command("migrate", verbosity=0)
+
+from django.contrib.auth import get_user_model
+from django.test import Client
+from django.test.utils import setup_test_environment
+from django.urls import reverse
+
+from flowcontrol.engine import start_flowrun
+
+setup_test_environment()
+get_user_model().objects.create_superuser("ada", password="secret")
+client = Client()
+assert client.login(username="ada", password="secret")
+page = client.post(
+    reverse("admin:flowcontrol_core_flow_add"),
+    {"name": "Greeting", "key": "greeting", "limit_policy": "skip"},
+    follow=True,
+)
+assert page.status_code == 200, page.status_code
+link, key = re.findall(r'href="([^"]*/flow/(\\d+)/add-step/[^"]*)"', page.content.decode())[0]
+picker = html.unescape(link)
+offered = client.get(picker).content.decode()
+assert "Greet somebody" in offered and "Acme" in offered, offered
+hidden = dict(re.findall(r'type="hidden" name="(revision|place|action)" value="([^"]*)"', offered))
+assert hidden["action"] == "acme.greet", hidden
+page = client.post(picker, hidden, follow=True)
+assert "Who is greeted." in page.content.decode(), page.content.decode()
+(field,) = re.findall(r'name="([^"]*whom)"', page.content.decode())
+revision = re.findall(r'name="revision" value="(\\d+)"', page.content.decode())[0]
+page = client.post(page.request["PATH_INFO"], {field: "Ada", "revision": revision}, follow=True)
+assert page.status_code == 200, page.content.decode()
+publish = reverse("admin:flowcontrol_core_flow_publish", args=[key])
+revision = re.findall(r'name="revision" value="(\\d+)"', client.get(publish).content.decode())[0]
+page = client.post(publish, {"revision": revision}, follow=True)
+assert page.status_code == 200, page.content.decode()
+page = client.post(reverse("admin:flowcontrol_core_flow_activate", args=[key]), follow=True)
+run = start_flowrun("greeting")
+assert (run.outcome, run.state) == ("complete", {"greeting": "Hello Ada"}), (run.reason, run.state)
+"""
+
+
 class Site:
     """An environment in which only the core and the stranger's plugin are installed."""
 
@@ -239,6 +290,10 @@ def test_migrations_come_with_the_wheel(site: Site) -> None:
 
 def test_action_of_a_strangers_plugin_is_registered(site: Site) -> None:
     site.run_script(script_that_finds_the_action())
+
+
+def test_action_of_a_strangers_plugin_is_used_in_the_admin(site: Site) -> None:
+    site.run_script(script_that_uses_the_action_in_the_admin())
 
 
 def test_installed_core_passes_the_system_checks(site: Site) -> None:
