@@ -14,6 +14,7 @@ from django.test.utils import CaptureQueriesContext
 
 from flowcontrol.testing import flow, manual_clock, publish_flow, step, temporary_registry
 from flowcontrol_core.definition import Step
+from flowcontrol_core.engine.directives import FlowDirective
 from flowcontrol_core.models import Flow, FlowRun, RunEvent, TriggerEvent
 from flowcontrol_core.plugins.actions import BaseAction, Effects
 from flowcontrol_core.plugins.triggers import Trigger
@@ -53,7 +54,9 @@ class Lab:
         if behaviour is None:
             run.state["n"] = run.state.get("n", 0) + 1
             return None
-        return behaviour(run, obj)
+        answer = behaviour(run, obj)
+        # What a lambda happens to give is no answer.
+        return answer if isinstance(answer, FlowDirective) else None
 
 
 _lab: list[Lab] = []
@@ -210,20 +213,25 @@ def deadlock() -> OperationalError:
     return OperationalError("deadlock detected")
 
 
+@dataclass(slots=True)
 class Once:
-    """A function that raises on the first call (or the given ones), and else does its work."""
+    """A function that raises on one of its calls, before it does its work or ``after``."""
 
-    def __init__(self, work: Callable[..., Any], error: BaseException, at: int = 1) -> None:
-        self.work = work
-        self.error = error
-        self.at = at
-        self.calls = 0
+    work: Callable[..., Any]
+    error: BaseException
+    at: int = 1
+    after: bool = False
+    calls: int = 0
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         self.calls += 1
-        if self.calls == self.at:
+        now = self.calls == self.at
+        if now and not self.after:
             raise self.error
-        return self.work(*args, **kwargs)
+        answer = self.work(*args, **kwargs)
+        if now:
+            raise self.error
+        return answer
 
 
 @dataclass(slots=True)

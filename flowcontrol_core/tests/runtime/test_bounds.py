@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
 from typing import Any
 
 import pytest
@@ -62,7 +62,7 @@ def test_activation_that_takes_long_yields_after_each_step(
     seconds = iter(range(0, 100_000, 20))
 
     class Time:
-        perf_counter = staticmethod(activation.time.perf_counter)
+        perf_counter = staticmethod(time.perf_counter)
         monotonic = staticmethod(lambda: next(seconds))
 
     monkeypatch.setattr(activation, "time", Time)
@@ -74,7 +74,7 @@ def test_activation_that_takes_long_yields_after_each_step(
 
 def test_flow_that_starts_itself_ends_at_the_greatest_depth(lab: Lab, settings: Any) -> None:
     settings.FLOWCONTROL = {"MAX_DEPTH": 5}
-    lab.on("again", lambda run, obj: create_flowrun("flow") and None)
+    lab.on("again", lambda run, obj: create_flowrun("flow"))
     start(write("again"))
     sweep()
     assert FlowRun.objects.count() == 6
@@ -87,7 +87,7 @@ def test_flow_that_starts_itself_inline_does_not_exhaust_the_interpreter(
     lab: Lab, settings: Any
 ) -> None:
     settings.FLOWCONTROL = {"DISPATCH": "inline", "MAX_DEPTH": 100}
-    lab.on("again", lambda run, obj: create_flowrun("flow") and None)
+    lab.on("again", lambda run, obj: create_flowrun("flow"))
     start_flowrun(publish(write("again")))
     assert FlowRun.objects.count() == 101
     assert FlowRun.objects.filter(status=Status.DONE).count() == 101
@@ -97,7 +97,7 @@ def test_flow_that_starts_itself_inline_does_not_exhaust_the_interpreter(
 def test_run_starts_no_more_others_than_allowed(lab: Lab, settings: Any) -> None:
     settings.FLOWCONTROL = {"MAX_FAN_OUT": 3}
     publish(think("child"), key="child")
-    lab.on("spawn", lambda run, obj: create_flowrun("child") and None)
+    lab.on("spawn", lambda run, obj: create_flowrun("child"))
     run = start(loop(10, write("spawn")))
     sweep()
     row = fresh(run)
@@ -140,7 +140,7 @@ def test_children_have_a_state_of_their_own(lab: Lab) -> None:
 )
 def test_write_under_no_effects_is_refused(lab: Lab, write_something: Any) -> None:
     Customer.objects.create(name="Ada")
-    lab.on("sneak", lambda run, obj: write_something() and None)
+    lab.on("sneak", lambda run, obj: write_something())
     run = start(think("sneak"))
     sweep()
     row = fresh(run)
@@ -149,7 +149,7 @@ def test_write_under_no_effects_is_refused(lab: Lab, write_something: Any) -> No
 
 
 def test_write_under_no_effects_is_refused_in_the_transaction_of_others(lab: Lab) -> None:
-    lab.on("sneak", lambda run, obj: Customer.objects.create(name="x") and None)
+    lab.on("sneak", lambda run, obj: Customer.objects.create(name="x"))
     run = start(write("before"), think("sneak"))
     sweep()
     assert fresh(run).outcome == "errored"
@@ -179,8 +179,8 @@ def test_external_action_may_write_and_is_in_no_transaction(lab: Lab) -> None:
 
 
 @pytest.fixture
-def ada(db: None) -> Iterator[Customer]:
-    yield Customer.objects.create(name="Ada")
+def ada(db: None) -> Customer:
+    return Customer.objects.create(name="Ada")
 
 
 @pytest.mark.parametrize("step", [think, write, send])
@@ -225,7 +225,7 @@ def test_inactive_flow_starts_nothing_and_lets_its_runs_go_on(lab: Lab) -> None:
 
 
 def test_request_of_a_run_that_has_ended_leaves_nothing_behind(lab: Lab) -> None:
-    lab.on("last", lambda run, obj: verbs.pause_flowrun(run.pk) and None)
+    lab.on("last", lambda run, obj: verbs.pause_flowrun(run.pk))
     run = start(send("last"))
     for _ in range(3):
         sweep()

@@ -60,23 +60,18 @@ def test_consecutive_database_steps_cost_one_commit(lab: Lab) -> None:
     assert len(counts.queries) <= 9, counts.queries
 
 
+COPIED = [field for field in FlowRun._meta.concrete_fields if field.name not in ("id", "uuid")]
+
+
 def wait_for_all(lab: Lab, number: int, *behind: Any) -> None:
     """Let runs wait, and their time come."""
     lab.on("wait", lambda run, obj: run.suspend(until=timedelta(days=1)))
     start(think("wait"), *behind)
     sweep()
     template = FlowRun.objects.get()
-    rows = []
-    for _ in range(number - 1):
-        row = FlowRun.objects.get() if not rows else FlowRun(**_values(template))
-        row.pk, row.uuid = None, FlowRun._meta.get_field("uuid").get_default()
-        rows.append(row)
-    FlowRun.objects.bulk_create(rows)
+    values = {field.attname: getattr(template, field.attname) for field in COPIED}
+    FlowRun.objects.bulk_create(FlowRun(**values) for _ in range(number - 1))
     lab.clock.advance(days=1)
-
-
-def _values(row: FlowRun) -> dict[str, Any]:
-    return {field.attname: getattr(row, field.attname) for field in FlowRun._meta.concrete_fields}
 
 
 def test_two_thousand_due_runs_cost_a_twentieth_of_a_query_each(lab: Lab) -> None:

@@ -1,4 +1,4 @@
-"""Promise 13: one history row a checkpoint says what happened, in bounded space, without secrets."""
+"""Promise 13: a history row a checkpoint says what happened, in bounded space, without secrets."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ def _waiting(lab: Lab) -> None:
     lab.on("wait", lambda run, obj: run.suspend(until=timedelta(days=1)))
 
 
-def limited(policy: LimitPolicy = LimitPolicy.SKIP, **most: int) -> Flow:
+def limited(policy: LimitPolicy = LimitPolicy.SKIP, **most: Any) -> Flow:
     return publish(think("wait"), limit_policy=policy, **most)
 
 
@@ -194,9 +194,10 @@ def test_slot_that_another_run_takes_at_the_same_time_is_not_taken_twice(
 
 @pytest.mark.parametrize("limit", ["max_concurrent", "max_concurrent_per_object"])
 def test_failed_run_that_is_retried_waits_for_a_slot(lab: Lab, limit: str) -> None:
+    most: dict[str, Any] = {limit: 1}
     lab.on("fail", lambda run, obj: 1 / 0)
     ada = Customer.objects.create(name="Ada")
-    flow = publish(think("fail"), think("wait"), **{limit: 1})
+    flow = publish(think("fail"), think("wait"), **most)
     failed = create(flow, ada)
     sweep()
     assert statuses(failed) == ["errored"]

@@ -213,9 +213,7 @@ def test_deadlock_in_a_batch_loses_no_history(lab: Lab, monkeypatch: pytest.Monk
     flow = publish(think())
     runs = [create_flowrun(flow) for _ in range(3)]
     monkeypatch.setattr(
-        checkpoint.RunEvent.objects,
-        "bulk_create",
-        Once(checkpoint.RunEvent.objects.bulk_create, deadlock()),
+        checkpoint, "write_history", Once(checkpoint.write_history, deadlock(), after=True)
     )
     sweep()
     assert [len(steps_of(run)) for run in runs] == [1, 1, 1]
@@ -230,9 +228,7 @@ def test_message_is_taken_once_although_its_checkpoint_was_done_again(
     sweep()
     verbs.send_to_step(run, "b", by="ada")
     monkeypatch.setattr(
-        checkpoint.RunEvent.objects,
-        "bulk_create",
-        Once(checkpoint.RunEvent.objects.bulk_create, deadlock()),
+        checkpoint, "write_history", Once(checkpoint.write_history, deadlock(), after=True)
     )
     sweep()
     assert not Message.objects.filter(kind=MessageKind.JUMP).exists()

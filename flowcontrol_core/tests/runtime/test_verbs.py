@@ -158,9 +158,9 @@ def test_canceled_step_is_rolled_back(
 def test_cancel_reaches_children_and_theirs(lab: Lab) -> None:
     lab.on("wait", lambda run, obj: run.suspend(until=timedelta(days=1)))
     leaf = publish(think("wait"), key="leaf")
-    lab.on("start leaf", lambda run, obj: create_flowrun(leaf) and None)
+    lab.on("start leaf", lambda run, obj: create_flowrun(leaf))
     middle = publish(write("start leaf"), think("wait"), key="middle")
-    lab.on("start middle", lambda run, obj: create_flowrun(middle) and None)
+    lab.on("start middle", lambda run, obj: create_flowrun(middle))
     top = start(write("start middle"), think("wait"), key="top")
     for _ in range(3):
         sweep()
@@ -178,7 +178,7 @@ def test_child_is_canceled_although_nobody_told_it_at_once(
 ) -> None:
     lab.on("wait", lambda run, obj: run.suspend(until=timedelta(days=1)))
     leaf = publish(think("wait"), key="leaf")
-    lab.on("start", lambda run, obj: create_flowrun(leaf) and None)
+    lab.on("start", lambda run, obj: create_flowrun(leaf))
     parent = start(write("start"), think("wait"))
     for _ in range(2):
         sweep()
@@ -266,7 +266,7 @@ def test_waiting_run_can_be_run_now(lab: Lab) -> None:
 
 
 def test_failed_run_can_be_retried_until_it_succeeds(lab: Lab) -> None:
-    healthy = []
+    healthy: list[bool] = []
 
     def work(run: Any, obj: Any) -> None:
         if not healthy:
@@ -314,7 +314,7 @@ def test_run_can_be_sent_to_a_step(lab: Lab, situation: str) -> None:
 
 
 def test_running_run_goes_to_the_step_at_its_next_checkpoint(lab: Lab) -> None:
-    lab.on("work", lambda run, obj: verbs.send_to_step(run.pk, "s4", by="ada") and None)
+    lab.on("work", lambda run, obj: verbs.send_to_step(run.pk, "s4", by="ada"))
     run = start(think("a"), send("work"), send("left out"), think("b"))
     for _ in range(2):
         sweep()
@@ -399,7 +399,8 @@ def test_request_that_arrives_while_a_run_is_put_back_is_taken_at_once(lab: Lab,
     sweep()
     FlowRun.objects.filter(pk=run.pk).update(wake_at=lab.clock.now())
     claimed = claim(1)
-    real, asked = waking.find_wakeup, []
+    real = waking.find_wakeup
+    asked: list[FlowRun] = []
 
     def find(row: FlowRun, now: Any) -> Any:
         if not asked:

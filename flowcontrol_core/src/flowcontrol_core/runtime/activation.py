@@ -238,7 +238,7 @@ class Activation:
             position = advance(self.compiled.program, before, directive, self.compiled.is_loop)
             # Last, because from here on the changes of the state stand.
             changes = self.state.take_changes()
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - whatever an action raises fails its step
             self.state.undo_changes()
             return self._not_the_step(error) or self.fail(bound, error, begun)
         finally:
@@ -400,8 +400,7 @@ class Activation:
             return Stop(kind=StopKind.BLOCKED, blocked_on=error.key, reason=str(error))
         except DatabaseError:
             raise
-        except Exception as error:
-            # A form may raise anything: ConfigError and ExpressionError where it is well made.
+        except Exception as error:  # noqa: BLE001 - a form may raise anything
             return Stop(
                 kind=StopKind.BLOCKED,
                 reason=f"Step {step_id!r}: {_one_line(error)} Publish a corrected version, or the "
@@ -421,9 +420,7 @@ class Activation:
         described = describe(error, frame.step, bound.key, secrets)
         self.cursor = (*self.cursor[:-1], self._noting(tries=tries, calling=False))
         if wait is None:
-            return Stop(
-                kind=StopKind.FAILED, outcome="errored", reason=reason, error=described
-            )
+            return Stop(kind=StopKind.FAILED, outcome="errored", reason=reason, error=described)
         until = self.context.now + timedelta(seconds=wait)
         return Stop(
             kind=StopKind.SUSPENDED,
@@ -447,9 +444,7 @@ class Activation:
             if not isinstance(error, Retry):
                 return None
             settings = get_settings()
-            policy = RetryPolicy(
-                attempts=settings.RETRY_ATTEMPTS, backoff=settings.RETRY_BACKOFF
-            )
+            policy = RetryPolicy(attempts=settings.RETRY_ATTEMPTS, backoff=settings.RETRY_BACKOFF)
         seconds = backoff(policy, tries, random.random())
         if seconds is None:
             return None
@@ -484,7 +479,6 @@ class Activation:
                 keep=bool(error) or bound.effects is not Effects.NONE,
             )
         )
-
 
     def _messages(self, bound: BoundStep) -> tuple[str, ...]:
         secrets = self._secrets(bound)

@@ -1,4 +1,4 @@
-"""Executes claimed runs: each in a boundary of its own, ends of effect-free ones written together."""
+"""Executes claimed runs: each in a boundary of its own, ends without effects written together."""
 
 from __future__ import annotations
 

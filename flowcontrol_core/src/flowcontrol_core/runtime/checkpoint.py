@@ -9,6 +9,7 @@ from typing import Any
 
 from flowcontrol_core.conf import get_settings
 from flowcontrol_core.engine.cursor import cursor_to_json
+from flowcontrol_core.engine.directives import Wait
 from flowcontrol_core.models import (
     EventKind,
     Flow,
@@ -152,8 +153,7 @@ def _apply_running(run: FlowRun, stop: Stop, now: datetime) -> None:
 
 
 def _apply_suspended(run: FlowRun, stop: Stop, now: datetime) -> None:
-    wait = stop.wait
-    assert wait is not None
+    wait = stop.wait or Wait()
     set_status(run, Status.WAITING, now, stop.reason)
     run.wait_until, run.wait_timeout = wait.until, wait.timeout
     run.wait_trigger, run.wait_match_object = wait.trigger, wait.match_object

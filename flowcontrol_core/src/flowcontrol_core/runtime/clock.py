@@ -13,7 +13,6 @@ from typing import Any, Protocol
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import DateTimeField, Expression, Func, Value
-from django.utils.dateparse import parse_datetime
 
 from flowcontrol_core.runtime.database import connection
 
@@ -60,12 +59,11 @@ class DatabaseClock:
         self._at = 0.0
 
     def now(self) -> datetime:
-        elapsed = time.monotonic() - self._at
-        if self._reading is None or elapsed > _FRESH_SECONDS:
-            self.learn(_ask())
-            elapsed = 0.0
-        assert self._reading is not None
-        return self._reading + timedelta(seconds=elapsed)
+        reading, elapsed = self._reading, time.monotonic() - self._at
+        if reading is None or elapsed > _FRESH_SECONDS:
+            reading, elapsed = _ask(), 0.0
+            self.learn(reading)
+        return reading + timedelta(seconds=elapsed)
 
     def expression(self) -> Expression:
         return DatabaseNow()
@@ -135,6 +133,5 @@ def _ask() -> datetime:
     with database.cursor() as cursor:
         cursor.execute(f"SELECT {sql.replace('%%', '%')}")
         (value,) = cursor.fetchone()
-    moment = parse_datetime(value) if isinstance(value, str) else value
-    assert moment is not None
+    moment: datetime = datetime.fromisoformat(value) if isinstance(value, str) else value
     return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)

@@ -48,7 +48,7 @@ _SWALLOWED = (
 Watch = Callable[[float | None], AbstractContextManager[None]]
 
 
-def no_watch(timeout: float | None) -> AbstractContextManager[None]:
+def no_watch(_timeout: float | None) -> AbstractContextManager[None]:
     """Stand in where nobody extends leases."""
     return nullcontext()
 
@@ -169,7 +169,7 @@ class Driver:
                 return stop
 
     def _call_in_savepoint(self, bound: BoundStep) -> Stop | None:
-        """Call a step; the writes of a failed one are undone, those of the steps before it stand."""
+        """Call a step; a failed one's writes are undone, those of the steps before it stand."""
         if bound.effects is Effects.NONE:
             return self.activation.call(bound)
         before = self.activation.snapshot()
@@ -178,8 +178,8 @@ class Driver:
                 stop = self.activation.call(bound)
                 if stop is not None and (stop.error is not None or stop.outcome == "obsolete"):
                     transaction.set_rollback(True, using=alias())
-                elif connection().needs_rollback:
-                    raise EffectsError(_SWALLOWED)
+                else:
+                    _refuse_swallowed_error()
         except (DatabaseError, EffectsError) as error:
             # A database error here was raised on leaving the savepoint, for the same reason: the
             # action has caught one without a savepoint of its own.
@@ -255,6 +255,12 @@ class Driver:
         self.execution.committed()
         make_way()
         return goes_on
+
+
+def _refuse_swallowed_error() -> None:
+    """Raise EffectsError where an action went on after an error of the database."""
+    if connection().needs_rollback:
+        raise EffectsError(_SWALLOWED)
 
 
 def _needs(bound: BoundStep) -> Stop:

@@ -7,14 +7,15 @@ import threading
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from typing import Self
 
 from django.db import DatabaseError, InterfaceError, connections
 
 from flowcontrol_core.conf import get_settings
 from flowcontrol_core.models import FlowRun, Status
 from flowcontrol_core.runtime.checkpoint import has_heartbeat, lease_until
-from flowcontrol_core.runtime.clock import clock
 from flowcontrol_core.runtime.claim import renew
+from flowcontrol_core.runtime.clock import clock
 from flowcontrol_core.runtime.database import alias, connection
 
 logger = logging.getLogger("flowcontrol.runtime")
@@ -73,7 +74,7 @@ class Heartbeat:
                 self._deadlines.pop(pk, None)
                 self._timeouts.pop(pk, None)
 
-    def __enter__(self) -> Heartbeat:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -102,6 +103,6 @@ class Heartbeat:
             }
         expiry = lease_until(clock().now())
         for pk, fence in alive.items():
-            FlowRun.objects.using(alias()).filter(
-                pk=pk, fence=fence, status=Status.RUNNING
-            ).update(wake_at=expiry)
+            FlowRun.objects.using(alias()).filter(pk=pk, fence=fence, status=Status.RUNNING).update(
+                wake_at=expiry
+            )

@@ -36,7 +36,7 @@ def describe_object(obj: models.Model | None) -> str:
         return ""
     try:
         text = str(obj)
-    except Exception:
+    except Exception:  # noqa: BLE001 - a project's own method
         text = f"{obj._meta.label} {obj.pk}"
     return text.replace("\x00", "")[:MAX_TEXT]
 
@@ -60,7 +60,7 @@ class ObjectSource:
         if content_type_id is None:
             return None
         if content_type_id not in self._read:
-            manager = _manager(run)
+            manager = _manager(run, content_type_id)
             keys = self._keys[content_type_id]
             if len(keys) == 1:
                 return self.fresh(run)
@@ -74,7 +74,7 @@ class ObjectSource:
         """Read the object of a run now; raises ObjectGone."""
         if run.content_type_id is None:
             return None
-        manager = _manager(run)
+        manager = _manager(run, run.content_type_id)
         queryset = manager.select_for_update() if lock else manager.all()
         try:
             return queryset.get(pk=run.object_key)
@@ -116,9 +116,9 @@ class ObjectSlot:
         self._first = False
 
 
-def _manager(run: FlowRun) -> Any:
+def _manager(run: FlowRun, content_type_id: int) -> Any:
     try:
-        content_type = ContentType.objects.db_manager(alias()).get_for_id(run.content_type_id)
+        content_type = ContentType.objects.db_manager(alias()).get_for_id(content_type_id)
     except ContentType.DoesNotExist:
         raise ObjectGone(
             f"The type of the object {run.object_text!r} does not exist any more."

@@ -59,11 +59,12 @@ def write_guarded(runs: Sequence[FlowRun], *, request: str = Request.NONE) -> in
     asked for something (``request``), is not written.
     """
     database = connection()
-    fields = [FlowRun._meta.get_field(name) for name in WRITTEN]
+    fields: list[Any] = [FlowRun._meta.get_field(name) for name in WRITTEN]
     quote = database.ops.quote_name
     columns = ", ".join(f"{quote(field.column)} = %s" for field in fields)
     guard = " AND ".join(f"{quote(name)} = %s" for name in ("id", "fence", "status", "request"))
-    sql = f"UPDATE {quote(FlowRun._meta.db_table)} SET {columns} WHERE {guard}"
+    # Made of the names of columns only.
+    sql = f"UPDATE {quote(FlowRun._meta.db_table)} SET {columns} WHERE {guard}"  # noqa: S608
     rows: list[list[Any]] = [
         [
             *(field.get_db_prep_save(getattr(run, field.attname), database) for field in fields),

@@ -20,7 +20,8 @@ _ASSIGNED = re.compile(
 
 def scrub(text: str, secrets: Iterable[str] = ()) -> str:
     """Give a text without the secrets, without what is assigned to a name that tells of one, and
-    without the characters that a database refuses."""
+    without the characters that a database refuses.
+    """
     for secret in sorted(secrets, key=len, reverse=True):
         text = text.replace(secret, HIDDEN)
     text = _ASSIGNED.sub(rf"\g<1>{HIDDEN}", text)

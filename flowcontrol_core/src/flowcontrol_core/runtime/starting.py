@@ -182,7 +182,6 @@ def build_run(flow: Flow, about: Mapping[str, Any], now: datetime, **fields: Any
     """Give the row, not saved, of a run that has not begun."""
     run = FlowRun(
         uuid=uuid.uuid4(),
-        version_id=flow.published_id,
         status=Status.PENDING,
         wake_at=now,
         created_at=now,
@@ -191,6 +190,8 @@ def build_run(flow: Flow, about: Mapping[str, Any], now: datetime, **fields: Any
         **fields,
     )
     run.flow = flow
+    # Whoever builds a run has checked that there is one.
+    run.version_id = flow.published_id or 0
     return run
 
 

@@ -53,8 +53,7 @@ def _compile(definition: object) -> Compiled:
         return compile_flow(parse(definition))
     except FlowcontrolError as error:
         return error
-    except Exception as error:
-        # Whatever it is, it concerns the runs of this version only.
+    except Exception as error:  # noqa: BLE001 - whatever it is concerns this version only
         wrapped = FlowcontrolError(f"The version cannot be compiled: {error!r}")
         wrapped.__cause__ = error
         return wrapped

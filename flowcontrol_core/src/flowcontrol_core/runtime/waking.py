@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
+from uuid import UUID
 
 from django.db.models import Q, QuerySet
 
@@ -81,10 +82,9 @@ def settle(run: FlowRun) -> None:
 
     Until then the run was due. ``request`` tells if somebody woke it in the meantime.
     """
-    if run.wait_child is not None:
+    if run.wait_child is not None and not _is_live(run.wait_child):
         # A child that has ended, or was deleted, wakes it.
-        if not FlowRun.objects.using(alias()).filter(uuid=run.wait_child).live().exists():
-            return
+        return
     if run.wait_trigger and matching_events(run).exists():
         return
     FlowRun.objects.using(alias()).filter(
@@ -93,6 +93,10 @@ def settle(run: FlowRun) -> None:
 
 
 @retrying
+def _is_live(key: UUID) -> bool:
+    return FlowRun.objects.using(alias()).filter(uuid=key).live().exists()
+
+
 def wake(runs: QuerySet[FlowRun]) -> int:
     """Make waiting runs due at once; give their number. Outside of any step's transaction."""
     return runs.filter(status=Status.WAITING).update(wake_at=clock().now(), request=Request.INBOX)
