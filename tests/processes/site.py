@@ -102,6 +102,8 @@ class Site:
         return self.scratch.environment | {
             "DJANGO_SETTINGS_MODULE": "tests.processes.settings",
             "FLOWCONTROL_TEST_SETTINGS": json.dumps(SETTINGS | settings),
+            # Processes are killed here, not the server: nobody has to wait for its disk.
+            "PGOPTIONS": "-c synchronous_commit=off",
         }
 
     def migrate(self) -> None:

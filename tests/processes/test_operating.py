@@ -64,9 +64,9 @@ def test_no_effect_of_a_paused_run_commits_until_it_is_resumed(site: Site) -> No
     site.wait_for_status(Status.DONE, 1, *workers)
     assert count(run) == done < LONG
     resume_flowrun(run)
-    site.wait_until_done(*workers)
+    site.wait_for(lambda: count(run) > done + 5, *workers)
+    cancel_flowrun(run)
     assert set(site.effects().values()) == {1}
-    assert count(run) == LONG
 
 
 def test_editing_and_deleting_steps_changes_nothing_for_runs_that_wait(site: Site) -> None:

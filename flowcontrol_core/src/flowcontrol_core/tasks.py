@@ -6,16 +6,21 @@ So a message that is lost, late or repeated costs latency, never a run.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
-from celery import shared_task
-from kombu.exceptions import KombuError, OperationalError
+from celery import current_app, shared_task
+from kombu import Producer
+from kombu.exceptions import KombuError
 
 from flowcontrol_core.conf import get_settings
 from flowcontrol_core.runtime.dispatch import senders
 from flowcontrol_core.runtime.sweep import due_ids, execute_due, repeat_looks
 
 logger = logging.getLogger("flowcontrol.runtime")
+#: Seconds without another attempt to reach the broker after a commit.
+SILENCE = 5.0
 
 
 @shared_task(name="flowcontrol.tasks.continue_flowruns_task", ignore_result=True)
@@ -35,22 +40,47 @@ def run_flowruns_task(ids: list[int]) -> int:
 def send(ids: Sequence[int]) -> int:
     """Hand runs to the workers in chunks; give how many. A broker that is down costs latency."""
     sent = 0
-    for chunk in _chunks(ids, get_settings().CELERY_CHUNK):
-        try:
-            run_flowruns_task.apply_async(args=[chunk], retry=False)
-        except (KombuError, OperationalError, OSError):
-            logger.warning("The broker cannot be reached; the next sweep makes up for it.")
-            break
-        sent += len(chunk)
+    try:
+        with _producer() as producer:
+            for chunk in _chunks(ids, get_settings().CELERY_CHUNK):
+                run_flowruns_task.apply_async(args=(chunk,), retry=False, producer=producer)
+                sent += len(chunk)
+    except (KombuError, OSError):
+        logger.warning("The broker cannot be reached; the next sweep makes up for it.")
     return sent
+
+
+@contextmanager
+def _producer() -> Iterator[Producer | None]:
+    """Give a producer of the pool that is connected; raises KombuError or OSError at once if not.
+
+    Left to itself, Celery would try for several seconds, in which somebody waits for an answer.
+    """
+    if current_app.conf.task_always_eager:
+        yield None
+        return
+    with current_app.producer_or_acquire() as producer:
+        # Once more for a connection that was lost since it was used.
+        producer.connection.ensure_connection(max_retries=1, interval_start=0, interval_step=0)
+        yield producer
 
 
 def _chunks(ids: Sequence[int], size: int) -> list[list[int]]:
     return [list(ids[start : start + size]) for start in range(0, len(ids), size)]
 
 
-def _send(ids: Sequence[int]) -> None:
-    send(ids)
+class _Sender:
+    """Sends runs after a commit; after a failure it leaves them to the sweep for some seconds.
+
+    So that of all who commit while the broker does not answer, hardly anybody waits for it.
+    """
+
+    def __init__(self) -> None:
+        self.silent_until = 0.0
+
+    def __call__(self, ids: Sequence[int]) -> None:
+        if time.monotonic() >= self.silent_until and send(ids) < len(ids):
+            self.silent_until = time.monotonic() + SILENCE
 
 
-senders["celery"] = _send
+senders["celery"] = _Sender()

@@ -1,0 +1,156 @@
+"""Handing runs to Celery, up to the broker: what happens beyond it is tested with real workers."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+pytest.importorskip("celery")
+
+from celery import Celery, current_app
+from kombu.exceptions import OperationalError
+
+from flowcontrol import tasks as public
+from flowcontrol_core import tasks
+
+CLOSED = ["amqp://127.0.0.1:1//", "redis://127.0.0.1:1/0"]
+
+
+@pytest.fixture
+def app() -> Iterator[Celery]:
+    """A Celery app that keeps its messages in memory, current for the length of the test."""
+    proxy: Any = current_app
+    before = proxy._get_current_object()
+    app = Celery("test", broker="memory://")
+    app.set_current()
+    app.set_default()
+    yield app
+    app.close()
+    before.set_current()
+    before.set_default()
+
+
+def waiting(app: Celery) -> list[Any]:
+    """Take the arguments of the messages out of the queue."""
+    found: list[Any] = []
+    with app.connection_for_read() as connection:
+        queue = connection.SimpleQueue("celery")
+        while True:
+            try:
+                message = queue.get(block=False)
+            except queue.Empty:
+                return found
+            message.ack()
+            found.append(message.payload[0][0])
+
+
+def test_the_tasks_have_the_names_of_the_public_module() -> None:
+    assert public.continue_flowruns_task.name == "flowcontrol.tasks.continue_flowruns_task"
+    assert public.run_flowruns_task.name == "flowcontrol.tasks.run_flowruns_task"
+
+
+def test_runs_are_sent_in_chunks(app: Celery, settings: Any) -> None:
+    settings.FLOWCONTROL = {"CELERY_CHUNK": 2}
+    assert tasks.send([1, 2, 3, 4, 5]) == 5
+    assert waiting(app) == [[1, 2], [3, 4], [5]]
+
+
+@pytest.mark.parametrize("url", CLOSED)
+def test_a_broker_that_is_down_is_one_line_in_the_log(
+    app: Celery, caplog: pytest.LogCaptureFixture, url: str
+) -> None:
+    app.conf.update(broker_url=url)
+    assert tasks.send([1, 2]) == 0
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert "the next sweep makes up for it" in caplog.text
+
+
+@pytest.mark.parametrize("url", CLOSED)
+def test_nobody_sleeps_while_the_broker_is_down(
+    app: Celery, monkeypatch: pytest.MonkeyPatch, url: str
+) -> None:
+    app.conf.update(broker_url=url)
+    naps: list[float] = []
+    monkeypatch.setattr("kombu.utils.functional.sleep", naps.append)
+    tasks.send([1])
+    assert sum(naps) == 0
+
+
+def test_after_a_failure_the_broker_is_left_alone_for_a_while(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    tried: list[list[int]] = []
+    answers = [0, 1]
+
+    def send(ids: list[int]) -> int:
+        tried.append(ids)
+        return answers.pop(0)
+
+    now = [100.0]
+    monkeypatch.setattr(tasks, "send", send)
+    monkeypatch.setattr("flowcontrol_core.tasks.time.monotonic", lambda: now[0])
+    sender = tasks._Sender()
+    for moment, run in ((100.0, 1), (100.1, 2), (100 + tasks.SILENCE, 3)):
+        now[0] = moment
+        sender([run])
+    assert tried == [[1], [3]]
+
+
+def test_eager_tasks_need_no_broker(app: Celery, monkeypatch: pytest.MonkeyPatch) -> None:
+    app.conf.update(broker_url=CLOSED[0], task_always_eager=True)
+    executed: list[list[int]] = []
+
+    def execute(limit: int, *, only: list[int]) -> SimpleNamespace:
+        executed.append(only)
+        return SimpleNamespace(executed=limit)
+
+    monkeypatch.setattr(tasks, "execute_due", execute)
+    assert tasks.send([1, 2]) == 2
+    assert executed == [[1, 2]]
+
+
+def test_what_is_no_failure_of_the_broker_is_raised(
+    app: Celery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*args: Any, **options: Any) -> None:
+        raise TypeError("a mistake")
+
+    monkeypatch.setattr(tasks, "run_flowruns_task", SimpleNamespace(apply_async=fail))
+    with pytest.raises(TypeError, match="a mistake"):
+        tasks.send([1])
+
+
+def test_a_broker_that_dies_in_between_has_got_what_was_sent(
+    app: Celery, monkeypatch: pytest.MonkeyPatch, settings: Any
+) -> None:
+    settings.FLOWCONTROL = {"CELERY_CHUNK": 2}
+    sent: list[Any] = []
+
+    def send_one(*, args: Any, **options: Any) -> None:
+        if sent:
+            raise OperationalError("gone")
+        sent.append(args)
+
+    monkeypatch.setattr(tasks, "run_flowruns_task", SimpleNamespace(apply_async=send_one))
+    assert tasks.send([1, 2, 3]) == 2
+
+
+def test_only_the_tasks_need_celery() -> None:
+    code = (
+        "import sys; sys.modules['celery'] = None\n"
+        "import django; django.setup()\n"
+        "import flowcontrol.engine, flowcontrol.testing\n"
+        "from django.core.management import call_command\n"
+        "call_command('check')\n"
+        "try:\n"
+        "    import flowcontrol.tasks\n"
+        "except ImportError as error:\n"
+        "    print('needs', error.name)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert "needs celery" in done.stdout, done.stderr

@@ -1,0 +1,1 @@
+"""Tests with real Celery workers, on Redis and on RabbitMQ."""

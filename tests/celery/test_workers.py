@@ -1,0 +1,98 @@
+"""A message is a hint: lost, repeated or not even sent, it costs latency and never a run."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+from django.db import transaction
+
+from flowcontrol_core.models import FlowRun, Outcome, Status
+from flowcontrol_core.runtime.clock import clock
+from flowcontrol_core.runtime.starting import create_flowrun
+from flowcontrol_core.testing.building import flow, step
+from flowcontrol_core.testing.helpers import publish_flow
+from tests.celery.conftest import CelerySite
+from tests.effects.models import Effect
+
+pytestmark = [pytest.mark.slow, pytest.mark.celery, pytest.mark.postgresql]
+BEAT = "continue_flowruns_task"
+CLOSED = {"amqp": "amqp://127.0.0.1:1//", "redis": "redis://127.0.0.1:1/0"}
+
+
+def create_runs(count: int) -> list[FlowRun]:
+    with transaction.atomic():
+        return [create_flowrun("flow") for _ in range(count)]
+
+
+def effects_once(runs: list[FlowRun]) -> Counter[tuple[str, str]]:
+    return Counter((str(run.uuid), "a") for run in runs)
+
+
+def test_a_thousand_waiting_runs_are_executed_once_each_by_two_workers(site: CelerySite) -> None:
+    publish_flow(flow(step("effects.hold"), step("effects.write", label="a")))
+    runs = create_runs(1_000)
+    sweep = site.start("-m", "django", "flowcontrol", "run", CLAIM_BATCH=200)
+    assert sweep.exit_status() == 0, sweep.output
+    now = clock().now()
+    assert FlowRun.objects.filter(status=Status.WAITING).update(wait_until=now, wake_at=now) == 1000
+    workers = site.start_celery_workers(2)
+    site.send(BEAT)
+    site.wait_until_done(*workers)
+    assert site.effects() == effects_once(runs)
+    assert FlowRun.objects.filter(outcome=Outcome.COMPLETE).count() == 1_000
+    busy = set(Effect.objects.values_list("worker", flat=True))
+    assert busy == {worker.pid for worker in workers}
+
+
+def test_messages_that_come_twice_do_no_harm(site: CelerySite) -> None:
+    publish_flow(flow(step("effects.write", label="a")))
+    runs = create_runs(200)
+    ids = [run.pk for run in runs]
+    for start in range(0, 200, 25):
+        site.send("run_flowruns_task", ids[start : start + 50])
+        site.send("run_flowruns_task", ids[start : start + 25])
+    for _ in range(3):
+        site.send(BEAT)
+    workers = site.start_celery_workers(2)
+    site.wait_until_done(*workers)
+    site.wait_for(lambda: sum(worker.output.count(" succeeded in ") for worker in workers) >= 19)
+    assert site.effects() == effects_once(runs)
+
+
+def test_the_next_sweep_makes_up_for_messages_that_are_lost(site: CelerySite) -> None:
+    publish_flow(flow(step("effects.write", label="a")))
+    runs = create_runs(50)
+    for run in runs:
+        site.send("run_flowruns_task", [run.pk])
+    assert site.lose_messages() == 50
+    workers = site.start_celery_workers(2)
+    site.send(BEAT)
+    site.wait_until_done(*workers)
+    assert site.effects() == effects_once(runs)
+
+
+def test_a_broker_that_is_down_strands_no_run_and_keeps_nobody_waiting(site: CelerySite) -> None:
+    publish_flow(flow(step("effects.write", label="a")))
+    down = CLOSED[site.broker.partition(":")[0]]
+    process = site.start("-m", "tests.celery.enqueue", "30", "0", DISPATCH="celery", broker=down)
+    assert process.exit_status() == 0, process.output
+    assert "The broker cannot be reached" in process.output
+    assert float(process.output.partition("seconds: ")[2]) < 4
+    assert FlowRun.objects.filter(status=Status.PENDING).count() == 30
+    workers = site.start_celery_workers(1)
+    site.send(BEAT)
+    site.wait_until_done(*workers)
+    assert site.effects() == effects_once(list(FlowRun.objects.all()))
+
+
+def test_what_was_committed_is_executed_without_a_sweep_and_nothing_else(site: CelerySite) -> None:
+    publish_flow(flow(step("effects.write", label="a")))
+    workers = site.start_celery_workers(1)
+    process = site.start("-m", "tests.celery.enqueue", "20", "5", DISPATCH="celery")
+    assert process.exit_status() == 0, process.output
+    site.wait_until_done(*workers)
+    runs = list(FlowRun.objects.all())
+    assert len(runs) == 20
+    assert site.effects() == effects_once(runs)
+    assert BEAT not in workers[0].output.partition(" ready.")[2]
