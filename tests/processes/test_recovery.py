@@ -110,9 +110,19 @@ def test_a_zombie_in_a_database_step_cannot_commit(site: Site) -> None:
     assert set(Effect.objects.filter(run=run.uuid).values_list("worker", flat=True)) == {other.pid}
 
 
-def finish_behind_a_zombie(site: Site) -> tuple[Worker, Worker]:
+def test_without_the_fence_the_zombie_would_commit(site: Site) -> None:
+    if site.scratch.database is Database.SQLITE_FILE:
+        pytest.skip("There, a sleeper in a transaction keeps the only write lock: nobody passes it")
+    publish_flow(flow(write("a", "stop"), write("b")))
+    unfenced = site.start("-m", "tests.processes.unfenced")
+    zombie, other = finish_behind_a_zombie(site, unfenced)
+    zombie.signal(signal.SIGCONT)
+    site.wait_for(lambda: Effect.objects.filter(label="a").count() == 2, zombie, other)
+
+
+def finish_behind_a_zombie(site: Site, zombie: Worker | None = None) -> tuple[Worker, Worker]:
     """Have a worker stop itself in a step, and another one finish its run."""
-    zombie = site.start_worker()
+    zombie = zombie or site.start_worker()
     create_flowrun("flow")
     site.wait_for(zombie.is_stopped, zombie)
     other = site.start_worker()

@@ -1,0 +1,36 @@
+"""A worker whose checkpoints are not guarded: it shows that the tests would see it.
+
+A test that stays green without the protection that it is about proves nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import django
+from django.core.management import call_command
+
+
+def main() -> None:
+    django.setup()
+
+    from flowcontrol_core.models import FlowRun
+    from flowcontrol_core.runtime import checkpoint, intake
+    from flowcontrol_core.runtime.rows import WRITTEN
+
+    def write_unguarded(runs: Sequence[FlowRun], **_: Any) -> int:
+        for run in runs:
+            FlowRun.objects.filter(pk=run.pk).update(
+                **{name: getattr(run, name) for name in WRITTEN}
+            )
+        return len(runs)
+
+    for module in (checkpoint, intake):
+        assert hasattr(module, "write_guarded")
+        module.write_guarded = write_unguarded  # type: ignore[attr-defined]
+    call_command("flowcontrol", "worker", interval=0.05)
+
+
+if __name__ == "__main__":
+    main()
