@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 # pytest names a test module after its path. Were these packages not imported by then, the folders
 # of the same names would take their places.
@@ -17,23 +18,52 @@ from tests.databases import Database, ScratchDatabase, chosen_database
 from tests.databases import scratch_database as open_scratch_database
 from tests.services import SERVICES_OF_MARKER, why_unreachable
 
+# A test with one of these chooses its services itself, and is run once, not on every database.
+MARKERS_OF_SERVICES = frozenset({*SERVICES_OF_MARKER, "service", "sqlite_file", "wheel"})
 # A test with one of these is no unit test.
-MARKERS_OF_THE_FULL_SUITE = frozenset(
-    {*SERVICES_OF_MARKER, "service", "sqlite_file", "slow", "wheel"}
-)
+MARKERS_OF_THE_FULL_SUITE = MARKERS_OF_SERVICES | {"slow", "commits"}
 REQUIRE_SERVICES = "FLOWCONTROL_REQUIRE_SERVICES"
+
+
+settings.register_profile("unit", max_examples=10, deadline=None)
+settings.register_profile("full", deadline=None)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--unit",
         action="store_true",
-        help="run the unit tests only: no service, no browser, nothing slow",
+        help="run the unit tests only: no service, no browser, nothing that commits or is slow",
+    )
+    parser.addoption(
+        "--database",
+        action="store_true",
+        help="run what is to pass on every database: all but what chooses its services itself",
     )
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    settings.load_profile("unit" if config.getoption("--unit") else "full")
+
+
+def _unwanted(config: pytest.Config) -> frozenset[str]:
+    if config.getoption("--unit"):
+        return MARKERS_OF_THE_FULL_SUITE
+    return MARKERS_OF_SERVICES if config.getoption("--database") else frozenset()
+
+
+def _mark_what_commits(items: list[pytest.Item]) -> None:
+    """Mark the tests that commit: emptying all tables after each takes longer than the test."""
+    for item in items:
+        mark = item.get_closest_marker("django_db")
+        if mark is not None and mark.kwargs.get("transaction"):
+            item.add_marker(pytest.mark.commits)
+
+
+@pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    unwanted = MARKERS_OF_THE_FULL_SUITE if config.getoption("--unit") else frozenset()
+    _mark_what_commits(items)
+    unwanted = _unwanted(config)
     if chosen_database() is Database.SQLITE:
         # All connections to an in-memory database are one: such a test would prove nothing.
         unwanted |= {"real_connections"}

@@ -6,6 +6,7 @@ import html
 import logging
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -124,6 +125,16 @@ class CountryForm(forms.Form):
 
 
 ACTIONS = (Greet, Choose, Wait, Fail, Guarded, ForCustomers, Broken)
+
+
+HERE = Path(__file__).parent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests of pages as slow: together they render some hundreds of them."""
+    for item in items:
+        if item.path.parent == HERE:
+            item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture(autouse=True)

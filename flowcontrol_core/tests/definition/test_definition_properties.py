@@ -50,7 +50,7 @@ RETRIES = st.builds(
 )
 BRANCHES = ("then", "else")
 # No deadline: a slow machine is no failure.
-FEW = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+FEW = settings(suppress_health_check=[HealthCheck.too_slow])
 
 
 def _steps(branches: st.SearchStrategy[dict[str, tuple[Step, ...]]]) -> st.SearchStrategy[Step]:

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 from hypothesis import example, given
-from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from flowcontrol_core.errors import ExpressionError
@@ -122,7 +121,6 @@ def test_error_in_a_template_is_placed_in_the_whole_template() -> None:
 
 @given(st.text(alphabet="ab1. |:()\"'<>=!-notiandr_{}%#\\\né", max_size=60))
 @example("\\")
-@hypothesis_settings(max_examples=400, deadline=None)
 def test_any_text_compiles_or_is_an_expression_error(text: str) -> None:
     """Whatever is typed, nothing but an ExpressionError with a place inside the text."""
     for compile_text in (compile_expression, compile_template):
