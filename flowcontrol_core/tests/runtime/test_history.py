@@ -16,7 +16,7 @@ from flowcontrol_core.runtime.starting import create_flowrun
 
 from .conftest import Lab, events, fresh, loop, send, start, steps_of, sweep, think, write
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.django_db
 
 
 def test_each_checkpoint_has_one_row_that_lists_its_steps(lab: Lab) -> None:

@@ -20,7 +20,7 @@ from tests.shop.models import Customer
 
 from .conftest import Lab, events, fresh, publish, send, sweep, think, write
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.django_db
 
 
 numbers = count()

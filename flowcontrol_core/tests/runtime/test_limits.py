@@ -15,7 +15,7 @@ from tests.shop.models import Customer, Voucher
 
 from .conftest import Lab, events, fresh, publish, sweep, think
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture(autouse=True)
@@ -49,6 +49,7 @@ def test_run_too_many_ends_at_once_with_the_reason(lab: Lab) -> None:
     assert [event.kind for event in events(refused)] == ["refused"]
 
 
+@pytest.mark.django_db(transaction=True)
 def test_most_runs_too_many_are_refused_before_there_is_a_row(lab: Lab) -> None:
     flow = limited(max_concurrent=1)
     start_flowrun(flow)
@@ -91,6 +92,7 @@ def test_limit_ever_counts_finished_runs_too(lab: Lab) -> None:
 
 
 @pytest.mark.parametrize("end", ["complete", "canceled", "errored"])
+@pytest.mark.django_db(transaction=True)
 def test_queued_run_goes_on_as_soon_as_a_slot_is_free(lab: Lab, end: str) -> None:
     flow = limited(LimitPolicy.QUEUE, max_concurrent=1)
     first, second, third = (create(flow) for _ in range(3))
@@ -110,6 +112,7 @@ def test_queued_run_goes_on_as_soon_as_a_slot_is_free(lab: Lab, end: str) -> Non
     assert fresh(second).reason == ""
 
 
+@pytest.mark.django_db(transaction=True)
 def test_two_slots_that_become_free_wake_two(lab: Lab) -> None:
     flow = limited(LimitPolicy.QUEUE, max_concurrent=2)
     runs = [create(flow) for _ in range(4)]
@@ -120,6 +123,7 @@ def test_two_slots_that_become_free_wake_two(lab: Lab) -> None:
     assert statuses(*runs) == ["canceled", "canceled", "waiting", "waiting"]
 
 
+@pytest.mark.django_db(transaction=True)
 def test_free_slot_of_an_object_wakes_the_run_that_queues_for_that_object(lab: Lab) -> None:
     flow = limited(LimitPolicy.QUEUE, max_concurrent_per_object=1)
     ada, eve = Customer.objects.create(name="Ada"), Customer.objects.create(name="Eve")

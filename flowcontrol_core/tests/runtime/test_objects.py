@@ -11,7 +11,7 @@ from tests.shop.models import Customer, Parcel, Voucher
 
 from .conftest import Lab, counted, fresh, publish, send, sweep, think, write
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.django_db
 
 
 def reads(sql: list[str]) -> int:
@@ -129,6 +129,7 @@ def make_other(obj: Any) -> Any:
     )
 
 
+@pytest.mark.django_db(transaction=True)
 def test_object_can_be_locked_in_a_database_step_only(lab: Lab) -> None:
     lab.on("lock", lambda run, obj: run.state.update(name=run.lock_object().name))
     ada = Customer.objects.create(name="Ada")

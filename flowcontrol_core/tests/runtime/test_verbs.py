@@ -33,7 +33,7 @@ from .conftest import (
     write,
 )
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.django_db
 
 VERBS: dict[str, Callable[..., FlowRun]] = {
     "cancel": verbs.cancel_flowrun,
@@ -374,6 +374,7 @@ def test_runs_of_a_flow_on_hold_are_paused_and_go_on_when_it_is_released(lab: La
     assert fresh(new).status == Status.WAITING
 
 
+@pytest.mark.django_db(transaction=True)
 def test_run_that_is_started_on_a_flow_on_hold_is_paused(lab: Lab) -> None:
     flow = publish(think())
     hold(flow)

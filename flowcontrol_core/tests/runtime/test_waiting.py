@@ -31,7 +31,7 @@ from .conftest import (
     write,
 )
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.django_db
 
 
 def wait(lab: Lab, **options: Any) -> None:
