@@ -205,9 +205,7 @@ def test_the_table_names_every_view_of_the_admin() -> None:
     assert names == {case.name for case in CASES}
 
 
-def test_view_only_staff_change_nothing_by_bulk_actions(
-    waiting: FlowRun, db: None
-) -> None:
+def test_view_only_staff_change_nothing_by_bulk_actions(waiting: FlowRun, db: None) -> None:
     client = logged_in(make_user("viewer", *VIEWING))
     data = {"action": "cancel_runs", "_selected_action": str(waiting.pk)}
     client.post(reverse("admin:flowcontrol_core_flowrun_changelist"), data)

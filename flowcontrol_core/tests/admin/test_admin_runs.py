@@ -190,9 +190,7 @@ def test_a_damaged_run_can_be_looked_at(
         assert client.get(address).status_code == 200
 
 
-def test_a_run_whose_object_and_type_are_gone_can_be_looked_at(
-    client: Client, live: Flow
-) -> None:
+def test_a_run_whose_object_and_type_are_gone_can_be_looked_at(client: Client, live: Flow) -> None:
     gone = ContentType.objects.create(app_label="gone", model="thing")
     run = create_flowrun(live, Customer.objects.create(name="Ada"))
     FlowRun.objects.filter(pk=run.pk).update(content_type=gone)
@@ -247,12 +245,14 @@ def test_a_bulk_action_does_all_suitable_runs_and_names_the_others(
 def test_parent_and_children_are_linked(client: Client, waiting: FlowRun) -> None:
     child = create_flowrun(waiting.flow)
     FlowRun.objects.filter(pk=child.pk).update(parent=waiting)
-    assert url("flowrun_change", child.pk) in client.get(
-        url("flowrun_change", waiting.pk)
-    ).content.decode()
-    assert url("flowrun_change", waiting.pk) in client.get(
+    assert (
         url("flowrun_change", child.pk)
-    ).content.decode()
+        in client.get(url("flowrun_change", waiting.pk)).content.decode()
+    )
+    assert (
+        url("flowrun_change", waiting.pk)
+        in client.get(url("flowrun_change", child.pk)).content.decode()
+    )
 
 
 def test_an_object_is_linked_for_those_who_may_see_it(live: Flow) -> None:

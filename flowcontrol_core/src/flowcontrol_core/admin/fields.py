@@ -42,7 +42,7 @@ class JsonObjectField(forms.CharField):
                 _("This JSON nests too deeply, or has a number that is too long.")
             ) from error
         if not isinstance(data, dict):
-            raise ValidationError(_("Enter a JSON object, such as {\"key\": \"value\"}."))
+            raise ValidationError(_('Enter a JSON object, such as {"key": "value"}.'))
         return data
 
 

@@ -69,11 +69,13 @@ class FlowForm(forms.ModelForm):  # type: ignore[type-arg]
                 required=False,
             )
         if document is not None:
-            self.initial.update({
-                "object": document.object or "",
-                "guard": document.guard,
-                "time_zone": document.time_zone or "",
-            })
+            self.initial.update(
+                {
+                    "object": document.object or "",
+                    "guard": document.guard,
+                    "time_zone": document.time_zone or "",
+                }
+            )
             self._keep_unknown(document)
 
     def clean(self) -> dict[str, Any]:

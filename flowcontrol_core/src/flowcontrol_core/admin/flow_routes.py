@@ -22,9 +22,7 @@ _TRIGGER = "<int:pk>/triggers/<int:trigger_id>/"
 
 
 def _edit(path: str, name: str, view: View, methods: tuple[str, ...] = ANY) -> Route:
-    return Route(
-        path=path, name=name, view=view, needs=(VIEW_FLOW, CHANGE_FLOW), methods=methods
-    )
+    return Route(path=path, name=name, view=view, needs=(VIEW_FLOW, CHANGE_FLOW), methods=methods)
 
 
 def _switch(path: str, view: View) -> Route:

@@ -76,9 +76,7 @@ class Page:
             **{f"may_{name}": self.may(name) for name in _PERMISSIONS},
             **context,
         }
-        return TemplateResponse(
-            self.request, f"admin/{APP}/{template}", shown, status=status
-        )
+        return TemplateResponse(self.request, f"admin/{APP}/{template}", shown, status=status)
 
     def problem(
         self, error: FlowcontrolError | str, *, status: int = 400, back: str = ""

@@ -134,9 +134,7 @@ def discard(page: Page, flow: Flow) -> HttpResponse:
     )
 
 
-def _switch(
-    page: Page, flow: Flow, verb: Callable[[Flow], Any], text: str
-) -> HttpResponse:
+def _switch(page: Page, flow: Flow, verb: Callable[[Flow], Any], text: str) -> HttpResponse:
     verb(flow)
     page.log(flow, text)
     page.say(text)

@@ -164,5 +164,3 @@ def _branches(step: Step) -> list[str]:
     """Name the branches that are shown: those offered, and those that have steps all the same."""
     names = list(offered_branches(step))
     return names + [name for name, inside in step.branches.items() if inside and name not in names]
-
-

@@ -161,16 +161,12 @@ def _edit(page: Page, flow: Flow, association: FlowTrigger, *, is_new: bool) -> 
     )
 
 
-def _config_form(
-    association: FlowTrigger, data: Any, document: Document
-) -> forms.BaseForm | None:
+def _config_form(association: FlowTrigger, data: Any, document: Document) -> forms.BaseForm | None:
     key = association.trigger
     if key not in registry.triggers or not registry.get_trigger(key).Config.base_fields:
         return None
     stored = association.config
-    return guarded(
-        lambda: authoring.trigger_form(key, stored, data, document=document), key
-    )
+    return guarded(lambda: authoring.trigger_form(key, stored, data, document=document), key)
 
 
 def _save(
