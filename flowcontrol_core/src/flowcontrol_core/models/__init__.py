@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from flowcontrol_core.models.flows import MAX_LIMIT, Flow, FlowVersion, LimitPolicy
+from flowcontrol_core.models.operations import Job, SpentSlot, Worker
 from flowcontrol_core.models.runs import (
     EventKind,
     FlowRun,
@@ -23,6 +24,7 @@ __all__ = [
     "FlowRun",
     "FlowTrigger",
     "FlowVersion",
+    "Job",
     "LimitPolicy",
     "Message",
     "MessageKind",
@@ -31,6 +33,8 @@ __all__ = [
     "Refusal",
     "Request",
     "RunEvent",
+    "SpentSlot",
     "Status",
     "TriggerEvent",
+    "Worker",
 ]

@@ -69,6 +69,30 @@ class Flow(models.Model):
         choices=LimitPolicy.choices,
         default=LimitPolicy.SKIP,
     )
+    queue = KeyField(
+        _("queue"),
+        max_length=50,
+        default="default",
+        validators=[
+            RegexValidator(
+                r"^[A-Za-z0-9][A-Za-z0-9_.-]*$",
+                _("Use letters, digits, dots, hyphens and underscores."),
+            )
+        ],
+        help_text=_("Which workers execute its runs; on Celery the name of the queue."),
+    )
+    keep_days = models.PositiveIntegerField(
+        _("keep finished runs for days"),
+        null=True,
+        blank=True,
+        help_text=_("Older ones are pruned; empty: as the project's settings say."),
+    )
+    keep_runs = models.PositiveIntegerField(
+        _("keep finished runs"),
+        null=True,
+        blank=True,
+        help_text=_("At most so many, the newest; empty: as the project's settings say."),
+    )
     published = models.ForeignKey(
         "FlowVersion",
         verbose_name=_("published version"),

@@ -140,6 +140,17 @@ class FlowRun(models.Model):
         related_name="children",
     )
     depth = models.PositiveIntegerField(_("depth"), default=0)
+    #: The run that this one was restarted from.
+    origin = models.ForeignKey(
+        "self",
+        verbose_name=_("restarted from run"),
+        null=True,
+        on_delete=models.SET_NULL,
+        db_constraint=False,
+        related_name="successors",
+    )
+    #: The flow's queue when the run was created: a claim joins no other table.
+    queue = KeyField(_("queue"), max_length=50, default="default")
     trigger = KeyField(_("trigger"), max_length=150, blank=True)
     payload = JsonField(_("payload"), default=dict)
 
@@ -168,6 +179,7 @@ class FlowRun(models.Model):
         ]
         indexes = [
             models.Index(fields=["wake_at", "id"], name="flowcontrol_run_due"),
+            models.Index(fields=["queue", "wake_at", "id"], name="flowcontrol_run_queue"),
             models.Index(fields=["flow", "status", "finished_at"], name="flowcontrol_run_flow"),
             models.Index(
                 fields=["content_type", "object_key", "status", "flow"],

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from django.db import IntegrityError, transaction
 
-from flowcontrol_core.models import Flow, FlowRun, Status
+from flowcontrol_core.models import Flow, FlowRun, SpentSlot, Status
 from flowcontrol_core.runtime.checkpoint import LostLease
 from flowcontrol_core.runtime.database import alias, retry_transient
 
@@ -78,11 +78,15 @@ def _is_counted(run: FlowRun, limit: Limit) -> bool:
 
 
 def _free(limit: Limit) -> list[str]:
-    used = set(
+    used: set[str | None] = set(
         FlowRun.objects.using(alias())
         .filter(**{f"{limit.column}__in": limit.digests})
         .values_list(limit.column, flat=True)
     )
+    if limit.column == "slot_ever":
+        # Read second: a run that is being pruned is in one of the two tables at any time.
+        spent = SpentSlot.objects.using(alias()).filter(digest__in=limit.digests)
+        used.update(spent.values_list("digest", flat=True))
     return [digest for digest in limit.digests if digest not in used]
 
 

@@ -47,6 +47,9 @@ LEGAL: dict[str, frozenset[Status]] = {
     "retry": frozenset({Status.DONE, Status.BLOCKED, Status.WAITING}),
     "skip": frozenset({Status.DONE, Status.BLOCKED, Status.WAITING, Status.PAUSED}),
     "send": frozenset(Status),
+    "restart": frozenset({Status.DONE}),
+    "edit state": frozenset(Status) - {Status.RUNNING},
+    "move": _LIVE - {Status.RUNNING},
 }
 _WHY = {
     "cancel": "it has ended",
@@ -56,7 +59,12 @@ _WHY = {
     "retry": "no step of it has failed",
     "skip": "it is not at a step that failed or waits",
     "send": "it has ended, and not by an error",
+    "restart": "it has not ended",
+    "edit state": "it is being executed",
+    "move": "it is being executed, or has ended",
 }
+#: The verbs that ask nothing of the outcome of a run that has ended.
+_ANY_OUTCOME = frozenset({"restart", "edit state"})
 
 
 def is_legal(verb: str, run: FlowRun) -> bool:
@@ -64,7 +72,7 @@ def is_legal(verb: str, run: FlowRun) -> bool:
     if Status(run.status) not in LEGAL[verb]:
         return False
     if run.status == Status.DONE:
-        return run.outcome == Outcome.ERRORED
+        return verb in _ANY_OUTCOME or run.outcome == Outcome.ERRORED
     if verb == "retry" and run.status == Status.WAITING:
         return _has_failed(run.cursor)
     return True
@@ -84,13 +92,13 @@ def cancel_flowrun(run: FlowRun | int, *, by: Any = "", reason: str = "") -> Flo
     IllegalChangeError where it has ended.
     """
     with transaction.atomic(using=alias()):
-        row = _locked("cancel", run)
+        row = locked("cancel", run)
         reason = reason or "Canceled."
         if row.status == Status.RUNNING:
             _ask(row, MessageKind.CANCEL, {"reason": reason}, by, Request.CANCEL)
             return row
         end(row, Outcome.CANCELED, clock().now(), reason)
-        _write(row, reason, by)
+        write_changed(row, reason, by)
         empty_inbox(row.pk)
         for child in cancel_children(row.pk, str(by)):
             after_commit(partial(waking.ask_to_cancel, child))
@@ -103,14 +111,14 @@ def cancel_flowrun(run: FlowRun | int, *, by: Any = "", reason: str = "") -> Flo
 def pause_flowrun(run: FlowRun | int, *, by: Any = "", reason: str = "") -> FlowRun:
     """Keep a run from going on until it is resumed; a running one stops at its next checkpoint."""
     with transaction.atomic(using=alias()):
-        row = _locked("pause", run)
+        row = locked("pause", run)
         reason = reason or "Paused."
         if row.status == Status.RUNNING:
             _ask(row, MessageKind.PAUSE, {"reason": reason}, by, Request.INBOX)
             return row
         set_status(row, Status.PAUSED, clock().now(), reason)
         row.wake_at = None
-        _write(row, reason, by)
+        write_changed(row, reason, by)
     return row
 
 
@@ -141,7 +149,7 @@ def send_to_step(run: FlowRun | int, step: str, *, by: Any = "", reason: str = "
     Raises IllegalChangeError where the version has no such step, or a loop is around it.
     """
     with transaction.atomic(using=alias()):
-        row = _locked("send", run)
+        row = locked("send", run)
         compiled = get_compiled(row.version_id)
         try:
             place(compiled.program, step, compiled.is_loop)
@@ -149,7 +157,7 @@ def send_to_step(run: FlowRun | int, step: str, *, by: Any = "", reason: str = "
             raise IllegalChangeError(str(error)) from error
         if row.status == Status.DONE:
             _reopen(row, place(compiled.program, step, compiled.is_loop))
-            _write(row, reason or f"Sent to the step {step!r}.", by)
+            write_changed(row, reason or f"Sent to the step {step!r}.", by)
             dispatch([row.pk])
             return row
         data = {"step": step, "reason": reason}
@@ -181,9 +189,9 @@ def _change(
     verb: str, run: FlowRun | int, by: Any, reason: str, change: Callable[[FlowRun], None]
 ) -> FlowRun:
     with transaction.atomic(using=alias()):
-        row = _locked(verb, run)
+        row = locked(verb, run)
         change(row)
-        _write(row, reason, by)
+        write_changed(row, reason, by)
     dispatch([row.pk])
     return row
 
@@ -236,7 +244,7 @@ def _skip(row: FlowRun) -> None:
     _reopen(row, (*cursor[:-1], top))
 
 
-def _locked(verb: str, run: FlowRun | int) -> FlowRun:
+def locked(verb: str, run: FlowRun | int) -> FlowRun:
     """Read and lock a run, if the verb is legal for it."""
     pk = run if isinstance(run, int) else run.pk
     runs = FlowRun.objects.using(alias()).select_for_update(of=()).filter(pk=pk)
@@ -251,7 +259,7 @@ def _locked(verb: str, run: FlowRun | int) -> FlowRun:
     return row
 
 
-def _write(row: FlowRun, message: str, by: Any) -> None:
+def write_changed(row: FlowRun, message: str, by: Any) -> None:
     """Write a run that nobody executes, and who did what to it and why."""
     row.request = Request.NONE
     row.save(update_fields=[*WRITTEN], using=alias())

@@ -1,0 +1,241 @@
+"""The health of the whole: what an operator has to know before anything else."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db.models import Count, Q
+
+from flowcontrol_core.conf import get_settings
+from flowcontrol_core.models import FlowRun, Outcome, Status, Worker
+from flowcontrol_core.plugins.manager import PluginStatus, plugin_manager
+from flowcontrol_core.plugins.registry import registry
+from flowcontrol_core.runtime.clock import clock
+from flowcontrol_core.runtime.database import alias
+from flowcontrol_core.runtime.workers import gone_since
+
+_MOST = 20
+_RECENT = timedelta(days=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trouble:
+    """One thing that is not as it should be: a code, a sentence, and what to do."""
+
+    code: str
+    message: str
+    advice: str
+    count: int = 1
+    runs: list[int] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Health:
+    """What ``look`` found; healthy where there is no trouble. Ages are in seconds."""
+
+    at: datetime
+    live: dict[str, int]
+    workers: list[dict[str, Any]]
+    overdue: int
+    oldest_overdue: float
+    troubles: list[Trouble]
+
+    @property
+    def is_healthy(self) -> bool:
+        return not self.troubles
+
+    def as_json(self) -> dict[str, Any]:
+        """Give all of it as JSON values."""
+        return {
+            "healthy": self.is_healthy,
+            "at": self.at.isoformat(),
+            "live": self.live,
+            "workers": self.workers,
+            "overdue": self.overdue,
+            "oldest_overdue": self.oldest_overdue,
+            "troubles": [asdict(trouble) for trouble in self.troubles],
+        }
+
+
+def look() -> Health:
+    """Look at runs, workers and plugins; a handful of queries, each by index."""
+    now = clock().now()
+    runs = FlowRun.objects.using(alias())
+    live = dict(
+        runs.live().order_by().values_list("status").annotate(n=Count("pk")).values_list("status", "n")
+    )
+    workers = list(Worker.objects.using(alias()).order_by("name"))
+    limit = now - timedelta(seconds=get_settings().OVERDUE)
+    late = runs.due(limit)
+    overdue = late.count()
+    oldest = late.values_list("wake_at", flat=True).first()
+    troubles = [
+        *_worker_troubles(workers, live, now),
+        *_overdue_troubles(late, overdue, oldest, now),
+        *_stuck_troubles(now),
+        *_blocked_troubles(),
+        *_set_aside_troubles(now),
+        *_forgotten_troubles(),
+        *_plugin_troubles(),
+    ]
+    return Health(
+        at=now,
+        live=live,
+        workers=[_shown(worker, now) for worker in workers],
+        overdue=overdue,
+        oldest_overdue=(now - oldest).total_seconds() if oldest else 0.0,
+        troubles=troubles,
+    )
+
+
+def _shown(worker: Worker, now: datetime) -> dict[str, Any]:
+    return {
+        "name": worker.name,
+        "queues": worker.queues,
+        "last_sweep": worker.last_sweep_at.isoformat(),
+        "gone": now - worker.last_sweep_at > gone_since(),
+        "plugins": worker.plugins,
+    }
+
+
+def _worker_troubles(
+    workers: list[Worker], live: dict[str, int], now: datetime
+) -> list[Trouble]:
+    alive = [worker for worker in workers if now - worker.last_sweep_at <= gone_since()]
+    troubles = []
+    if not alive and live:
+        troubles.append(
+            Trouble(
+                code="no_worker",
+                message="No worker has been seen lately, so nothing goes on.",
+                advice="Start `manage.py flowcontrol worker`, or see to cron or Celery beat.",
+            )
+        )
+    if len({tuple(sorted(worker.plugins.items())) for worker in alive}) > 1:
+        troubles.append(
+            Trouble(
+                code="plugins_differ",
+                message="The workers have different plugins, or versions of them.",
+                advice="Finish the deployment: restart the workers that have the older ones.",
+            )
+        )
+    return troubles
+
+
+def _overdue_troubles(
+    late: Any, overdue: int, oldest: datetime | None, now: datetime
+) -> list[Trouble]:
+    if not overdue or oldest is None:
+        return []
+    seconds = int((now - oldest).total_seconds())
+    return [
+        Trouble(
+            code="overdue",
+            message=f"{overdue} runs are overdue, the oldest for {seconds} seconds.",
+            advice="See that workers run; start more of them.",
+            count=overdue,
+            runs=list(late.values_list("pk", flat=True)[:_MOST]),
+        )
+    ]
+
+
+def _stuck_troubles(now: datetime) -> list[Trouble]:
+    """Runs whose lease expired long ago without anybody having taken them up."""
+    limit = now - 2 * timedelta(seconds=get_settings().LEASE)
+    stuck = FlowRun.objects.using(alias()).filter(status=Status.RUNNING, wake_at__lt=limit)
+    return _trouble(
+        stuck,
+        "stuck",
+        "runs are said to be running, but their workers are gone.",
+        "They go on with the next sweep; see that one runs.",
+    )
+
+
+def _blocked_troubles() -> list[Trouble]:
+    blocked = FlowRun.objects.using(alias()).filter(status=Status.BLOCKED)
+    missing = blocked.filter(blocked_on__isnull=False).order_by()
+    keys = sorted(
+        key
+        for key in missing.values_list("blocked_on", flat=True).distinct()
+        if key and not registry.knows_action(key)
+    )
+    named = f" Missing actions: {', '.join(keys)}." if keys else ""
+    return _trouble(
+        blocked,
+        "blocked",
+        f"runs are blocked.{named}",
+        "Install or enable the plugins, or correct the configuration that the runs name.",
+    )
+
+
+def _set_aside_troubles(now: datetime) -> list[Trouble]:
+    recent = FlowRun.objects.using(alias()).filter(
+        status=Status.DONE,
+        outcome=Outcome.ERRORED,
+        since__gte=now - _RECENT,
+        reason__startswith="Set aside",
+    )
+    return _trouble(
+        recent,
+        "set_aside",
+        "runs were set aside within a day, because they kept killing their workers.",
+        "Find out why, then retry them.",
+    )
+
+
+def _forgotten_troubles() -> list[Trouble]:
+    """Runs that nothing will ever wake: there should be none."""
+    asleep = FlowRun.objects.using(alias()).filter(
+        status__in=[Status.PENDING, Status.RUNNING, Status.WAITING, Status.BLOCKED],
+        wake_at__isnull=True,
+        blocked_on__isnull=True,
+    )
+    # One that waits for a trigger or a child has no time to be looked at, and needs none.
+    forgotten = asleep.filter(
+        ~Q(status=Status.WAITING) | (Q(wait_trigger__isnull=True) & Q(wait_child__isnull=True))
+    )
+    missing_child = asleep.filter(wait_child__isnull=False).exclude(
+        wait_child__in=FlowRun.objects.using(alias()).live().values("uuid")
+    )
+    return [
+        *_trouble(
+            forgotten,
+            "no_wake_up",
+            "runs wait for nothing.",
+            "Let them run now; and please report it: this must not happen.",
+        ),
+        *_trouble(
+            missing_child,
+            "ended_child",
+            "runs wait for another run that has ended.",
+            "They go on with the next sweep; see that one runs.",
+        ),
+    ]
+
+
+def _plugin_troubles() -> list[Trouble]:
+    broken = [
+        report
+        for report in plugin_manager.reports
+        if report.status not in (PluginStatus.ACTIVE, PluginStatus.DISABLED)
+    ]
+    return [
+        Trouble(
+            code="plugin",
+            message=f"The plugin {report.name} is not loaded: {report.reason}",
+            advice=report.way_out,
+        )
+        for report in broken
+    ]
+
+
+def _trouble(runs: Any, code: str, what: str, advice: str) -> list[Trouble]:
+    count = runs.count()
+    if not count:
+        return []
+    first = list(runs.order_by("pk").values_list("pk", flat=True)[:_MOST])
+    return [Trouble(code=code, message=f"{count} {what}", advice=advice, count=count, runs=first)]
+
+

@@ -1,0 +1,124 @@
+"""Verbs in bulk: a job names runs by filters; the sweeps do it bit by bit, counting done and refused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from django.db import transaction
+from django.db.models import Max, Q, QuerySet
+
+from flowcontrol_core.errors import FlowcontrolError
+from flowcontrol_core.models import FlowRun, Job
+from flowcontrol_core.runtime import restarting, verbs
+from flowcontrol_core.runtime.clock import clock
+from flowcontrol_core.runtime.database import alias, connection, durable, retry_transient
+
+CHUNK = 100
+MAX_REFUSALS = 20
+#: What may choose the runs of a job: each names a column, none of them a secret or a relation.
+FILTERS = frozenset(
+    {
+        "pk__in",
+        "flow_id",
+        "flow__key",
+        "version_id",
+        "status",
+        "outcome",
+        "blocked_on",
+        "content_type_id",
+        "object_key",
+        "queue",
+        "trigger",
+        "since__gte",
+        "since__lt",
+    }
+)
+_Verb = Callable[..., FlowRun]
+VERBS: dict[str, _Verb] = {
+    "cancel": verbs.cancel_flowrun,
+    "pause": verbs.pause_flowrun,
+    "resume": verbs.resume_flowrun,
+    "run now": verbs.run_now,
+    "retry": verbs.retry_flowrun,
+    "skip": verbs.skip_step,
+    "move": restarting.move_to_current_version,
+}
+
+
+def create_job(
+    verb: str, filters: Mapping[str, Any], *, by: Any = "", reason: str = ""
+) -> Job:
+    """Have a verb done to all runs that match the filters now; the sweeps do it.
+
+    Raises FlowcontrolError for an unknown verb, or a filter that is not allowed.
+    """
+    if verb not in VERBS:
+        raise FlowcontrolError(f"{verb!r} is no verb; use one of {', '.join(VERBS)}.")
+    unknown = sorted(set(filters) - FILTERS)
+    if unknown or not filters:
+        raise FlowcontrolError(
+            f"A job needs filters from {', '.join(sorted(FILTERS))}; not {', '.join(unknown)}."
+        )
+    newest = FlowRun.objects.using(alias()).aggregate(newest=Max("pk"))["newest"] or 0
+    return Job.objects.using(alias()).create(
+        verb=verb,
+        filters=dict(filters),
+        actor=str(by)[:200],
+        reason=reason,
+        up_to=newest,
+        created_at=clock().now(),
+    )
+
+
+def work_on_jobs() -> int:
+    """Do the next bit of each unfinished job; give the number of runs that were looked at."""
+    waiting = Job.objects.using(alias()).filter(finished_at__isnull=True)
+    ids = list(waiting.order_by("pk").values_list("pk", flat=True)[:10])
+    return sum(retry_transient(_Bit(pk)) for pk in ids)
+
+
+class _Bit:
+    """One transaction: up to so many runs of a job, and how far it has come."""
+
+    def __init__(self, pk: int) -> None:
+        self.pk = pk
+
+    def __call__(self) -> int:
+        with durable():
+            job = _lock(self.pk)
+            if job is None:
+                return 0
+            ids = list(_runs(job).values_list("pk", flat=True)[:CHUNK])
+            for pk in ids:
+                _do(job, pk)
+            if len(ids) < CHUNK:
+                job.finished_at = clock().now()
+            job.save(update_fields=["last", "done", "refused", "refusals", "finished_at"])
+        return len(ids)
+
+
+def _lock(pk: int) -> Job | None:
+    jobs = Job.objects.using(alias()).filter(pk=pk, finished_at__isnull=True)
+    if connection().features.has_select_for_update_skip_locked:
+        jobs = jobs.select_for_update(skip_locked=True)
+    return jobs.first()
+
+
+def _runs(job: Job) -> QuerySet[FlowRun]:
+    matching = FlowRun.objects.using(alias()).filter(Q(**job.filters), pk__lte=job.up_to)
+    return matching.filter(pk__gt=job.last).order_by("pk")
+
+
+def _do(job: Job, pk: int) -> None:
+    """Do the verb to one run; one that is not suitable does not stop the others."""
+    try:
+        with transaction.atomic(using=alias()):
+            VERBS[job.verb](pk, by=job.actor, reason=job.reason, **job.arguments)
+        job.done += 1
+    except FlowcontrolError as error:
+        job.refused += 1
+        sentence = str(error).replace(f"Run {pk} ", "A run ")
+        if sentence in job.refusals or len(job.refusals) < MAX_REFUSALS:
+            job.refusals[sentence] = job.refusals.get(sentence, 0) + 1
+    job.last = pk

@@ -1,0 +1,168 @@
+"""Verbs that change what a run is: restart it at a step, edit its state, move it to a version."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from django.db import transaction
+
+from flowcontrol_core.conf import get_settings
+from flowcontrol_core.engine.cursor import Cursor, cursor_from_json, cursor_to_json
+from flowcontrol_core.engine.interpreter import place
+from flowcontrol_core.engine.state import State
+from flowcontrol_core.errors import DirectiveError, IllegalChangeError
+from flowcontrol_core.models import EventKind, Flow, FlowRun, RunEvent, Status
+from flowcontrol_core.plugins.binding import CompiledFlow
+from flowcontrol_core.runtime import limits
+from flowcontrol_core.runtime.clock import clock
+from flowcontrol_core.runtime.database import alias
+from flowcontrol_core.runtime.dispatch import dispatch
+from flowcontrol_core.runtime.starting import build_run
+from flowcontrol_core.runtime.verbs import locked, write_changed
+from flowcontrol_core.runtime.versions import get_compiled
+
+
+def restart_at_step(
+    run: FlowRun | int,
+    step: str,
+    *,
+    current_version: bool = False,
+    by: Any = "",
+    reason: str = "",
+) -> FlowRun:
+    """Create a new run that begins at a step, with the state and the object of an ended one.
+
+    It is linked to the old one (``origin``), and uses its version or, with ``current_version``, the
+    published one. Raises IllegalChangeError where the run has not ended, or the version has no
+    such step, or a loop is around it.
+    """
+    with transaction.atomic(using=alias()):
+        old = locked("restart", run)
+        flow = Flow.objects.using(alias()).get(pk=old.flow_id)
+        version_id = flow.published_id if current_version else old.version_id
+        if version_id is None:
+            raise IllegalChangeError(f"The flow {flow.key!r} has no published version.")
+        new = build_run(
+            flow,
+            {
+                "content_type_id": old.content_type_id,
+                "object_key": old.object_key,
+                "object_text": old.object_text,
+            },
+            clock().now(),
+            state=old.state,
+            payload=old.payload,
+            trigger=old.trigger,
+            depth=old.depth,
+            origin_id=old.pk,
+        )
+        new.version_id = version_id
+        new.cursor = cursor_to_json(_placed(get_compiled(version_id), step))
+        _refuse_reached(flow, new)
+        new.save(force_insert=True, using=alias())
+        link = f"Restarted at the step {step!r} as run {new.pk}. {reason}".strip()
+        _note(old, link, by)
+        _note(new, f"Restarted from run {old.pk} at the step {step!r}. {reason}".strip(), by)
+    dispatch([new.pk])
+    return new
+
+
+def edit_state(
+    run: FlowRun | int, state: Mapping[str, Any], *, by: Any = "", reason: str = ""
+) -> FlowRun:
+    """Replace the state of a run that nobody executes.
+
+    Raises IllegalChangeError where it is being executed, and StateError for what cannot be kept.
+    """
+    fresh = State(state, max_bytes=get_settings().STATE_MAX_BYTES).to_json()
+    with transaction.atomic(using=alias()):
+        row = locked("edit state", run)
+        changed = sorted(
+            key for key in {*row.state, *fresh} if _value(row.state, key) != _value(fresh, key)
+        )
+        row.state = fresh
+        names = ", ".join(changed) or "nothing"
+        write_changed(row, f"The state was edited ({names}). {reason}".strip(), by)
+    return row
+
+
+def check_move(run: FlowRun) -> str:
+    """Say why a run cannot be moved to the published version of its flow; empty if it can.
+
+    The steps it is in have to exist there, enabled, with the same actions in the same branches.
+    """
+    flow = run.flow
+    if flow.published_id is None or flow.published_id == run.version_id:
+        return "it is on the published version already"
+    old, new = get_compiled(run.version_id), get_compiled(flow.published_id)
+    cursor = cursor_from_json(run.cursor)
+    for depth, frame in enumerate(cursor):
+        here, there = old.program.nodes.get(frame.step), new.program.nodes.get(frame.step)
+        if here is None or there is None:
+            return f"the published version has no enabled step {frame.step!r}"
+        if here.step.action != there.step.action:
+            return f"the step {frame.step!r} has another action there"
+        above = cursor[depth - 1].step if depth else None
+        if there.parent != above or here.branch != there.branch:
+            return f"the step {frame.step!r} is at another place there"
+    return ""
+
+
+def move_to_current_version(run: FlowRun | int, *, by: Any = "", reason: str = "") -> FlowRun:
+    """Move a run that waits to the published version of its flow; it goes on where it is.
+
+    Raises IllegalChangeError, saying why, where ``check_move`` finds that it cannot go on there.
+    """
+    with transaction.atomic(using=alias()):
+        row = locked("move", run)
+        problem = check_move(row)
+        if problem:
+            raise IllegalChangeError(f"Run {row.pk} cannot be moved: {problem}.")
+        before = row.version
+        FlowRun.objects.using(alias()).filter(pk=row.pk).update(version_id=row.flow.published_id)
+        row.version_id = row.flow.published_id
+        text = f"Moved from version {before.number} to {row.flow.published.number}. {reason}"
+        _note(row, text.strip(), by)
+    return row
+
+
+def _placed(compiled: CompiledFlow, step: str) -> Cursor:
+    try:
+        return place(compiled.program, step, compiled.is_loop)
+    except DirectiveError as error:
+        raise IllegalChangeError(str(error)) from error
+
+
+def _refuse_reached(flow: Flow, run: FlowRun) -> None:
+    if not flow.has_limits:
+        return
+    about = (run.content_type_id, run.object_key)
+    # The run that is restarted has spent its slot of this limit; the new one stands in for it.
+    present = [limit for limit in limits.limits_of(flow, *about) if limit.column != "slot_ever"]
+    reached = limits.reached(present)
+    if reached:
+        raise IllegalChangeError(f"The limit {reached} of the flow {flow.key!r} is reached.")
+
+
+def _value(state: Mapping[str, Any], key: str) -> Any:
+    return state.get(key, Ellipsis)
+
+
+def _note(run: FlowRun, message: str, by: Any) -> None:
+    RunEvent.objects.using(alias()).create(
+        run_id=run.pk,
+        at=clock().now(),
+        kind=EventKind.OPERATOR,
+        message=message,
+        actor=str(by)[:200],
+    )
+
+
+__all__ = [
+    "Status",
+    "check_move",
+    "edit_state",
+    "move_to_current_version",
+    "restart_at_step",
+]

@@ -1,0 +1,67 @@
+"""Who works: each process that sweeps says so, a few times a minute."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from datetime import timedelta
+
+from importlib_metadata import PackageNotFoundError, version
+
+from flowcontrol_core.conf import get_settings
+from flowcontrol_core.models import Worker
+from flowcontrol_core.plugins.manager import PluginStatus, plugin_manager
+from flowcontrol_core.runtime.clock import clock
+from flowcontrol_core.runtime.database import alias
+
+_EVERY = 10.0
+_said: dict[str, float] = {}
+
+
+def say_alive(queues: tuple[str, ...] = ()) -> None:
+    """Note in the table of workers that this process sweeps; at most every ten seconds."""
+    host, pid = socket.gethostname()[:80], os.getpid()
+    name = f"{host}:{pid}"
+    if time.monotonic() - _said.get(name, -_EVERY) < _EVERY:
+        return
+    now = clock().now()
+    Worker.objects.using(alias()).update_or_create(
+        name=name,
+        defaults={"last_sweep_at": now, "queues": ",".join(queues)},
+        create_defaults={
+            "host": host,
+            "pid": pid,
+            "queues": ",".join(queues),
+            "plugins": loaded_plugins(),
+            "started_at": now,
+            "last_sweep_at": now,
+        },
+    )
+    _said[name] = time.monotonic()
+
+
+def say_goodbye() -> None:
+    """Take this process out of the table of workers: it has stopped as it should."""
+    name = f"{socket.gethostname()[:80]}:{os.getpid()}"
+    Worker.objects.using(alias()).filter(name=name).delete()
+    _said.pop(name, None)
+
+
+def loaded_plugins() -> dict[str, str]:
+    """Give the distributions that this process has loaded, with their versions."""
+    found = {
+        report.distribution or report.name: report.version
+        for report in plugin_manager.reports
+        if report.status is PluginStatus.ACTIVE
+    }
+    try:
+        found["flowcontrol-core"] = version("flowcontrol-core")
+    except PackageNotFoundError:
+        found["flowcontrol-core"] = "unknown"
+    return found
+
+
+def gone_since() -> timedelta:
+    """Give the time without a sweep after which a worker counts as gone."""
+    return timedelta(seconds=get_settings().WORKER_GONE)
