@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from flowcontrol_core.tasks import continue_flowruns_task, run_flowruns_task
+from flowcontrol_core.tasks import continue_flowruns_task, prune_task, run_flowruns_task
 
-__all__ = ["continue_flowruns_task", "run_flowruns_task"]
+__all__ = ["continue_flowruns_task", "prune_task", "run_flowruns_task"]

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from celery import current_app, shared_task
@@ -15,36 +16,51 @@ from kombu import Producer
 from kombu.exceptions import KombuError
 
 from flowcontrol_core.conf import get_settings
+from flowcontrol_core.models import FlowRun
+from flowcontrol_core.runtime.claim import Choice
+from flowcontrol_core.runtime.database import alias
 from flowcontrol_core.runtime.dispatch import senders
-from flowcontrol_core.runtime.sweep import due_ids, execute_due, repeat_looks
+from flowcontrol_core.runtime.retention import prune
+from flowcontrol_core.runtime.periodic import begin_sweep
+from flowcontrol_core.runtime.sweep import due_by_queue, execute_due
+from flowcontrol_core.runtime.workers import say_alive
 
 logger = logging.getLogger("flowcontrol.runtime")
 #: Seconds without another attempt to reach the broker after a commit.
 SILENCE = 5.0
+#: The queue of flows that name none: it is the one that Celery uses by default.
+DEFAULT = "default"
 
 
 @shared_task(name="flowcontrol.tasks.continue_flowruns_task", ignore_result=True)
 def continue_flowruns_task() -> int:
     """Hand the runs that are due to the workers; for Celery beat. Gives their number."""
-    repeat_looks()
-    ids = due_ids(get_settings().SWEEP_LIMIT)
-    return send(ids)
+    begin_sweep()
+    return send(due_by_queue(get_settings().SWEEP_LIMIT))
 
 
 @shared_task(name="flowcontrol.tasks.run_flowruns_task", ignore_result=True, acks_late=True)
 def run_flowruns_task(ids: list[int]) -> int:
     """Execute those of the runs that are still due. Gives their number."""
-    return execute_due(len(ids), only=ids).executed
+    say_alive()
+    return execute_due(len(ids), Choice(only=ids)).executed
 
 
-def send(ids: Sequence[int]) -> int:
-    """Hand runs to the workers in chunks; give how many. A broker that is down costs latency."""
+def send(runs: Mapping[str, Sequence[int]]) -> int:
+    """Hand runs to the workers of their queues in chunks; give how many.
+
+    The queue ``default`` is Celery's own. A broker that is down costs latency.
+    """
     sent = 0
     try:
         with _producer() as producer:
-            for chunk in _chunks(ids, get_settings().CELERY_CHUNK):
-                run_flowruns_task.apply_async(args=(chunk,), retry=False, producer=producer)
-                sent += len(chunk)
+            for queue, ids in runs.items():
+                options = {} if queue == DEFAULT else {"queue": queue}
+                for chunk in _chunks(ids, get_settings().CELERY_CHUNK):
+                    run_flowruns_task.apply_async(
+                        args=(chunk,), retry=False, producer=producer, **options
+                    )
+                    sent += len(chunk)
     except (KombuError, OSError):
         logger.warning("The broker cannot be reached; the next sweep makes up for it.")
     return sent
@@ -79,8 +95,20 @@ class _Sender:
         self.silent_until = 0.0
 
     def __call__(self, ids: Sequence[int]) -> None:
-        if time.monotonic() >= self.silent_until and send(ids) < len(ids):
+        if time.monotonic() < self.silent_until:
+            return
+        runs: dict[str, list[int]] = defaultdict(list)
+        rows = FlowRun.objects.using(alias()).filter(pk__in=ids)
+        for pk, queue in rows.values_list("pk", "queue"):
+            runs[queue].append(pk)
+        if send(runs) < sum(map(len, runs.values())):
             self.silent_until = time.monotonic() + SILENCE
 
 
 senders["celery"] = _Sender()
+
+
+@shared_task(name="flowcontrol.tasks.prune_task", ignore_result=True)
+def prune_task() -> int:
+    """Delete what is older than the settings and the flows say; for Celery beat, once a day."""
+    return prune().runs

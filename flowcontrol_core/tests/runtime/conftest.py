@@ -24,7 +24,7 @@ from flowcontrol_core.runtime.database import WriteGuard
 from flowcontrol_core.runtime.heartbeat import Heartbeat
 from flowcontrol_core.runtime.objects import reference
 from flowcontrol_core.runtime.starting import create_flowrun
-from flowcontrol_core.runtime.sweep import continue_flowruns
+from flowcontrol_core.runtime.periodic import continue_flowruns
 from tests.shop.models import Customer
 
 Behaviour = Callable[..., Any]

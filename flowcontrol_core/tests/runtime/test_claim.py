@@ -10,7 +10,7 @@ from django.db import connection
 from flowcontrol_core.models import FlowRun, Outcome, Status
 from flowcontrol_core.runtime.claim import claim, release
 from flowcontrol_core.runtime.starting import create_flowrun
-from flowcontrol_core.runtime.sweep import continue_flowruns
+from flowcontrol_core.runtime.periodic import continue_flowruns
 
 from .conftest import Lab, counted, fresh, publish, start, sweep, think
 

@@ -5,14 +5,15 @@ from __future__ import annotations
 import logging
 import random
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from django.db import DatabaseError, InterfaceError, connections
 
 from flowcontrol_core.runtime.stopping import clear_stop, request_stop, should_stop, wait_for_stop
-from flowcontrol_core.runtime.sweep import SweepResult, continue_flowruns
+from flowcontrol_core.runtime.periodic import continue_flowruns
+from flowcontrol_core.runtime.sweep import SweepResult
 
 logger = logging.getLogger("flowcontrol.worker")
 
@@ -20,7 +21,13 @@ LONGEST_PAUSE = 30.0
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
-def work(*, interval: float, once: bool = False, report: Callable[[int], None]) -> None:
+def work(
+    *,
+    interval: float,
+    once: bool = False,
+    queues: Collection[str] = (),
+    report: Callable[[int], None],
+) -> None:
     """Sweep every ``interval`` seconds until a stop is requested; with ``once``, a single time.
 
     While more is due there is no pause. ``report`` is told how many runs each sweep executed. A
@@ -28,7 +35,7 @@ def work(*, interval: float, once: bool = False, report: Callable[[int], None]) 
     """
     failures = 0
     while not should_stop():
-        result = _sweep(failures)
+        result = _sweep(failures, queues)
         failures = 0 if result else failures + 1
         if result and result.executed:
             report(result.executed)
@@ -37,10 +44,10 @@ def work(*, interval: float, once: bool = False, report: Callable[[int], None]) 
         wait_for_stop(_pause(result, interval, failures))
 
 
-def _sweep(failures: int) -> SweepResult | None:
+def _sweep(failures: int, queues: Collection[str]) -> SweepResult | None:
     """Sweep once; ``None`` where the database did not let it."""
     try:
-        result = continue_flowruns()
+        result = continue_flowruns(queues=queues)
     except (DatabaseError, InterfaceError) as error:
         logger.error(  # noqa: TRY400 - a traceback every few seconds would hide the cause
             "The database does not answer (%s); the worker tries again in a while.",

@@ -9,6 +9,7 @@ import os
 import socket
 import threading
 from collections.abc import Collection
+from dataclasses import dataclass
 from datetime import timedelta
 
 from django.db.models import Case, F, QuerySet, Value, When
@@ -27,27 +28,46 @@ def worker_name() -> str:
     return f"{_HOST}:{os.getpid()}:{threading.get_native_id()}"
 
 
-def claim(limit: int, *, only: Collection[int] | None = None) -> list[FlowRun]:
-    """Take up to ``limit`` due runs, the longest overdue first.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """Which due runs may be taken.
 
-    ``only`` names the primary keys to choose from. Each run comes as it was before, with its
-    ``fence`` and ``attempt`` counted up. A run that was started without reaching a checkpoint is
+    ``only`` names primary keys, ``queues`` the queues (empty: all of them), ``but_flows`` the flows
+    that others go before now.
+    """
+
+    only: Collection[int] | None = None
+    queues: tuple[str, ...] = ()
+    but_flows: frozenset[int] = frozenset()
+
+    def due(self) -> QuerySet[FlowRun]:
+        """Give the due runs to choose from, the longest overdue first."""
+        due = FlowRun.objects.using(alias()).due(clock().expression())
+        if self.only is not None:
+            due = due.filter(pk__in=self.only)
+        if self.queues:
+            due = due.filter(queue__in=self.queues)
+        return due.exclude(flow_id__in=self.but_flows) if self.but_flows else due
+
+
+ANY = Choice()
+
+
+def claim(limit: int, choice: Choice = ANY) -> list[FlowRun]:
+    """Take up to ``limit`` due runs, the longest overdue first. Each run comes as it was
+    before, with its ``fence`` and ``attempt`` counted up. A run that was started without reaching a checkpoint is
     taken alone, so that one that kills its worker does not use up its neighbours' attempts.
     """
-    if not connection().features.has_select_for_update_skip_locked and not _any_due(only):
-        return []
-    return retry_transient(lambda: _claim(limit, only))
+    if not connection().features.has_select_for_update_skip_locked:
+        # Where the database locks as a whole, an idle sweep shall not.
+        if not choice.due().exists():
+            return []
+    return retry_transient(lambda: _claim(limit, choice))
 
 
-def _any_due(only: Collection[int] | None) -> bool:
-    """Look without a lock: where the database locks as a whole, an idle sweep shall not."""
-    due = FlowRun.objects.using(alias()).due(clock().expression())
-    return (due if only is None else due.filter(pk__in=only)).exists()
-
-
-def _claim(limit: int, only: Collection[int] | None) -> list[FlowRun]:
+def _claim(limit: int, choice: Choice) -> list[FlowRun]:
     with durable():
-        rows = _lock_due(limit, only)
+        rows = _lock_due(limit, choice)
         if not rows:
             return []
         first = rows[0]
@@ -63,10 +83,8 @@ def _claim(limit: int, only: Collection[int] | None) -> list[FlowRun]:
     return runs
 
 
-def _lock_due(limit: int, only: Collection[int] | None) -> list[FlowRun]:
-    queryset = FlowRun.objects.using(alias()).due(clock().expression())
-    if only is not None:
-        queryset = queryset.filter(pk__in=only)
+def _lock_due(limit: int, choice: Choice) -> list[FlowRun]:
+    queryset = choice.due()
     if connection().features.has_select_for_update_skip_locked:
         queryset = queryset.select_for_update(skip_locked=True)
     return list(queryset.annotate(database_now=clock().expression())[:limit])

@@ -255,6 +255,10 @@ def _refuse(run: FlowRun, flow: Flow, limit: str) -> None:
     reason = f"The limit {limit} of the flow is reached ({getattr(flow, limit)})."
     # A slot of the limit that counts finished runs too is never free again.
     final = flow.limit_policy == LimitPolicy.SKIP or limit == "max_per_object"
+    if not final and _is_held_by_ancestor(run, limit):
+        # The one that holds the slot may be waiting for this one: they would wait for ever.
+        reason = f"{reason} A run that started this one holds the slot."
+        final = True
     if final and run.started_at is None:
         end(run, Outcome.CANCELED, now, reason)
         _write_back(
@@ -268,6 +272,31 @@ def _refuse(run: FlowRun, flow: Flow, limit: str) -> None:
     _put_back(run, Status.PENDING, f"Queued: {reason}")
     if flow.limit_policy == LimitPolicy.REPLACE:
         _replace_oldest(run, limit)
+
+
+def _is_held_by_ancestor(run: FlowRun, limit: str) -> bool:
+    """Say whether a run that this one was started by holds a slot of the limit."""
+    parent = run.parent_id
+    for _ in range(run.depth):
+        if parent is None:
+            return False
+        above = FlowRun.objects.using(alias()).filter(pk=parent).first()
+        if above is None:
+            return False
+        if above.flow_id == run.flow_id and _holds(above, run, limit):
+            return True
+        parent = above.parent_id
+    return False
+
+
+def _holds(above: FlowRun, run: FlowRun, limit: str) -> bool:
+    if limit == "max_concurrent":
+        return above.slot is not None
+    same_object = (above.content_type_id, above.object_key) == (
+        run.content_type_id,
+        run.object_key,
+    )
+    return above.slot_object is not None and same_object
 
 
 def _replace_oldest(run: FlowRun, limit: str) -> None:

@@ -19,7 +19,7 @@ from flowcontrol_core.plugins.context import RunContext
 from flowcontrol_core.runtime import limits
 from flowcontrol_core.runtime.activation import executing
 from flowcontrol_core.runtime.checkpoint import LostLease
-from flowcontrol_core.runtime.claim import worker_name
+from flowcontrol_core.runtime.claim import Choice, worker_name
 from flowcontrol_core.runtime.clock import clock
 from flowcontrol_core.runtime.database import WriteGuard, alias, connection
 from flowcontrol_core.runtime.dispatch import dispatch
@@ -80,7 +80,7 @@ def start_flowrun(
         return create_flowrun(flow, obj, state, **options)  # type: ignore[arg-type]
     if flow.has_limits or flow.held:
         run = create_flowrun(flow, obj, state, **options)  # type: ignore[arg-type]
-        execute_due(1, only=[run.pk])
+        execute_due(1, Choice(only=[run.pk]))
         run.refresh_from_db(using=alias())
         return run
     check_startable(flow, obj, depth=0)
@@ -183,6 +183,7 @@ def build_run(flow: Flow, about: Mapping[str, Any], now: datetime, **fields: Any
     run = FlowRun(
         uuid=uuid.uuid4(),
         status=Status.PENDING,
+        queue=flow.queue,
         wake_at=now,
         created_at=now,
         since=now,

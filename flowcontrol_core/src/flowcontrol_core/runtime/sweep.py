@@ -1,22 +1,20 @@
-"""The sweep: wakes what was not woken, claims what is due, executes it; bounded."""
+"""Executing what is due: claim after claim, batch after batch, bounded."""
 
 from __future__ import annotations
 
 import logging
 import threading
-from collections import deque
-from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from collections import defaultdict, deque
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 
 from django.db import DatabaseError, InterfaceError
 
 from flowcontrol_core.conf import get_settings
 from flowcontrol_core.models import FlowRun
-from flowcontrol_core.runtime import waking
 from flowcontrol_core.runtime.batch import Batch
-from flowcontrol_core.runtime.claim import claim
-from flowcontrol_core.runtime.clock import clock
-from flowcontrol_core.runtime.database import WriteGuard, alias
+from flowcontrol_core.runtime.claim import ANY, Choice, claim
+from flowcontrol_core.runtime.database import WriteGuard
 from flowcontrol_core.runtime.heartbeat import Heartbeat
 from flowcontrol_core.runtime.stopping import should_stop
 
@@ -33,49 +31,39 @@ class SweepResult:
     more: bool
 
 
-def continue_flowruns(limit: int | None = None) -> SweepResult:
-    """Execute the runs that are due: one bounded sweep, for cron and periodic tasks.
-
-    ``limit`` is the most runs it executes (setting SWEEP_LIMIT). Any number of sweeps may run at
-    once; they share the work. Not inside of a transaction: raises RuntimeError there.
-    """
-    most = get_settings().SWEEP_LIMIT if limit is None else limit
-    repeat_looks()
-    return execute_due(most)
-
-
-def repeat_looks() -> None:
-    """Wake the runs whose wake-up was lost because a process died after a commit."""
-    looks: tuple[Callable[[], int], ...] = (
-        waking.announce_events,
-        waking.announce_ended,
-        waking.deliver_messages,
-        waking.unblock,
-    )
-    for look in looks:
-        look()
-
-
-def execute_due(limit: int, *, only: Collection[int] | None = None) -> SweepResult:
-    """Claim and execute due runs in batches, up to ``limit``; ``only`` names the ones to do."""
+def execute_due(limit: int, choice: Choice = ANY) -> SweepResult:
+    """Claim and execute due runs in batches, up to ``limit``."""
     executed = 0
-    batch_size = get_settings().CLAIM_BATCH
+    turn = choice
     guard = WriteGuard()
     with guard.installed(), Heartbeat() as heartbeat:
         while executed < limit and not should_stop():
-            runs = claim(min(batch_size, limit - executed), only=only)
-            if not runs:
+            size = min(get_settings().CLAIM_BATCH, limit - executed)
+            runs = claim(size, turn)
+            if not runs and turn is choice:
                 return SweepResult(executed, more=False)
-            executed += Batch(runs, guard, heartbeat).execute()
+            turn = _next_turn(runs, size, choice)
+            if runs:
+                executed += Batch(runs, guard, heartbeat).execute()
             for run in runs:
                 heartbeat.drop(run)
     return SweepResult(executed, more=True)
 
 
-def due_ids(limit: int) -> list[int]:
-    """Give the primary keys of due runs, the longest overdue first, without claiming them."""
-    due = FlowRun.objects.using(alias()).due(clock().expression())
-    return list(due.values_list("pk", flat=True)[:limit])
+def _next_turn(runs: list[FlowRun], size: int, choice: Choice) -> Choice:
+    """Let the other flows go first once where one flow has filled a whole batch."""
+    flows = frozenset(run.flow_id for run in runs)
+    if len(runs) == size > 1 and len(flows) == 1 and choice.only is None:
+        return replace(choice, but_flows=flows)
+    return choice
+
+
+def due_by_queue(limit: int) -> dict[str, list[int]]:
+    """Give the primary keys of due runs by queue, the longest overdue first; claims none."""
+    found: dict[str, list[int]] = defaultdict(list)
+    for pk, queue in ANY.due().values_list("pk", "queue")[:limit]:
+        found[queue].append(pk)
+    return found
 
 
 def kick(ids: Collection[int]) -> None:
@@ -98,6 +86,6 @@ def kick(ids: Collection[int]) -> None:
 
 def _execute_kicked(ids: Collection[int]) -> None:
     try:
-        execute_due(len(ids), only=ids)
+        execute_due(len(ids), Choice(only=ids))
     except (DatabaseError, InterfaceError):
         logger.warning("The runs %s wait for the next sweep.", list(ids), exc_info=True)

@@ -14,7 +14,7 @@ from flowcontrol_core.plugins.actions import BaseAction
 from flowcontrol_core.plugins.registry import Registry, registry
 from flowcontrol_core.plugins.triggers import Trigger
 from flowcontrol_core.runtime.clock import ManualClock, use_clock
-from flowcontrol_core.runtime.sweep import continue_flowruns
+from flowcontrol_core.runtime.periodic import continue_flowruns
 
 _MOST_SWEEPS = 1_000
 

@@ -13,7 +13,7 @@ from flowcontrol_core.management.plugin_table import broken_plugins, plugin_tabl
 from flowcontrol_core.management.worker import stopping_on_signals, work
 from flowcontrol_core.models import FlowRun
 from flowcontrol_core.plugins.manager import plugin_manager
-from flowcontrol_core.runtime.sweep import continue_flowruns
+from flowcontrol_core.runtime.periodic import continue_flowruns
 from flowcontrol_core.runtime.verbs import cancel_flowrun, retry_flowrun, skip_step
 
 _VERBS: dict[str, tuple[Verb, str]] = {
