@@ -17,6 +17,7 @@ from kombu.exceptions import OperationalError
 
 from flowcontrol import tasks as public
 from flowcontrol_core import tasks
+from flowcontrol_core.runtime.claim import Choice
 
 CLOSED = ["amqp://127.0.0.1:1//", "redis://127.0.0.1:1/0"]
 
@@ -56,7 +57,7 @@ def test_the_tasks_have_the_names_of_the_public_module() -> None:
 
 def test_runs_are_sent_in_chunks(app: Celery, settings: Any) -> None:
     settings.FLOWCONTROL = {"CELERY_CHUNK": 2}
-    assert tasks.send([1, 2, 3, 4, 5]) == 5
+    assert tasks.send({"default": [1, 2, 3, 4, 5]}) == 5
     assert waiting(app) == [[1, 2], [3, 4], [5]]
 
 
@@ -65,7 +66,7 @@ def test_a_broker_that_is_down_is_one_line_in_the_log(
     app: Celery, caplog: pytest.LogCaptureFixture, url: str
 ) -> None:
     app.conf.update(broker_url=url)
-    assert tasks.send([1, 2]) == 0
+    assert tasks.send({"default": [1, 2]}) == 0
     assert [record.levelname for record in caplog.records] == ["WARNING"]
     assert "the next sweep makes up for it" in caplog.text
 
@@ -77,7 +78,7 @@ def test_nobody_sleeps_while_the_broker_is_down(
     app.conf.update(broker_url=url)
     naps: list[float] = []
     monkeypatch.setattr("kombu.utils.functional.sleep", naps.append)
-    tasks.send([1])
+    tasks.send({"default": [1]})
     assert sum(naps) == 0
 
 
@@ -87,12 +88,13 @@ def test_after_a_failure_the_broker_is_left_alone_for_a_while(
     tried: list[list[int]] = []
     answers = [0, 1]
 
-    def send(ids: list[int]) -> int:
-        tried.append(ids)
+    def send(runs: dict[str, list[int]]) -> int:
+        tried.extend(runs.values())
         return answers.pop(0)
 
     now = [100.0]
     monkeypatch.setattr(tasks, "send", send)
+    monkeypatch.setattr(tasks, "by_queue", lambda ids: {"default": list(ids)})
     monkeypatch.setattr("flowcontrol_core.tasks.time.monotonic", lambda: now[0])
     sender = tasks._Sender()
     for moment, run in ((100.0, 1), (100.1, 2), (100 + tasks.SILENCE, 3)):
@@ -105,12 +107,13 @@ def test_eager_tasks_need_no_broker(app: Celery, monkeypatch: pytest.MonkeyPatch
     app.conf.update(broker_url=CLOSED[0], task_always_eager=True)
     executed: list[list[int]] = []
 
-    def execute(limit: int, *, only: list[int]) -> SimpleNamespace:
-        executed.append(only)
+    def execute(limit: int, choice: Choice) -> SimpleNamespace:
+        executed.append(list(choice.only or ()))
         return SimpleNamespace(executed=limit)
 
     monkeypatch.setattr(tasks, "execute_due", execute)
-    assert tasks.send([1, 2]) == 2
+    monkeypatch.setattr(tasks, "say_alive", lambda: None)
+    assert tasks.send({"default": [1, 2]}) == 2
     assert executed == [[1, 2]]
 
 
@@ -122,7 +125,7 @@ def test_what_is_no_failure_of_the_broker_is_raised(
 
     monkeypatch.setattr(tasks, "run_flowruns_task", SimpleNamespace(apply_async=fail))
     with pytest.raises(TypeError, match="a mistake"):
-        tasks.send([1])
+        tasks.send({"default": [1]})
 
 
 def test_a_broker_that_dies_in_between_has_got_what_was_sent(
@@ -137,7 +140,7 @@ def test_a_broker_that_dies_in_between_has_got_what_was_sent(
         sent.append(args)
 
     monkeypatch.setattr(tasks, "run_flowruns_task", SimpleNamespace(apply_async=send_one))
-    assert tasks.send([1, 2, 3]) == 2
+    assert tasks.send({"default": [1, 2, 3]}) == 2
 
 
 def test_only_the_tasks_need_celery() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from flowcontrol_core.runtime.firing import trigger_flows
 from flowcontrol_core.runtime.health import Health, Trouble, look
 from flowcontrol_core.runtime.jobs import create_job
+from flowcontrol_core.runtime.periodic import continue_flowruns
 from flowcontrol_core.runtime.restarting import (
     check_move,
     edit_state,
@@ -13,7 +14,6 @@ from flowcontrol_core.runtime.restarting import (
 )
 from flowcontrol_core.runtime.retention import Pruned, prune
 from flowcontrol_core.runtime.starting import create_flowrun, start_flowrun
-from flowcontrol_core.runtime.periodic import continue_flowruns
 from flowcontrol_core.runtime.sweep import SweepResult
 from flowcontrol_core.runtime.verbs import (
     cancel_flowrun,

@@ -244,6 +244,10 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
+def _is_whole(value: Any) -> bool:
+    return _is_number(value) and isinstance(value, int)
+
+
 def _are_texts(value: object) -> bool:
     return isinstance(value, list | tuple) and all(isinstance(item, str) for item in value)
 
@@ -258,7 +262,8 @@ def _are_fields(value: object) -> bool:
 _KINDS: dict[Any, tuple[str, Callable[[Any], bool]]] = {
     str: ("a text", lambda value: isinstance(value, str)),
     bool: ("True or False", lambda value: isinstance(value, bool)),
-    int: ("a whole number", lambda value: _is_number(value) and isinstance(value, int)),
+    int: ("a whole number", _is_whole),
+    int | None: ("a whole number, or None", lambda value: value is None or _is_whole(value)),
     float: ("a number of seconds", _is_number),
     tuple[str, ...]: ('a list of texts, such as ["name"]', _are_texts),
     dict[str, list[str]]: ('lists by model, such as {"shop.order": ["total"]}', _are_fields),

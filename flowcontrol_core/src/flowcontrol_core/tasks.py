@@ -10,6 +10,7 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 from celery import current_app, shared_task
 from kombu import Producer
@@ -20,8 +21,8 @@ from flowcontrol_core.models import FlowRun
 from flowcontrol_core.runtime.claim import Choice
 from flowcontrol_core.runtime.database import alias
 from flowcontrol_core.runtime.dispatch import senders
-from flowcontrol_core.runtime.retention import prune
 from flowcontrol_core.runtime.periodic import begin_sweep
+from flowcontrol_core.runtime.retention import prune
 from flowcontrol_core.runtime.sweep import due_by_queue, execute_due
 from flowcontrol_core.runtime.workers import say_alive
 
@@ -55,7 +56,7 @@ def send(runs: Mapping[str, Sequence[int]]) -> int:
     try:
         with _producer() as producer:
             for queue, ids in runs.items():
-                options = {} if queue == DEFAULT else {"queue": queue}
+                options: dict[str, Any] = {} if queue == DEFAULT else {"queue": queue}
                 for chunk in _chunks(ids, get_settings().CELERY_CHUNK):
                     run_flowruns_task.apply_async(
                         args=(chunk,), retry=False, producer=producer, **options
@@ -64,6 +65,15 @@ def send(runs: Mapping[str, Sequence[int]]) -> int:
     except (KombuError, OSError):
         logger.warning("The broker cannot be reached; the next sweep makes up for it.")
     return sent
+
+
+def by_queue(ids: Sequence[int]) -> dict[str, list[int]]:
+    """Sort runs by the queues of their workers."""
+    runs: dict[str, list[int]] = defaultdict(list)
+    rows = FlowRun.objects.using(alias()).filter(pk__in=ids).order_by("pk")
+    for pk, queue in rows.values_list("pk", "queue"):
+        runs[queue].append(pk)
+    return runs
 
 
 @contextmanager
@@ -97,10 +107,7 @@ class _Sender:
     def __call__(self, ids: Sequence[int]) -> None:
         if time.monotonic() < self.silent_until:
             return
-        runs: dict[str, list[int]] = defaultdict(list)
-        rows = FlowRun.objects.using(alias()).filter(pk__in=ids)
-        for pk, queue in rows.values_list("pk", "queue"):
-            runs[queue].append(pk)
+        runs = by_queue(ids)
         if send(runs) < sum(map(len, runs.values())):
             self.silent_until = time.monotonic() + SILENCE
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
 import pytest
@@ -45,7 +45,7 @@ class Sweeps:
         monkeypatch.setattr(worker, "continue_flowruns", self.sweep)
         monkeypatch.setattr(worker, "wait_for_stop", self.pauses.append)
 
-    def sweep(self) -> SweepResult:
+    def sweep(self, *, queues: Collection[str] = ()) -> SweepResult:
         entry = self.entries.pop(0)
         if not self.entries:
             request_stop()

@@ -23,8 +23,8 @@ from flowcontrol_core.runtime.clock import ManualClock, clock
 from flowcontrol_core.runtime.database import WriteGuard
 from flowcontrol_core.runtime.heartbeat import Heartbeat
 from flowcontrol_core.runtime.objects import reference
-from flowcontrol_core.runtime.starting import create_flowrun
 from flowcontrol_core.runtime.periodic import continue_flowruns
+from flowcontrol_core.runtime.starting import create_flowrun
 from tests.shop.models import Customer
 
 Behaviour = Callable[..., Any]

@@ -11,8 +11,8 @@ from django.db import connection
 from flowcontrol_core.errors import NotStartedError
 from flowcontrol_core.models import Flow, FlowRun, Message, Status
 from flowcontrol_core.runtime import activation, verbs
-from flowcontrol_core.runtime.starting import create_flowrun, start_flowrun
 from flowcontrol_core.runtime.periodic import continue_flowruns
+from flowcontrol_core.runtime.starting import create_flowrun, start_flowrun
 from tests.shop.models import Customer
 
 from .conftest import Lab, events, fresh, loop, publish, send, start, sweep, think, write

@@ -8,9 +8,9 @@ import pytest
 from django.db import connection
 
 from flowcontrol_core.models import FlowRun, Outcome, Status
-from flowcontrol_core.runtime.claim import claim, release
-from flowcontrol_core.runtime.starting import create_flowrun
+from flowcontrol_core.runtime.claim import Choice, claim, release
 from flowcontrol_core.runtime.periodic import continue_flowruns
+from flowcontrol_core.runtime.starting import create_flowrun
 
 from .conftest import Lab, counted, fresh, publish, start, sweep, think
 
@@ -90,7 +90,7 @@ def test_run_that_is_not_due_is_left_alone(lab: Lab) -> None:
 
 def test_only_the_named_runs_are_claimed(lab: Lab) -> None:
     runs = make_runs(3)
-    assert [run.pk for run in claim(10, only=[runs[1].pk])] == [runs[1].pk]
+    assert [run.pk for run in claim(10, Choice(only=[runs[1].pk]))] == [runs[1].pk]
 
 
 def test_released_run_is_due_at_once_and_has_lost_no_attempt(lab: Lab) -> None:

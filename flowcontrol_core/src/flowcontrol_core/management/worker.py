@@ -11,8 +11,8 @@ from typing import Any
 
 from django.db import DatabaseError, InterfaceError, connections
 
-from flowcontrol_core.runtime.stopping import clear_stop, request_stop, should_stop, wait_for_stop
 from flowcontrol_core.runtime.periodic import continue_flowruns
+from flowcontrol_core.runtime.stopping import clear_stop, request_stop, should_stop, wait_for_stop
 from flowcontrol_core.runtime.sweep import SweepResult
 
 logger = logging.getLogger("flowcontrol.worker")

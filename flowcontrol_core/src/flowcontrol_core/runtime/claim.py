@@ -54,14 +54,16 @@ ANY = Choice()
 
 
 def claim(limit: int, choice: Choice = ANY) -> list[FlowRun]:
-    """Take up to ``limit`` due runs, the longest overdue first. Each run comes as it was
-    before, with its ``fence`` and ``attempt`` counted up. A run that was started without reaching a checkpoint is
-    taken alone, so that one that kills its worker does not use up its neighbours' attempts.
+    """Take up to ``limit`` due runs, the longest overdue first.
+
+    Each comes as it was before, with its ``fence`` and ``attempt`` counted up. One that was started
+    without reaching a checkpoint is taken alone, so that one that kills its worker does not use up
+    its neighbours' attempts.
     """
-    if not connection().features.has_select_for_update_skip_locked:
-        # Where the database locks as a whole, an idle sweep shall not.
-        if not choice.due().exists():
-            return []
+    locks_rows = connection().features.has_select_for_update_skip_locked
+    # Where the database locks as a whole, an idle sweep shall not.
+    if not locks_rows and not choice.due().exists():
+        return []
     return retry_transient(lambda: _claim(limit, choice))
 
 

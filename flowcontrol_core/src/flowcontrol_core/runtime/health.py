@@ -64,7 +64,11 @@ def look() -> Health:
     now = clock().now()
     runs = FlowRun.objects.using(alias())
     live = dict(
-        runs.live().order_by().values_list("status").annotate(n=Count("pk")).values_list("status", "n")
+        runs.live()
+        .order_by()
+        .values_list("status")
+        .annotate(n=Count("pk"))
+        .values_list("status", "n")
     )
     workers = list(Worker.objects.using(alias()).order_by("name"))
     limit = now - timedelta(seconds=get_settings().OVERDUE)
@@ -77,7 +81,7 @@ def look() -> Health:
         *_stuck_troubles(now),
         *_blocked_troubles(),
         *_set_aside_troubles(now),
-        *_forgotten_troubles(),
+        *_forgotten_troubles(limit),
         *_plugin_troubles(),
     ]
     return Health(
@@ -100,9 +104,7 @@ def _shown(worker: Worker, now: datetime) -> dict[str, Any]:
     }
 
 
-def _worker_troubles(
-    workers: list[Worker], live: dict[str, int], now: datetime
-) -> list[Trouble]:
+def _worker_troubles(workers: list[Worker], live: dict[str, int], now: datetime) -> list[Trouble]:
     alive = [worker for worker in workers if now - worker.last_sweep_at <= gone_since()]
     troubles = []
     if not alive and live:
@@ -185,7 +187,7 @@ def _set_aside_troubles(now: datetime) -> list[Trouble]:
     )
 
 
-def _forgotten_troubles() -> list[Trouble]:
+def _forgotten_troubles(limit: datetime) -> list[Trouble]:
     """Runs that nothing will ever wake: there should be none."""
     asleep = FlowRun.objects.using(alias()).filter(
         status__in=[Status.PENDING, Status.RUNNING, Status.WAITING, Status.BLOCKED],
@@ -196,8 +198,10 @@ def _forgotten_troubles() -> list[Trouble]:
     forgotten = asleep.filter(
         ~Q(status=Status.WAITING) | (Q(wait_trigger__isnull=True) & Q(wait_child__isnull=True))
     )
+    # One that has ended just now is about to be announced.
+    present = Q(finished_at__isnull=True) | Q(finished_at__gte=limit)
     missing_child = asleep.filter(wait_child__isnull=False).exclude(
-        wait_child__in=FlowRun.objects.using(alias()).live().values("uuid")
+        wait_child__in=FlowRun.objects.using(alias()).filter(present).values("uuid")
     )
     return [
         *_trouble(
@@ -237,5 +241,3 @@ def _trouble(runs: Any, code: str, what: str, advice: str) -> list[Trouble]:
         return []
     first = list(runs.order_by("pk").values_list("pk", flat=True)[:_MOST])
     return [Trouble(code=code, message=f"{count} {what}", advice=advice, count=count, runs=first)]
-
-

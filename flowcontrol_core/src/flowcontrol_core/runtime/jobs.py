@@ -1,11 +1,17 @@
-"""Verbs in bulk: a job names runs by filters; the sweeps do it bit by bit, counting done and refused."""
+"""Verbs in bulk: a job names runs by filters; the sweeps do it bit by bit.
+
+It counts what was done and what was refused, with the reasons.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
 from typing import Any
 
-from django.db import transaction
+from django.core.exceptions import ValidationError
+from django.db import DatabaseError, InterfaceError, transaction
 from django.db.models import Max, Q, QuerySet
 
 from flowcontrol_core.errors import FlowcontrolError
@@ -14,6 +20,7 @@ from flowcontrol_core.runtime import restarting, verbs
 from flowcontrol_core.runtime.clock import clock
 from flowcontrol_core.runtime.database import alias, connection, durable, retry_transient
 
+logger = logging.getLogger("flowcontrol.runtime")
 CHUNK = 100
 MAX_REFUSALS = 20
 #: What may choose the runs of a job: each names a column, none of them a secret or a relation.
@@ -24,7 +31,9 @@ FILTERS = frozenset(
         "flow__key",
         "version_id",
         "status",
+        "status__in",
         "outcome",
+        "outcome__in",
         "blocked_on",
         "content_type_id",
         "object_key",
@@ -46,9 +55,7 @@ VERBS: dict[str, _Verb] = {
 }
 
 
-def create_job(
-    verb: str, filters: Mapping[str, Any], *, by: Any = "", reason: str = ""
-) -> Job:
+def create_job(verb: str, filters: Mapping[str, Any], *, by: Any = "", reason: str = "") -> Job:
     """Have a verb done to all runs that match the filters now; the sweeps do it.
 
     Raises FlowcontrolError for an unknown verb, or a filter that is not allowed.
@@ -57,18 +64,41 @@ def create_job(
         raise FlowcontrolError(f"{verb!r} is no verb; use one of {', '.join(VERBS)}.")
     unknown = sorted(set(filters) - FILTERS)
     if unknown or not filters:
-        raise FlowcontrolError(
-            f"A job needs filters from {', '.join(sorted(FILTERS))}; not {', '.join(unknown)}."
-        )
+        but = f", not {', '.join(unknown)}" if unknown else ""
+        raise FlowcontrolError(f"A job needs filters from {', '.join(sorted(FILTERS))}{but}.")
+    kept = _checked(filters)
     newest = FlowRun.objects.using(alias()).aggregate(newest=Max("pk"))["newest"] or 0
     return Job.objects.using(alias()).create(
         verb=verb,
-        filters=dict(filters),
+        filters=kept,
         actor=str(by)[:200],
         reason=reason,
         up_to=newest,
         created_at=clock().now(),
     )
+
+
+def _checked(filters: Mapping[str, Any]) -> dict[str, Any]:
+    """Give filters as JSON values; raises FlowcontrolError for one that the database refuses.
+
+    Were it found by the sweeps, each of them would fail.
+    """
+    kept = {name: _as_json(value) for name, value in filters.items()}
+    try:
+        FlowRun.objects.using(alias()).filter(**kept).order_by().exists()
+    except (TypeError, ValueError, ValidationError) as error:
+        raise FlowcontrolError(f"These filters cannot be used: {error}") from error
+    return kept
+
+
+def _as_json(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, str | int):
+        return value
+    if isinstance(value, Iterable):
+        return [_as_json(item) for item in value]
+    raise FlowcontrolError(f"{value!r} cannot be used in the filters of a job.")
 
 
 def work_on_jobs() -> int:
@@ -117,8 +147,18 @@ def _do(job: Job, pk: int) -> None:
             VERBS[job.verb](pk, by=job.actor, reason=job.reason, **job.arguments)
         job.done += 1
     except FlowcontrolError as error:
-        job.refused += 1
-        sentence = str(error).replace(f"Run {pk} ", "A run ")
-        if sentence in job.refusals or len(job.refusals) < MAX_REFUSALS:
-            job.refusals[sentence] = job.refusals.get(sentence, 0) + 1
+        _refuse(job, str(error).replace(f"Run {pk} ", "A run "))
+    except (DatabaseError, InterfaceError):
+        # The whole bit is done again, or the next sweep does it.
+        raise
+    except Exception as error:
+        # A run that is damaged must not stop the others, nor the sweeps.
+        logger.exception("The verb %r failed for run %s.", job.verb, pk)
+        _refuse(job, f"{type(error).__name__}: {error}"[:500])
     job.last = pk
+
+
+def _refuse(job: Job, sentence: str) -> None:
+    job.refused += 1
+    if sentence in job.refusals or len(job.refusals) < MAX_REFUSALS:
+        job.refusals[sentence] = job.refusals.get(sentence, 0) + 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import deepcopy
 from typing import Any
 
 from django.db import transaction
@@ -16,13 +17,14 @@ from flowcontrol_core.models import EventKind, Flow, FlowRun, RunEvent, Status
 from flowcontrol_core.plugins.binding import CompiledFlow
 from flowcontrol_core.runtime import limits
 from flowcontrol_core.runtime.clock import clock
-from flowcontrol_core.runtime.database import alias
+from flowcontrol_core.runtime.database import alias, retrying
 from flowcontrol_core.runtime.dispatch import dispatch
 from flowcontrol_core.runtime.starting import build_run
 from flowcontrol_core.runtime.verbs import locked, write_changed
 from flowcontrol_core.runtime.versions import get_compiled
 
 
+@retrying
 def restart_at_step(
     run: FlowRun | int,
     step: str,
@@ -51,15 +53,19 @@ def restart_at_step(
                 "object_text": old.object_text,
             },
             clock().now(),
-            state=old.state,
-            payload=old.payload,
+            state=deepcopy(old.state),
+            payload=deepcopy(old.payload),
             trigger=old.trigger,
             depth=old.depth,
             origin_id=old.pk,
         )
         new.version_id = version_id
         new.cursor = cursor_to_json(_placed(get_compiled(version_id), step))
-        _refuse_reached(flow, new)
+        _refuse_reached(flow, old)
+        if old.slot_ever is not None:
+            # The slot of the limit that counts all runs ever goes over to the new one.
+            new.slot_ever, old.slot_ever = old.slot_ever, None
+            old.save(update_fields=["slot_ever"], using=alias())
         new.save(force_insert=True, using=alias())
         link = f"Restarted at the step {step!r} as run {new.pk}. {reason}".strip()
         _note(old, link, by)
@@ -68,6 +74,7 @@ def restart_at_step(
     return new
 
 
+@retrying
 def edit_state(
     run: FlowRun | int, state: Mapping[str, Any], *, by: Any = "", reason: str = ""
 ) -> FlowRun:
@@ -109,6 +116,7 @@ def check_move(run: FlowRun) -> str:
     return ""
 
 
+@retrying
 def move_to_current_version(run: FlowRun | int, *, by: Any = "", reason: str = "") -> FlowRun:
     """Move a run that waits to the published version of its flow; it goes on where it is.
 
@@ -120,8 +128,11 @@ def move_to_current_version(run: FlowRun | int, *, by: Any = "", reason: str = "
         if problem:
             raise IllegalChangeError(f"Run {row.pk} cannot be moved: {problem}.")
         before = row.version
-        FlowRun.objects.using(alias()).filter(pk=row.pk).update(version_id=row.flow.published_id)
         row.version_id = row.flow.published_id
+        if row.status == Status.BLOCKED:
+            # What has blocked it may be different there.
+            row.wake_at = clock().now()
+        row.save(update_fields=["version", "wake_at"], using=alias())
         text = f"Moved from version {before.number} to {row.flow.published.number}. {reason}"
         _note(row, text.strip(), by)
     return row
@@ -138,8 +149,12 @@ def _refuse_reached(flow: Flow, run: FlowRun) -> None:
     if not flow.has_limits:
         return
     about = (run.content_type_id, run.object_key)
-    # The run that is restarted has spent its slot of this limit; the new one stands in for it.
-    present = [limit for limit in limits.limits_of(flow, *about) if limit.column != "slot_ever"]
+    # It hands over the slot that it has spent; a slot that it never had, it cannot.
+    present = [
+        limit
+        for limit in limits.limits_of(flow, *about)
+        if limit.column != "slot_ever" or run.slot_ever is None
+    ]
     reached = limits.reached(present)
     if reached:
         raise IllegalChangeError(f"The limit {reached} of the flow {flow.key!r} is reached.")

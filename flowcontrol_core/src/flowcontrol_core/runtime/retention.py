@@ -8,14 +8,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
-from django.db.models import Min, QuerySet
+from django.db.models import Min, Q, QuerySet
 
 from flowcontrol_core.conf import get_settings
 from flowcontrol_core.models import (
     Firing,
     Flow,
     FlowRun,
+    Job,
     Message,
     RunEvent,
     SpentSlot,
@@ -23,6 +25,7 @@ from flowcontrol_core.models import (
     TriggerEvent,
     Worker,
 )
+from flowcontrol_core.models.runs import FlowRunQuerySet
 from flowcontrol_core.runtime.clock import clock
 from flowcontrol_core.runtime.database import alias, durable, retry_transient
 
@@ -38,6 +41,7 @@ class Pruned:
     events: int = 0
     firings: int = 0
     workers: int = 0
+    jobs: int = 0
 
 
 def prune(*, batches: int | None = None) -> Pruned:
@@ -56,21 +60,23 @@ def _work(now: datetime, pruned: Pruned) -> Iterator[_Batch]:
     for flow in Flow.objects.using(alias()).order_by("pk"):
         while ids := _prunable(flow, now):
             yield _Batch(pruned, "runs", ids)
+    for kind, rows in _old_rows(now):
+        while ids := _first(rows):
+            yield _Batch(pruned, kind, ids)
+
+
+def _old_rows(now: datetime) -> Iterator[tuple[str, QuerySet[Any]]]:
+    """Give what is not a run and too old, by the names of the columns of ``Pruned``."""
     history_days = get_settings().KEEP_HISTORY_DAYS
-    events_before = now - timedelta(days=get_settings().KEEP_EVENTS_DAYS)
-    finished = RunEvent.objects.using(alias()).filter(run__status=Status.DONE)
+    before = now - timedelta(days=get_settings().KEEP_EVENTS_DAYS)
     if history_days is not None:
-        old = finished.filter(run__finished_at__lt=now - timedelta(days=history_days))
-        while ids := _first(old):
-            yield _Batch(pruned, "history", ids)
-    while ids := _first(_needless_events(events_before)):
-        yield _Batch(pruned, "events", ids)
-    old_firings = Firing.objects.using(alias()).filter(created_at__lt=events_before)
-    while ids := _first(old_firings):
-        yield _Batch(pruned, "firings", ids)
-    gone = Worker.objects.using(alias()).filter(last_sweep_at__lt=events_before)
-    while ids := _first(gone):
-        yield _Batch(pruned, "workers", ids)
+        finished = RunEvent.objects.using(alias()).filter(run__status=Status.DONE)
+        limit = now - timedelta(days=history_days)
+        yield "history", finished.filter(run__finished_at__lt=limit)
+    yield "events", _needless_events(before)
+    yield "firings", Firing.objects.using(alias()).filter(created_at__lt=before)
+    yield "workers", Worker.objects.using(alias()).filter(last_sweep_at__lt=before)
+    yield "jobs", Job.objects.using(alias()).filter(finished_at__lt=before)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,13 +92,19 @@ class _Batch:
             if self.kind == "runs":
                 count = _delete_runs(self.ids)
             else:
-                count, _ = _MODELS[self.kind].objects.using(alias()).filter(
-                    pk__in=self.ids
-                ).delete()
+                count, _ = (
+                    _MODELS[self.kind].objects.using(alias()).filter(pk__in=self.ids).delete()
+                )
         setattr(self.pruned, self.kind, getattr(self.pruned, self.kind) + count)
 
 
-_MODELS = {"history": RunEvent, "events": TriggerEvent, "firings": Firing, "workers": Worker}
+_MODELS = {
+    "history": RunEvent,
+    "events": TriggerEvent,
+    "firings": Firing,
+    "workers": Worker,
+    "jobs": Job,
+}
 
 
 def _prunable(flow: Flow, now: datetime) -> list[int]:
@@ -100,34 +112,33 @@ def _prunable(flow: Flow, now: datetime) -> list[int]:
     settings = get_settings()
     days = settings.KEEP_DAYS if flow.keep_days is None else flow.keep_days
     most = settings.KEEP_RUNS if flow.keep_runs is None else flow.keep_runs
-    done = FlowRun.objects.using(alias()).filter(flow=flow, status=Status.DONE)
+    done = FlowRun.objects.using(alias()).filter(flow=flow)
     if days is not None:
-        old = done.filter(finished_at__lt=now - timedelta(days=days)).order_by("finished_at")
-        if ids := _first_free(old):
+        old = done.filter(finished_at__lt=now - timedelta(days=days))
+        old = old.order_by("finished_at", "pk")
+        if ids := _first(_free(old)):
             return ids
     if most is not None:
         ordered = done.order_by("-finished_at", "-pk")
         limit = ordered.values_list("finished_at", "pk")[most : most + 1].first()
         if limit is not None:
-            return _first_free(done.filter(finished_at__lte=limit[0]).order_by("finished_at"))
+            at, pk = limit
+            # Runs that ended together are told apart by their keys, as in the order above.
+            beyond = Q(finished_at__lt=at) | Q(finished_at=at, pk__lte=pk)
+            return _first(_free(done.filter(beyond)).order_by("finished_at", "pk"))
     return []
 
 
-def _first_free(runs: QuerySet[FlowRun]) -> list[int]:
-    """Leave out the runs that a live run still refers to: it may want their result."""
-    ids = list(runs.values_list("pk", flat=True)[:BATCH])
-    awaited = FlowRun.objects.using(alias()).filter(
-        wait_child__in=FlowRun.objects.using(alias()).filter(pk__in=ids).values("uuid")
-    )
-    keys = set(awaited.values_list("wait_child", flat=True))
-    if not keys:
-        return ids
-    rows = FlowRun.objects.using(alias()).filter(pk__in=ids)
-    return [pk for pk, key in rows.values_list("pk", "uuid") if key not in keys]
+def _free(runs: FlowRunQuerySet) -> FlowRunQuerySet:
+    """Leave out what a live run waits for, or has not been told of: it may want the result."""
+    waiting = FlowRun.objects.using(alias()).live().filter(wait_child__isnull=False)
+    free = runs.filter(status=Status.DONE, announce_at__isnull=True)
+    return free.exclude(uuid__in=waiting.values("wait_child"))
 
 
-def _first(rows: QuerySet) -> list[int]:  # type: ignore[type-arg]
-    return list(rows.order_by("pk").values_list("pk", flat=True)[:BATCH])
+def _first(rows: QuerySet[Any]) -> list[int]:
+    ordered = rows if rows.query.order_by else rows.order_by("pk")
+    return list(ordered.values_list("pk", flat=True)[:BATCH])
 
 
 def _needless_events(before: datetime) -> QuerySet[TriggerEvent]:
@@ -139,7 +150,12 @@ def _needless_events(before: datetime) -> QuerySet[TriggerEvent]:
 
 def _delete_runs(ids: list[int]) -> int:
     """Delete runs that are still finished, with what belongs to them; keep their spent slots."""
-    runs = FlowRun.objects.using(alias()).filter(pk__in=ids, status=Status.DONE)
+    # Looked at again: an operator may have taken one up, or a run may wait for one by now.
+    free = _free(FlowRun.objects.using(alias()).filter(pk__in=ids))
+    runs = FlowRun.objects.using(alias()).filter(
+        pk__in=list(free.values_list("pk", flat=True)), status=Status.DONE
+    )
+    runs = runs.order_by("pk")
     rows = list(runs.select_for_update().values_list("pk", "slot_ever"))
     keys = [pk for pk, _ in rows]
     SpentSlot.objects.using(alias()).bulk_create(
@@ -150,4 +166,4 @@ def _delete_runs(ids: list[int]) -> int:
     related = FlowRun.objects.using(alias())
     related.filter(parent_id__in=keys).update(parent=None)
     related.filter(origin_id__in=keys).update(origin=None)
-    return FlowRun.objects.using(alias()).filter(pk__in=keys)._raw_delete(alias())  # type: ignore[attr-defined]
+    return FlowRun.objects.using(alias()).filter(pk__in=keys).delete()[0]

@@ -42,7 +42,7 @@ def execute_due(limit: int, choice: Choice = ANY) -> SweepResult:
             runs = claim(size, turn)
             if not runs and turn is choice:
                 return SweepResult(executed, more=False)
-            turn = _next_turn(runs, size, choice)
+            turn = _next_turn(runs, size, choice) if turn is choice else choice
             if runs:
                 executed += Batch(runs, guard, heartbeat).execute()
             for run in runs:
@@ -51,11 +51,15 @@ def execute_due(limit: int, choice: Choice = ANY) -> SweepResult:
 
 
 def _next_turn(runs: list[FlowRun], size: int, choice: Choice) -> Choice:
-    """Let the other flows go first once where one flow has filled a whole batch."""
-    flows = frozenset(run.flow_id for run in runs)
-    if len(runs) == size > 1 and len(flows) == 1 and choice.only is None:
-        return replace(choice, but_flows=flows)
-    return choice
+    """Let the runs of other flows go first once where some flows have filled a whole batch.
+
+    They are looked for without a lock: what is read but not taken would be locked on MariaDB.
+    """
+    if len(runs) < size or size == 1 or choice.only is not None:
+        return choice
+    others = replace(choice, but_flows=frozenset(run.flow_id for run in runs))
+    ids = list(others.due().values_list("pk", flat=True)[:size])
+    return replace(choice, only=ids) if ids else choice
 
 
 def due_by_queue(limit: int) -> dict[str, list[int]]:

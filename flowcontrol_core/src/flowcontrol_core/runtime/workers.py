@@ -7,6 +7,7 @@ import socket
 import time
 from datetime import timedelta
 
+from django.db.models import Q
 from importlib_metadata import PackageNotFoundError, version
 
 from flowcontrol_core.conf import get_settings
@@ -16,23 +17,30 @@ from flowcontrol_core.runtime.clock import clock
 from flowcontrol_core.runtime.database import alias
 
 _EVERY = 10.0
+#: How long a process that has stopped is still shown once another one works on its host.
+_FORGET = timedelta(hours=1)
 _said: dict[str, float] = {}
 
 
 def say_alive(queues: tuple[str, ...] = ()) -> None:
     """Note in the table of workers that this process sweeps; at most every ten seconds."""
+    shown = ",".join(queues)[:500]
     host, pid = socket.gethostname()[:80], os.getpid()
     name = f"{host}:{pid}"
     if time.monotonic() - _said.get(name, -_EVERY) < _EVERY:
         return
     now = clock().now()
-    Worker.objects.using(alias()).update_or_create(
+    workers = Worker.objects.using(alias())
+    if name not in _said:
+        # Who had this name before, such as process 1 of a container, was another process.
+        workers.filter(Q(name=name) | Q(host=host, last_sweep_at__lt=now - _FORGET)).delete()
+    workers.update_or_create(
         name=name,
-        defaults={"last_sweep_at": now, "queues": ",".join(queues)},
+        defaults={"last_sweep_at": now, "queues": shown},
         create_defaults={
             "host": host,
             "pid": pid,
-            "queues": ",".join(queues),
+            "queues": shown,
             "plugins": loaded_plugins(),
             "started_at": now,
             "last_sweep_at": now,
