@@ -14,7 +14,7 @@ from celery import Celery
 from flowcontrol_core.testing.helpers import temporary_registry
 from tests.databases import Database
 from tests.databases import scratch_database as open_scratch_database
-from tests.effects.actions import ACTIONS
+from tests.effects.actions import ACTIONS, TRIGGERS
 from tests.processes.site import Site, Worker
 from tests.services import RABBITMQ_URL, REDIS_URL
 
@@ -86,7 +86,7 @@ def site(
     migrated_site.use({"rabbitmq": RABBITMQ_URL, "redis": REDIS_URL}[request.param])
     with django_db_blocker.unblock(), migrated_site.connected():
         migrated_site.clear()
-        with temporary_registry(*ACTIONS, plugin="effects"):
+        with temporary_registry(*ACTIONS, triggers=TRIGGERS, plugin="effects"):
             try:
                 yield migrated_site
             finally:

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
+import time
+from collections.abc import Iterable
 from datetime import timedelta
 from typing import Any
 
 from django import forms
 from django.db import transaction
 
-from flowcontrol.base import BaseAction, Effects, FlowDirective, RunContext
+from flowcontrol.base import BaseAction, BoundConfig, Effects, FlowDirective, RunContext
+from flowcontrol.registry import Trigger
 from tests.effects.models import Effect
+from tests.shop.models import Customer
 
 
 class LabelForm(forms.Form):
@@ -19,6 +24,8 @@ class LabelForm(forms.Form):
 
     label = forms.CharField()
     fault = forms.CharField(required=False)
+    #: The longest time in seconds that the step stays at it once its effect is there.
+    linger = forms.FloatField(required=False)
 
 
 def record(run: RunContext, obj: Any, label: str) -> None:
@@ -30,6 +37,11 @@ def record(run: RunContext, obj: Any, label: str) -> None:
         attempt=run.attempt,
         idempotency_key=run.idempotency_key,
     )
+
+
+def linger(config: Any) -> None:
+    if config.linger:
+        time.sleep(random.uniform(0, config.linger))
 
 
 def die() -> None:
@@ -48,6 +60,7 @@ class Write(BaseAction):
         if fault == "die_before_effect":
             die()
         record(run, obj, config.label)
+        linger(config)
         if fault == "die_after_effect" or config.fault == "poison":
             die()
         if fault == "die_after_commit":
@@ -68,6 +81,7 @@ class Call(BaseAction):
     def run(self, *, run: RunContext, obj: Any, config: Any) -> None:
         fault = config.fault if run.attempt == 1 else ""
         record(run, obj, config.label)
+        linger(config)
         if fault == "die_after_call":
             die()
         if fault == "stop":
@@ -84,4 +98,42 @@ class Hold(BaseAction):
         return run.suspend(until=run.now + timedelta(days=30))
 
 
-ACTIONS = (Write, Call, Hold)
+class Rest(BaseAction):
+    """Does nothing."""
+
+    name = "rest"
+    effects = Effects.NONE
+
+    def run(self, *, run: RunContext, obj: Any, config: Any) -> None:
+        return None
+
+
+class Listen(BaseAction):
+    """Waits until somebody tells its object."""
+
+    name = "listen"
+    effects = Effects.NONE
+
+    def run(self, *, run: RunContext, obj: Any, config: Any) -> FlowDirective:
+        return run.suspend(trigger=TOLD.key)
+
+    def waits_for(self, config: BoundConfig) -> Iterable[str]:
+        return [TOLD.key]
+
+
+class Tell(BaseAction):
+    """Tells the customer whose key is the phone number of its own, in a step with an effect."""
+
+    name = "tell"
+    effects = Effects.DATABASE
+    Config = LabelForm
+
+    def run(self, *, run: RunContext, obj: Any, config: Any) -> None:
+        TOLD.fire(Customer.objects.get(pk=obj.phone))
+        record(run, obj, config.label)
+        linger(config)
+
+
+TOLD = Trigger(name="told", label="Told", model="shop.customer", key="effects.told")
+ACTIONS = (Write, Call, Hold, Rest, Listen, Tell)
+TRIGGERS = (TOLD,)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from flowcontrol.registry import register_action
-from tests.effects.actions import ACTIONS
+from flowcontrol.registry import register_action, registry
+from tests.effects.actions import ACTIONS, TRIGGERS
 
 for action in ACTIONS:
     register_action(action)
+for trigger in TRIGGERS:
+    registry.add_trigger(trigger, plugin="effects")

@@ -10,7 +10,7 @@ import pytest
 from flowcontrol_core.testing.helpers import temporary_registry
 from tests.databases import Database
 from tests.databases import scratch_database as open_scratch_database
-from tests.effects.actions import ACTIONS
+from tests.effects.actions import ACTIONS, TRIGGERS
 from tests.processes.site import Site
 
 DATABASES = [
@@ -36,7 +36,7 @@ def site(migrated_site: Site, django_db_blocker: Any) -> Iterator[Site]:
     """The site, without flows and runs; the ORM of the test uses its database."""
     with django_db_blocker.unblock(), migrated_site.connected():
         migrated_site.clear()
-        with temporary_registry(*ACTIONS, plugin="effects"):
+        with temporary_registry(*ACTIONS, triggers=TRIGGERS, plugin="effects"):
             try:
                 yield migrated_site
             finally:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -25,7 +26,9 @@ from flowcontrol_core.models import (
     FlowVersion,
     Message,
     RunEvent,
+    SpentSlot,
     Status,
+    TriggerEvent,
 )
 from flowcontrol_core.runtime import versions
 from tests.databases import Database, ScratchDatabase, database_settings
@@ -38,11 +41,47 @@ PATIENCE = 40.0
 SETTINGS = {"LEASE": 1, "STEP_TIMEOUT": 1, "CLAIM_BATCH": 10}
 
 
-class Worker:
+class Process(ABC):
     """A process of the site. What it writes goes to a file, which a failed wait shows."""
 
-    def __init__(self, arguments: tuple[str, ...], environment: dict[str, str]) -> None:
+    pid: int
+
+    def __init__(self) -> None:
         self._output: IO[str] = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed by ``end``
+
+    @property
+    def output(self) -> str:
+        self._output.seek(0)
+        return self._output.read()
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal, unless the process has ended."""
+        if not self.has_ended():
+            os.kill(self.pid, number)
+
+    def is_stopped(self) -> bool:
+        """Say whether SIGSTOP has taken effect."""
+        options = os.WSTOPPED | os.WNOHANG | os.WNOWAIT
+        return os.waitid(os.P_PID, self.pid, options) is not None
+
+    @abstractmethod
+    def has_ended(self) -> bool:
+        """Say whether the process has ended."""
+
+    @abstractmethod
+    def exit_status(self) -> int:
+        """Give the status with which the process ended; negative for a signal."""
+
+    @abstractmethod
+    def end(self) -> None:
+        """Kill the process and forget what it wrote."""
+
+
+class Worker(Process):
+    """A Python of its own, with arguments."""
+
+    def __init__(self, arguments: tuple[str, ...], environment: dict[str, str]) -> None:
+        super().__init__()
         self.process = subprocess.Popen(
             [sys.executable, *arguments],
             env=environment,
@@ -51,15 +90,7 @@ class Worker:
             stderr=subprocess.STDOUT,
             text=True,
         )
-
-    @property
-    def pid(self) -> int:
-        return self.process.pid
-
-    @property
-    def output(self) -> str:
-        self._output.seek(0)
-        return self._output.read()
+        self.pid = self.process.pid
 
     def say(self, line: str) -> None:
         """Write a line to the process's standard input."""
@@ -67,19 +98,10 @@ class Worker:
         self.process.stdin.write(f"{line}\n")
         self.process.stdin.flush()
 
-    def signal(self, number: signal.Signals) -> None:
-        self.process.send_signal(number)
-
     def has_ended(self) -> bool:
         return self.process.poll() is not None
 
-    def is_stopped(self) -> bool:
-        """Say whether SIGSTOP has taken effect."""
-        options = os.WSTOPPED | os.WNOHANG | os.WNOWAIT
-        return os.waitid(os.P_PID, self.pid, options) is not None
-
     def exit_status(self) -> int:
-        """Give the status with which the process ended; negative for a signal."""
         return self.process.wait(PATIENCE)
 
     def end(self) -> None:
@@ -96,7 +118,7 @@ class Site:
 
     def __init__(self, scratch: ScratchDatabase) -> None:
         self.scratch = scratch
-        self.processes: list[Worker] = []
+        self.processes: list[Process] = []
 
     def environment(self, **settings: Any) -> dict[str, str]:
         return self.scratch.environment | {
@@ -127,7 +149,7 @@ class Site:
             self.wait_for(lambda: "has started" in worker.output, worker)  # noqa: B023
         return workers
 
-    def wait_for(self, condition: Callable[[], object], *workers: Worker) -> None:
+    def wait_for(self, condition: Callable[[], object], *workers: Process) -> None:
         """Wait until a condition holds; fails, with the output of the workers, if it never does.
 
         The workers named have to be alive meanwhile.
@@ -141,10 +163,10 @@ class Site:
                 raise AssertionError(f"{what}; runs: {self.describe_runs()}\n{outputs}")
             time.sleep(0.02)
 
-    def wait_until_done(self, *workers: Worker) -> None:
+    def wait_until_done(self, *workers: Process) -> None:
         self.wait_for(lambda: not FlowRun.objects.live().exists(), *workers)
 
-    def wait_for_status(self, status: Status, count: int, *workers: Worker) -> None:
+    def wait_for_status(self, status: Status, count: int, *workers: Process) -> None:
         runs = FlowRun.objects.filter(status=status)
         self.wait_for(lambda: runs.count() == count, *workers)
 
@@ -179,7 +201,10 @@ class Site:
     def clear(self) -> None:
         """Delete all rows that tests make."""
         Flow.objects.update(published=None)
-        for model in (Effect, Message, RunEvent, FlowRun, FlowTrigger, FlowVersion, Flow, Customer):
+        for model in (
+            *(Effect, Message, RunEvent, TriggerEvent, SpentSlot),
+            *(FlowRun, FlowTrigger, FlowVersion, Flow, Customer),
+        ):
             manager: Any = model._base_manager
             manager.all()._raw_delete(using="default")
 

@@ -256,7 +256,8 @@ class Activation:
             if isinstance(cause, ObjectGone):
                 return Stop(kind=StopKind.ENDED, outcome="obsolete", reason=str(cause))
             if is_transient(cause) or is_lost_connection(cause):
-                raise cause from None
+                # Its own cause says what kind of trouble it is.
+                raise cause from cause.__cause__
         return None
 
     def give_up(self, error: BaseException) -> Stop:

@@ -31,6 +31,9 @@ _TRANSIENT = re.compile(
 )
 #: MySQL's and MariaDB's numbers for a connection that is gone, lost, killed or timed out.
 _MYSQL_GONE = frozenset({1053, 1927, 2006, 2013, 2055, 4031})
+#: PostgreSQL's classes and codes for a connection that failed, a server that shuts down or starts
+#: up, and a session that was idle for too long.
+_POSTGRESQL_GONE = ("08", "57P01", "57P02", "57P03", "57P05", "25P03")
 _TRIES = 8
 #: Seconds of work, and of leaving the lock to others, in ``make_way``.
 _TURN = 0.02
@@ -63,10 +66,24 @@ def is_lost_connection(error: BaseException) -> bool:
         return True
     if not isinstance(error, OperationalError):
         return False
-    # Asking the database would not do: in a transaction that failed it refuses any answer.
+    # Asking the database would not do: in a transaction that failed it refuses any answer. And
+    # behind the transaction Django may be connected anew already.
     raw = connection().connection
     code = error.args[0] if error.args else None
-    return raw is None or bool(getattr(raw, "closed", False)) or code in _MYSQL_GONE
+    closed = raw is None or bool(getattr(raw, "closed", False))
+    return closed or code in _MYSQL_GONE or _is_postgresql_gone(error.__cause__)
+
+
+def _is_postgresql_gone(cause: BaseException | None) -> bool:
+    """Say whether an error of psycopg is the server's farewell, or the client's own.
+
+    The client's own operational errors, which are about the connection, have no code.
+    """
+    for name in ("sqlstate", "pgcode"):
+        if hasattr(cause, name):
+            state = getattr(cause, name)
+            return state is None or state.startswith(_POSTGRESQL_GONE)
+    return False
 
 
 def retry_transient(work: Callable[[], Result]) -> Result:

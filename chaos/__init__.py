@@ -1,0 +1,4 @@
+"""The fault campaign: the promises of the runtime under kill -9, lost commits and other trouble.
+
+``python -m chaos`` runs it and prints a table; docs/reference/fault-report.md is such a table.
+"""

@@ -1,0 +1,165 @@
+"""F1, F2, F7: workers are killed, and stopped past their leases, while others go on."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+
+from chaos.camp import SETTINGS, Camp, create_runs, moments, six_steps
+from chaos.processes import Forked, Work
+from chaos.registry import SERVERS, fault
+from chaos.results import Figures
+from flowcontrol_core.models import FlowRun, Status
+from flowcontrol_core.testing.helpers import publish_flow
+from tests.processes.unfenced import switch_the_fence_off
+
+LEASE = SETTINGS["LEASE"]
+RESTART = "FLOWCONTROL_CHAOS_RESTART_{}"
+
+
+class Storm:
+    """Kills and stops workers at random moments, busy ones first, and replaces the dead.
+
+    Runs come little by little, so that one that is taken from a worker goes on at once: the
+    worker comes back when others have gone on with its run.
+    """
+
+    def __init__(self, camp: Camp, figures: Figures, *changes: Work) -> None:
+        self.camp, self.figures, self.changes = camp, figures, changes
+        pick = camp.dose.pick
+        self.runs = pick(500, 100, 40)
+        self.seconds = pick(40, 5, 3)
+        # A sleeper in a transaction keeps all others from writing on SQLite: there, most are to
+        # fall asleep in a call.
+        self.document = six_steps(*((0.2, 0.005) if camp.is_sqlite else (0.06, 0.06)))
+        publish_flow(self.document)
+        self.workers = camp.fork_workers(pick(6, 4, 3), *changes)
+        self.kills = moments(pick(60, 10, 4), self.seconds, camp.random)
+        self.stops = moments(pick(30, 6, 4), self.seconds, camp.random)
+        #: Until when a stopped worker sleeps at least, and at the most.
+        self.asleep: list[tuple[float, float, Forked]] = []
+        self.created: list[FlowRun] = []
+
+    def rage(self) -> None:
+        """Let the storm pass over; the last zombie is awake when it is over."""
+        begun = time.monotonic()
+        while self.kills or self.stops or self.asleep or len(self.created) < self.runs:
+            self.feed(time.monotonic() - begun)
+            now = time.monotonic()
+            if self.kills and self.kills[0] < now:
+                self.kills.pop(0)
+                self.kill()
+            if self.stops and self.stops[0] < now:
+                self.stops.pop(0)
+                self.put_to_sleep(now)
+            self.wake(now)
+            time.sleep(0.005)
+
+    def settle(self) -> None:
+        """Wait until all runs have ended and no late worker can write any more."""
+        self.camp.wait_until_done(*self.workers)
+        self.camp.stop(*self.workers)
+
+    def feed(self, elapsed: float) -> None:
+        """Create runs as time goes by, but not so many that one that was taken has to queue."""
+        wanted = min(self.runs, 1 + int(self.runs * elapsed / self.seconds))
+        missing = wanted - len(self.created)
+        if missing > 0 and FlowRun.objects.live().count() < 2 * len(self.workers):
+            self.created += create_runs(min(missing, 5))
+
+    def kill(self) -> None:
+        victim = self.victim()
+        if victim is None:
+            return
+        victim.signal(signal.SIGKILL)
+        victim.exit_status()
+        self.figures.kills += 1
+        self.workers[self.workers.index(victim)] = self.camp.fork_worker(*self.changes)
+
+    def put_to_sleep(self, now: float) -> None:
+        """Stop a worker for 2.5 leases, and on until others have gone on with its run."""
+        victim = self.victim()
+        if victim is None:
+            return
+        victim.signal(signal.SIGSTOP)
+        longest = LEASE * (4 if self.camp.is_sqlite else 12)
+        # By another process: this one may have to wait for a lock that the sleeper holds.
+        subprocess.Popen(["sh", "-c", f"sleep {longest}; kill -CONT {victim.pid} 2>/dev/null"])
+        due = now + LEASE * self.camp.random.uniform(2.5, 4)
+        self.asleep.append((due, now + longest, victim))
+        self.figures.kills += 1
+
+    def wake(self, now: float) -> None:
+        for item in list(self.asleep):
+            due, latest, zombie = item
+            if latest < now or (due < now and not self.is_missed(zombie)):
+                zombie.signal(signal.SIGCONT)
+                self.asleep.remove(item)
+
+    def is_missed(self, zombie: Forked) -> bool:
+        """Say whether a worker still has runs that nobody else has taken."""
+        return FlowRun.objects.filter(
+            status=Status.RUNNING, worker__contains=f":{zombie.pid}:"
+        ).exists()
+
+    def victim(self) -> Forked | None:
+        """Choose a worker that is awake, one that has a run in its hands if there is one."""
+        asleep = {zombie.pid for *_, zombie in self.asleep}
+        awake = [worker for worker in self.workers if worker.pid not in asleep]
+        names = FlowRun.objects.filter(status=Status.RUNNING).values_list("worker", flat=True)
+        pids = {int(name.split(":")[-2]) for name in names if name.count(":") > 1}
+        busy = [worker for worker in awake if worker.pid in pids]
+        return self.camp.random.choice(busy or awake) if awake else None
+
+
+@fault("F1", "kill -9 storm and zombies")
+def kill_and_stop(camp: Camp, figures: Figures) -> None:
+    storm = Storm(camp, figures)
+    storm.rage()
+    storm.settle()
+    camp.audit(figures, storm.created, storm.document)
+
+
+@fault("F7", "F1 with the fence switched off", control=True)
+def storm_without_fence(camp: Camp, figures: Figures) -> None:
+    for _ in range(3):
+        camp.clear()
+        storm = Storm(camp, figures, switch_the_fence_off)
+        storm.rage()
+        camp.stop(*storm.workers)
+        effects = camp.effects()
+        figures.runs += len(storm.created)
+        figures.duplicated += sum(n - 1 for (_, label), n in effects.items() if label not in "ad")
+        if figures.duplicated:
+            return
+
+
+@fault("F2", "F1 and restarts of the database", databases=SERVERS)
+def storm_with_restarts(camp: Camp, figures: Figures) -> None:
+    """Where no command restarts the server, it hangs up on everybody instead."""
+    command = os.environ.get(RESTART.format(camp.scratch.database.upper()), "")
+    storm = Storm(camp, figures)
+    count = camp.dose.pick(6, 2, 2)
+    storm.kills = storm.kills[: len(storm.kills) // 2]
+    storm.stops = storm.stops[: len(storm.stops) // 2]
+    storm.runs //= 2
+    for _ in range(count):
+        storm.feed(storm.seconds / count / 2)
+        time.sleep(0.3)
+        restart(camp, command)
+    storm.rage()
+    storm.settle()
+    camp.audit(figures, storm.created, storm.document)
+    figures.note += f"{count} {'restarts' if command else 'hang-ups of the server'}"
+
+
+def restart(camp: Camp, command: str) -> None:
+    if not command:
+        camp.kill_connections()
+        return
+    subprocess.run(command, shell=True, check=True)  # noqa: S602 - given by whoever runs it
+    camp.reconnect()
+
+
