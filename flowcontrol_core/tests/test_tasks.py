@@ -36,11 +36,11 @@ def app() -> Iterator[Celery]:
     before.set_default()
 
 
-def waiting(app: Celery) -> list[Any]:
-    """Take the arguments of the messages out of the queue."""
+def waiting(app: Celery, name: str = "celery") -> list[Any]:
+    """Take the arguments of the messages out of a queue."""
     found: list[Any] = []
     with app.connection_for_read() as connection:
-        queue = connection.SimpleQueue("celery")
+        queue = connection.SimpleQueue(name)
         while True:
             try:
                 message = queue.get(block=False)
@@ -59,6 +59,12 @@ def test_runs_are_sent_in_chunks(app: Celery, settings: Any) -> None:
     settings.FLOWCONTROL = {"CELERY_CHUNK": 2}
     assert tasks.send({"default": [1, 2, 3, 4, 5]}) == 5
     assert waiting(app) == [[1, 2], [3, 4], [5]]
+
+
+def test_runs_go_to_the_queue_that_their_flow_names(app: Celery) -> None:
+    assert tasks.send({"slow": [1, 2], "default": [3]}) == 3
+    assert waiting(app, "slow") == [[1, 2]]
+    assert waiting(app) == [[3]]
 
 
 @pytest.mark.parametrize("url", CLOSED)

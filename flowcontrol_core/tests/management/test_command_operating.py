@@ -1,90 +1,127 @@
 from __future__ import annotations
 
-import getpass
+import json
 from collections.abc import Callable
+from io import StringIO
 
 import pytest
-from django.core.management import CommandError
+from django.core.management import CommandError, call_command
 
-from flowcontrol_core.management.operating import operator
-from flowcontrol_core.models import FlowRun, Outcome, RunEvent, Status
-from flowcontrol_core.runtime.starting import create_flowrun, start_flowrun
+from flowcontrol_core.authoring import edit_draft, publish
+from flowcontrol_core.models import Flow, FlowRun, Job, Outcome, RunEvent, Status, Worker
+from flowcontrol_core.runtime.starting import create_flowrun
 from flowcontrol_core.testing.building import flow, step
 from flowcontrol_core.testing.helpers import publish_flow, run_due
 
-pytestmark = pytest.mark.django_db
 Call = Callable[..., str]
+pytestmark = pytest.mark.django_db
 
 
-@pytest.fixture
-def pending() -> FlowRun:
+def failed_run() -> FlowRun:
+    publish_flow(flow(step("test.mark", id="first"), step("test.fail", id="second")))
+    create_flowrun("flow")
+    run_due()
+    return FlowRun.objects.get()
+
+
+def test_doctor_says_that_all_is_well(call: Call) -> None:
+    assert call("doctor").splitlines()[0] == "All is well."
+
+
+def test_doctor_names_the_trouble_and_what_to_do_and_fails() -> None:
+    run = create_flowrun(publish_flow(flow(step("test.mark"))))
+    out = StringIO()
+    with pytest.raises(CommandError, match="1 trouble"):
+        call_command("flowcontrol", "doctor", stdout=out)
+    assert "[no_worker] No worker has been seen lately" in out.getvalue()
+    assert "Live runs: 1 pending. Overdue: 0." in out.getvalue()
+    FlowRun.objects.filter(pk=run.pk).update(wake_at="2020-01-01T00:00Z")
+    with pytest.raises(CommandError, match="2 troubles"):
+        call_command("flowcontrol", "doctor", stdout=out)
+    assert f"    Runs: {run.pk}" in out.getvalue()
+
+
+def test_doctor_lists_the_workers(call: Call) -> None:
     publish_flow(flow(step("test.mark")))
-    return create_flowrun("flow")
-
-
-@pytest.fixture
-def failed() -> FlowRun:
-    publish_flow(flow(step("test.fail"), step("test.mark")))
-    run = start_flowrun("flow")
+    create_flowrun("flow")
     run_due()
-    run.refresh_from_db()
-    assert run.outcome == Outcome.ERRORED
-    return run
+    lines = call("doctor").splitlines()
+    assert lines[1] == "Live runs: none. Overdue: 0."
+    if Worker.objects.exists():
+        assert lines[2].startswith(f"Worker {Worker.objects.get().name} (all queues): works")
 
 
-def test_cancel_ends_a_run_and_its_history_says_who_and_why(call: Call, pending: FlowRun) -> None:
-    answer = call("cancel", str(pending.pk), "--reason", "by mistake", "--by", "Ada")
-    assert answer == f"Run {pending.pk} is done, canceled.\n"
-    event = RunEvent.objects.get(run=pending)
-    assert (event.message, event.actor) == ("by mistake", "Ada")
+def test_doctor_writes_json_for_programs(call: Call) -> None:
+    answer = json.loads(call("doctor", "--json"))
+    assert answer["healthy"] is True
+    assert answer["troubles"] == []
 
 
-def test_a_run_can_be_named_by_its_uuid(call: Call, pending: FlowRun) -> None:
-    call("cancel", str(pending.uuid))
-    pending.refresh_from_db()
-    assert pending.outcome == Outcome.CANCELED
-
-
-def test_cancel_says_that_a_running_run_stops_later(call: Call, pending: FlowRun) -> None:
-    FlowRun.objects.update(status=Status.RUNNING)
-    assert "it stops at its next checkpoint" in call("cancel", str(pending.pk))
-
-
-def test_canceling_twice_is_a_clear_error(call: Call, pending: FlowRun) -> None:
-    call("cancel", str(pending.pk))
-    with pytest.raises(CommandError, match=f"Run {pending.pk} cannot be changed .* has ended"):
-        call("cancel", str(pending.pk))
-
-
-def test_retry_calls_the_failed_step_again(call: Call, failed: FlowRun) -> None:
-    FlowRun.objects.update(state={"sound": True})
-    assert call("retry", str(failed.pk)) == f"Run {failed.pk} is waiting.\n"
+def test_prune_says_what_it_has_deleted(call: Call) -> None:
+    publish_flow(flow(step("test.mark")), keep_runs=1)
+    assert call("prune") == "There is nothing to delete.\n"
+    for _ in range(3):
+        create_flowrun("flow")
     run_due()
-    failed.refresh_from_db()
-    assert failed.outcome == Outcome.COMPLETE
+    assert call("prune", "--batches", "5") == "Deleted: runs 2.\n"
+    assert FlowRun.objects.count() == 1
 
 
-def test_skip_goes_on_behind_the_failed_step(call: Call, failed: FlowRun) -> None:
-    call("skip", str(failed.pk))
+@pytest.mark.parametrize(
+    ("verbs", "status"),
+    [(["pause"], Status.PAUSED), (["pause", "resume"], Status.DONE), (["run-now"], Status.DONE)],
+)
+def test_a_verb_is_done_and_noted(call: Call, verbs: list[str], status: Status) -> None:
+    run = create_flowrun(publish_flow(flow(step("test.mark"))))
+    for verb in verbs:
+        call(verb, str(run.pk), "--reason", "because", "--by", "Ada")
     run_due()
-    failed.refresh_from_db()
-    assert (failed.outcome, failed.state) == (Outcome.COMPLETE, {"marks": 1})
+    assert FlowRun.objects.get().status == status
+    noted = RunEvent.objects.filter(actor="Ada", message="because")
+    assert noted.count() == len(verbs)
 
 
-@pytest.mark.parametrize("name", ["x", "-1", "1.5", "²"])
-def test_what_is_no_run_is_a_clear_error(call: Call, name: str) -> None:
-    with pytest.raises(CommandError, match="is no run: give its number"):
-        call("retry", "--", name)
+def test_restart_creates_a_new_run_at_the_step(call: Call) -> None:
+    old = failed_run()
+    FlowRun.objects.filter(pk=old.pk).update(state={"sound": True})
+    said = call("restart", str(old.pk), "second")
+    new = FlowRun.objects.get(origin=old)
+    assert said == f"Run {new.pk} begins at the step 'second'.\n"
+    run_due()
+    new.refresh_from_db()
+    assert (new.outcome, new.state) == (Outcome.COMPLETE, {"sound": True})
 
 
-def test_a_run_that_does_not_exist_is_a_clear_error(call: Call) -> None:
-    with pytest.raises(CommandError, match="There is no run 77"):
-        call("skip", "77")
+def test_restart_on_the_current_version_takes_its_steps(call: Call) -> None:
+    old = failed_run()
+    changed = Flow.objects.get()
+    third = flow(step("test.mark", id="third"))
+    edit_draft(changed, lambda _: third, revision=None, author=None)
+    publish(changed)
+    with pytest.raises(CommandError, match="third"):
+        call("restart", str(old.pk), "third")
+    call("restart", str(old.pk), "third", "--current-version")
+    assert FlowRun.objects.get(origin=old).version_id == Flow.objects.get().published_id
 
 
-def test_a_user_without_a_name_can_operate_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    def nobody() -> str:
-        raise KeyError("getpwuid(): uid not found: 4711")
+def test_move_says_why_it_is_not_possible(call: Call) -> None:
+    run = create_flowrun(publish_flow(flow(step("test.mark"))))
+    with pytest.raises(CommandError, match="it is on the published version already"):
+        call("move", str(run.pk))
 
-    monkeypatch.setattr(getpass, "getuser", nobody)
-    assert operator() == "manage.py"
+
+def test_a_job_is_created_and_done_by_the_sweeps(call: Call) -> None:
+    failed_run()
+    create_flowrun("flow")
+    said = call("job", "cancel", "--flow", "flow", "--status", "pending", "--reason", "too many")
+    job = Job.objects.get()
+    assert said == f"Job {job.pk} was created; the workers do it bit by bit.\n"
+    run_due()
+    job.refresh_from_db()
+    assert (job.done, job.refused) == (1, 0)
+    assert FlowRun.objects.filter(outcome=Outcome.CANCELED, reason="too many").count() == 1
+
+
+def test_a_job_without_a_filter_is_refused(call: Call) -> None:
+    with pytest.raises(CommandError, match="A job needs filters"):
+        call("job", "cancel")

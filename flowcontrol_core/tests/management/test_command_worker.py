@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
@@ -42,7 +43,9 @@ class Sweeps:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, *entries: SweepResult | Exception) -> None:
         self.entries = list(entries)
         self.pauses: list[float] = []
+        self.goodbyes = 0
         monkeypatch.setattr(worker, "continue_flowruns", self.sweep)
+        monkeypatch.setattr(worker, "say_goodbye", self.say_goodbye)
         monkeypatch.setattr(worker, "wait_for_stop", self.pauses.append)
 
     def sweep(self, *, queues: Collection[str] = ()) -> SweepResult:
@@ -52,6 +55,9 @@ class Sweeps:
         if isinstance(entry, Exception):
             raise entry
         return entry
+
+    def say_goodbye(self) -> None:
+        self.goodbyes += 1
 
 
 IDLE = SweepResult(0, more=False)
@@ -138,6 +144,65 @@ def test_an_error_that_is_not_the_databases_is_not_hidden(monkeypatch: pytest.Mo
     Sweeps(monkeypatch, RuntimeError("a mistake"), IDLE)
     with pytest.raises(RuntimeError, match="a mistake"):
         work(interval=1, report=lambda count: None)
+
+
+def test_a_worker_that_is_asked_to_stop_says_goodbye(monkeypatch: pytest.MonkeyPatch) -> None:
+    sweeps = Sweeps(monkeypatch, IDLE, IDLE)
+    work(interval=1, report=lambda count: None)
+    assert sweeps.goodbyes == 1
+
+
+def test_worker_once_says_no_goodbye_so_that_cron_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    sweeps = Sweeps(monkeypatch, IDLE, IDLE)
+    work(interval=1, once=True, report=lambda count: None)
+    assert sweeps.goodbyes == 0
+
+
+class Threads:
+    """Stands in for the sweep: each thread waits for the others in its first one."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+        self.together = threading.Barrier(number, timeout=30)
+        self.names: set[str] = set()
+        self.fails_in = ""
+        monkeypatch.setattr(worker, "continue_flowruns", self.sweep)
+        monkeypatch.setattr(worker, "say_goodbye", lambda: None)
+
+    def sweep(self, *, queues: Collection[str] = ()) -> SweepResult:
+        name = threading.current_thread().name
+        if name not in self.names:
+            self.names.add(name)
+            self.together.wait()
+        if name == self.fails_in:
+            raise RuntimeError("a mistake")
+        if not self.fails_in:
+            request_stop()
+        return IDLE
+
+
+def test_as_many_threads_as_asked_for_sweep_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    threads = Threads(monkeypatch, 3)
+    work(interval=60, concurrency=3, report=lambda count: None)
+    assert len(threads.names) == 3
+    assert not [each for each in threading.enumerate() if each.name.startswith("worker ")]
+
+
+@pytest.mark.parametrize("name", ["worker 1", "MainThread"])
+def test_a_mistake_in_one_thread_stops_them_all(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    threads = Threads(monkeypatch, 3)
+    threads.fails_in = name
+    with pytest.raises(RuntimeError, match="a mistake"):
+        work(interval=60, concurrency=3, report=lambda count: None)
+    assert not [each for each in threading.enumerate() if each.name.startswith("worker ")]
+
+
+@pytest.mark.django_db
+def test_a_worker_executes_only_the_queues_it_is_told(call: Call) -> None:
+    publish_flow(flow(step("test.mark")))
+    publish_flow(flow(step("test.mark")), key="slow", queue="slow")
+    runs = [create_flowrun("flow"), create_flowrun("slow")]
+    assert "1 run executed." in call("worker", "--once", "--queue", "slow", "--queue", "other")
+    assert [FlowRun.objects.get(pk=run.pk).status for run in runs] == [Status.PENDING, Status.DONE]
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

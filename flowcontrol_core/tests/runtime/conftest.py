@@ -13,6 +13,8 @@ from django.db import OperationalError, connection
 from django.test.utils import CaptureQueriesContext
 
 from flowcontrol.testing import flow, manual_clock, publish_flow, step, temporary_registry
+from flowcontrol_core.authoring import edit_draft
+from flowcontrol_core.authoring import publish as publish_draft
 from flowcontrol_core.definition import Step
 from flowcontrol_core.engine.directives import FlowDirective
 from flowcontrol_core.models import Flow, FlowRun, RunEvent, TriggerEvent
@@ -156,6 +158,15 @@ def publish(*steps: Step, guard: str = "", object: str | None = None, **fields: 
 def start(*steps: Step, **fields: Any) -> FlowRun:
     """Publish a flow of these steps and create a run of it."""
     return create_flowrun(publish(*steps, **fields))
+
+
+def republish(changed: Flow, *steps: Step) -> Flow:
+    """Publish other steps as the flow's next version; its runs stay where they are."""
+    document = flow(*steps)
+    edit_draft(changed, lambda _: document, revision=None, author=None)
+    publish_draft(changed)
+    changed.refresh_from_db()
+    return changed
 
 
 def sweep() -> int:

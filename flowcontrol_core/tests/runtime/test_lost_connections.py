@@ -6,7 +6,7 @@ import pytest
 from django.db import OperationalError
 
 from flowcontrol_core.models import Status
-from flowcontrol_core.runtime.database import is_lost_connection
+from flowcontrol_core.runtime.database import is_lost_connection, is_transient
 
 from .conftest import Lab, customers, fresh, make_due, start, sweep, write
 
@@ -29,6 +29,18 @@ def test_a_server_that_has_hung_up_is_known_by_its_code(state: str | None) -> No
 def test_other_operational_errors_are_not_about_the_connection(state: str) -> None:
     assert not is_lost_connection(postgresql_error(state))
     assert not is_lost_connection(OperationalError("no such table"))
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "canceling statement due to lock timeout",
+        "Lock wait timeout exceeded; try restarting transaction",
+        "database is locked",
+    ],
+)
+def test_a_lock_that_was_not_given_in_time_is_asked_for_again(message: str) -> None:
+    assert is_transient(OperationalError(message))
 
 
 def test_a_run_whose_server_hung_up_goes_on_later(lab: Lab) -> None:

@@ -20,6 +20,7 @@ from flowcontrol_core.errors import Problem
 from flowcontrol_core.models import MAX_LIMIT, Flow
 
 LIMITS = ("max_concurrent", "max_per_object", "max_concurrent_per_object")
+KEEPING = ("queue", "keep_days", "keep_runs")
 
 
 class FlowForm(forms.ModelForm):  # type: ignore[type-arg]
@@ -45,7 +46,7 @@ class FlowForm(forms.ModelForm):  # type: ignore[type-arg]
 
     class Meta:
         model = Flow
-        fields = ("name", "key", "description", *LIMITS, "limit_policy")
+        fields = ("name", "key", "description", *LIMITS, "limit_policy", *KEEPING)
         widgets = {
             "name": forms.TextInput(attrs={"class": "vTextField"}),
             "key": forms.TextInput(attrs={"class": "vTextField", "spellcheck": "false"}),
@@ -56,10 +57,13 @@ class FlowForm(forms.ModelForm):  # type: ignore[type-arg]
         (None, ("name", "key", "description")),
         (_("What it is about (part of the draft)"), ("object", "guard", "time_zone")),
         (_("Limits (in force at once)"), (*LIMITS, "limit_policy")),
+        (_("Execution and keeping (in force at once)"), KEEPING),
     )
 
     def __init__(self, *args: Any, document: Document | None = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        # Left empty, it is the one that flows have by default.
+        self.fields["queue"].required = False
         for name in LIMITS:
             self.fields[name] = forms.IntegerField(
                 label=self.fields[name].label,
@@ -78,6 +82,9 @@ class FlowForm(forms.ModelForm):  # type: ignore[type-arg]
             )
             self._keep_unknown(document)
 
+    def clean_queue(self) -> str:
+        return str(self.cleaned_data["queue"] or Flow._meta.get_field("queue").get_default())
+
     def clean(self) -> dict[str, Any]:
         cleaned: dict[str, Any] = super().clean() or self.cleaned_data
         if not {"object", "guard", "time_zone"} & set(self.errors):
@@ -94,7 +101,7 @@ class FlowForm(forms.ModelForm):  # type: ignore[type-arg]
 
     def columns(self) -> dict[str, Any]:
         """Give what the form says about the flow itself, apart from its key."""
-        names = ("name", "description", *LIMITS, "limit_policy")
+        names = ("name", "description", *LIMITS, "limit_policy", *KEEPING)
         return {name: self.cleaned_data[name] for name in names}
 
     def add_problems(self, problems: Iterable[Problem]) -> None:

@@ -18,7 +18,7 @@ from flowcontrol_core.models import Flow, FlowVersion
 
 LIMITS = ("max_concurrent", "max_per_object", "max_concurrent_per_object", "limit_policy")
 #: What may be said about a flow apart from its document; unversioned, so in force at once.
-FIELDS = ("name", "description", *LIMITS)
+FIELDS = ("name", "description", *LIMITS, "queue", "keep_days", "keep_runs")
 _COLUMNS = frozenset(field.name for field in Flow._meta.get_fields())
 
 
@@ -32,9 +32,10 @@ def create_flow(
 ) -> Flow:
     """Create a flow, inactive, with a draft of the document (by default without steps).
 
-    ``fields`` are ``description``, the limits and ``limit_policy``. Raises DefinitionError, with
-    the problems by field, for a key that is malformed or taken and for other wrong values, and
-    EditError where the author may not place one of the actions.
+    ``fields`` are ``description``, the limits and ``limit_policy``, ``queue``, ``keep_days`` and
+    ``keep_runs``. Raises DefinitionError, with the problems by field, for a key that is malformed
+    or taken and for other wrong values, and EditError where the author may not place one of the
+    actions.
     """
     flow = Flow(key=key, name=name, **_known(fields))
     content = document or Document()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import getpass
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Protocol
 
 from django.core.management import CommandError
@@ -24,12 +26,19 @@ def operate(verb: Verb, name: str, *, by: str, reason: str) -> FlowRun:
     Raises CommandError where there is none, or the verb is not possible for it.
     """
     run = find_run(name)
-    try:
+    with refusing():
         verb(run, by=by, reason=reason)
-    except FlowcontrolError as error:
-        raise CommandError(str(error)) from error
     run.refresh_from_db()
     return run
+
+
+@contextmanager
+def refusing() -> Iterator[None]:
+    """Turn what is not possible into an error of the command."""
+    try:
+        yield
+    except FlowcontrolError as error:
+        raise CommandError(str(error)) from error
 
 
 def find_run(name: str) -> FlowRun:

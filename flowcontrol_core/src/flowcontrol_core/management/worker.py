@@ -7,6 +7,8 @@ import random
 import signal
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
+from functools import partial
+from threading import Thread
 from typing import Any
 
 from django.db import DatabaseError, InterfaceError, connections
@@ -14,6 +16,7 @@ from django.db import DatabaseError, InterfaceError, connections
 from flowcontrol_core.runtime.periodic import continue_flowruns
 from flowcontrol_core.runtime.stopping import clear_stop, request_stop, should_stop, wait_for_stop
 from flowcontrol_core.runtime.sweep import SweepResult
+from flowcontrol_core.runtime.workers import say_goodbye
 
 logger = logging.getLogger("flowcontrol.worker")
 
@@ -26,13 +29,53 @@ def work(
     interval: float,
     once: bool = False,
     queues: Collection[str] = (),
+    concurrency: int = 1,
     report: Callable[[int], None],
 ) -> None:
     """Sweep every ``interval`` seconds until a stop is requested; with ``once``, a single time.
 
-    While more is due there is no pause. ``report`` is told how many runs each sweep executed. A
-    database that is away is waited for, with growing pauses of at most 30 seconds.
+    While more is due there is no pause. ``report`` is told how many runs each sweep executed. So
+    many threads as ``concurrency`` says do it at once, each with its own connections. A database
+    that is away is waited for, with growing pauses of at most 30 seconds.
     """
+    helper = _Helper(partial(_work, interval, once, queues, report))
+    threads = [Thread(target=helper, name=f"worker {n}") for n in range(1, concurrency)]
+    for thread in threads:
+        thread.start()
+    try:
+        helper.work()
+    except BaseException:
+        request_stop()
+        raise
+    finally:
+        for thread in threads:
+            thread.join()
+    if helper.errors:
+        raise helper.errors[0]
+    if should_stop():
+        _say_goodbye()
+
+
+class _Helper:
+    """What the other threads of a worker do: the same. What goes wrong in one stops all."""
+
+    def __init__(self, work: Callable[[], None]) -> None:
+        self.work = work
+        self.errors: list[BaseException] = []
+
+    def __call__(self) -> None:
+        try:
+            self.work()
+        except BaseException as error:  # noqa: BLE001 - the main thread raises it again
+            self.errors.append(error)
+            request_stop()
+        finally:
+            connections.close_all()
+
+
+def _work(
+    interval: float, once: bool, queues: Collection[str], report: Callable[[int], None]
+) -> None:
     failures = 0
     while not should_stop():
         result = _sweep(failures, queues)
@@ -42,6 +85,13 @@ def work(
         if result and once:
             return
         wait_for_stop(_pause(result, interval, failures))
+
+
+def _say_goodbye() -> None:
+    try:
+        say_goodbye()
+    except (DatabaseError, InterfaceError):
+        logger.warning("The database does not answer; this worker will be shown as gone.")
 
 
 def _sweep(failures: int, queues: Collection[str]) -> SweepResult | None:

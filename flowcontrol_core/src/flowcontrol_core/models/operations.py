@@ -26,7 +26,7 @@ class Worker(models.Model):
         ordering = ("name",)
 
     def __str__(self) -> str:
-        return self.name
+        return str(self.name)
 
 
 class Job(models.Model):

@@ -26,7 +26,8 @@ Result = TypeVar("Result")
 Parameters = ParamSpec("Parameters")
 
 _TRANSIENT = re.compile(
-    r"deadlock|could not serialize|locked|lock wait timeout|record has changed|restart transaction",
+    r"deadlock|could not serialize|locked|lock (wait )?timeout|record has changed"
+    r"|restart transaction",
     re.IGNORECASE,
 )
 #: MySQL's and MariaDB's numbers for a connection that is gone, lost, killed or timed out.

@@ -125,15 +125,15 @@ def move_to_current_version(run: FlowRun | int, *, by: Any = "", reason: str = "
     with transaction.atomic(using=alias()):
         row = locked("move", run)
         problem = check_move(row)
-        if problem:
+        before, current = row.version, row.flow.published
+        if problem or current is None:
             raise IllegalChangeError(f"Run {row.pk} cannot be moved: {problem}.")
-        before = row.version
-        row.version_id = row.flow.published_id
+        row.version_id = current.pk
         if row.status == Status.BLOCKED:
             # What has blocked it may be different there.
             row.wake_at = clock().now()
         row.save(update_fields=["version", "wake_at"], using=alias())
-        text = f"Moved from version {before.number} to {row.flow.published.number}. {reason}"
+        text = f"Moved from version {before.number} to {current.number}. {reason}"
         _note(row, text.strip(), by)
     return row
 

@@ -98,7 +98,7 @@ class _Batch:
         setattr(self.pruned, self.kind, getattr(self.pruned, self.kind) + count)
 
 
-_MODELS = {
+_MODELS: dict[str, Any] = {
     "history": RunEvent,
     "events": TriggerEvent,
     "firings": Firing,
@@ -112,7 +112,7 @@ def _prunable(flow: Flow, now: datetime) -> list[int]:
     settings = get_settings()
     days = settings.KEEP_DAYS if flow.keep_days is None else flow.keep_days
     most = settings.KEEP_RUNS if flow.keep_runs is None else flow.keep_runs
-    done = FlowRun.objects.using(alias()).filter(flow=flow)
+    done = FlowRun.objects.using(alias()).filter(flow=flow, status=Status.DONE)
     if days is not None:
         old = done.filter(finished_at__lt=now - timedelta(days=days))
         old = old.order_by("finished_at", "pk")

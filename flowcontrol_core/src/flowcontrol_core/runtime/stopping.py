@@ -35,12 +35,15 @@ def should_stop() -> bool:
 
 
 def wait_for_stop(seconds: float) -> bool:
-    """Wait, at most so long, to be asked to stop; say whether that is so. For one thread."""
+    """Wait, at most so long, to be asked to stop; say whether that is so."""
     if not _request.made and seconds > 0:
+        bell = _request.bell
         try:
-            _request.bell.get(timeout=seconds)
+            bell.get(timeout=seconds)
         except Empty:
             return _request.made
+        # Other threads of this process may be waiting too.
+        bell.put(None)
     return _request.made
 
 

@@ -3,23 +3,40 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import asdict
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from flowcontrol_core.management.bulk import add_job_arguments, create_bulk_job
 from flowcontrol_core.management.files import exported, import_report, imported
-from flowcontrol_core.management.operating import Verb, operate, operator
+from flowcontrol_core.management.health_report import health_report
+from flowcontrol_core.management.operating import Verb, find_run, operate, operator, refusing
 from flowcontrol_core.management.plugin_table import broken_plugins, plugin_table
 from flowcontrol_core.management.worker import stopping_on_signals, work
 from flowcontrol_core.models import FlowRun
 from flowcontrol_core.plugins.manager import plugin_manager
+from flowcontrol_core.runtime.health import look
 from flowcontrol_core.runtime.periodic import continue_flowruns
-from flowcontrol_core.runtime.verbs import cancel_flowrun, retry_flowrun, skip_step
+from flowcontrol_core.runtime.restarting import move_to_current_version, restart_at_step
+from flowcontrol_core.runtime.retention import Pruned, prune
+from flowcontrol_core.runtime.verbs import (
+    cancel_flowrun,
+    pause_flowrun,
+    resume_flowrun,
+    retry_flowrun,
+    run_now,
+    skip_step,
+)
 
 _VERBS: dict[str, tuple[Verb, str]] = {
     "cancel": (cancel_flowrun, "end a run, and the runs that it has started, as canceled"),
+    "pause": (pause_flowrun, "keep a run from going on"),
+    "resume": (resume_flowrun, "let a paused run go on"),
+    "run-now": (run_now, "let a run that waits go on at once"),
     "retry": (retry_flowrun, "call the failed step of a run again"),
     "skip": (skip_step, "go on behind the step that a run has failed at, or waits at"),
+    "move": (move_to_current_version, "move a run to the published version of its flow"),
 }
 
 
@@ -36,12 +53,15 @@ class Command(BaseCommand):
         self._add_files(commands)
         text = "list the plugins and what became of them; exit status 1 if one is broken"
         commands.add_parser("plugins", help=text).set_defaults(method=self.plugins)
+        self._add_caring(commands)
         for name, (_, text) in _VERBS.items():
-            verb = commands.add_parser(name, help=text)
-            verb.add_argument("run", metavar="RUN", help="the number or the UUID of the run")
-            verb.add_argument("--reason", default="", help="why, for the history of the run")
-            verb.add_argument("--by", default=operator(), help="who, for the history of the run")
-            verb.set_defaults(method=self.operate)
+            _add_verb(commands, name, text).set_defaults(method=self.operate)
+        text = "create a run that begins at a step, with the state of one that has ended"
+        restart = _add_verb(commands, "restart", text)
+        restart.add_argument("step", metavar="STEP", help="the id of the step")
+        text = "use the published version of the flow, not that of the old run"
+        restart.add_argument("--current-version", action="store_true", help=text)
+        restart.set_defaults(method=self.restart)
 
     def _add_executing(self, commands: Any) -> None:
         run = commands.add_parser("run", help="execute what is due: one bounded sweep, for cron")
@@ -51,7 +71,27 @@ class Command(BaseCommand):
         text = "seconds between two sweeps while nothing is due (default 1)"
         worker.add_argument("--interval", type=_seconds, default=1.0, help=text)
         worker.add_argument("--once", action="store_true", help="stop after the first sweep")
+        text = "only runs of flows with this queue; may be given several times (default: all)"
+        worker.add_argument(
+            "--queue", action="append", default=[], dest="queues", metavar="NAME", help=text
+        )
+        text = "how many threads execute runs (default 1)"
+        worker.add_argument("--concurrency", type=_positive, default=1, metavar="N", help=text)
         worker.set_defaults(method=self.worker)
+
+    def _add_caring(self, commands: Any) -> None:
+        text = "say what is wrong, and what to do; exit status 1 if anything is"
+        doctor = commands.add_parser("doctor", help=text)
+        doctor.add_argument("--json", action="store_true", help="write JSON")
+        doctor.set_defaults(method=self.doctor)
+        text = "delete what has ended longer ago than the settings and the flows say"
+        prune = commands.add_parser("prune", help=text)
+        text = "the most batches of 500 (default: all)"
+        prune.add_argument("--batches", type=_positive, metavar="N", help=text)
+        prune.set_defaults(method=self.prune)
+        job = commands.add_parser("job", help="do something to many runs: the sweeps do it")
+        add_job_arguments(job)
+        job.set_defaults(method=self.job)
 
     def _add_files(self, commands: Any) -> None:
         export = commands.add_parser("export", help="write flows as YAML to standard output")
@@ -90,6 +130,8 @@ class Command(BaseCommand):
             work(
                 interval=options["interval"],
                 once=options["once"],
+                queues=options["queues"],
+                concurrency=options["concurrency"],
                 report=lambda count: self._say(options, f"{_runs(count)} executed."),
             )
         self._say(options, "The worker has stopped.")
@@ -102,6 +144,31 @@ class Command(BaseCommand):
         for result in imported(options["file"], publish=publish, activate=activate):
             for line in import_report(result):
                 self.stdout.write(line)
+
+    def doctor(self, options: dict[str, Any]) -> None:
+        health = look()
+        self.stdout.write(health_report(health, as_json=options["json"]), ending="")
+        if not health.is_healthy:
+            raise CommandError(_counted(len(health.troubles), "trouble"))
+
+    def prune(self, options: dict[str, Any]) -> None:
+        pruned = prune(batches=options["batches"])
+        self.stdout.write(_deleted(pruned))
+
+    def job(self, options: dict[str, Any]) -> None:
+        self.stdout.write(create_bulk_job(options))
+
+    def restart(self, options: dict[str, Any]) -> None:
+        old = find_run(options["run"])
+        with refusing():
+            new = restart_at_step(
+                old,
+                options["step"],
+                current_version=options["current_version"],
+                by=options["by"],
+                reason=options["reason"],
+            )
+        self.stdout.write(f"Run {new.pk} begins at the step {options['step']!r}.")
 
     def operate(self, options: dict[str, Any]) -> None:
         verb, _ = _VERBS[options["subcommand"]]
@@ -122,8 +189,25 @@ def _described(run: FlowRun) -> str:
     return f"Run {run.pk} is {run.get_status_display()}{ended}."
 
 
+def _add_verb(commands: Any, name: str, text: str) -> Any:
+    verb = commands.add_parser(name, help=text)
+    verb.add_argument("run", metavar="RUN", help="the number or the UUID of the run")
+    verb.add_argument("--reason", default="", help="why, for the history of the run")
+    verb.add_argument("--by", default=operator(), help="who, for the history of the run")
+    return verb
+
+
+def _deleted(pruned: Pruned) -> str:
+    parts = [f"{name} {count}" for name, count in asdict(pruned).items() if count]
+    return f"Deleted: {', '.join(parts)}." if parts else "There is nothing to delete."
+
+
 def _runs(count: int) -> str:
-    return f"{count} run{'' if count == 1 else 's'}"
+    return _counted(count, "run")
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}{'' if count == 1 else 's'}"
 
 
 def _positive(text: str) -> int:

@@ -1,0 +1,45 @@
+"""A job on the command line: a verb, and which runs it is done to."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.management import CommandParser
+
+from flowcontrol_core.management.operating import operator, refusing
+from flowcontrol_core.models import Outcome, Status
+from flowcontrol_core.runtime.jobs import VERBS, create_job
+
+_WORDS = {verb.replace(" ", "-"): verb for verb in VERBS}
+
+
+def add_job_arguments(parser: CommandParser) -> None:
+    """Say which verb, to which runs, why, and who wants it."""
+    parser.add_argument("verb", metavar="VERB", choices=_WORDS, help=", ".join(_WORDS))
+    parser.add_argument("--flow", metavar="KEY", help="runs of this flow")
+    for name, choices in (("status", Status), ("outcome", Outcome)):
+        parser.add_argument(
+            f"--{name}",
+            action="append",
+            default=[],
+            metavar=name[0].upper(),
+            choices=choices.values,
+            help=f"runs with this {name}, or one of several: {', '.join(choices.values)}",
+        )
+    parser.add_argument("--reason", default="", help="why, for the history of the runs")
+    parser.add_argument("--by", default=operator(), help="who, for the history of the runs")
+
+
+def create_bulk_job(options: dict[str, Any]) -> str:
+    """Create a job, and say so; raises CommandError where nothing chooses the runs."""
+    filters = {
+        "flow__key": options["flow"],
+        "status__in": options["status"],
+        "outcome__in": options["outcome"],
+    }
+    chosen = {name: value for name, value in filters.items() if value}
+    with refusing():
+        job = create_job(
+            _WORDS[options["verb"]], chosen, by=options["by"], reason=options["reason"]
+        )
+    return f"Job {job.pk} was created; the workers do it bit by bit."

@@ -1,0 +1,36 @@
+"""The health of the whole as text: the troubles first, then the counts."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+from flowcontrol_core.runtime.health import Health, Trouble
+
+
+def health_report(health: Health, *, as_json: bool) -> str:
+    """Give what ``look`` has found, for people or as JSON."""
+    if as_json:
+        return json.dumps(health.as_json(), indent=2) + "\n"
+    return "\n".join(_lines(health)) + "\n"
+
+
+def _lines(health: Health) -> Iterator[str]:
+    if health.is_healthy:
+        yield "All is well."
+    for trouble in health.troubles:
+        yield from _trouble_lines(trouble)
+    counts = ", ".join(f"{count} {status}" for status, count in sorted(health.live.items()))
+    yield f"Live runs: {counts or 'none'}. Overdue: {health.overdue}."
+    for worker in health.workers:
+        state = "gone" if worker["gone"] else "works"
+        queues = worker["queues"] or "all queues"
+        yield f"Worker {worker['name']} ({queues}): {state}, last sweep {worker['last_sweep']}."
+
+
+def _trouble_lines(trouble: Trouble) -> Iterator[str]:
+    yield f"[{trouble.code}] {trouble.message}"
+    yield f"    {trouble.advice}"
+    if trouble.runs:
+        more = " …" if trouble.count > len(trouble.runs) else ""
+        yield f"    Runs: {', '.join(map(str, trouble.runs))}{more}"

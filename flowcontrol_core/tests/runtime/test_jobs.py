@@ -1,0 +1,248 @@
+"""Verbs in bulk."""
+
+from __future__ import annotations
+
+import threading
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.db import OperationalError, connection
+
+from flowcontrol_core.errors import FlowcontrolError
+from flowcontrol_core.models import FlowRun, Job, Outcome, RunEvent, Status
+from flowcontrol_core.runtime import jobs
+from flowcontrol_core.runtime.jobs import VERBS, create_job, work_on_jobs
+from flowcontrol_core.runtime.periodic import continue_flowruns
+from flowcontrol_core.runtime.starting import create_flowrun
+from flowcontrol_core.runtime.verbs import pause_flowrun
+
+from .conftest import Lab, Once, deadlock, events, fresh, publish, republish, sweep, think
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def fail(run: Any, obj: Any) -> None:
+    if not run.state.get("well"):
+        raise ValueError("broken")
+
+
+@pytest.fixture
+def runs(lab: Lab) -> list[FlowRun]:
+    """Three runs that wait for a day in their first step."""
+    lab.on("wait", lambda run, obj: run.suspend(until=timedelta(days=1)))
+    lab.on("fail", fail)
+    target = publish(think("wait", id="first"), think(id="last"))
+    made = [create_flowrun(target) for _ in range(3)]
+    sweep()
+    return made
+
+
+def do(verb: str, **filters: Any) -> Job:
+    """Create a job and let it be worked on until it is through."""
+    job = create_job(verb, filters or {"flow__key": "flow"}, by="Ada", reason="because")
+    for _ in range(10):
+        work_on_jobs()
+        job.refresh_from_db()
+        if job.finished_at:
+            return job
+    raise AssertionError("it never ends")
+
+
+def statuses() -> set[str]:
+    return set(FlowRun.objects.values_list("status", flat=True))
+
+
+def test_every_verb_of_a_job_is_one_that_is_tested_here() -> None:
+    assert set(VERBS) == {"cancel", "pause", "resume", "run now", "retry", "skip", "move"}
+
+
+def test_runs_are_canceled_in_bulk_and_each_says_by_whom_and_why(runs: list[FlowRun]) -> None:
+    job = do("cancel")
+    assert (job.done, job.refused, job.refusals) == (3, 0, {})
+    assert set(FlowRun.objects.values_list("outcome", "reason")) == {("canceled", "because")}
+    for run in runs:
+        assert [(e.actor, e.message) for e in events(run)][-1] == ("Ada", "because")
+
+
+def test_runs_are_paused_and_resumed_in_bulk(runs: list[FlowRun]) -> None:
+    assert do("pause").done == 3
+    assert statuses() == {Status.PAUSED}
+    assert do("resume", status="paused").done == 3
+    assert statuses() == {Status.WAITING}
+
+
+@pytest.mark.parametrize("verb", ["run now", "skip"])
+def test_runs_are_hurried_in_bulk(runs: list[FlowRun], verb: str) -> None:
+    assert do(verb).done == 3
+    sweep()
+    assert set(FlowRun.objects.values_list("outcome", flat=True)) == {Outcome.COMPLETE}
+
+
+def test_runs_are_retried_in_bulk(lab: Lab) -> None:
+    lab.on("fail", fail)
+    target = publish(think("fail"))
+    for _ in range(2):
+        create_flowrun(target)
+    sweep()
+    FlowRun.objects.update(state={"well": True})
+    assert do("retry", outcome__in=["errored"]).done == 2
+    sweep()
+    assert set(FlowRun.objects.values_list("outcome", flat=True)) == {Outcome.COMPLETE}
+
+
+def test_runs_are_moved_in_bulk_and_those_that_cannot_say_why(runs: list[FlowRun]) -> None:
+    flow = republish(runs[0].flow, think("wait", id="first"), think(id="new"))
+    pause_flowrun(runs[1].pk)
+    job = do("move")
+    assert job.done == 3
+    again = do("move")
+    assert (again.done, again.refused) == (0, 3)
+    assert again.refusals == {"A run cannot be moved: it is on the published version already.": 3}
+    assert set(FlowRun.objects.values_list("version_id", flat=True)) == {flow.published_id}
+
+
+@pytest.mark.parametrize(
+    "filters",
+    [{}, {"flow__created_by__password": "x"}, {"state__secret": 1}, {"pk__gt": 1}],
+    ids=str,
+)
+def test_filters_that_are_not_allowed_are_refused(lab: Lab, filters: dict[str, Any]) -> None:
+    with pytest.raises(FlowcontrolError, match="A job needs filters from"):
+        create_job("cancel", filters)
+    assert not Job.objects.exists()
+
+
+@pytest.mark.parametrize(
+    "filters",
+    [
+        {"pk__in": "many"},
+        {"flow_id": "one"},
+        {"since__lt": "soon"},
+        {"status__in": 1},
+        {"queue": 1.5},
+    ],
+    ids=str,
+)
+def test_filters_that_the_database_would_refuse_are_found_at_once(
+    lab: Lab, filters: dict[str, Any]
+) -> None:
+    with pytest.raises(FlowcontrolError, match="cannot be used"):
+        create_job("cancel", filters)
+
+
+def test_an_unknown_verb_is_answered_with_those_that_there_are(lab: Lab) -> None:
+    with pytest.raises(FlowcontrolError, match="'delete' is no verb; use one of cancel, pause"):
+        create_job("delete", {"status": "waiting"})
+
+
+def test_times_are_kept_as_text(lab: Lab, runs: list[FlowRun]) -> None:
+    assert do("cancel", since__lt=lab.clock.now() - timedelta(days=1)).done == 0
+    assert do("cancel", since__gte=lab.clock.now() - timedelta(days=1)).done == 3
+
+
+def test_a_refused_run_does_not_stop_the_others_and_is_counted(runs: list[FlowRun]) -> None:
+    do("cancel", pk__in=[runs[0].pk])
+    job = do("cancel")
+    assert (job.done, job.refused) == (2, 1)
+    ((sentence, number),) = job.refusals.items()
+    assert (number, "it has ended" in sentence) == (1, True)
+
+
+def test_a_damaged_run_does_not_stop_the_others(
+    runs: list[FlowRun], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cancel = VERBS["cancel"]
+
+    def stumble(pk: int, **options: Any) -> FlowRun:
+        if pk == runs[1].pk:
+            raise KeyError("damaged")
+        return cancel(pk, **options)
+
+    monkeypatch.setitem(VERBS, "cancel", stumble)
+    job = do("cancel")
+    assert (job.done, job.refused) == (2, 1)
+    assert job.refusals == {"KeyError: 'damaged'": 1}
+
+
+def test_a_job_is_done_bit_by_bit_over_several_sweeps(
+    lab: Lab, runs: list[FlowRun], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jobs, "CHUNK", 2)
+    job = create_job("cancel", {"flow__key": "flow"})
+    seen = []
+    for _ in range(3):
+        seen.append(work_on_jobs())
+        job.refresh_from_db()
+        seen.append(job.done)
+    assert seen == [2, 2, 1, 3, 0, 3]
+    assert job.finished_at == lab.clock.now()
+
+
+def test_a_sweep_works_on_jobs_and_says_that_there_is_more(runs: list[FlowRun]) -> None:
+    create_job("cancel", {"flow__key": "flow"})
+    assert continue_flowruns().more
+    assert not continue_flowruns().more
+    assert statuses() == {Status.DONE}
+
+
+def test_runs_that_were_created_later_are_no_business_of_the_job(runs: list[FlowRun]) -> None:
+    job = create_job("cancel", {"flow__key": "flow"})
+    late = create_flowrun(runs[0].flow)
+    work_on_jobs()
+    job.refresh_from_db()
+    assert job.done == 3
+    assert fresh(late).is_live
+
+
+def test_a_deadlock_in_between_repeats_the_bit_and_counts_nothing_twice(
+    runs: list[FlowRun], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(VERBS, "cancel", Once(VERBS["cancel"], deadlock(), at=2, after=True))
+    job = do("cancel")
+    assert (job.done, job.refused) == (3, 0)
+    assert RunEvent.objects.filter(actor="Ada").count() == 3
+
+
+def test_a_database_that_goes_away_leaves_the_job_for_the_next_sweep(
+    runs: list[FlowRun], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = Once(VERBS["cancel"], OperationalError("server closed the connection"), at=3)
+    monkeypatch.setitem(VERBS, "cancel", gone)
+    job = create_job("cancel", {"flow__key": "flow"}, by="Ada")
+    with pytest.raises(OperationalError):
+        work_on_jobs()
+    assert statuses() == {Status.WAITING}
+    work_on_jobs()
+    job.refresh_from_db()
+    assert (job.done, job.refused) == (3, 0)
+
+
+@pytest.mark.skipif(
+    "connection.vendor == 'sqlite'", reason="There, one writer at a time is all there is"
+)
+def test_two_workers_at_once_do_each_run_once(
+    runs: list[FlowRun], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second one comes while the first one is in the middle of a bit."""
+    cancel = VERBS["cancel"]
+    calls: list[int] = []
+    looked: list[int] = []
+
+    def second() -> None:
+        looked.append(work_on_jobs())
+        connection.close()
+
+    def cancel_slowly(pk: int, **options: Any) -> FlowRun:
+        calls.append(pk)
+        if len(calls) == 1:
+            other = threading.Thread(target=second)
+            other.start()
+            other.join(30)
+        return cancel(pk, **options)
+
+    monkeypatch.setitem(VERBS, "cancel", cancel_slowly)
+    job = do("cancel")
+    assert looked == [0], "it does not wait either"
+    assert calls == [run.pk for run in runs]
+    assert job.done == 3

@@ -1,0 +1,119 @@
+"""Who works, as the processes say themselves."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from types import SimpleNamespace
+
+import pytest
+
+from flowcontrol_core.models import Worker
+from flowcontrol_core.runtime import workers
+from flowcontrol_core.runtime.periodic import continue_flowruns
+from flowcontrol_core.runtime.workers import loaded_plugins, say_alive, say_goodbye
+
+from .conftest import Lab, counted
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+class Process:
+    """What a process knows of itself, in the place of this one."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.monotonic = 1000.0
+        self.be("here", 1)
+        monkeypatch.setattr(workers, "socket", SimpleNamespace(gethostname=lambda: self.host))
+        monkeypatch.setattr(workers, "os", SimpleNamespace(getpid=lambda: self.pid))
+        monkeypatch.setattr(workers, "time", SimpleNamespace(monotonic=lambda: self.monotonic))
+        monkeypatch.setattr(workers, "_said", {})
+
+    def be(self, host: str, pid: int) -> None:
+        self.host, self.pid = host, pid
+
+
+@pytest.fixture
+def process(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> Process:
+    return Process(monkeypatch)
+
+
+def names() -> list[str]:
+    return list(Worker.objects.order_by("name").values_list("name", flat=True))
+
+
+def test_each_process_that_sweeps_has_a_row(lab: Lab, process: Process) -> None:
+    continue_flowruns(queues=["slow", "fast"])
+    process.be("there", 1)
+    continue_flowruns()
+    process.be("there", 2)
+    continue_flowruns()
+    assert names() == ["here:1", "there:1", "there:2"]
+    here = Worker.objects.get(name="here:1")
+    assert (here.host, here.pid, here.queues) == ("here", 1, "slow,fast")
+    assert here.last_sweep_at == here.started_at == lab.clock.now()
+
+
+def test_a_row_names_the_plugins_with_their_versions(process: Process) -> None:
+    say_alive()
+    plugins = Worker.objects.get().plugins
+    assert plugins == loaded_plugins()
+    assert plugins["flowcontrol-core"]
+
+
+def test_it_is_said_every_ten_seconds_at_the_most(lab: Lab, process: Process) -> None:
+    say_alive()
+    began = lab.clock.now()
+    lab.clock.advance(seconds=9)
+    process.monotonic += 9
+    with counted() as counts:
+        say_alive()
+    assert counts.sql == []
+    lab.clock.advance(seconds=1)
+    process.monotonic += 1
+    say_alive()
+    worker = Worker.objects.get()
+    assert (worker.started_at, worker.last_sweep_at) == (began, began + timedelta(seconds=10))
+
+
+def test_a_new_process_of_the_same_name_is_not_taken_for_the_old_one(
+    lab: Lab, process: Process, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As process 1 of a container that was started anew."""
+    say_alive()
+    lab.clock.advance(minutes=5)
+    monkeypatch.setattr(workers, "_said", {})
+    monkeypatch.setattr(workers, "loaded_plugins", lambda: {"new": "2"})
+    say_alive()
+    worker = Worker.objects.get()
+    assert (worker.started_at, worker.plugins) == (lab.clock.now(), {"new": "2"})
+
+
+def test_processes_that_cron_has_started_long_ago_are_forgotten(lab: Lab, process: Process) -> None:
+    for pid in range(1, 6):
+        process.be("here", pid)
+        say_alive()
+        lab.clock.advance(minutes=30)
+    assert names() == ["here:3", "here:4", "here:5"]
+
+
+def test_a_process_of_another_host_is_not_forgotten(lab: Lab, process: Process) -> None:
+    say_alive()
+    lab.clock.advance(hours=9)
+    process.be("there", 1)
+    say_alive()
+    assert names() == ["here:1", "there:1"]
+
+
+def test_whoever_says_goodbye_is_gone_and_may_come_back(process: Process) -> None:
+    say_alive()
+    process.be("here", 2)
+    say_alive()
+    say_goodbye()
+    assert names() == ["here:1"]
+    say_alive()
+    assert names() == ["here:1", "here:2"]
+
+
+def test_a_long_list_of_queues_is_cut(process: Process) -> None:
+    say_alive(tuple(f"queue-{n}" for n in range(200)))
+    assert len(Worker.objects.get().queues) == 500
