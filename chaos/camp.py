@@ -113,7 +113,7 @@ class Camp(Site):
         wanted = {(str(run.uuid), label) for run in runs for label in labels_of(document)}
         figures.lost += missing + sum(key not in effects for key in wanted)
         figures.promise(effects.keys() <= wanted, "effects that nobody asked for")
-        calls = {label for label in labels_of(document, "effects.call")}
+        calls = set(labels_of(document, "effects.call"))
         figures.duplicated += sum(n - 1 for (_, label), n in effects.items() if label not in calls)
         figures.keys += self.changed_keys()
 
@@ -144,7 +144,8 @@ class Camp(Site):
         of_key = Effect.objects.values("idempotency_key").annotate(
             found=Count("label", distinct=True)
         )
-        return of_step.filter(found__gt=1).count() + of_key.filter(found__gt=1).count()
+        several = (of_step.filter(found__gt=1).count(), of_key.filter(found__gt=1).count())
+        return sum(several)
 
 
 def labels_of(document: Document, action: str = "") -> list[str]:

@@ -12,6 +12,7 @@ from django.core.management import call_command
 
 from tests.databases import Database, ScratchDatabase
 
+
 def main(arguments: Sequence[str]) -> None:
     """Cause the faults, and write each result as a line of JSON to standard output."""
     options = _parser().parse_args(arguments)

@@ -71,7 +71,9 @@ def race(camp: Camp, figures: Figures) -> None:
             under = most * objects - sum(min(most, count) for count in begun.values())
             figures.duplicated += over
             figures.lost += under
-            figures.promise(not over and not under, f"limit {most}, {name}: {over} over, {under} under")
+            figures.promise(
+                not over and not under, f"limit {most}, {name}: {over} over, {under} under"
+            )
     figures.note = f"limits 1 and 3; {', '.join(levels)}"
 
 

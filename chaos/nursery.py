@@ -10,7 +10,10 @@ import importlib
 import django
 
 #: The modules of the faults.
-MODULES = ("storm", "points", "poison", "limits", "operators", "waking", "sharing")
+MODULES = (
+    *("storm", "points", "poison", "limits", "operators", "waking", "sharing"),
+    *("network", "clocks", "deploying", "locked", "brokers"),
+)
 
 django.setup()
 for _name in MODULES:

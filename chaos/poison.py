@@ -108,8 +108,8 @@ BAD: dict[str, Callable[[str], None]] = {
     "object-gone": with_gone_object,
     "action-gone": with_gone_action,
     "guard-raises": of(write("a"), guard="state.text|upper"),
-    "action-raises": of(write("a" * 60)),
-    "call-raises": of(call("a" * 60)),
+    "action-raises": of(write("a", fault="raise")),
+    "call-raises": of(call("a", fault="raise")),
 }
 
 
@@ -129,4 +129,3 @@ def bad_runs(camp: Camp, figures: Figures) -> None:
     silent = FlowRun.objects.filter(pk__in=bad, reason="").values_list("flow__key", "status")
     figures.promise(not silent, f"bad runs without a reason: {list(silent)}")
     figures.note = f"{len(bad)} kinds"
-

@@ -53,7 +53,13 @@ class Result:
 
     @classmethod
     def of(
-        cls, figures: Figures, *, fault: str, title: str, database: str, seconds: float,
+        cls,
+        figures: Figures,
+        *,
+        fault: str,
+        title: str,
+        database: str,
+        seconds: float,
         control: bool,
     ) -> Result:
         return cls(
@@ -109,8 +115,9 @@ def table(results: Iterable[Result]) -> str:
     rows = [HEADS, *map(_cells, results)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(HEADS) - 1)]
     return "\n".join(
-        "  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[-1]])
-        .rstrip()
+        "  ".join(
+            [*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[-1]]
+        ).rstrip()
         for row in rows
     )
 

@@ -159,7 +159,5 @@ def restart(camp: Camp, command: str) -> None:
     if not command:
         camp.kill_connections()
         return
-    subprocess.run(command, shell=True, check=True)  # noqa: S602 - given by whoever runs it
+    subprocess.run(command, shell=True, check=True)
     camp.reconnect()
-
-

@@ -12,12 +12,10 @@ from flowcontrol_core.runtime.clock import clock
 from flowcontrol_core.runtime.starting import create_flowrun
 from flowcontrol_core.testing.building import flow, step
 from flowcontrol_core.testing.helpers import publish_flow
-from tests.celery.conftest import CelerySite
+from tests.celery.site import BEAT, CLOSED, CelerySite
 from tests.effects.models import Effect
 
 pytestmark = [pytest.mark.slow, pytest.mark.celery, pytest.mark.postgresql]
-BEAT = "continue_flowruns_task"
-CLOSED = {"amqp": "amqp://127.0.0.1:1//", "redis": "redis://127.0.0.1:1/0"}
 
 
 def create_runs(count: int) -> list[FlowRun]:

@@ -1,4 +1,4 @@
-"""The actions. A fault happens at the first attempt only, except ``poison``."""
+"""The actions. A fault happens at the first attempt only, except ``poison`` and ``raise``."""
 
 from __future__ import annotations
 
@@ -44,6 +44,11 @@ def linger(config: Any) -> None:
         time.sleep(random.uniform(0, config.linger))
 
 
+def raise_if_asked(config: Any) -> None:
+    if config.fault == "raise":
+        raise RuntimeError("as it was asked to")
+
+
 def die() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
@@ -61,6 +66,7 @@ class Write(BaseAction):
             die()
         record(run, obj, config.label)
         linger(config)
+        raise_if_asked(config)
         if fault == "die_after_effect" or config.fault == "poison":
             die()
         if fault == "die_after_commit":
@@ -82,6 +88,7 @@ class Call(BaseAction):
         fault = config.fault if run.attempt == 1 else ""
         record(run, obj, config.label)
         linger(config)
+        raise_if_asked(config)
         if fault == "die_after_call":
             die()
         if fault == "stop":
@@ -96,6 +103,21 @@ class Hold(BaseAction):
 
     def run(self, *, run: RunContext, obj: Any, config: Any) -> FlowDirective:
         return run.suspend(until=run.now + timedelta(days=30))
+
+
+class DozeForm(forms.Form):
+    seconds = forms.FloatField()
+
+
+class Doze(BaseAction):
+    """Waits for some seconds."""
+
+    name = "doze"
+    effects = Effects.NONE
+    Config = DozeForm
+
+    def run(self, *, run: RunContext, obj: Any, config: Any) -> FlowDirective:
+        return run.suspend(until=run.now + timedelta(seconds=config.seconds))
 
 
 class Rest(BaseAction):
@@ -135,5 +157,5 @@ class Tell(BaseAction):
 
 
 TOLD = Trigger(name="told", label="Told", model="shop.customer", key="effects.told")
-ACTIONS = (Write, Call, Hold, Rest, Listen, Tell)
+ACTIONS = (Write, Call, Hold, Doze, Rest, Listen, Tell)
 TRIGGERS = (TOLD,)

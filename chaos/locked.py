@@ -1,0 +1,98 @@
+"""F19: the database is locked, or can only be read, for some seconds."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, closing, contextmanager
+
+from django.db import connections, transaction
+
+from chaos.camp import Camp, create_runs, six_steps
+from chaos.registry import fault
+from chaos.results import Figures
+from flowcontrol_core.models import FlowRun
+from flowcontrol_core.testing.helpers import publish_flow
+from tests.databases import Database
+from tests.effects.models import Effect
+
+TABLE = FlowRun._meta.db_table
+
+
+def be_impatient() -> None:
+    """Have this process wait for a lock for half a second, or one on MariaDB."""
+    settings = connections.settings["default"]
+    options = settings.setdefault("OPTIONS", {})
+    engine = settings["ENGINE"]
+    if engine.endswith("sqlite3"):
+        options["timeout"] = 0.5
+    elif engine.endswith("mysql"):
+        options["init_command"] = (
+            "SET SESSION lock_wait_timeout = 1, SESSION innodb_lock_wait_timeout = 1"
+        )
+    else:
+        options["options"] = "-c lock_timeout=500 -c synchronous_commit=off"
+
+
+@contextmanager
+def lock_sqlite(camp: Camp) -> Iterator[None]:
+    connections.close_all()
+    with closing(sqlite3.connect(camp.scratch.name, timeout=20, isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        yield
+        other.execute("ROLLBACK")
+
+
+@contextmanager
+def lock_postgresql(_camp: Camp) -> Iterator[None]:
+    with transaction.atomic(), connections["default"].cursor() as cursor:
+        cursor.execute(f"LOCK TABLE {TABLE} IN ACCESS EXCLUSIVE MODE")
+        yield
+
+
+@contextmanager
+def read_only_postgresql(camp: Camp) -> Iterator[None]:
+    """As after a fail-over to a standby: all are thrown out and may only read then."""
+    name = camp.scratch.name
+    with connections["default"].cursor() as cursor:
+        cursor.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+        camp.kill_connections()
+        yield
+        cursor.execute(f"ALTER DATABASE {name} RESET default_transaction_read_only")
+    camp.kill_connections()
+
+
+@contextmanager
+def lock_mariadb(_camp: Camp) -> Iterator[None]:
+    with connections["default"].cursor() as cursor:
+        cursor.execute(f"LOCK TABLES {TABLE} WRITE")
+        yield
+        cursor.execute("UNLOCK TABLES")
+
+
+LOCKS: dict[Database, list[Callable[[Camp], AbstractContextManager[None]]]] = {
+    Database.SQLITE_FILE: [lock_sqlite],
+    Database.POSTGRESQL: [lock_postgresql, read_only_postgresql],
+    Database.MARIADB: [lock_mariadb],
+}
+
+
+@fault("F19", "database locked or read-only for a while")
+def lock(camp: Camp, figures: Figures) -> None:
+    document = six_steps(0.02, 0.01)
+    publish_flow(document)
+    workers = camp.fork_workers(3, be_impatient)
+    runs = create_runs(camp.dose.pick(200, 60, 40))
+    seconds = camp.dose.pick(30, 2, 2)
+    for enter in LOCKS[camp.scratch.database]:
+        before = Effect.objects.count()
+        camp.wait_for(lambda: Effect.objects.count() > before + 20, *workers)  # noqa: B023
+        with enter(camp):
+            time.sleep(seconds)
+    camp.wait_until_done(*workers)
+    figures.promise(not any(worker.has_ended() for worker in workers), "a worker has ended")
+    camp.stop(*workers)
+    camp.audit(figures, runs, document)
+    names = [enter.__name__.replace("_", " ") for enter in LOCKS[camp.scratch.database]]
+    figures.note += f"{', '.join(names)}, {seconds} s each"
