@@ -6,6 +6,7 @@ import html
 import logging
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,13 @@ from django.contrib.auth.models import Permission, User
 from django.test import Client
 from django.urls import reverse
 
-from flowcontrol_core.authoring import create_flow
+from flowcontrol_core.authoring import create_flow, edit_draft, publish
 from flowcontrol_core.models import Flow, FlowRun
 from flowcontrol_core.plugins.actions import BaseAction, Effects
 from flowcontrol_core.plugins.config import BoundConfig
 from flowcontrol_core.plugins.fields import ExpressionField, TemplateField
 from flowcontrol_core.plugins.triggers import Trigger
+from flowcontrol_core.runtime import workers
 from flowcontrol_core.runtime.clock import ManualClock
 from flowcontrol_core.runtime.starting import create_flowrun
 from flowcontrol_core.testing.building import flow as build
@@ -155,6 +157,12 @@ def clock() -> Iterator[ManualClock]:
 
 
 @pytest.fixture(autouse=True)
+def workers_are_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each sweep says that it is alive, however short ago it did in another test."""
+    monkeypatch.setattr(workers, "_EVERY", 0)
+
+
+@pytest.fixture(autouse=True)
 def quiet(monkeypatch: pytest.MonkeyPatch) -> None:
     """Writing the traceback of each refused request would take longer than the request."""
     monkeypatch.setattr(logging.getLogger("django.request"), "disabled", True)
@@ -212,6 +220,23 @@ def waiting(live: Flow) -> FlowRun:
     run_due()
     run.refresh_from_db()
     assert run.status == "waiting"
+    return run
+
+
+@pytest.fixture
+def older(db: None) -> FlowRun:
+    """A run that waits on a version that is not the published one any more."""
+    flow = publish_flow(sample(), key="older", name="Older")
+    run = create_flowrun(flow)
+    run_due()
+    edit_draft(
+        flow,
+        lambda document: replace(document, steps=document.steps[1:]),
+        revision=None,
+        author=None,
+    )
+    publish(flow)
+    run.refresh_from_db()
     return run
 
 

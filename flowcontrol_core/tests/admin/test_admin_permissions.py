@@ -72,6 +72,8 @@ CASES = [
     Case("flow_delete", "post", (LOGIN, 403, 403, 302, 403, 302), {}, "draft"),
     look("flow_history"),
     look("flow_plugins", kind="none"),
+    look("flow_health", kind="none"),
+    look("flow_health_json", kind="none"),
     Case("flow_import", "get", (LOGIN, 403, 403, 200, 403, 200), {}, "none"),
     Case("flow_import", "post", (LOGIN, 403, 403, 200, 403, 200), {"text": YAML}, "none"),
     look("flow_export_all", kind="none"),
@@ -134,7 +136,10 @@ CASES = [
     *operate("run-now", "waiting", 302),
     *operate("skip", "waiting", 302),
     *operate("send", "waiting", 302, step="bye"),
+    *operate("edit-state", "waiting", 302, state="{}"),
     *operate("retry", "failed", 302),
+    *operate("restart", "failed", 302, step="oops"),
+    *operate("move", "older", 302),
 ]  # fmt: skip
 VIEWING = ("view_flow", "view_flowrun")
 
@@ -154,7 +159,9 @@ def clients(admin_user: User) -> dict[str, Client]:
 
 
 @pytest.fixture
-def subjects(live: Flow, draft: Flow, waiting: FlowRun, failed: FlowRun) -> dict[str, Any]:
+def subjects(
+    live: Flow, draft: Flow, waiting: FlowRun, failed: FlowRun, older: FlowRun
+) -> dict[str, Any]:
     """What the cases are about, by their kind."""
     association = associate_trigger(live, "test.noon")
     return {
@@ -164,6 +171,7 @@ def subjects(live: Flow, draft: Flow, waiting: FlowRun, failed: FlowRun) -> dict
         "trigger": (live.pk, association.pk),
         "waiting": (waiting.pk,),
         "failed": (failed.pk,),
+        "older": (older.pk,),
     }
 
 

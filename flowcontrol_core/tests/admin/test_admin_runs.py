@@ -125,8 +125,8 @@ def test_only_possible_verbs_are_offered_and_each_asks_for_a_reason(
         context = client.get(url("flowrun_change", run.pk)).context
         return {verb.slug for verb in context["verbs"]}
 
-    assert offered(waiting) == {"cancel", "pause", "run-now", "skip", "send"}
-    assert offered(failed) >= {"retry", "skip"}
+    assert offered(waiting) == {"cancel", "pause", "run-now", "skip", "send", "edit-state"}
+    assert offered(failed) >= {"retry", "skip", "restart", "edit-state"}
     assert not offered(failed) & {"cancel", "pause", "resume", "run-now"}
     operate(client, waiting, "pause", reason="the customer called")
     page = text_of(client.get(url("flowrun_change", waiting.pk)))
@@ -134,7 +134,7 @@ def test_only_possible_verbs_are_offered_and_each_asks_for_a_reason(
     assert "the customer called" in page
     assert "by root" in page
     waiting.refresh_from_db()
-    assert offered(waiting) == {"cancel", "resume", "skip", "send"}
+    assert offered(waiting) == {"cancel", "resume", "skip", "send", "edit-state"}
 
 
 def test_what_is_not_possible_says_why_and_changes_nothing(

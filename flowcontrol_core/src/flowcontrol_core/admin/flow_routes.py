@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flowcontrol_core.admin import editor, portable, publishing, starting, steps, triggers
+from flowcontrol_core.admin import editor, health, portable, publishing, starting, steps, triggers
 from flowcontrol_core.admin.pages import (
     ACTIVATE_FLOW,
     ADD_FLOW,
@@ -37,6 +37,13 @@ def _switch(path: str, view: View) -> Route:
 
 ROUTES = [
     Route(path="plugins/", name="flow_plugins", view=portable.show_plugins, needs=(VIEW_FLOW,)),
+    Route(path="health/", name="flow_health", view=health.show_health, needs=(VIEW_FLOW,)),
+    Route(
+        path="health.json",
+        name="flow_health_json",
+        view=health.show_health_json,
+        needs=(VIEW_FLOW,),
+    ),
     Route(
         path="import/",
         name="flow_import",

@@ -64,6 +64,7 @@ def show_run(page: Page, run: FlowRun) -> HttpResponse:
         object_link=_object_link(page, run),
         object_type=_object_type(run),
         children=run.children.order_by("pk")[:MOST_CHILDREN],
+        successors=run.successors.order_by("pk")[:MOST_CHILDREN],
         child_count=run.children.count(),
         waits_for_run=_waited(run),
         raw=[(name, _raw(getattr(run, name))) for name in RAW],

@@ -6,22 +6,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from django import forms
 from django.http import Http404, HttpResponse
 from django.utils.functional import Promise
 from django.utils.translation import gettext as say
 from django.utils.translation import gettext_lazy as _
 
-from flowcontrol_core.admin.fields import choice_field
 from flowcontrol_core.admin.pages import Page, url
-from flowcontrol_core.authoring.describing import Describer
-from flowcontrol_core.definition import Document
+from flowcontrol_core.admin.run_forms import ReasonForm, RestartForm, SendForm, StateForm
 from flowcontrol_core.errors import FlowcontrolError
 from flowcontrol_core.models import FlowRun, Status
-from flowcontrol_core.runtime import verbs
-from flowcontrol_core.runtime.observing import documents_of
-
-MAX_REASON = 500
+from flowcontrol_core.runtime import restarting, verbs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +30,7 @@ class Verb:
     done: str | Promise
     call: Callable[..., FlowRun]
     is_grave: bool = False
+    form: type[ReasonForm] = ReasonForm
 
 
 VERBS = {
@@ -76,6 +71,36 @@ VERBS = {
             effect=_("It goes on there, at its next checkpoint."),
             done=_("The run goes to that step at its next checkpoint."),
             call=verbs.send_to_step,
+            form=SendForm,
+        ),
+        Verb(
+            slug="restart",
+            name="restart",
+            label=_("Restart from a step"),
+            question=_("Start a new run at a step of this one?"),
+            effect=_("It has the state and the object of this run, which stays as it is."),
+            done=_("This is the new run; a worker takes it up."),
+            call=restarting.restart_at_step,
+            form=RestartForm,
+        ),
+        Verb(
+            slug="edit-state",
+            name="edit state",
+            label=_("Edit the state"),
+            question=_("Replace the state of this run?"),
+            effect=_("The run goes on with what you write here."),
+            done=_("The state was replaced."),
+            call=restarting.edit_state,
+            form=StateForm,
+        ),
+        Verb(
+            slug="move",
+            name="move",
+            label=_("Move to the published version"),
+            question=_("Move this run to the published version of its flow?"),
+            effect=_("It goes on there, at the step that it is at."),
+            done=_("The run is on the published version now."),
+            call=restarting.move_to_current_version,
         ),
         Verb(
             slug="pause",
@@ -109,31 +134,6 @@ VERBS = {
 }
 
 
-class ReasonForm(forms.Form):
-    """Why somebody does something to a run; kept in its history."""
-
-    reason = forms.CharField(
-        label=_("Reason"),
-        max_length=MAX_REASON,
-        required=False,
-        widget=forms.TextInput(attrs={"class": "vTextField"}),
-        help_text=_("Is shown in the history of the run."),
-    )
-
-
-class SendForm(ReasonForm):
-    """Which step a run is sent to."""
-
-    step = forms.ChoiceField(label=_("Step"))
-    field_order = ("step", "reason")
-
-    def __init__(self, *args: Any, document: Document, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        words = Describer(document)
-        steps = [(step, words.step(step)) for step in document.step_ids()]
-        choice_field(self, "step").choices = steps
-
-
 def legal_verbs(run: FlowRun) -> list[Verb]:
     """Give the verbs that are possible for a run as it stands."""
     return [verb for verb in VERBS.values() if is_possible(verb, run)]
@@ -141,6 +141,8 @@ def legal_verbs(run: FlowRun) -> list[Verb]:
 
 def is_possible(verb: Verb, run: FlowRun) -> bool:
     """Say whether a verb is possible; none is that needs a cursor which cannot be read."""
+    if verb.slug == "move" and run.flow.published_id in (None, run.version_id):
+        return False
     try:
         return verbs.is_legal(verb.name, run)
     except (AttributeError, IndexError, KeyError, TypeError):
@@ -153,15 +155,15 @@ def operate(page: Page, run: FlowRun, verb: str) -> HttpResponse:
     if chosen is None:
         raise Http404(say("There is no such verb."))
     form = _form(page, run, chosen)
-    refused = "" if is_possible(chosen, run) else _refusal(run)
+    refused = "" if is_possible(chosen, run) else _refusal(chosen, run)
     if page.is_post and form.is_valid():
         try:
-            after = chosen.call(run, **_arguments(form), by=page.user)
+            after = chosen.call(run, **form.arguments(), by=page.user)
         except FlowcontrolError as error:
             refused = str(error)
         else:
             page.say(_said(chosen, after))
-            return page.redirect("flowrun_change", run.pk)
+            return page.redirect("flowrun_change", after.pk)
     return page.render(
         "operate.html",
         status=409 if refused else 200,
@@ -187,19 +189,13 @@ def operate_many(runs: list[FlowRun], verb: Verb, by: Any) -> tuple[int, list[st
     return done, refused
 
 
-def _form(page: Page, run: FlowRun, verb: Verb) -> forms.Form:
-    data = page.request.POST if page.is_post else None
-    if verb.slug != "send":
-        return ReasonForm(data)
-    document = documents_of([run]).get(run.version_id, Document())
-    return SendForm(data, document=document)
+def _form(page: Page, run: FlowRun, verb: Verb) -> ReasonForm:
+    return verb.form(page.request.POST if page.is_post else None, run=run)
 
 
-def _arguments(form: forms.Form) -> dict[str, Any]:
-    return {name: value for name, value in form.cleaned_data.items() if value}
-
-
-def _refusal(run: FlowRun) -> str:
+def _refusal(verb: Verb, run: FlowRun) -> str:
+    if verb.slug == "move" and run.flow.published_id == run.version_id:
+        return say("The run is on the published version already.")
     status = run.get_outcome_display() or run.get_status_display()
     return say("This is not possible while the run is %(status)s.") % {"status": status}
 
