@@ -27,7 +27,7 @@ define pytest
 @. .venv/index.sh && $(HATCH) run $(1) $(ARGS)
 endef
 
-.PHONY: help demo site test test-all lint format types contracts docs wheels bench clean
+.PHONY: help demo site test test-all lint format types contracts docs wheels bench chaos clean
 
 help:
 	@echo "make demo       run the demo and show what it does"
@@ -40,6 +40,7 @@ help:
 	@echo "make docs       links and snippets of the documentation"
 	@echo "make wheels     build all wheels into dist/ and test them in an empty environment"
 	@echo "make bench      the benchmarks"
+	@echo "make chaos      the fault campaign, on every database that answers"
 	@echo "make clean      remove everything that make made"
 
 demo: .venv/.current
@@ -78,6 +79,9 @@ wheels: .venv/.current
 
 bench: .venv/.current
 	$(call hatch,full:bench)
+
+chaos: .venv/.current
+	$(call hatch,full:chaos)
 
 clean:
 	@rm -rf .venv dist .coverage .coverage.* htmlcov .hypothesis .import_linter_cache \

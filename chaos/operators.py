@@ -14,7 +14,7 @@ from flowcontrol_core.testing.building import flow
 from flowcontrol_core.testing.helpers import publish_flow
 from tests.effects.models import Effect
 
-STEPS = 60
+STEPS = 80
 
 
 @fault("F10", "cancel and pause at random moments")
@@ -26,7 +26,7 @@ def meddle(camp: Camp, figures: Figures) -> None:
     late = 0
     for number in range(wanted):
         (run,) = create_runs(1)
-        time.sleep(camp.random.uniform(0, 0.15))
+        time.sleep(camp.random.uniform(0, 0.1))
         try:
             if number % 2:
                 cancel_flowrun(run)

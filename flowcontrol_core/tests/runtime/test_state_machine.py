@@ -98,7 +98,9 @@ class Model:
         self.late = False
         if step == "fragile" and self.broken:
             self.tries += 1
-            self.status, self.wait = ("errored", "") if self.tries == TRIES else ("waiting", "retry")
+            self.status, self.wait = (
+                ("errored", "") if self.tries == TRIES else ("waiting", "retry")
+            )
             return True
         if step == "doze" or (step == "listen" and not self.events):
             self.status, self.behind = "waiting", True
@@ -109,6 +111,8 @@ class Model:
             self.events -= 1
         else:
             self.effects.append(step)
+            if step != "fragile":
+                self.state = {"n": self.state.get("n", 0) + 1}
         return False
 
     @property
@@ -291,4 +295,4 @@ def test_a_run_is_where_its_model_is_whatever_is_done_to_it(lab: Lab) -> None:
         think("doze"),
         write("d"),
     )
-    run_state_machine_as_test(Operating, settings=how_many())  # type: ignore[no-untyped-call]
+    run_state_machine_as_test(Operating, settings=how_many())
