@@ -32,10 +32,11 @@ from flowcontrol_core.admin.run_filters import (
     StepFilter,
 )
 from flowcontrol_core.admin.run_page import show_run
-from flowcontrol_core.admin.run_verbs import VERBS, operate, operate_many
+from flowcontrol_core.admin.run_verbs import VERBS, Verb, operate, operate_many
 from flowcontrol_core.admin.run_words import duration, where
 from flowcontrol_core.models import FlowRun
 from flowcontrol_core.runtime.clock import clock
+from flowcontrol_core.runtime.jobs import create_job
 from flowcontrol_core.runtime.observing import (
     documents_of,
     find_step,
@@ -49,6 +50,9 @@ else:
     _ModelAdmin = admin.ModelAdmin
 
 MOST_REASONS = 10
+#: More runs than that are left to a job; and so many one job takes: it keeps a list of them.
+MOST_AT_ONCE = 100
+MOST_IN_A_JOB = 10_000
 
 
 class RunList(ChangeList):
@@ -158,6 +162,10 @@ class FlowRunAdmin(_ModelAdmin):
     def _operate(self, request: HttpRequest, queryset: QuerySet[FlowRun], verb: str) -> None:
         """Do it to all runs it is possible for, and say how many, and why not to the others."""
         chosen = VERBS[verb]
+        ids = list(queryset.order_by("pk").values_list("pk", flat=True)[: MOST_IN_A_JOB + 1])
+        if len(ids) > MOST_AT_ONCE:
+            self._create_job(request, chosen, ids)
+            return
         done, refused = operate_many(list(queryset), chosen, request.user)
         if done:
             text = ngettext("%(verb)s: done to %(n)d run.", "%(verb)s: done to %(n)d runs.", done)
@@ -169,6 +177,20 @@ class FlowRunAdmin(_ModelAdmin):
             more = " …" if count > MOST_REASONS else ""
             said = f"{text % {'n': count}} {shown}{more}"
             self.message_user(request, said, messages.WARNING)
+
+    def _create_job(self, request: HttpRequest, verb: Verb, ids: list[int]) -> None:
+        """Leave what would take too long to the sweeps."""
+        if len(ids) > MOST_IN_A_JOB:
+            text = say("These are more than %(n)d runs; nothing was done. Choose fewer by filters.")
+            self.message_user(request, text % {"n": MOST_IN_A_JOB}, messages.ERROR)
+            return
+        job = create_job(verb.name, {"pk__in": ids}, by=request.user)
+        text = say(
+            "%(verb)s: the workers do it to %(n)d runs, bit by bit. The page Health shows how far "
+            "job %(job)d is."
+        )
+        said = text % {"verb": verb.label, "n": len(ids), "job": job.pk}
+        self.message_user(request, said)
 
     def get_urls(self) -> list[Any]:
         return patterns(self, ROUTES)

@@ -1,0 +1,91 @@
+"""A worker with several threads, bulk jobs and pruning, beside other processes."""
+
+from __future__ import annotations
+
+import signal
+from collections import Counter
+from datetime import timedelta
+
+import pytest
+from django.db import transaction
+from django.utils import timezone
+
+from flowcontrol_core.models import FlowRun, Job, Outcome, RunEvent, SpentSlot, Worker
+from flowcontrol_core.runtime.jobs import create_job
+from flowcontrol_core.runtime.retention import prune
+from flowcontrol_core.runtime.starting import create_flowrun
+from flowcontrol_core.testing.building import flow, step
+from flowcontrol_core.testing.helpers import publish_flow
+from tests.effects.models import Effect
+from tests.processes.site import Site
+from tests.shop.models import Customer
+
+pytestmark = pytest.mark.slow
+WORK = ("-m", "django", "flowcontrol", "worker", "--interval=0.05", "--concurrency=3")
+
+
+@pytest.fixture(autouse=True)
+def nobody_works(site: Site) -> None:
+    Worker.objects.all().delete()
+    Job.objects.all().delete()
+
+
+def create_runs(count: int) -> list[FlowRun]:
+    with transaction.atomic():
+        return [create_flowrun("flow") for _ in range(count)]
+
+
+def test_the_threads_of_a_worker_execute_each_run_once_and_stop_when_told(site: Site) -> None:
+    publish_flow(flow(step("effects.write", label="a"), step("effects.write", label="b")))
+    worker = site.start(*WORK)
+    runs = create_runs(120)
+    site.wait_for(lambda: Effect.objects.count() > 20, worker)
+    assert Worker.objects.get().pid == worker.pid
+    worker.signal(signal.SIGTERM)
+    assert worker.exit_status() == 0, worker.output
+    assert "The worker has stopped." in worker.output
+    assert not Worker.objects.exists(), "it has said goodbye"
+    assert set(FlowRun.objects.live().values_list("attempt", "worker")) <= {(0, "")}
+    site.wait_until_done(site.start(*WORK))
+    assert FlowRun.objects.filter(outcome=Outcome.COMPLETE).count() == 120
+    assert site.effects() == Counter((str(run.uuid), label) for run in runs for label in "ab")
+
+
+def test_workers_share_a_job_and_do_each_run_once(site: Site) -> None:
+    publish_flow(flow(step("effects.write", label="a")))
+    later = timezone.now() + timedelta(days=1)
+    with transaction.atomic():
+        for _ in range(150):
+            create_flowrun("flow", at=later)
+    job = create_job("cancel", {"flow__key": "flow"}, by="Ada", reason="bulk")
+    site.wait_until_done(*site.start_workers(3))
+    site.wait_for(lambda: Job.objects.filter(finished_at__isnull=False).exists())
+    job.refresh_from_db()
+    assert (job.done, job.refused) == (150, 0)
+    noted = Counter(RunEvent.objects.filter(actor="Ada").values_list("run_id", flat=True))
+    assert set(noted.values()) == {1}
+    assert len(noted) == 150
+
+
+def test_pruning_beside_workers_lets_no_object_through_twice(site: Site) -> None:
+    """Runs are created again and again, and pruned as soon as they have ended."""
+    publish_flow(
+        flow(step("effects.write", label="a"), object="shop.customer"),
+        max_per_object=1,
+        limit_policy="queue",
+        keep_runs=0,
+    )
+    customers = [Customer.objects.create(name=str(number)) for number in range(20)]
+    workers = site.start_workers(2)
+    with transaction.atomic():
+        # All at once: what is looked at while firing refuses none of them.
+        for customer in customers * 4:
+            create_flowrun("flow", customer)
+
+    def all_gone() -> bool:
+        prune()
+        return not FlowRun.objects.exists()
+
+    site.wait_for(all_gone, *workers)
+    assert SpentSlot.objects.count() == 20
+    assert Effect.objects.count() == 20
