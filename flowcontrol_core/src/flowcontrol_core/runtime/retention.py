@@ -143,7 +143,9 @@ def _first(rows: QuerySet[Any]) -> list[int]:
 
 def _needless_events(before: datetime) -> QuerySet[TriggerEvent]:
     """Give the old events that no live run can see: it began after them."""
-    oldest = FlowRun.objects.using(alias()).live().aggregate(oldest=Min("created_at"))["oldest"]
+    live = [status for status in Status if status != Status.DONE]
+    runs = FlowRun.objects.using(alias()).filter(status__in=live)
+    oldest = runs.aggregate(oldest=Min("created_at"))["oldest"]
     limit = before if oldest is None else min(before, oldest)
     return TriggerEvent.objects.using(alias()).filter(created_at__lt=limit)
 

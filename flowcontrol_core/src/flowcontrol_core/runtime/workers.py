@@ -14,7 +14,7 @@ from flowcontrol_core.conf import get_settings
 from flowcontrol_core.models import Worker
 from flowcontrol_core.plugins.manager import PluginStatus, plugin_manager
 from flowcontrol_core.runtime.clock import clock
-from flowcontrol_core.runtime.database import alias
+from flowcontrol_core.runtime.database import alias, retrying
 
 _EVERY = 10.0
 #: How long a process that has stopped is still shown once another one works on its host.
@@ -22,6 +22,7 @@ _FORGET = timedelta(hours=1)
 _said: dict[str, float] = {}
 
 
+@retrying
 def say_alive(queues: tuple[str, ...] = ()) -> None:
     """Note in the table of workers that this process sweeps; at most every ten seconds."""
     shown = ",".join(queues)[:500]
