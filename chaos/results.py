@@ -122,8 +122,24 @@ def table(results: Iterable[Result]) -> str:
     )
 
 
+INTRODUCTION = """\
+# Fault report
+
+What the fault campaign found when this table was last made: `make chaos ARGS="--report {path}"`.
+
+Each line is one fault on one database, with real worker processes. `lost` are runs that did not
+end as they should and effects that are missing, `twice` are database effects that were there more
+than once, `keys changed` external steps whose idempotency key was not the same at each attempt.
+`kills` are the processes that were killed or stopped, or the commits that were spoiled, or the
+messages that were lost. A fault of which any is not 0, or whose other promises did not hold, is
+`BROKEN`. F7 is the negative control: without its protection the same storm has to do harm.
+"""
+REPORT = "docs/reference/fault-report.md"
+
+
 def markdown(results: Iterable[Result], *, dose: str, seed: int) -> str:
     """Give the table as a page of the documentation."""
     rows = [HEADS, tuple("---" for _ in HEADS), *map(_cells, results)]
     lines = [f"| {' | '.join(cell.replace('|', '/') for cell in row)} |" for row in rows]
-    return "\n".join([f"Dose: {dose}, seed: {seed}.", "", *lines, ""])
+    about = f"Dose: {dose}. Seed: {seed}."
+    return "\n".join([INTRODUCTION.format(path=REPORT), about, "", *lines, ""])

@@ -83,7 +83,8 @@ def test_tables_have_a_line_for_each_result() -> None:
     results = [result(), result(Figures(runs=10, lost=3))]
     assert len(lines_with(table(results), "sqlite")) == 2
     page = markdown(results, dose="ci", seed=7)
-    assert page.startswith("Dose: ci, seed: 7.")
+    assert page.startswith("# Fault report\n")
+    assert "Dose: ci. Seed: 7." in page
     assert "| F1 | a fault | sqlite | 10 | 0 | 3 | 0 | 0 | 1.2 | BROKEN |  |" in page
 
 
