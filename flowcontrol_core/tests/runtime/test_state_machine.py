@@ -275,12 +275,13 @@ class Operating(RuleBasedStateMachine):
 
 
 def how_many() -> settings:
-    """Give the dose: that of the profile, or as many steps as are asked for."""
+    """Give the dose: that of the profile, at most 1,000 steps, or as many as are asked for."""
     asked = int(os.environ.get("FLOWCONTROL_STATE_STEPS") or 0)
     profile = settings(
         deadline=None, stateful_step_count=25, suppress_health_check=list(HealthCheck)
     )
-    return settings(profile, max_examples=asked // 25) if asked else profile
+    examples = asked // 25 or min(profile.max_examples, 40)
+    return settings(profile, max_examples=examples)
 
 
 @pytest.mark.django_db
