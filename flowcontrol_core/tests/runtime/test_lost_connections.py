@@ -43,6 +43,7 @@ def test_a_lock_that_was_not_given_in_time_is_asked_for_again(message: str) -> N
     assert is_transient(OperationalError(message))
 
 
+@pytest.mark.django_db(transaction=True)
 def test_a_run_whose_server_hung_up_goes_on_later(lab: Lab) -> None:
     def hang_up(run: object, obj: object) -> None:
         raise postgresql_error("57P01")
