@@ -24,7 +24,6 @@ class Entry:
     title: str
     cause: Fault
     databases: tuple[Database, ...]
-    full_only: bool
     control: bool
 
     def run(self, camp: Camp) -> Result:
@@ -59,7 +58,6 @@ def fault(
     title: str,
     *,
     databases: tuple[Database, ...] = EVERYWHERE,
-    full_only: bool = False,
     control: bool = False,
 ) -> Callable[[Fault], Fault]:
     """Enter a function into the table of faults."""
@@ -70,7 +68,6 @@ def fault(
             title=title,
             cause=cause,
             databases=databases,
-            full_only=full_only,
             control=control,
         )
         return cause
