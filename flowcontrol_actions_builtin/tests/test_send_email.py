@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from django.core import mail
+from django.core.mail.backends.locmem import EmailBackend
 
 from flowcontrol.base import RunContext
 from flowcontrol.errors import Retry
@@ -210,7 +211,7 @@ def test_a_temporary_failure_is_tried_again(
     call: Any, monkeypatch: pytest.MonkeyPatch, error: OSError
 ) -> None:
     assert is_temporary(error)
-    monkeypatch.setattr(mail.backends.locmem.EmailBackend, "send_messages", raising(error))
+    monkeypatch.setattr(EmailBackend, "send_messages", raising(error))
     with pytest.raises(Retry) as caught:
         call(SendEmail, **PLAIN)
     assert caught.value.__cause__ is error
@@ -221,7 +222,7 @@ def test_a_permanent_failure_fails_the_step(
     call: Any, monkeypatch: pytest.MonkeyPatch, error: OSError
 ) -> None:
     assert not is_temporary(error)
-    monkeypatch.setattr(mail.backends.locmem.EmailBackend, "send_messages", raising(error))
+    monkeypatch.setattr(EmailBackend, "send_messages", raising(error))
     with pytest.raises(type(error)):
         call(SendEmail, **PLAIN)
 
