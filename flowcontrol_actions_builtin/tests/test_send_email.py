@@ -17,6 +17,7 @@ from flowcontrol_actions_builtin.addresses import domain_of, split_addresses, st
 from flowcontrol_actions_builtin.delivery import is_temporary
 from flowcontrol_actions_builtin.errors import ActionError
 from flowcontrol_actions_builtin.mail import SendEmail
+from tests.cases import each
 
 PLAIN = {"to": "ann@example.com", "subject": "Hello", "text": "A text"}
 
@@ -139,7 +140,7 @@ def test_a_line_break_in_a_header_is_refused(
     assert mail.outbox == []
 
 
-@pytest.mark.parametrize(
+@each(
     "text",
     [
         "ann",
@@ -171,7 +172,7 @@ def test_computed_recipients_that_are_no_texts_are_a_clear_error(
         call(SendEmail, to_expression="recipients", subject="Hello", text="A text")
 
 
-@pytest.mark.parametrize(
+@each(
     ("sender", "domain"),
     [
         ("shop@example.org", "example.org"),
