@@ -26,7 +26,7 @@ MARKERS_OF_THE_FULL_SUITE = MARKERS_OF_SERVICES | {"slow", "commits"}
 REQUIRE_SERVICES = "FLOWCONTROL_REQUIRE_SERVICES"
 
 
-settings.register_profile("unit", max_examples=10, deadline=None)
+settings.register_profile("unit", max_examples=5, deadline=None)
 settings.register_profile("full", deadline=None)
 
 

@@ -380,10 +380,12 @@ def test_fifty_branches_deep_is_accepted_and_one_more_is_not() -> None:
     assert "more than 50 branches deep" in problem_of(document_with(nested(51))).message
 
 
+@pytest.mark.slow
 def test_maliciously_deep_steps_are_a_problem_and_no_recursion_error() -> None:
     assert "branches deep" in problem_of(document_with(nested(50_000))).message
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("container", ["list", "object"])
 def test_maliciously_deep_configuration_is_a_problem_and_no_recursion_error(
     container: str,
@@ -419,6 +421,7 @@ def test_the_size_counts_bytes_and_not_characters() -> None:
     assert "larger than 1,024 KiB" in problem_of(data).message
 
 
+@pytest.mark.slow
 def test_shared_parts_do_not_unfold_without_end() -> None:
     value: object = ["lol"] * 10
     for _ in range(40):

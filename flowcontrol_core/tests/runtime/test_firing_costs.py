@@ -71,6 +71,7 @@ def test_any_number_of_flows_costs_four_queries_at_most(
     assert len(counts.queries) <= 4 + further_inserts(FlowRun, number) - (0 if options else 2)
 
 
+@pytest.mark.slow
 def test_refusals_of_a_hundred_flows_cost_no_more(ada: Customer) -> None:
     make_listeners(50, max_concurrent=3, max_concurrent_per_object=3)
     for association in FlowTrigger.objects.all():
