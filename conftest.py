@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,7 +26,7 @@ MARKERS_OF_THE_FULL_SUITE = MARKERS_OF_SERVICES | {"slow", "commits"}
 REQUIRE_SERVICES = "FLOWCONTROL_REQUIRE_SERVICES"
 
 
-settings.register_profile("unit", max_examples=10, deadline=None)
+settings.register_profile("unit", max_examples=5, deadline=None)
 settings.register_profile("full", deadline=None)
 
 
@@ -71,6 +72,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if dropped:
         config.hook.pytest_deselected(items=dropped)
         items[:] = [item for item in items if item not in set(dropped)]
+
+
+def pytest_collection_finish() -> None:
+    """Let the garbage collector skip what lives until the end: all modules, and all tests."""
+    gc.freeze()
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -14,6 +14,8 @@ from tests.databases import Database
 from tests.services import why_unreachable
 
 SERVERS = (Database.POSTGRESQL, Database.MARIADB)
+#: Each process of the tests has a database of its own.
+PARALLEL = ("-n", "auto", "--maxprocesses", "8", "--dist", "worksteal")
 
 
 def main(arguments: list[str]) -> int:
@@ -34,7 +36,7 @@ def passes_on(database: Database, arguments: list[str]) -> bool:
         print(f"Nothing is tested on {database}: {problem}", flush=True)
         return os.environ.get("FLOWCONTROL_REQUIRE_SERVICES") != "1"
     print(f"What is to pass on every database, on {database}", flush=True)
-    return run_pytest(database, ["--database", "--quiet", *arguments]) == 0
+    return run_pytest(database, ["--database", "--quiet", *PARALLEL, *arguments]) == 0
 
 
 def run_pytest(database: Database, arguments: list[str]) -> int:

@@ -53,7 +53,10 @@ def errors_of() -> Callable[..., Mapping[str, list[str]]]:
     """Give the errors of the form of an action, by field."""
 
     def errors_of(action: type[BaseAction], **values: Any) -> Mapping[str, list[str]]:
-        return {name: list(errors) for name, errors in action.Config(data=values).errors.items()}
+        return {
+            name: [str(error) for error in errors]
+            for name, errors in action.Config(data=values).errors.items()
+        }
 
     return errors_of
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
 from django import forms
 from django.utils.functional import Promise
 
@@ -12,6 +11,7 @@ from flowcontrol.base import BaseAction
 from flowcontrol.registry import Trigger, registry
 from flowcontrol.testing import check_action, temporary_registry
 from flowcontrol_actions_builtin.plugin import flowcontrol_actions
+from tests.cases import each
 
 KEYS = {
     "builtin.if",
@@ -27,9 +27,7 @@ KEYS = {
     "builtin.wait_for_trigger",
     "builtin.send_email",
 }
-each_action = pytest.mark.parametrize(
-    "action", flowcontrol_actions(), ids=lambda action: action.name
-)
+each_action = each("action", flowcontrol_actions())
 
 
 def test_the_plugin_is_found_and_registers_its_actions() -> None:

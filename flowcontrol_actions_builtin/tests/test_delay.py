@@ -11,6 +11,7 @@ import pytest
 from flowcontrol.base import FlowDirective, RunContext
 from flowcontrol_actions_builtin.delay import Delay
 from flowcontrol_actions_builtin.errors import ActionError
+from tests.cases import each
 
 
 def wakes_at(run: RunContext, directive: FlowDirective | None) -> str:
@@ -102,7 +103,7 @@ def test_this_very_moment_is_not_in_the_past(call: Any) -> None:
     assert call(Delay, mode="date", base="now", if_past="abort") == FlowDirective.CONTINUE
 
 
-@pytest.mark.parametrize(
+@each(
     ("values", "field"),
     [
         ({}, "amount"),
@@ -132,7 +133,7 @@ def test_an_empty_base_date_is_a_clear_error(call: Any) -> None:
         call(Delay, mode="date", base="state.missing")
 
 
-@pytest.mark.parametrize(
+@each(
     ("config", "sentence"),
     [
         ({"amount": "2", "unit": "hours"}, "Wait for 2 hours"),

@@ -10,6 +10,7 @@ import pytest
 from flowcontrol.base import FlowDirective, RunContext
 from flowcontrol_actions_builtin.errors import ActionError
 from flowcontrol_actions_builtin.loops import For, While
+from tests.cases import each
 
 
 def passes_of(call: Any, run: RunContext, **config: Any) -> list[int]:
@@ -104,7 +105,7 @@ def test_step_0_never_ends_so_it_is_refused_at_run_time_too(call: Any, run: RunC
         call(For, end="3", step="step")
 
 
-@pytest.mark.parametrize("name", ["object", "obj", "state", "now", "payload", "a b", "1a", "not"])
+@each("name", ["object", "obj", "state", "now", "payload", "a b", "1a", "not"])
 def test_a_variable_that_expressions_cannot_name_is_refused(errors_of: Any, name: str) -> None:
     assert list(errors_of(For, end="3", variable=name)) == ["variable"]
 

@@ -21,6 +21,7 @@ from flowcontrol_actions_builtin.reckoning import (
     shift,
     snap,
 )
+from tests.cases import each
 
 BERLIN = ZoneInfo("Europe/Berlin")
 NEW_YORK = ZoneInfo("America/New_York")
@@ -38,7 +39,7 @@ def wall(moment: datetime, zone: ZoneInfo) -> str:
     return moment.astimezone(zone).isoformat(" ", "minutes")
 
 
-@pytest.mark.parametrize(
+@each(
     ("zone", "in_gap", "first_instant"),
     [
         (BERLIN, "2024-03-31T02:30", "2024-03-31 03:00+02:00"),
@@ -126,7 +127,7 @@ def test_an_amount_leads_to_the_future_and_its_negative_to_the_past(
     assert shift(moment, -amount, unit, zone) < moment
 
 
-@pytest.mark.parametrize("unit", list(Unit))
+@each("unit", list(Unit))
 def test_an_amount_beyond_the_calendar_is_a_clear_error(unit: Unit) -> None:
     with pytest.raises(ActionError, match="outside of the calendar"):
         shift(utc("2024-01-01"), 10**18, unit, BERLIN)
@@ -204,7 +205,7 @@ def test_the_anniversary_of_a_29th_of_february_is_the_28th() -> None:
     assert wall(leap, BERLIN) == "2028-02-29 09:00+01:00"
 
 
-@pytest.mark.parametrize(
+@each(
     ("value", "expected"),
     [
         (date(2024, 7, 1), "2024-07-01 00:00+02:00"),
@@ -224,7 +225,7 @@ def test_dates_and_texts_without_zone_are_meant_in_the_flows_zone(
     assert wall(read_moment(value, BERLIN), BERLIN) == expected
 
 
-@pytest.mark.parametrize("value", ["", "soon", "31.12.2024", None, 20240701, True, [], time(9)])
+@each("value", ["", "soon", "31.12.2024", None, 20240701, True, [], time(9)])
 def test_what_is_no_date_is_a_clear_error(value: object) -> None:
     with pytest.raises(ActionError, match="is no date"):
         read_moment(value, BERLIN)

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from django.core import mail
+from django.core.mail.backends.locmem import EmailBackend
 
 from flowcontrol.base import RunContext
 from flowcontrol.errors import Retry
@@ -16,6 +17,7 @@ from flowcontrol_actions_builtin.addresses import domain_of, split_addresses, st
 from flowcontrol_actions_builtin.delivery import is_temporary
 from flowcontrol_actions_builtin.errors import ActionError
 from flowcontrol_actions_builtin.mail import SendEmail
+from tests.cases import each
 
 PLAIN = {"to": "ann@example.com", "subject": "Hello", "text": "A text"}
 
@@ -138,7 +140,7 @@ def test_a_line_break_in_a_header_is_refused(
     assert mail.outbox == []
 
 
-@pytest.mark.parametrize(
+@each(
     "text",
     [
         "ann",
@@ -170,7 +172,7 @@ def test_computed_recipients_that_are_no_texts_are_a_clear_error(
         call(SendEmail, to_expression="recipients", subject="Hello", text="A text")
 
 
-@pytest.mark.parametrize(
+@each(
     ("sender", "domain"),
     [
         ("shop@example.org", "example.org"),
@@ -210,7 +212,7 @@ def test_a_temporary_failure_is_tried_again(
     call: Any, monkeypatch: pytest.MonkeyPatch, error: OSError
 ) -> None:
     assert is_temporary(error)
-    monkeypatch.setattr(mail.backends.locmem.EmailBackend, "send_messages", raising(error))
+    monkeypatch.setattr(EmailBackend, "send_messages", raising(error))
     with pytest.raises(Retry) as caught:
         call(SendEmail, **PLAIN)
     assert caught.value.__cause__ is error
@@ -221,7 +223,7 @@ def test_a_permanent_failure_fails_the_step(
     call: Any, monkeypatch: pytest.MonkeyPatch, error: OSError
 ) -> None:
     assert not is_temporary(error)
-    monkeypatch.setattr(mail.backends.locmem.EmailBackend, "send_messages", raising(error))
+    monkeypatch.setattr(EmailBackend, "send_messages", raising(error))
     with pytest.raises(type(error)):
         call(SendEmail, **PLAIN)
 

@@ -15,6 +15,7 @@ from flowcontrol.errors import NotStartedError, UnknownFlowError
 from flowcontrol_actions_builtin import flows
 from flowcontrol_actions_builtin.errors import ActionError
 from flowcontrol_actions_builtin.flows import StartFlow
+from tests.cases import each
 
 CHILD = uuid.UUID(int=7)
 CUSTOMER = object()
@@ -168,7 +169,7 @@ def test_it_says_which_flow_it_starts(bound: Any) -> None:
     assert list(StartFlow().starts_flows(bound(StartFlow, flow="other"))) == ["other"]
 
 
-@pytest.mark.parametrize(
+@each(
     ("values", "field"),
     [
         ({}, "flow"),

@@ -7,9 +7,8 @@ import subprocess
 import sys
 from importlib.metadata import version
 
-import pytest
-
 import flowcontrol
+from tests.cases import each
 
 MODULES = ["base", "engine", "errors", "forms", "registry", "tasks", "testing"]
 
@@ -27,7 +26,7 @@ def test_importing_the_package_imports_neither_django_nor_a_plugin() -> None:
     assert done.stdout.strip() == "[]"
 
 
-@pytest.mark.parametrize("name", MODULES)
+@each("name", MODULES)
 def test_a_public_module_says_what_it_offers_and_has_it(name: str) -> None:
     module = importlib.import_module(f"flowcontrol.{name}")
     assert [each for each in module.__all__ if not hasattr(module, each)] == []

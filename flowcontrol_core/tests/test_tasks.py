@@ -149,6 +149,7 @@ def test_a_broker_that_dies_in_between_has_got_what_was_sent(
     assert tasks.send({"default": [1, 2, 3]}) == 2
 
 
+@pytest.mark.slow
 def test_only_the_tasks_need_celery() -> None:
     code = (
         "import sys; sys.modules['celery'] = None\n"

@@ -7,7 +7,6 @@ from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
 
-import pytest
 from django.contrib.auth.models import User
 from django.contrib.sessions.models import Session
 from django.db import models
@@ -18,6 +17,7 @@ from flowcontrol_triggers_signals.comparing import compared_fields, shown_fields
 from flowcontrol_triggers_signals.payloads import payload_value
 from flowcontrol_triggers_signals.secrecy import is_secret
 from flowcontrol_triggers_signals.watching import describe
+from tests.cases import each
 
 
 class Unprintable:
@@ -25,7 +25,7 @@ class Unprintable:
         raise ValueError
 
 
-@pytest.mark.parametrize(
+@each(
     "value",
     [None, True, 7, 0.5, "text", Decimal("1.50"), date(2026, 1, 2), time(3, 4), timedelta(5)],
 )
@@ -37,7 +37,7 @@ def test_plain_values_stay_what_they_are(value: Any) -> None:
 KEY = uuid.UUID(int=1)
 
 
-@pytest.mark.parametrize(
+@each(
     ("value", "expected"),
     [
         (KEY, str(KEY)),
@@ -59,16 +59,15 @@ def test_other_values_become_json(value: Any, expected: Any) -> None:
     assert payload_value(value) == expected
 
 
-@pytest.mark.parametrize(
+@each(
     "value",
     [10**5_000, -(10**5_000), datetime(2026, 1, 2, tzinfo=UTC), {1: {2: 3}}, "\ud800"],
-    ids=["huge", "negative", "moment", "numbered", "surrogate"],
 )
 def test_whatever_it_gives_can_be_fired(value: Any) -> None:
     assert run_flow(flow(), payload={"old": payload_value(value)}).outcome == "complete"
 
 
-@pytest.mark.parametrize(
+@each(
     "name",
     ["password", "api_token", "secret_answer", "session_data", "key", "api_key", "apiKey", "otp"],
 )
@@ -76,7 +75,7 @@ def test_names_of_secrets_are_known(name: str) -> None:
     assert is_secret(name)
 
 
-@pytest.mark.parametrize("name", ["name", "keyboard", "option", "topic", "keynote", "status"])
+@each("name", ["name", "keyboard", "option", "topic", "keynote", "status"])
 def test_other_names_are_none(name: str) -> None:
     assert not is_secret(name)
 

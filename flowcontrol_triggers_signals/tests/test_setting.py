@@ -9,6 +9,7 @@ from django.core import checks
 
 from flowcontrol_triggers_signals.checks import check_signal_models
 from flowcontrol_triggers_signals.naming import find_models, named_models
+from tests.cases import each
 from tests.shop.models import Customer, Order
 
 
@@ -18,7 +19,7 @@ def test_labels_are_found_once_each_in_their_order() -> None:
     assert list(found.problems) == []
 
 
-@pytest.mark.parametrize(
+@each(
     ("label", "problem"),
     [
         ("shop.nothing", "names no model"),

@@ -22,6 +22,7 @@ from pytest_django import DjangoDbBlocker
 
 from flowcontrol.registry import registry
 from flowcontrol_core.conf import known_names
+from tests.cases import each
 from tests.docs.pages import DOCS, Block, blocks
 from tests.shop import models as shop_models
 
@@ -83,7 +84,7 @@ def assert_passes(tests: type[TestCase]) -> None:
     assert result.failures + result.errors == []
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+@each("page", PAGES)
 def test_the_settings_of_a_guide_exist(page: Path) -> None:
     for block in python(page, "settings"):
         settings: dict[str, Any] = {}

@@ -7,8 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-import pytest
-
+from tests.cases import each
 from tests.databases import ROOT
 
 LINK = re.compile(r"(?<!!)\[[^\]]*\]\(\s*<?([^)\s>]+)>?[^)]*\)|!\[[^\]]*\]\(([^)\s]+)\)")
@@ -69,12 +68,12 @@ def python_snippets(page: Path) -> list[tuple[str, str]]:
     ]
 
 
-@pytest.mark.parametrize("page", documents(), ids=lambda page: str(page.relative_to(ROOT)))
+@each("page", documents())
 def test_links_of_a_page_lead_somewhere(page: Path) -> None:
     assert broken_links(page) == []
 
 
-@pytest.mark.parametrize("page", documents(), ids=lambda page: str(page.relative_to(ROOT)))
+@each("page", documents())
 def test_python_snippets_of_a_page_compile(page: Path) -> None:
     for place, snippet in python_snippets(page):
         compile(snippet, place, "exec")

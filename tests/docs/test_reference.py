@@ -37,6 +37,7 @@ from flowcontrol_core.plugins.manager import PluginStatus
 from flowcontrol_core.runtime import verbs
 from flowcontrol_triggers_signals import authentication
 from flowcontrol_triggers_signals.watching import WatchedModel
+from tests.cases import each
 from tests.docs.pages import blocks, codes, names, read, rows, sections
 from tests.shop.models import Order
 
@@ -66,7 +67,7 @@ def functions() -> list[str]:
     return [name for name, value in public_names().items() if inspect.isfunction(value)]
 
 
-@pytest.mark.parametrize("name", functions())
+@each("name", functions())
 def test_a_function_is_documented_with_its_parameters_and_defaults(name: str) -> None:
     written = re.search(rf"`{name}\((.*?)\)`", API[name])
     assert written is not None, "begin the section with the signature in backticks"
@@ -213,7 +214,7 @@ def test_every_builtin_action_is_documented() -> None:
     assert sorted(documented) == sorted(builtin_keys())
 
 
-@pytest.mark.parametrize("key", builtin_keys())
+@each("key", builtin_keys())
 def test_a_builtin_action_is_documented_as_it_is(key: str) -> None:
     section = sections(read("reference/actions.md"))[key]
     action = registry.get_action(key).action
@@ -250,7 +251,7 @@ def assert_values(page: str, heading: str, choices: type[Enum]) -> None:
     assert names(sections(read(page))[heading]) == [each.value for each in choices]
 
 
-@pytest.mark.parametrize(
+@each(
     ("page", "heading", "choices"),
     [
         ("reference/runs.md", "Statuses", Status),

@@ -6,8 +6,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-import pytest
-
+from tests.cases import each
 from tests.databases import ROOT
 from tests.wheels.build import DISTRIBUTIONS
 
@@ -41,7 +40,7 @@ def test_tests_of_every_distribution_are_collected() -> None:
     assert {f"{name}/tests" for name in distributions_on_disk()} <= set(paths)
 
 
-@pytest.mark.parametrize("name", DISTRIBUTIONS)
+@each("name", DISTRIBUTIONS)
 def test_contracts_cover_every_package(name: str) -> None:
     contracts = read_toml(ROOT / "pyproject.toml")["tool"]["importlinter"]
     packages = {path.parent.name for path in (ROOT / name / "src").glob("*/py.typed")}

@@ -7,6 +7,7 @@ import hashlib
 import pytest
 
 from flowcontrol_core.definition import Document, RetryPolicy, Step, canonical_json, digest
+from tests.cases import each
 
 
 def document(**values: object) -> Document:
@@ -36,7 +37,7 @@ def test_the_order_of_branches_and_empty_branches_do_not_count() -> None:
     assert digest(first) == digest(second)
 
 
-@pytest.mark.parametrize(
+@each(
     "values",
     [
         {"id": "b"},

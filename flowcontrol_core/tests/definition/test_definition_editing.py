@@ -29,6 +29,7 @@ from flowcontrol_core.definition import (
     shift_step,
 )
 from flowcontrol_core.errors import EditError
+from tests.cases import each
 
 
 def step(step_id: str, **branches: tuple[Step, ...]) -> Step:
@@ -91,7 +92,7 @@ def test_an_invalid_step_cannot_be_added() -> None:
         add_step(DOCUMENT, Step(id="x", action="nonsense"), Place(index=0))
 
 
-@pytest.mark.parametrize(
+@each(
     ("place", "message"),
     [
         (Place(index=4), "no place 4 in a list of 3 steps"),
@@ -112,7 +113,7 @@ def test_a_place_that_does_not_exist_is_refused(place: Place, message: str) -> N
         move_step(DOCUMENT, "a", moving)
 
 
-@pytest.mark.parametrize(
+@each(
     "operation",
     [
         lambda: configure_step(DOCUMENT, "zz", {}, 1),

@@ -9,6 +9,7 @@ import pytest
 
 from flowcontrol_core.definition import Document, RetryPolicy, Step, parse, to_data, to_seconds
 from flowcontrol_core.errors import DefinitionError, Problem
+from tests.cases import each
 
 
 def document_with(*steps: dict[str, Any], **options: object) -> dict[str, Any]:
@@ -149,7 +150,7 @@ def test_a_problem_names_its_step_and_field() -> None:
     assert (second.step, second.field) == ("p0qd", "retry.attempts")
 
 
-@pytest.mark.parametrize("data", [None, [], "format: 1", 1, object()])
+@each("data", [None, [], "format: 1", 1, object()])
 def test_what_is_no_object_is_no_document(data: object) -> None:
     assert "must be an object" in problem_of(data).message
 
@@ -162,7 +163,7 @@ def test_missing_keys_are_named() -> None:
     assert problem_of(document_with(step(retry={}))).path == "steps[0].retry.attempts"
 
 
-@pytest.mark.parametrize("value", [0, -1, True, "1", 1.0, None])
+@each("value", [0, -1, True, "1", 1.0, None])
 def test_a_wrong_format_is_refused(value: object) -> None:
     assert "must be 1" in problem_of({"format": value, "steps": []}).message
 
@@ -174,7 +175,7 @@ def test_a_newer_format_asks_for_an_upgrade_and_for_nothing_else(value: int) -> 
     assert "upgrade flowcontrol" in problem.message
 
 
-@pytest.mark.parametrize(
+@each(
     ("key", "advice"),
     [
         ("titel", "remove it. Possible here: id, action,"),
@@ -196,9 +197,7 @@ def test_a_flood_of_unknown_keys_gives_a_bounded_number_of_problems() -> None:
     assert len(problems_of(document_with(**{f"key{n}": 1 for n in range(5_000)}))) == 20
 
 
-@pytest.mark.parametrize(
-    "step_id", ["", "a b", "ä", "x" * 33, "x" * 300, "abc\n", "a.b", 12, None, ["a"], "\ud800"]
-)
+@each("step_id", ["", "a b", "ä", "x" * 33, "x" * 300, "abc\n", "a.b", 12, None, ["a"], "\ud800"])
 def test_a_bad_step_id_is_refused(step_id: object) -> None:
     problem = problem_of(document_with(step(id=step_id)))
     assert (problem.path, problem.step, problem.field) == ("steps[0].id", "", "id")
@@ -215,7 +214,7 @@ def test_a_duplicate_id_names_both_places() -> None:
     assert "as is that of steps[0]" in problem.message
 
 
-@pytest.mark.parametrize(
+@each(
     "action", ["log", "Demo.log", "demo.", ".log", "demo..log", "demo.2", "1.log", "demo.log\n", 5]
 )
 def test_a_bad_action_key_is_refused(action: object) -> None:
@@ -226,14 +225,12 @@ def test_the_name_of_an_action_may_have_dots() -> None:
     assert parse(document_with(step(action="shop.order.pay_2"))).steps[0].action
 
 
-@pytest.mark.parametrize(
-    "value", ["customer", "Shop.customer", "shop.Customer", "shop.a.b", "", 3, {}]
-)
+@each("value", ["customer", "Shop.customer", "shop.Customer", "shop.a.b", "", 3, {}])
 def test_a_bad_object_is_refused(value: object) -> None:
     assert problem_of(document_with(object=value)).path == "object"
 
 
-@pytest.mark.parametrize(
+@each(
     "name",
     ["Europe/Atlantis", "", "Europe", "../etc/passwd", "/etc", "a\x00", "\ud800", "x" * 99, 1],
 )
@@ -241,7 +238,7 @@ def test_an_unknown_time_zone_is_refused(name: object) -> None:
     assert problem_of(document_with(time_zone=name)).path == "time_zone"
 
 
-@pytest.mark.parametrize(
+@each(
     ("value", "seconds"),
     [(0, 0), (1.5, 1.5), ("30s", 30), ("5m", 300), ("2h", 7_200), ("1.5 d", 129_600)],
 )
@@ -249,7 +246,7 @@ def test_durations_are_numbers_of_seconds_or_short_texts(value: object, seconds:
     assert to_seconds(value) == seconds
 
 
-@pytest.mark.parametrize(
+@each(
     "value",
     [
         *("30", "s", "-5s", "5 minutes", "1e3s", "٣s", "", "5s\n", "nan", "9" * 320 + "d"),
@@ -268,7 +265,7 @@ def test_a_timeout_is_longer_than_nothing(value: object) -> None:
     assert problem_of(document_with(step(timeout=value))).path == "steps[0].timeout"
 
 
-@pytest.mark.parametrize(
+@each(
     ("key", "value"),
     [
         ("config", None),
@@ -294,7 +291,7 @@ def test_a_wrong_value_of_a_step_is_refused_at_its_key(key: str, value: object) 
     assert (problem.path, problem.step, problem.field) == (f"steps[0].{key}", "k3v9", key)
 
 
-@pytest.mark.parametrize(
+@each(
     ("key", "value"),
     [
         ("attempts", 0),
@@ -330,13 +327,13 @@ def test_a_step_is_an_object(value: object) -> None:
     assert "must be a step" in problem.message
 
 
-@pytest.mark.parametrize("name", ["Then", "", "2nd", "a b", "then\n", True, None])
+@each("name", ["Then", "", "2nd", "a b", "then\n", True, None])
 def test_a_bad_branch_name_is_refused(name: object) -> None:
     problem = problem_of(document_with(step(branches={name: []})))
     assert "a branch is named in lower-case letters" in problem.message
 
 
-@pytest.mark.parametrize(
+@each(
     "value",
     [
         *(math.nan, math.inf, 2**1_100, "\x00", "a\ud800b", (1, 2), {1}, b"x", object(), 1j),
@@ -383,10 +380,12 @@ def test_fifty_branches_deep_is_accepted_and_one_more_is_not() -> None:
     assert "more than 50 branches deep" in problem_of(document_with(nested(51))).message
 
 
+@pytest.mark.slow
 def test_maliciously_deep_steps_are_a_problem_and_no_recursion_error() -> None:
     assert "branches deep" in problem_of(document_with(nested(50_000))).message
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("container", ["list", "object"])
 def test_maliciously_deep_configuration_is_a_problem_and_no_recursion_error(
     container: str,
@@ -422,6 +421,7 @@ def test_the_size_counts_bytes_and_not_characters() -> None:
     assert "larger than 1,024 KiB" in problem_of(data).message
 
 
+@pytest.mark.slow
 def test_shared_parts_do_not_unfold_without_end() -> None:
     value: object = ["lol"] * 10
     for _ in range(40):

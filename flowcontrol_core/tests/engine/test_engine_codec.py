@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from flowcontrol_core.engine.codec import MAX_DEPTH, decode, encode, normalize, private_copy
 from flowcontrol_core.errors import StateError
 from flowcontrol_core.expressions import Scope, compile_expression
+from tests.cases import each
 from tests.shop.models import Customer
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00"), max_size=10)
@@ -105,7 +106,7 @@ class FrozenTime(time): ...
 class LongDuration(timedelta): ...
 
 
-@pytest.mark.parametrize(
+@each(
     ("value", "plain"),
     [
         (Name.ADA, "ada"),
@@ -126,7 +127,7 @@ def test_subclasses_become_the_plain_value(value: Any, plain: Any) -> None:
     assert stored_and_read(value) == plain
 
 
-@pytest.mark.parametrize("number", [1e16, -1e16, 1e300, 5e-324, 1.0, -0.0, 123456789012345680.0])
+@each("number", [1e16, -1e16, 1e300, 5e-324, 1.0, -0.0, 123456789012345680.0])
 def test_a_float_stays_a_float_where_a_database_writes_numbers_without_exponent(
     number: float,
 ) -> None:
@@ -146,7 +147,7 @@ def test_a_moment_keeps_its_instant_in_the_two_hours_of_a_fold() -> None:
     assert stored_and_read(second).astimezone(UTC) == datetime(2026, 10, 25, 1, 30, tzinfo=UTC)
 
 
-@pytest.mark.parametrize(
+@each(
     "value",
     [
         Decimal("10.50"),
@@ -158,7 +159,7 @@ def test_a_moment_keeps_its_instant_in_the_two_hours_of_a_fold() -> None:
         {"$decimal": "no number"},
     ],
 )
-@pytest.mark.parametrize(
+@each(
     "source",
     ["value == same", "value < larger", "value|default:0", "value in values", "values|length"],
 )
@@ -181,7 +182,7 @@ def _larger(value: Any) -> Any:
     return value + (timedelta(days=1) if isinstance(value, date | timedelta) else 1)
 
 
-@pytest.mark.parametrize(
+@each(
     ("value", "message"),
     [
         (math.nan, "state: nan is not a JSON number"),
@@ -228,7 +229,7 @@ def test_what_is_too_deep_is_refused_and_what_contains_itself_too() -> None:
         normalize(endless)
 
 
-@pytest.mark.parametrize(
+@each(
     "damaged",
     [
         {"$decimal": "ten"},

@@ -12,6 +12,7 @@ import pytest
 from flowcontrol_core.engine.cursor import Frame, cursor_from_json, cursor_to_json
 from flowcontrol_core.engine.directives import Wait
 from flowcontrol_core.errors import StateError
+from tests.cases import each
 
 
 def test_a_cursor_is_read_back_as_it_was_written_with_the_types_of_its_memo() -> None:
@@ -29,7 +30,7 @@ def test_what_is_default_is_not_written() -> None:
     assert cursor_from_json([]) == ()
 
 
-@pytest.mark.parametrize(
+@each(
     "damaged",
     [
         None,

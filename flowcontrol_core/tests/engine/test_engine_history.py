@@ -11,6 +11,7 @@ import pytest
 
 from flowcontrol_core.engine.history import HIDDEN, MAX_ENTRIES, MAX_KEPT, Call, Recorder
 from flowcontrol_core.engine.state import ABSENT
+from tests.cases import each
 
 NOW = datetime(2026, 1, 5, 12, tzinfo=UTC)
 
@@ -29,8 +30,8 @@ def call(number: int, step: str = "a", **more: Any) -> Call:
 
 def record(*calls: Call) -> Recorder:
     recorder = Recorder()
-    for each in calls:
-        recorder.add(each)
+    for call in calls:
+        recorder.add(call)
     return recorder
 
 
@@ -116,7 +117,7 @@ def test_a_change_of_a_key_that_came_or_went_can_be_written_after_a_roll_back() 
     }
 
 
-@pytest.mark.parametrize("key", ["password", "api_key", "apikey", "AccessToken", "client_secret"])
+@each("key", ["password", "api_key", "apikey", "AccessToken", "client_secret"])
 def test_secrets_are_hidden_by_their_names_at_any_depth(key: str) -> None:
     changes = {key: (ABSENT, "x"), "deep": ({"a": [{key: "x"}]}, ABSENT)}
     [entry] = record(call(1, changes=changes)).take()

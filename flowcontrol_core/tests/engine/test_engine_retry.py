@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from datetime import timedelta
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from flowcontrol_core.definition import RetryPolicy
 from flowcontrol_core.engine.retry import MAX_AFTER, MAX_BACKOFF, backoff, wait_for
 from flowcontrol_core.errors import Retry
+from tests.cases import each
 
 
 def test_each_wait_is_longer_by_the_factor_and_the_last_failure_gives_up() -> None:
@@ -38,7 +38,7 @@ def test_no_wait_is_negative_or_longer_than_a_day(
     assert seconds is None or 0 <= seconds <= MAX_BACKOFF
 
 
-@pytest.mark.parametrize(
+@each(
     ("after", "seconds"),
     [(None, 7), (60, 60), (0, 0), (-5, 0), (math.inf, MAX_AFTER), (math.nan, 7), (1e30, MAX_AFTER)],
 )

@@ -8,6 +8,7 @@ from django.contrib.auth.models import User
 from pytest_django import Settings
 
 from flowcontrol_core.expressions import check_names, compile_expression, compile_template
+from tests.cases import each
 
 
 @pytest.fixture(autouse=True)
@@ -15,7 +16,7 @@ def _listed_users(settings: Settings) -> None:
     settings.FLOWCONTROL = {"EXPRESSION_FIELDS": {"auth.user": ["username", "date_joined"]}}
 
 
-@pytest.mark.parametrize(
+@each(
     ("text", "words"),
     [
         ("object.object_reprr", 'Did you mean "object_repr"?'),
@@ -39,7 +40,7 @@ def test_unknown_or_hidden_field_is_reported(text: str, words: str) -> None:
     assert text in problem
 
 
-@pytest.mark.parametrize(
+@each(
     "text",
     [
         "object",

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from flowcontrol_core.errors import ExpressionError
 from flowcontrol_core.expressions import Scope, compile_expression, compile_template
+from tests.cases import each
 
 NOW = datetime(2025, 3, 30, 12, 15, tzinfo=UTC)
 
@@ -22,7 +23,7 @@ def error_of(text: str) -> ExpressionError:
     return caught.value
 
 
-@pytest.mark.parametrize(
+@each(
     ("text", "marked", "words"),
     [
         ("a = 3", "=", '"=="'),

@@ -12,6 +12,7 @@ import pytest
 
 from flowcontrol_core.errors import ExpressionError
 from flowcontrol_core.expressions.filters import FILTERS
+from tests.cases import each
 
 STATE: dict[str, Any] = {
     "text": "the quick fox",
@@ -30,7 +31,7 @@ STATE: dict[str, Any] = {
 }
 
 
-@pytest.mark.parametrize(
+@each(
     ("text", "value"),
     [
         ("text|upper", "THE QUICK FOX"),
@@ -107,7 +108,7 @@ def test_time_since_counts_from_the_time_of_the_scope(
     assert evaluate("then|timesince", state=state) == "2\xa0hours"
 
 
-@pytest.mark.parametrize(
+@each(
     "text",
     [
         "long|upper",
@@ -149,7 +150,7 @@ def test_length_of_long_values_can_be_asked_for(evaluate: Callable[..., Any]) ->
     assert evaluate("many|last", state=STATE) == 1_000
 
 
-@pytest.mark.parametrize("name", sorted(FILTERS))
+@each("name", sorted(FILTERS))
 def test_filter_gives_a_value_or_an_expression_error_for_any_input(
     render: Callable[..., str], name: str
 ) -> None:

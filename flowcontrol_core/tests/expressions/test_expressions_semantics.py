@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 from flowcontrol_core.errors import ExpressionError
 from flowcontrol_core.expressions import Scope, compile_expression
+from tests.cases import each
 
 STATE = {
     "tries": 2,
@@ -32,7 +33,7 @@ STATE = {
 }
 
 
-@pytest.mark.parametrize(
+@each(
     ("text", "value"),
     [
         ("1", 1),

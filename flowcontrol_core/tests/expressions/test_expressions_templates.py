@@ -12,6 +12,7 @@ from django.utils import timezone, translation
 
 from flowcontrol_core.errors import ExpressionError
 from flowcontrol_core.expressions import Scope, compile_template, limits
+from tests.cases import each
 
 STATE: dict[str, Any] = {
     "name": "Ann & <Bob>",
@@ -23,7 +24,7 @@ STATE: dict[str, Any] = {
 }
 
 
-@pytest.mark.parametrize(
+@each(
     ("text", "output"),
     [
         ("", ""),
@@ -113,7 +114,7 @@ def test_rendering_changes_neither_scope_nor_state(now: datetime) -> None:
     assert dict(scope.variables) == {}
 
 
-@pytest.mark.parametrize(
+@each(
     ("text", "marked", "words"),
     [
         ("a {% load x %}", "{% load x %}", "Possible are: comment, firstof"),

@@ -16,6 +16,7 @@ from pytest_django import Settings
 from flowcontrol_core.errors import ExpressionError
 from flowcontrol_core.expressions.secrecy import is_secret
 from flowcontrol_core.expressions.visibility import names_of_root
+from tests.cases import each
 
 # Models of these tests only: no table, no migration, unknown to the project.
 ISOLATED = Apps()
@@ -352,7 +353,7 @@ def test_object_that_is_no_model_shows_nothing(evaluate: Callable[..., Any]) -> 
     assert evaluate("object.a.b", obj={"a": {"b": 1}}) == 1
 
 
-@pytest.mark.parametrize(
+@each(
     "name",
     [
         *("password", "password_hash", "passwordHash", "api_token", "tokens", "accesstoken"),
@@ -364,7 +365,7 @@ def test_secret_name(name: str) -> None:
     assert is_secret(name)
 
 
-@pytest.mark.parametrize(
+@each(
     "name", ["keyboard", "keyword", "monkey", "turkey", "pk", "id", "name", "optional", "keynote"]
 )
 def test_harmless_name(name: str) -> None:

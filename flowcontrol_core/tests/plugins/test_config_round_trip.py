@@ -24,6 +24,7 @@ from hypothesis import strategies as st
 
 from flowcontrol_core.errors import ConfigError
 from flowcontrol_core.plugins.config import initial_values, read_config, to_stored, unknown_fields
+from tests.cases import each
 from tests.shop.models import Customer, Voucher
 
 BERLIN, KOLKATA = ZoneInfo("Europe/Berlin"), ZoneInfo("Asia/Kolkata")
@@ -149,12 +150,11 @@ CASES: list[tuple[forms.Field, Any, Any, Any]] = [
 ]
 
 
-@pytest.mark.parametrize(
+@each(
     ("field", "text", "stored", "value"),
     CASES,
-    ids=[f"{type(case[0]).__name__}-{case[1]}" for case in CASES],
 )
-@pytest.mark.parametrize("language", ["en", "de"])
+@each("language", ["en", "de"])
 def test_each_type_of_field_is_stored_as_json_and_comes_back(
     field: forms.Field, text: Any, stored: Any, value: Any, language: str
 ) -> None:
@@ -376,7 +376,7 @@ def test_a_configuration_that_does_not_validate_names_the_fields() -> None:
     assert "count: Ensure this value" in str(caught.value)
 
 
-@pytest.mark.parametrize(
+@each(
     "field",
     [
         forms.DateField(),
@@ -390,7 +390,7 @@ def test_a_configuration_that_does_not_validate_names_the_fields() -> None:
         forms.MultipleChoiceField(choices=[("a", "A")]),
     ],
 )
-@pytest.mark.parametrize("stored", ["nonsense", 5, True])
+@each("stored", ["nonsense", 5, True])
 def test_a_stored_value_of_the_wrong_kind_is_an_error_or_readable_never_a_crash(
     field: forms.Field, stored: Any
 ) -> None:

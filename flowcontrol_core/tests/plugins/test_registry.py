@@ -16,6 +16,7 @@ from flowcontrol_core.plugins.actions import BaseAction, Effects
 from flowcontrol_core.plugins.registry import Registry
 from flowcontrol_core.plugins.triggers import Connection, Trigger
 from flowcontrol_core.plugins.triggers import connection as connection_in_force
+from tests.cases import each
 
 
 class Send(BaseAction):
@@ -138,7 +139,7 @@ def test_a_trigger_key_registered_twice_names_both_culprits(fresh: Registry) -> 
     assert "'Invoice paid' of flow-shop" in str(caught.value)
 
 
-@pytest.mark.parametrize("key", ["paid", "Shop.paid", "shop.", "shop.Paid", ".paid"])
+@each("key", ["paid", "Shop.paid", "shop.", "shop.Paid", ".paid"])
 def test_a_malformed_trigger_key_is_refused(key: str) -> None:
     with registry.temporary(), pytest.raises(RegistrationError, match="is no key for the trigger"):
         register_trigger(key)

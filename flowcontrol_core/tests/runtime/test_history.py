@@ -84,7 +84,9 @@ def test_failure_in_a_loop_is_kept_with_its_traceback(lab: Lab) -> None:
     assert "in work" in event.error["traceback"]
 
 
-def test_steps_with_effects_in_a_loop_are_kept_all(lab: Lab) -> None:
+def test_steps_with_effects_in_a_loop_are_kept_all(lab: Lab, settings: Any) -> None:
+    # All in one checkpoint, however slow the machine is.
+    settings.FLOWCONTROL = {"COALESCE": 3600.0}
     run = start(loop(20, think("a"), write("b")))
     sweep()
     steps = [entry["step"] for entry in steps_of(run) if "answer" in entry]

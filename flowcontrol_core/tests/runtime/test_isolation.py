@@ -200,6 +200,7 @@ def test_bad_runs_in_front_of_good_ones_do_not_keep_them_from_being_done(lab: La
         assert events(run), name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", BAD)
 def test_bad_run_is_visible_with_its_reason(lab: Lab, name: str) -> None:
     make, verdict, reason = BAD[name]

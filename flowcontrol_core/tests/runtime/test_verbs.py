@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import timedelta
+from itertools import product
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from flowcontrol_core.runtime import verbs, waking
 from flowcontrol_core.runtime.batch import Batch
 from flowcontrol_core.runtime.claim import claim
 from flowcontrol_core.runtime.starting import create_flowrun, start_flowrun
+from tests.cases import each
 
 from .conftest import (
     Lab,
@@ -70,15 +72,16 @@ LEGAL = {
 
 
 def run_in(situation: str) -> FlowRun:
-    run = start(think("a"), think("b"))
+    flow = Flow.objects.first() or publish(think("a"), think("b"))
+    run = create_flowrun(flow)
     values = {"status": situation, "cursor": CURSOR} | SITUATIONS[situation]
     FlowRun.objects.filter(pk=run.pk).update(**values)
     return fresh(run)
 
 
-@pytest.mark.parametrize("situation", SITUATIONS)
-@pytest.mark.parametrize("verb", VERBS)
+@each(["verb", "situation"], product(VERBS, SITUATIONS))
 def test_verb_is_possible_where_the_table_says_so(lab: Lab, verb: str, situation: str) -> None:
+    Message.objects.all().delete()
     run = run_in(situation)
     if situation not in LEGAL[verb]:
         before = FlowRun.objects.filter(pk=run.pk).values().get()
@@ -95,9 +98,8 @@ def test_verb_is_possible_where_the_table_says_so(lab: Lab, verb: str, situation
     assert ("ada", "because") in [*recorded, *asked]
 
 
-@pytest.mark.parametrize("verb", VERBS)
+@each("verb", VERBS)
 def test_verb_for_a_run_that_does_not_exist_says_so(lab: Lab, verb: str) -> None:
-    publish(think())
     with pytest.raises(IllegalChangeError, match="There is no run 77"):
         VERBS[verb](77)
 

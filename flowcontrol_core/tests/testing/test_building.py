@@ -14,6 +14,7 @@ from flowcontrol.forms import ExpressionField
 from flowcontrol.testing import check_action, flow, manual_clock, step
 from flowcontrol_core.definition import RetryPolicy, parse, to_data
 from flowcontrol_core.runtime.clock import clock
+from tests.cases import each
 
 
 def test_steps_without_an_id_are_numbered_in_reading_order_around_those_with_one() -> None:
@@ -107,7 +108,7 @@ def test_an_honest_action_keeps_the_contract() -> None:
     check_action(Honest, EXAMPLE, EXAMPLE | {"condition": ""})
 
 
-@pytest.mark.parametrize(
+@each(
     ("action", "example", "message"),
     [
         (Honest, {"when": "never"}, "of Honest does not validate"),

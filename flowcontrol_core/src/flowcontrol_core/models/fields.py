@@ -23,7 +23,7 @@ class KeyField(models.CharField):  # type: ignore[type-arg]
         return parameters
 
 
-class JsonField(models.JSONField):  # type: ignore[type-arg]
+class JsonField(models.JSONField):
     """JSON of any depth, on MariaDB too: its own type refuses what is nested beyond 32 levels."""
 
     def db_type(self, connection: BaseDatabaseWrapper) -> str | None:

@@ -19,6 +19,7 @@ from flowcontrol_core.runtime.activation import Stop
 from flowcontrol_core.runtime.checkpoint import LostLease, lease_until
 from flowcontrol_core.runtime.clock import clock
 from flowcontrol_core.runtime.database import alias, connection, durable, retry_transient, retrying
+from flowcontrol_core.runtime.rows import held
 
 _HOST = socket.gethostname()[:60]
 
@@ -113,7 +114,7 @@ def release(run: FlowRun, *, after: timedelta | None = None) -> None:
     """Give a claimed run back: due at once, and this was no attempt; or due later, and it was."""
     attempt = max(run.attempt - 1, 0) if after is None else run.attempt
     wake_at = clock().now() + (after or timedelta())
-    _mine(run).update(wake_at=wake_at, attempt=attempt, worker="")
+    held(run.pk, run.fence).update(wake_at=wake_at, attempt=attempt, worker="")
 
 
 @retrying
@@ -122,9 +123,5 @@ def renew(run: FlowRun, stop: Stop | None = None) -> None:
 
     ``stop`` tells of the call that is about to be made.
     """
-    if _mine(run).update(wake_at=lease_until(clock().now(), stop)) != 1:
+    if held(run.pk, run.fence).update(wake_at=lease_until(clock().now(), stop)) != 1:
         raise LostLease
-
-
-def _mine(run: FlowRun) -> QuerySet[FlowRun]:
-    return FlowRun.objects.using(alias()).filter(pk=run.pk, fence=run.fence, status=Status.RUNNING)

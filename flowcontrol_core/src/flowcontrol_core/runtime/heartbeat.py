@@ -12,11 +12,12 @@ from typing import Self
 from django.db import DatabaseError, InterfaceError, connections
 
 from flowcontrol_core.conf import get_settings
-from flowcontrol_core.models import FlowRun, Status
+from flowcontrol_core.models import FlowRun
 from flowcontrol_core.runtime.checkpoint import has_heartbeat, lease_until
 from flowcontrol_core.runtime.claim import renew
 from flowcontrol_core.runtime.clock import clock
 from flowcontrol_core.runtime.database import alias, connection
+from flowcontrol_core.runtime.rows import held
 
 logger = logging.getLogger("flowcontrol.runtime")
 
@@ -103,6 +104,4 @@ class Heartbeat:
             }
         expiry = lease_until(clock().now())
         for pk, fence in alive.items():
-            FlowRun.objects.using(alias()).filter(pk=pk, fence=fence, status=Status.RUNNING).update(
-                wake_at=expiry
-            )
+            held(pk, fence).update(wake_at=expiry)

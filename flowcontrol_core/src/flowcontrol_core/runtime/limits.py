@@ -12,9 +12,10 @@ from dataclasses import dataclass
 
 from django.db import IntegrityError, transaction
 
-from flowcontrol_core.models import Flow, FlowRun, SpentSlot, Status
+from flowcontrol_core.models import Flow, FlowRun, SpentSlot
 from flowcontrol_core.runtime.checkpoint import LostLease
 from flowcontrol_core.runtime.database import alias, retry_transient
+from flowcontrol_core.runtime.rows import held
 
 _TRIES = 50
 
@@ -95,10 +96,7 @@ def _write_slots(run: FlowRun, chosen: dict[str, str]) -> bool:
 
     def work() -> int:
         with transaction.atomic(using=alias()):
-            mine = FlowRun.objects.using(alias()).filter(
-                pk=run.pk, fence=run.fence, status=Status.RUNNING
-            )
-            return mine.update(**chosen)
+            return held(run.pk, run.fence).update(**chosen)
 
     try:
         written = retry_transient(work)

@@ -277,5 +277,6 @@ def _ask(row: FlowRun, kind: MessageKind, data: dict[str, Any], by: Any, request
     Message.objects.using(alias()).create(
         run_id=row.pk, kind=kind, data=data, actor=str(by)[:200], created_at=clock().now()
     )
-    running = FlowRun.objects.using(alias()).filter(pk=row.pk, status=Status.RUNNING)
-    running.exclude(request=Request.CANCEL).update(request=request)
+    if row.status == Status.RUNNING and row.request != Request.CANCEL:
+        # By its key only, as it was locked.
+        FlowRun.objects.using(alias()).filter(pk=row.pk).update(request=request)

@@ -87,8 +87,12 @@ def settle(run: FlowRun) -> None:
         return
     if run.wait_trigger and matching_events(run).exists():
         return
+    # The status compared as in ``rows.held``, for the same reason.
     FlowRun.objects.using(alias()).filter(
-        pk=run.pk, fence=run.fence, status=Status.WAITING, request=Request.NONE
+        pk=run.pk,
+        fence=run.fence,
+        status__endswith=Status.WAITING.value,
+        request=Request.NONE,
     ).update(wake_at=next_look(run))
 
 
