@@ -32,7 +32,7 @@ endef
 help:
 	@echo "make demo       run the demo and show what it does"
 	@echo "make site       serve the demo site"
-	@echo "make test       unit tests on in-memory SQLite; with FLOWCONTROL_FULL=1 or CI: test-all"
+	@echo "make test       unit tests, then fast ones on in-memory SQLite; with FLOWCONTROL_FULL=1 or CI: test-all"
 	@echo "make test-all   all tests, on every service that answers"
 	@echo "make lint       ruff; make format repairs what can be repaired"
 	@echo "make types      mypy, strict"

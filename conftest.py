@@ -21,7 +21,9 @@ from tests.services import SERVICES_OF_MARKER, why_unreachable
 
 # A test with one of these chooses its services itself, and is run once, not on every database.
 MARKERS_OF_SERVICES = frozenset({*SERVICES_OF_MARKER, "service", "sqlite_file", "wheel"})
-# A test with one of these is no unit test.
+# The marker of a test that needs the database.
+DATABASE = "django_db"
+# A test with one of these is neither a unit test nor fast on a database in memory.
 MARKERS_OF_THE_FULL_SUITE = MARKERS_OF_SERVICES | {"slow", "commits"}
 REQUIRE_SERVICES = "FLOWCONTROL_REQUIRE_SERVICES"
 
@@ -34,7 +36,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--unit",
         action="store_true",
-        help="run the unit tests only: no service, no browser, nothing that commits or is slow",
+        help="run the unit tests only: no database, no service, nothing slow",
+    )
+    parser.addoption(
+        "--memory",
+        action="store_true",
+        help="run the fast tests that need the database, but nothing that commits",
     )
     parser.addoption(
         "--database",
@@ -44,13 +51,30 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    settings.load_profile("unit" if config.getoption("--unit") else "full")
+    fast = config.getoption("--unit") or config.getoption("--memory")
+    settings.load_profile("unit" if fast else "full")
 
 
 def _unwanted(config: pytest.Config) -> frozenset[str]:
     if config.getoption("--unit"):
+        return MARKERS_OF_THE_FULL_SUITE | {DATABASE}
+    if config.getoption("--memory"):
         return MARKERS_OF_THE_FULL_SUITE
     return MARKERS_OF_SERVICES if config.getoption("--database") else frozenset()
+
+
+def _is_wanted(config: pytest.Config, names: set[str], unwanted: frozenset[str]) -> bool:
+    if config.getoption("--memory") and DATABASE not in names:
+        return False
+    return not unwanted & names
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Let a part of the tests that was chosen by an option be empty."""
+    chosen = session.config.getoption("--unit") or session.config.getoption("--memory")
+    if chosen and session.exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED:
+        session.exitstatus = pytest.ExitCode.OK
 
 
 def _mark_what_commits(items: list[pytest.Item]) -> None:
@@ -68,7 +92,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if chosen_database() is Database.SQLITE:
         # All connections to an in-memory database are one: such a test would prove nothing.
         unwanted |= {"real_connections"}
-    dropped = [item for item in items if unwanted & {mark.name for mark in item.iter_markers()}]
+    dropped = [
+        item
+        for item in items
+        if not _is_wanted(config, {mark.name for mark in item.iter_markers()}, unwanted)
+    ]
     if dropped:
         config.hook.pytest_deselected(items=dropped)
         items[:] = [item for item in items if item not in set(dropped)]
