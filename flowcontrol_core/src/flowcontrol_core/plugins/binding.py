@@ -15,7 +15,6 @@ from flowcontrol_core.engine.program import Program
 from flowcontrol_core.errors import (
     ConfigError,
     DirectiveError,
-    ExpressionError,
     UnknownActionError,
 )
 from flowcontrol_core.expressions import Expression, compile_expression
@@ -137,14 +136,3 @@ def compile_flow(document: Document, source: Registry = registry) -> CompiledFlo
     zone = ZoneInfo(document.time_zone) if document.time_zone else timezone.get_default_timezone()
     guard = compile_expression(document.guard) if document.guard else None
     return CompiledFlow(document, Program.compile(document), zone, guard, source)
-
-
-__all__ = [
-    "BoundStep",
-    "CompiledFlow",
-    "ConfigError",
-    "ExpressionError",
-    "bind_step",
-    "compile_flow",
-    "upgraded_config",
-]

@@ -172,12 +172,3 @@ def _note(run: FlowRun, message: str, by: Any) -> None:
         message=message,
         actor=str(by)[:200],
     )
-
-
-__all__ = [
-    "Status",
-    "check_move",
-    "edit_state",
-    "move_to_current_version",
-    "restart_at_step",
-]

@@ -12,7 +12,6 @@ from typing import Any
 
 from django.db import transaction
 
-from flowcontrol_core.definition import Step
 from flowcontrol_core.engine.cursor import Cursor, cursor_from_json, cursor_to_json
 from flowcontrol_core.engine.interpreter import place
 from flowcontrol_core.errors import DirectiveError, IllegalChangeError, StateError
@@ -175,13 +174,6 @@ def release_held(flow: Flow) -> int:
     paused = FlowRun.objects.using(alias()).filter(flow=flow, status=Status.PAUSED, reason=HELD)
     now = clock().now()
     return paused.update(status=Status.WAITING, wake_at=now, since=now, reason="")
-
-
-def current_step(run: FlowRun) -> Step | None:
-    """Give the step that a run is at; ``None`` before the first and where it cannot be told."""
-    if not isinstance(run.cursor, list) or not run.cursor:
-        return None
-    return get_compiled(run.version_id).document.find(str(run.cursor[-1].get("step", "")))
 
 
 @retrying
