@@ -115,7 +115,7 @@ class _Reference:
         except ObjectDoesNotExist:
             raise ConfigError(
                 f"The {model._meta.verbose_name} {self.chosen} that the step is configured with "
-                "does not exist any more. Publish a corrected version."
+                "does not exist any more."
             ) from None
 
 

@@ -404,8 +404,8 @@ class Activation:
         except Exception as error:  # noqa: BLE001 - a form may raise anything
             return Stop(
                 kind=StopKind.BLOCKED,
-                reason=f"Step {step_id!r}: {_one_line(error)} Publish a corrected version, or the "
-                "plugin's.",
+                reason=f"Step {step_id!r}: {_one_line(error)} Correct the plugin, or publish a "
+                "corrected version and move the run to it.",
             )
 
     def fail(self, bound: BoundStep, error: Exception, begun: float | None = None) -> Stop:
