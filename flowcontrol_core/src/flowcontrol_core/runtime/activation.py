@@ -6,22 +6,18 @@ executes runs without any database for ``flowcontrol.testing``.
 
 from __future__ import annotations
 
-import random
 import time
-import traceback
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import asdict, dataclass, field
 from datetime import timedelta
-from enum import Enum
 from typing import Any
 
 from django.db import DatabaseError
 from django.utils.functional import SimpleLazyObject
 
 from flowcontrol_core.conf import get_settings
-from flowcontrol_core.definition import RetryPolicy
 from flowcontrol_core.engine.codec import private_copy
 from flowcontrol_core.engine.cursor import Cursor, Frame
 from flowcontrol_core.engine.directives import FlowDirective, Kind, Wait
@@ -35,13 +31,11 @@ from flowcontrol_core.engine.interpreter import (
     released_variables,
     resume,
 )
-from flowcontrol_core.engine.retry import backoff, wait_for
 from flowcontrol_core.engine.state import State
 from flowcontrol_core.errors import (
     DirectiveError,
     ExpressionError,
     FlowcontrolError,
-    Retry,
     UnknownActionError,
 )
 from flowcontrol_core.expressions import Expression, Scope
@@ -50,71 +44,20 @@ from flowcontrol_core.plugins.binding import BoundStep, CompiledFlow
 from flowcontrol_core.plugins.context import FlowReference, RunContext, Wakeup
 from flowcontrol_core.runtime.clock import Clock
 from flowcontrol_core.runtime.database import WriteGuard, is_lost_connection, is_transient
+from flowcontrol_core.runtime.failures import causes, describe, one_line, retry_after
+from flowcontrol_core.runtime.scope import RunScope
 from flowcontrol_core.runtime.scrubbing import MIN_LENGTH, scrub, secrets_in
+from flowcontrol_core.runtime.stops import (
+    NEEDS_DATABASE,
+    NEEDS_EXTERNAL,
+    ObjectGone,
+    Stop,
+    StopKind,
+)
 
-MAX_TRACEBACK = 20_000
 _SUSPENDING = (Kind.SUSPEND, Kind.SUSPEND_AND_REPEAT)
 #: The run whose action is being called in this thread: what it starts is deeper by one.
 executing: ContextVar[RunContext | None] = ContextVar("flowcontrol_executing", default=None)
-
-
-class StopKind(Enum):
-    """Why an activation cannot go on in memory."""
-
-    NEEDS = "needs"
-    SUSPENDED = "suspended"
-    ENDED = "ended"
-    FAILED = "failed"
-    BLOCKED = "blocked"
-    YIELDED = "yielded"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Stop:
-    """Where an activation stopped, and why.
-
-    ``outcome`` is one of DESIGN section 7 (``complete`` ...); ``blocked_on`` the key of a missing
-    action; ``error`` has type, message, traceback, step and action.
-    """
-
-    kind: StopKind
-    effects: Effects | None = None
-    wait: Wait | None = None
-    outcome: str = ""
-    reason: str = ""
-    blocked_on: str | None = None
-    error: Mapping[str, Any] | None = None
-    #: The time-out in seconds of the call that is about to be made, where it has one of its own.
-    timeout: float | None = None
-
-
-NEEDS_DATABASE = Stop(kind=StopKind.NEEDS, effects=Effects.DATABASE)
-NEEDS_EXTERNAL = Stop(kind=StopKind.NEEDS, effects=Effects.EXTERNAL)
-
-
-class ObjectGone(Exception):
-    """The model object of a run does not exist any more."""
-
-
-class _RunScope(Scope):
-    """What the expressions of a run see: always the present situation, nothing copied."""
-
-    __slots__ = ("_context",)
-
-    def __init__(self, context: RunContext) -> None:
-        self._context = context
-
-    obj = property(lambda self: self._context.object)
-    state = property(lambda self: self._context.state.peek())
-    now = property(lambda self: self._context.now.astimezone(self._context.time_zone))
-    payload = property(lambda self: _payload(self._context))
-    variables = property(lambda self: {})
-
-
-def _payload(context: RunContext) -> Mapping[str, Any]:
-    """Give the payload of the trigger that has just woken the run, or that started it."""
-    wakeup = context.wakeup
-    return wakeup.payload if wakeup is not None and wakeup.kind == "trigger" else context.payload
 
 
 @dataclass(slots=True, kw_only=True)
@@ -170,7 +113,7 @@ class Activation:
             self.context.lock = lock
         if beat is not None:
             self.context.beat = beat
-        self.scope = _RunScope(self.context)
+        self.scope = RunScope(self.context)
         self.renew_budget()
         self.wake(wakeup)
 
@@ -265,7 +208,7 @@ class Activation:
         return Stop(
             kind=StopKind.FAILED,
             outcome="errored",
-            reason=scrub(_one_line(error), secrets_in(self.state.peek())),
+            reason=scrub(one_line(error), secrets_in(self.state.peek())),
             error=describe(error, self.cursor[-1].step if self.cursor else "", ""),
         )
 
@@ -404,7 +347,7 @@ class Activation:
         except Exception as error:  # noqa: BLE001 - a form may raise anything
             return Stop(
                 kind=StopKind.BLOCKED,
-                reason=f"Step {step_id!r}: {_one_line(error)} Correct the plugin, or publish a "
+                reason=f"Step {step_id!r}: {one_line(error)} Correct the plugin, or publish a "
                 "corrected version and move the run to it.",
             )
 
@@ -414,9 +357,9 @@ class Activation:
         frame = self.cursor[-1]
         tries = frame.tries + 1
         secrets = self._secrets(bound)
-        line = scrub(_one_line(error), secrets)
+        line = scrub(one_line(error), secrets)
         self._note(bound, frame, None, begun, {}, error=line)
-        wait = self._retry_after(bound, error, tries)
+        wait = retry_after(bound.step.retry, error, tries)
         reason = f"Step {frame.step!r} ({bound.key}) failed: {line}"
         described = describe(error, frame.step, bound.key, secrets)
         self.cursor = (*self.cursor[:-1], self._noting(tries=tries, calling=False))
@@ -438,19 +381,6 @@ class Activation:
             *secrets_in(self.state.peek()),
             *secrets_in(self.context.payload),
         ]
-
-    def _retry_after(self, bound: BoundStep, error: Exception, tries: int) -> float | None:
-        policy = bound.step.retry
-        if policy is None:
-            if not isinstance(error, Retry):
-                return None
-            settings = get_settings()
-            policy = RetryPolicy(attempts=settings.RETRY_ATTEMPTS, backoff=settings.RETRY_BACKOFF)
-        seconds = backoff(policy, tries, random.random())
-        if seconds is None:
-            return None
-        after = error.after if isinstance(error, Retry) else None
-        return wait_for(after, seconds)
 
     def _note(
         self,
@@ -484,34 +414,3 @@ class Activation:
     def _messages(self, bound: BoundStep) -> tuple[str, ...]:
         secrets = self._secrets(bound)
         return tuple(scrub(message, secrets) for message in self.context.messages)
-
-
-def causes(error: BaseException) -> Iterator[BaseException]:
-    """Give an error and what it was raised from, the outermost first."""
-    cause: BaseException | None = error
-    while cause is not None:
-        yield cause
-        cause = cause.__cause__
-
-
-def _one_line(error: BaseException) -> str:
-    text = " ".join(str(error).split())[:500]
-    if isinstance(error, FlowcontrolError) and text:
-        return text
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
-
-
-def describe(
-    error: BaseException, step: str, action: str, secrets: Iterable[str] = ()
-) -> dict[str, Any]:
-    """Give what the history keeps of an error."""
-    text = scrub("".join(traceback.format_exception(error)), secrets)
-    if len(text) > MAX_TRACEBACK:
-        text = f"{text[: MAX_TRACEBACK // 2]}\n...\n{text[-MAX_TRACEBACK // 2 :]}"
-    return {
-        "type": type(error).__qualname__,
-        "message": scrub(str(error), secrets)[:2000],
-        "traceback": text,
-        "step": step,
-        "action": action,
-    }

@@ -14,7 +14,6 @@ from flowcontrol_core.conf import get_settings
 from flowcontrol_core.errors import FlowcontrolError
 from flowcontrol_core.models import Flow, FlowRun, Message
 from flowcontrol_core.runtime import checkpoint
-from flowcontrol_core.runtime.activation import Stop, StopKind
 from flowcontrol_core.runtime.checkpoint import Execution, LostLease, has_heartbeat
 from flowcontrol_core.runtime.claim import release, renew
 from flowcontrol_core.runtime.database import (
@@ -31,6 +30,7 @@ from flowcontrol_core.runtime.heartbeat import Heartbeat
 from flowcontrol_core.runtime.intake import admit, read_inboxes, set_aside
 from flowcontrol_core.runtime.objects import ObjectSource
 from flowcontrol_core.runtime.stopping import should_stop
+from flowcontrol_core.runtime.stops import Stop, StopKind
 from flowcontrol_core.runtime.versions import preload
 
 logger = logging.getLogger("flowcontrol.runtime")

@@ -21,11 +21,12 @@ from flowcontrol_core.models import (
     Status,
 )
 from flowcontrol_core.plugins.actions import Effects
-from flowcontrol_core.runtime.activation import Activation, Stop, StopKind
+from flowcontrol_core.runtime.activation import Activation
 from flowcontrol_core.runtime.clock import clock
 from flowcontrol_core.runtime.database import alias, connection
 from flowcontrol_core.runtime.objects import ObjectSlot
 from flowcontrol_core.runtime.rows import WRITTEN, empty_inbox, write_guarded
+from flowcontrol_core.runtime.stops import Stop, StopKind
 
 #: How long a run whose configuration does not validate is left alone before it is looked at again.
 BLOCKED_RECHECK = timedelta(minutes=15)

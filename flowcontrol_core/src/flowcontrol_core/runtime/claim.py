@@ -15,11 +15,11 @@ from datetime import timedelta
 from django.db.models import Case, F, QuerySet, Value, When
 
 from flowcontrol_core.models import FlowRun, Request, Status
-from flowcontrol_core.runtime.activation import Stop
 from flowcontrol_core.runtime.checkpoint import LostLease, lease_until
 from flowcontrol_core.runtime.clock import clock
 from flowcontrol_core.runtime.database import alias, connection, durable, retry_transient, retrying
 from flowcontrol_core.runtime.rows import held
+from flowcontrol_core.runtime.stops import Stop
 
 _HOST = socket.gethostname()[:60]
 

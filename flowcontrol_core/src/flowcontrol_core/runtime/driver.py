@@ -23,7 +23,6 @@ from flowcontrol_core.models import (
 from flowcontrol_core.plugins.actions import Effects
 from flowcontrol_core.plugins.binding import BoundStep
 from flowcontrol_core.runtime import checkpoint, waking
-from flowcontrol_core.runtime.activation import NEEDS_DATABASE, Stop, StopKind
 from flowcontrol_core.runtime.checkpoint import CancelRequested, Execution, LostLease
 from flowcontrol_core.runtime.claim import renew
 from flowcontrol_core.runtime.clock import clock
@@ -39,6 +38,7 @@ from flowcontrol_core.runtime.database import (
     retrying,
 )
 from flowcontrol_core.runtime.rows import empty_inbox, write_end
+from flowcontrol_core.runtime.stops import NEEDS_DATABASE, Stop, StopKind
 
 _TRIES = 6
 _SWALLOWED = (

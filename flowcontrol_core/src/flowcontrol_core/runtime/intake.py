@@ -28,12 +28,13 @@ from flowcontrol_core.models import (
 )
 from flowcontrol_core.plugins.context import FlowReference, Wakeup
 from flowcontrol_core.runtime import limits, waking
-from flowcontrol_core.runtime.activation import Activation, describe
+from flowcontrol_core.runtime.activation import Activation
 from flowcontrol_core.runtime.checkpoint import Execution, LostLease, clear_wait, end, set_status
 from flowcontrol_core.runtime.claim import release
 from flowcontrol_core.runtime.clock import clock
 from flowcontrol_core.runtime.database import WriteGuard, alias, durable, retrying
 from flowcontrol_core.runtime.driver import after_checkpoint, end_canceled
+from flowcontrol_core.runtime.failures import describe
 from flowcontrol_core.runtime.objects import ObjectSlot, ObjectSource
 from flowcontrol_core.runtime.rows import write_end, write_guarded
 from flowcontrol_core.runtime.versions import get_compiled

@@ -12,8 +12,8 @@ from django.core.exceptions import ValidationError
 from django.db import models, transaction
 
 from flowcontrol_core.models import FlowRun
-from flowcontrol_core.runtime.activation import ObjectGone
 from flowcontrol_core.runtime.database import alias
+from flowcontrol_core.runtime.stops import ObjectGone
 
 MAX_TEXT = 200
 

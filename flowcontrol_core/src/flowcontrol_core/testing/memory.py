@@ -16,9 +16,10 @@ from flowcontrol_core.engine.state import State
 from flowcontrol_core.errors import FlowcontrolError
 from flowcontrol_core.plugins.binding import compile_flow
 from flowcontrol_core.plugins.context import FlowReference, Wakeup
-from flowcontrol_core.runtime.activation import Activation, Stop, StopKind
+from flowcontrol_core.runtime.activation import Activation
 from flowcontrol_core.runtime.clock import ManualClock
 from flowcontrol_core.runtime.database import WriteGuard
+from flowcontrol_core.runtime.stops import Stop, StopKind
 
 _MOST_WAKEUPS = 100_000
 _STATUS = {
