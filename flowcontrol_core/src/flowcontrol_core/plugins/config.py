@@ -56,7 +56,9 @@ class BoundConfig:
         self._computed = computed or {}
         self._scope = scope
         self._given: dict[str, Any] = {}
-        self._shareable = not self._computed and not any(map(_is_container, values.values()))
+        self._shareable = (
+            scope is None and not self._computed and not any(map(_is_container, values.values()))
+        )
 
     def at(self, scope: Scope) -> BoundConfig:
         """Give the configuration as it is in the present situation of a run."""
@@ -81,7 +83,7 @@ class BoundConfig:
             if evaluable is not None and self._scope is not None:
                 self._given[name] = evaluable.evaluate(self._scope)
             else:
-                self._given[name] = deepcopy(self._value(name))
+                self._given[name] = _own_copy(self._value(name))
         return self._given[name]
 
     def _value(self, name: str) -> Any:
@@ -96,6 +98,19 @@ class BoundConfig:
 
 def _is_container(value: Any) -> bool:
     return isinstance(value, list | dict | set)
+
+
+def _own_copy(value: Any) -> Any:
+    """Copy a value as ``deepcopy`` does, which is slow for the trees of JSON that most are."""
+    kind = type(value)
+    if kind in _UNCHANGING:
+        return value
+    if kind is dict:
+        return {key: _own_copy(item) for key, item in value.items()}
+    return [_own_copy(item) for item in value] if kind is list else deepcopy(value)
+
+
+_UNCHANGING = frozenset({str, int, float, bool, type(None)})
 
 
 class _Reference:
