@@ -202,6 +202,7 @@ def test_the_bounds_of_a_document_are_those_of_the_parser() -> None:
         "days of a duration": rules.MAX_SECONDS // 86_400,
         "attempts": rules.MAX_ATTEMPTS,
         "factor": rules.MAX_FACTOR,
+        "names of errors": rules.MAX_ERRORS,
     }
 
 

@@ -285,6 +285,7 @@ def test_a_disabled_step_is_shown_as_such_and_can_be_enabled(client: Client, dra
         ({"attempts": "2", "factor": "inf"}, "factor"),
         ({"timeout": "0"}, "__all__"),
         ({"if_unknown": "guess"}, "if_unknown"),
+        ({"attempts": "2", "error_names": "OSError; rm"}, "error_names"),
     ],
 )
 def test_a_bad_policy_is_said_at_its_field(
@@ -297,12 +298,14 @@ def test_a_bad_policy_is_said_at_its_field(
 
 def test_a_policy_is_stored_and_shown(client: Client, draft: Flow) -> None:
     data = {"attempts": "4", "backoff": "2m", "timeout": "90", "if_unknown": "fail"}
+    data["error_names"] = "OSError, smtplib.SMTPException"
     page = text_of(post(client, "flow_step_policy", draft, "hello", **data))
     assert "4 attempts" in page
     assert "time-out 90s" in page
     retry = find(draft, "hello").retry
     assert retry is not None
     assert (retry.attempts, retry.backoff, retry.factor) == (4, 120.0, 2.0)
+    assert retry.errors == ("OSError", "smtplib.SMTPException")
     post(client, "flow_step_policy", draft, "hello", if_unknown="repeat")
     assert find(draft, "hello").retry is None
 

@@ -47,6 +47,7 @@ RETRIES = st.builds(
     backoff=SECONDS,
     factor=st.floats(1, 10),
     jitter=st.sampled_from(["full", "none"]),
+    errors=st.sampled_from([(), ("OSError",), ("TimeoutError", "smtplib.SMTPException")]),
 )
 BRANCHES = ("then", "else")
 # No deadline: a slow machine is no failure.

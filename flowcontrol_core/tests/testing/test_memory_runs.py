@@ -295,6 +295,27 @@ def test_the_policy_of_the_step_counts_for_any_error_and_gives_up_in_the_end(hoo
     assert run.reason == "Step 's1' (test.do) failed: ValueError: no"
 
 
+@pytest.mark.parametrize(
+    ("errors", "raised", "calls"),
+    [
+        (["OSError"], TimeoutError, 3),
+        (["builtins.TimeoutError", "ValueError"], TimeoutError, 3),
+        (["TimeoutError"], ValueError, 1),
+        (["TimeoutError"], lambda: Retry(after=1), 3),
+    ],
+)
+def test_the_policy_attempts_the_errors_that_it_names_again(
+    hooks: Any, errors: list[str], raised: Callable[[], Exception], calls: int
+) -> None:
+    def fail(run: RunContext) -> None:
+        raise raised()
+
+    hooks["s1"] = fail
+    retry = {"attempts": 3, "backoff": 1, "errors": errors}
+    run = run_flow(flow(step("test.do", retry=retry))).advance(minutes=1)
+    assert (run.outcome, len(run.steps)) == ("errored", calls)
+
+
 def test_the_idempotency_key_is_the_same_on_each_attempt_and_never_used_elsewhere(
     hooks: Any,
 ) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 from django import forms
+from django.core.validators import RegexValidator
 from django.utils.translation import gettext as say
 from django.utils.translation import gettext_lazy as _
 
@@ -21,11 +23,13 @@ from flowcontrol_core.authoring import places
 from flowcontrol_core.authoring.describing import Describer
 from flowcontrol_core.definition import MAX_NOTE, Document, Place, RetryPolicy, Step
 from flowcontrol_core.definition.editing import place_of
+from flowcontrol_core.definition.rules import ERROR_NAME
 from flowcontrol_core.errors import EditError, FlowcontrolError
 
 logger = logging.getLogger(__name__)
 _Value = TypeVar("_Value")
 MAX_ATTEMPTS = 1_000
+_ERRORS = rf"^{ERROR_NAME.pattern}([\s,]+{ERROR_NAME.pattern})*$"
 
 
 def guarded(work: Callable[[], _Value], what: str) -> _Value:
@@ -129,6 +133,15 @@ class PolicyForm(OperationForm):
         choices=[("full", _("waits are spread at random")), ("none", _("waits are exact"))],
         required=False,
     )
+    error_names = forms.CharField(
+        label=_("Which errors"),
+        required=False,
+        help_text=_(
+            "Names of error classes, separated by spaces, as in TimeoutError; subclasses count. "
+            "Empty: any error."
+        ),
+        validators=[RegexValidator(_ERRORS, _("Write names such as TimeoutError."))],
+    )
     timeout = DurationTextField(
         label=_("Time-out"),
         required=False,
@@ -150,6 +163,7 @@ class PolicyForm(OperationForm):
             backoff=RetryPolicy.BACKOFF if backoff is None else backoff,
             factor=RetryPolicy.FACTOR if factor is None else factor,
             jitter=cleaned["jitter"] or "full",
+            errors=tuple(re.findall(r"[^\s,]+", cleaned["error_names"])),
         )
 
 
@@ -161,6 +175,7 @@ def policy_values(step: Step) -> dict[str, Any]:
         "backoff": show_seconds(retry.backoff if retry else RetryPolicy.BACKOFF),
         "factor": retry.factor if retry else RetryPolicy.FACTOR,
         "jitter": retry.jitter if retry else "full",
+        "error_names": " ".join(retry.errors) if retry else "",
         "timeout": show_seconds(step.timeout),
         "if_unknown": step.if_unknown,
     }

@@ -15,7 +15,8 @@ class RetryPolicy:
     """How often a failing step is attempted, and how long to wait in between.
 
     ``attempts`` counts the first one too; ``backoff`` is the first wait in seconds, and each
-    further wait is ``factor`` times as long.
+    further wait is ``factor`` times as long. ``errors`` names the classes of the errors to attempt
+    again, subclasses included, with or without their modules; empty: any error.
     """
 
     BACKOFF: ClassVar[float] = 30.0
@@ -25,6 +26,7 @@ class RetryPolicy:
     backoff: float = BACKOFF
     factor: float = FACTOR
     jitter: Jitter = "full"
+    errors: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

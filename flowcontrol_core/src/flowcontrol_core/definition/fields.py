@@ -86,6 +86,19 @@ class Fields:
         self.report(key, f"is {shown(value)}, but must be {advice}.")
         return ""
 
+    def names(
+        self, key: str, pattern: re.Pattern[str], example: str, *, most: int
+    ) -> tuple[str, ...]:
+        """A list of at most ``most`` names that match the whole pattern."""
+        value = self.raw(key, [])
+        if not isinstance(value, list) or len(value) > most:
+            self.report(key, f"must be a list of at most {most} names, not {shown(value)}.")
+            return ()
+        wrong = [name for name in value if not isinstance(name, str) or not pattern.fullmatch(name)]
+        for name in wrong[:1]:
+            self.report(key, f"has {shown(name)} in it, but must list names such as {example}.")
+        return () if wrong else tuple(value)
+
     def boolean(self, key: str, *, default: bool) -> bool:
         """True or false."""
         value = self.raw(key, default)

@@ -14,11 +14,13 @@ from .rules import (
     ACTION,
     BRANCH,
     DOCUMENT_KEYS,
+    ERROR_NAME,
     IF_UNKNOWN,
     JITTERS,
     MAX_ATTEMPTS,
     MAX_BYTES,
     MAX_DEPTH,
+    MAX_ERRORS,
     MAX_FACTOR,
     MAX_GUARD,
     MAX_KEY,
@@ -190,6 +192,7 @@ class _Parser:
             backoff=inner.duration("backoff", RetryPolicy.BACKOFF),
             factor=inner.number("factor", RetryPolicy.FACTOR, low=1, high=MAX_FACTOR),
             jitter=inner.choice("jitter", "full", JITTERS),
+            errors=inner.names("errors", ERROR_NAME, "'TimeoutError'", most=MAX_ERRORS),
         )
 
     def _branches(self, fields: Fields, at: _Spot, depth: int) -> dict[str, tuple[Step, ...]]:

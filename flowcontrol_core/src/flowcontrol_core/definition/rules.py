@@ -21,6 +21,7 @@ MAX_SECONDS: Final = 3_660 * 86_400
 """The longest duration: about ten years."""
 MAX_ATTEMPTS: Final = 1_000
 MAX_FACTOR: Final = 1_000
+MAX_ERRORS: Final = 50
 MAX_VERSION: Final = 2**31 - 1
 MAX_INTEGER_BITS: Final = 1_024
 """Larger numbers are no longer read back alike by every database and JSON reader."""
@@ -28,6 +29,7 @@ MAX_INTEGER_BITS: Final = 1_024
 STEP_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,32}")
 ACTION: Final = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)+")
 BRANCH: Final = re.compile(r"[a-z][a-z0-9_]*")
+ERROR_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*")
 OBJECT: Final = re.compile(r"[a-z_][a-z0-9_]*\.[a-z_][a-z0-9_]*")
 DURATION: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?([smhd])")
 SECONDS: Final = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
@@ -50,4 +52,4 @@ STEP_KEYS: Final = (
     "if_unknown",
     "branches",
 )
-RETRY_KEYS: Final = ("attempts", "backoff", "factor", "jitter")
+RETRY_KEYS: Final = ("attempts", "backoff", "factor", "jitter", "errors")

@@ -56,6 +56,7 @@ def _retry(policy: RetryPolicy | None) -> dict[str, Any] | None:
             ("backoff", _number(policy.backoff), RetryPolicy.BACKOFF),
             ("factor", _number(policy.factor), RetryPolicy.FACTOR),
             ("jitter", policy.jitter, "full"),
+            ("errors", list(policy.errors), []),
         ),
     }
 

@@ -26,6 +26,16 @@ def backoff(policy: RetryPolicy, tries: int, random: float) -> float | None:
     return longest * random if policy.jitter == "full" else longest
 
 
+def is_retried(policy: RetryPolicy, error: BaseException) -> bool:
+    """Say whether an error is one of those that the policy attempts again."""
+    kinds = type(error).__mro__
+    return not policy.errors or any(
+        name in policy.errors
+        for kind in kinds
+        for name in (kind.__qualname__, f"{kind.__module__}.{kind.__qualname__}")
+    )
+
+
 def wait_for(after: float | None, otherwise: float) -> float:
     """Give the seconds to wait where an action asks for ``after``; it may say nonsense."""
     if after is None or math.isnan(after):

@@ -9,7 +9,7 @@ from typing import Any
 
 from flowcontrol_core.conf import get_settings
 from flowcontrol_core.definition import RetryPolicy
-from flowcontrol_core.engine.retry import backoff, wait_for
+from flowcontrol_core.engine.retry import backoff, is_retried, wait_for
 from flowcontrol_core.errors import FlowcontrolError, Retry
 from flowcontrol_core.runtime.scrubbing import scrub
 
@@ -51,13 +51,16 @@ def describe(
 def retry_after(policy: RetryPolicy | None, error: Exception, tries: int) -> float | None:
     """Give the seconds until a step that failed is tried again; ``None``: it is not.
 
-    ``policy`` is the step's own; without one only an error that asks for it is tried again.
+    ``policy`` is the step's own; without one, or for an error that it does not name, only an error
+    that asks for it is tried again.
     """
     if policy is None:
         if not isinstance(error, Retry):
             return None
         settings = get_settings()
         policy = RetryPolicy(attempts=settings.RETRY_ATTEMPTS, backoff=settings.RETRY_BACKOFF)
+    elif not isinstance(error, Retry) and not is_retried(policy, error):
+        return None
     seconds = backoff(policy, tries, random.random())
     if seconds is None:
         return None
