@@ -125,3 +125,27 @@ def test_a_job_is_created_and_done_by_the_sweeps(call: Call) -> None:
 def test_a_job_without_a_filter_is_refused(call: Call) -> None:
     with pytest.raises(CommandError, match="A job needs filters"):
         call("job", "cancel")
+
+
+def test_a_job_restarts_runs_at_a_step(call: Call) -> None:
+    old = failed_run()
+    call("job", "restart", "--outcome", "errored", "--step", "second", "--by", "Ada")
+    run_due()
+    new = FlowRun.objects.get(origin=old)
+    assert RunEvent.objects.filter(run=new, actor="Ada").exists()
+    with pytest.raises(CommandError, match="needs 'step'"):
+        call("job", "restart", "--outcome", "errored")
+    with pytest.raises(CommandError, match="takes no 'step'"):
+        call("job", "cancel", "--outcome", "errored", "--step", "second")
+
+
+def test_a_job_sets_keys_of_states(call: Call) -> None:
+    run = failed_run()
+    changes = '{"price": {"$decimal": "1.50"}}'
+    call("job", "edit-state", "--flow", "flow", "--changes", changes, "--by", "Ada")
+    run_due()
+    run.refresh_from_db()
+    assert run.state["price"] == {"$decimal": "1.50"}
+    for wrong in ("{", "[]", '{"a": {"$date": "soon"}}'):
+        with pytest.raises(CommandError, match="no JSON object"):
+            call("job", "edit-state", "--flow", "flow", "--changes", wrong)

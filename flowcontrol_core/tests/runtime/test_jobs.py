@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import threading
-from datetime import timedelta
+from datetime import date, timedelta
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -17,7 +19,18 @@ from flowcontrol_core.runtime.periodic import continue_flowruns
 from flowcontrol_core.runtime.starting import create_flowrun
 from flowcontrol_core.runtime.verbs import pause_flowrun
 
-from .conftest import Lab, Once, deadlock, events, fresh, publish, republish, sweep, think
+from .conftest import (
+    Lab,
+    Once,
+    WorkerDied,
+    deadlock,
+    events,
+    fresh,
+    publish,
+    republish,
+    sweep,
+    think,
+)
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -38,9 +51,10 @@ def runs(lab: Lab) -> list[FlowRun]:
     return made
 
 
-def do(verb: str, **filters: Any) -> Job:
+def do(verb: str, arguments: dict[str, Any] | None = None, **filters: Any) -> Job:
     """Create a job and let it be worked on until it is through."""
-    job = create_job(verb, filters or {"flow__key": "flow"}, by="Ada", reason="because")
+    chosen = filters or {"flow__key": "flow"}
+    job = create_job(verb, chosen, arguments=arguments, by="Ada", reason="because")
     for _ in range(10):
         work_on_jobs()
         job.refresh_from_db()
@@ -54,7 +68,10 @@ def statuses() -> set[str]:
 
 
 def test_every_verb_of_a_job_is_one_that_is_tested_here() -> None:
-    assert set(VERBS) == {"cancel", "pause", "resume", "run now", "retry", "skip", "move"}
+    assert set(VERBS) == {
+        "cancel", "pause", "resume", "run now", "retry", "skip", "send", "restart", "edit state",
+        "move",
+    }  # fmt: skip
 
 
 def test_runs_are_canceled_in_bulk_and_each_says_by_whom_and_why(runs: list[FlowRun]) -> None:
@@ -100,6 +117,114 @@ def test_runs_are_moved_in_bulk_and_those_that_cannot_say_why(runs: list[FlowRun
     assert (again.done, again.refused) == (0, 3)
     assert again.refusals == {"A run cannot be moved: it is on the published version already.": 3}
     assert set(FlowRun.objects.values_list("version_id", flat=True)) == {flow.published_id}
+
+
+def test_runs_are_sent_to_a_step_in_bulk(lab: Lab, runs: list[FlowRun]) -> None:
+    lab.calls.clear()
+    assert do("send", {"step": "last"}).done == 3
+    sweep()
+    assert lab.calls == ["think"] * 3
+    assert set(FlowRun.objects.values_list("outcome", flat=True)) == {Outcome.COMPLETE}
+
+
+def test_runs_are_restarted_in_bulk_and_each_has_one_successor(
+    lab: Lab, runs: list[FlowRun]
+) -> None:
+    do("cancel")
+    lab.calls.clear()
+    job = do("restart", {"step": "last"}, status="done")
+    assert (job.done, job.refused) == (3, 0)
+    assert {run.successors.count() for run in runs} == {1}
+    for run in runs:
+        new = run.successors.get()
+        assert [(e.actor, e.message) for e in events(new)] == [
+            ("Ada", f"Restarted from run {run.pk} at the step 'last'. because")
+        ]
+    sweep()
+    assert lab.calls == ["think"] * 3
+
+
+def test_runs_are_restarted_on_the_current_version_in_bulk(runs: list[FlowRun]) -> None:
+    do("cancel")
+    flow = republish(runs[0].flow, think(id="new"))
+    job = do("restart", {"step": "new"}, status="done")
+    assert (job.done, job.refused) == (0, 3)
+    ((sentence, _),) = job.refusals.items()
+    assert "'new'" in sentence
+    assert do("restart", {"step": "new", "current_version": True}, status="done").done == 3
+    assert {run.successors.get().version_id for run in runs} == {flow.published_id}
+
+
+def test_a_bit_that_is_repeated_restarts_no_run_twice(
+    runs: list[FlowRun], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The worker dies, or the database takes all of it back, behind the second new run."""
+    do("cancel")
+    died = Once(VERBS["restart"], WorkerDied(), at=2, after=True)
+    monkeypatch.setitem(VERBS, "restart", Once(died, deadlock(), at=4, after=True))
+    job = create_job("restart", {"status": "done"}, arguments={"step": "last"}, by="Ada")
+    with pytest.raises(WorkerDied):
+        work_on_jobs()
+    assert FlowRun.objects.count() == 3
+    work_on_jobs()
+    job.refresh_from_db()
+    assert (job.done, job.refused, bool(job.finished_at)) == (3, 0, True)
+    assert {run.successors.count() for run in runs} == {1}
+    work_on_jobs()
+    assert FlowRun.objects.count() == 6
+
+
+def test_keys_of_the_state_are_set_in_bulk_and_the_others_stay(runs: list[FlowRun]) -> None:
+    FlowRun.objects.filter(pk=runs[0].pk).update(state={"mine": 1, "price": 1})
+    job = do("edit state", {"changes": {"price": Decimal("1.50"), "day": date(2026, 1, 2)}})
+    assert (job.done, job.refused) == (3, 0)
+    changed = {"price": {"$decimal": "1.50"}, "day": {"$date": "2026-01-02"}}
+    assert fresh(runs[0]).state == {"mine": 1, **changed}
+    assert fresh(runs[1]).state == changed
+    last = events(runs[0])[-1]
+    assert (last.actor, last.message) == ("Ada", "The state was edited (day, price). because")
+
+
+def test_a_key_that_looks_like_a_type_is_a_key(runs: list[FlowRun]) -> None:
+    do("edit state", {"changes": {"$decimal": "no number"}})
+    assert fresh(runs[0]).state == {"$decimal": "no number"}
+
+
+def test_a_state_that_becomes_too_large_is_refused_and_the_others_are_set(
+    runs: list[FlowRun], settings: Any
+) -> None:
+    FlowRun.objects.filter(pk=runs[0].pk).update(state={"mine": "x" * 900})
+    settings.FLOWCONTROL = {**settings.FLOWCONTROL, "STATE_MAX_BYTES": 1000}
+    job = do("edit state", {"changes": {"more": "y" * 200}})
+    assert (job.done, job.refused) == (2, 1)
+    assert fresh(runs[0]).state == {"mine": "x" * 900}
+
+
+@pytest.mark.parametrize(
+    ("verb", "arguments", "said"),
+    [
+        ("cancel", {"step": "last"}, "'cancel' takes no 'step'"),
+        ("restart", {}, "'restart' needs 'step', a text"),
+        ("restart", {"step": 7}, "'restart' needs 'step', a text"),
+        ("restart", {"step": "a", "current_version": 1}, "'current_version' is true or false"),
+        ("restart", {"step": "a", "by": "Eve"}, "'restart' takes no 'by'"),
+        ("send", {}, "'send' needs 'step', a text"),
+        ("send", {"step": "a", "current_version": True}, "'send' takes no 'current_version'"),
+        ("edit state", {}, "'edit state' needs 'changes'"),
+        ("edit state", {"changes": []}, "'edit state' needs 'changes'"),
+        ("edit state", {"changes": {}}, "'edit state' needs 'changes'"),
+        ("edit state", {"changes": {"x": object()}}, "x"),
+        ("edit state", {"changes": {1: 2}}, "1"),
+        ("edit state", {"changes": {"x": "y" * 300_000}}, "more than"),
+    ],
+    ids=str,
+)
+def test_arguments_that_no_run_could_take_are_refused_at_once(
+    lab: Lab, verb: str, arguments: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(FlowcontrolError, match=re.escape(said)):
+        create_job(verb, {"status": "done"}, arguments=arguments)
+    assert not Job.objects.exists()
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from django.core.exceptions import ValidationError
 from django.db import DatabaseError, InterfaceError, transaction
 from django.db.models import Max, Q, QuerySet
 
+from flowcontrol_core.engine.codec import decode, encode, normalize
 from flowcontrol_core.errors import FlowcontrolError
 from flowcontrol_core.models import FlowRun, Job
 from flowcontrol_core.runtime import restarting, verbs
@@ -51,14 +52,26 @@ VERBS: dict[str, _Verb] = {
     "run now": verbs.run_now,
     "retry": verbs.retry_flowrun,
     "skip": verbs.skip_step,
+    "send": verbs.send_to_step,
+    "restart": restarting.restart_at_step,
+    "edit state": restarting.merge_state,
     "move": restarting.move_to_current_version,
 }
 
 
-def create_job(verb: str, filters: Mapping[str, Any], *, by: Any = "", reason: str = "") -> Job:
+def create_job(
+    verb: str,
+    filters: Mapping[str, Any],
+    *,
+    arguments: Mapping[str, Any] | None = None,
+    by: Any = "",
+    reason: str = "",
+) -> Job:
     """Have a verb done to all runs that match the filters now; the sweeps do it.
 
-    Raises FlowcontrolError for an unknown verb, or a filter that is not allowed.
+    ``arguments``: ``step`` for "send" and "restart", ``current_version`` for "restart", and for
+    "edit state" ``changes``, the keys of the state to set. Raises FlowcontrolError for an unknown
+    verb, a filter that is not allowed, or arguments that no run could take.
     """
     if verb not in VERBS:
         raise FlowcontrolError(f"{verb!r} is no verb; use one of {', '.join(VERBS)}.")
@@ -71,6 +84,7 @@ def create_job(verb: str, filters: Mapping[str, Any], *, by: Any = "", reason: s
     return Job.objects.using(alias()).create(
         verb=verb,
         filters=kept,
+        arguments=checked_arguments(verb, arguments or {}),
         actor=str(by)[:200],
         reason=reason,
         up_to=newest,
@@ -99,6 +113,44 @@ def _as_json(value: Any) -> Any:
     if isinstance(value, Iterable):
         return [_as_json(item) for item in value]
     raise FlowcontrolError(f"{value!r} cannot be used in the filters of a job.")
+
+
+def checked_arguments(verb: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Give the arguments of a verb as JSON; raises FlowcontrolError for what it does not take."""
+    allowed = ARGUMENTS.get(verb, {})
+    for name in arguments:
+        if name not in allowed:
+            raise FlowcontrolError(f"The verb {verb!r} takes no {name!r}.")
+    return {name: check(verb, arguments.get(name)) for name, check in allowed.items()}
+
+
+def _step(verb: str, value: Any) -> str:
+    if not isinstance(value, str) or not value:
+        raise FlowcontrolError(f"The verb {verb!r} needs 'step', a text: the id of a step.")
+    return value
+
+
+def _flag(verb: str, value: Any) -> bool:
+    if value is not None and not isinstance(value, bool):
+        raise FlowcontrolError(f"The verb {verb!r}: 'current_version' is true or false.")
+    return bool(value)
+
+
+def _changes(verb: str, value: Any) -> Any:
+    if not isinstance(value, Mapping) or not value:
+        raise FlowcontrolError(
+            f"The verb {verb!r} needs 'changes', a mapping of keys of the state to their values."
+        )
+    restarting.kept_state(value)
+    return encode(normalize(value, "changes"))
+
+
+#: What the verbs take beside the run, and how it is checked.
+ARGUMENTS: dict[str, dict[str, Callable[[str, Any], Any]]] = {
+    "send": {"step": _step},
+    "restart": {"step": _step, "current_version": _flag},
+    "edit state": {"changes": _changes},
+}
 
 
 def work_on_jobs() -> int:
@@ -144,7 +196,7 @@ def _do(job: Job, pk: int) -> None:
     """Do the verb to one run; one that is not suitable does not stop the others."""
     try:
         with transaction.atomic(using=alias()):
-            VERBS[job.verb](pk, by=job.actor, reason=job.reason, **job.arguments)
+            VERBS[job.verb](pk, by=job.actor, reason=job.reason, **decode(job.arguments))
         job.done += 1
     except FlowcontrolError as error:
         _refuse(job, str(error).replace(f"Run {pk} ", "A run "))

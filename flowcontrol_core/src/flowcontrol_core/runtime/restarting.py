@@ -82,16 +82,40 @@ def edit_state(
 
     Raises IllegalChangeError where it is being executed, and StateError for what cannot be kept.
     """
-    fresh = State(state, max_bytes=get_settings().STATE_MAX_BYTES).to_json()
+    fresh = kept_state(state)
     with transaction.atomic(using=alias()):
         row = locked("edit state", run)
-        changed = sorted(
-            key for key in {*row.state, *fresh} if _value(row.state, key) != _value(fresh, key)
-        )
-        row.state = fresh
-        names = ", ".join(changed) or "nothing"
-        write_changed(row, f"The state was edited ({names}). {reason}".strip(), by)
+        _write_state(row, fresh, by, reason)
     return row
+
+
+@retrying
+def merge_state(
+    run: FlowRun | int, changes: Mapping[str, Any], *, by: Any = "", reason: str = ""
+) -> FlowRun:
+    """Set some keys of the state of a run that nobody executes; the others stay as they are.
+
+    Raises as ``edit_state`` does.
+    """
+    with transaction.atomic(using=alias()):
+        row = locked("edit state", run)
+        present = State.from_json(row.state, max_bytes=get_settings().STATE_MAX_BYTES).peek()
+        _write_state(row, kept_state({**present, **changes}), by, reason)
+    return row
+
+
+def kept_state(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Give the JSON form of a state; raises StateError for what cannot be kept."""
+    return State(values, max_bytes=get_settings().STATE_MAX_BYTES).to_json()
+
+
+def _write_state(row: FlowRun, fresh: dict[str, Any], by: Any, reason: str) -> None:
+    changed = sorted(
+        key for key in {*row.state, *fresh} if _value(row.state, key) != _value(fresh, key)
+    )
+    row.state = fresh
+    names = ", ".join(changed) or "nothing"
+    write_changed(row, f"The state was edited ({names}). {reason}".strip(), by)
 
 
 def check_move(run: FlowRun) -> str:
