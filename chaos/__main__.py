@@ -23,7 +23,7 @@ from chaos.results import Result, markdown, table
 from tests.databases import Database, scratch_database
 from tests.services import why_unreachable
 
-FAULTS = tuple(f"F{number}" for number in range(1, 21))
+FAULTS = tuple(f"F{number}" for number in range(1, 22))
 DATABASES = {
     "sqlite": Database.SQLITE_FILE,
     "postgresql": Database.POSTGRESQL,

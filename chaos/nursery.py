@@ -12,7 +12,7 @@ import django
 #: The modules of the faults.
 MODULES = (
     *("storm", "points", "poison", "limits", "operators", "waking", "sharing"),
-    *("network", "clocks", "deploying", "locked", "brokers", "recorded"),
+    *("network", "clocks", "deploying", "locked", "brokers", "recorded", "verbs"),
 )
 
 django.setup()
