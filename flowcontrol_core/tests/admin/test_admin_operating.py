@@ -8,10 +8,9 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from flowcontrol_core.admin import runs as runs_page
 from flowcontrol_core.admin.pages import url
 from flowcontrol_core.engine.history import HIDDEN
-from flowcontrol_core.models import Flow, FlowRun, Job
+from flowcontrol_core.models import Flow, FlowRun
 from flowcontrol_core.runtime.clock import ManualClock
 from flowcontrol_core.runtime.starting import create_flowrun
 from flowcontrol_core.testing.helpers import run_due
@@ -141,33 +140,3 @@ def test_queue_and_keeping_are_set_on_the_page_of_the_flow(client: Client, live:
     client.post(url("flow_change", live.pk), {**data, "queue": ""})
     live.refresh_from_db()
     assert (live.queue, live.keep_days) == ("default", None)
-
-
-def choose_all(client: Client, runs: list[FlowRun]) -> Any:
-    data = {"action": "cancel_runs", "select_across": "1", "_selected_action": str(runs[0].pk)}
-    return client.post(url("flowrun_changelist"), data, follow=True)
-
-
-def test_many_matching_runs_are_left_to_a_job_that_the_health_page_shows(
-    client: Client, live: Flow, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(runs_page, "MOST_AT_ONCE", 2)
-    runs = [create_flowrun(live) for _ in range(3)]
-    assert "the workers do it to 3 runs" in text_of(choose_all(client, runs))
-    assert FlowRun.objects.live().count() == 3
-    assert "not yet" in text_of(client.get(url("flow_health")))
-    run_due()
-    job = Job.objects.get()
-    assert (job.done, job.actor) == (3, "root")
-    assert "cancel #" in text_of(client.get(url("flow_health")))
-    assert set(FlowRun.objects.values_list("outcome", flat=True)) == {"canceled"}
-
-
-def test_too_many_runs_for_one_job_are_left_alone(
-    client: Client, live: Flow, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(runs_page, "MOST_AT_ONCE", 1)
-    monkeypatch.setattr(runs_page, "MOST_IN_A_JOB", 2)
-    runs = [create_flowrun(live) for _ in range(3)]
-    assert "nothing was done" in text_of(choose_all(client, runs))
-    assert not Job.objects.exists()

@@ -128,7 +128,7 @@ CASES = [
     look("flowrun_changelist", kind="none"),
     Case(
         "flowrun_changelist", "post", (LOGIN, 403, 200, 200, 302, 302),
-        {"action": "cancel_runs", "_selected_action": "1"}, "none",
+        {"action": "cancel_runs", "_selected_action": "1", "confirmed": "1"}, "none",
     ),
     look("flowrun_change", kind="waiting"),
     *operate("cancel", "waiting", 302, reason="no longer needed"),
@@ -215,7 +215,7 @@ def test_the_table_names_every_view_of_the_admin() -> None:
 
 def test_view_only_staff_change_nothing_by_bulk_actions(waiting: FlowRun, db: None) -> None:
     client = logged_in(make_user("viewer", *VIEWING))
-    data = {"action": "cancel_runs", "_selected_action": str(waiting.pk)}
+    data = {"action": "cancel_runs", "_selected_action": str(waiting.pk), "confirmed": "1"}
     client.post(reverse("admin:flowcontrol_core_flowrun_changelist"), data)
     waiting.refresh_from_db()
     assert waiting.status == "waiting"

@@ -30,7 +30,8 @@ def listed(client: Client, **query: Any) -> list[int]:
 
 
 def act(client: Client, action: str, *runs: FlowRun) -> str:
-    data = {"action": f"{action}_runs", "_selected_action": [run.pk for run in runs]}
+    chosen = [run.pk for run in runs]
+    data = {"action": f"{action}_runs", "_selected_action": chosen, "confirmed": "1"}
     return text_of(client.post(url("flowrun_changelist"), data, follow=True))
 
 

@@ -35,16 +35,20 @@ class ReasonForm(forms.Form):
         help_text=_("Is shown in the history of the run."),
     )
 
-    def __init__(self, *args: Any, run: FlowRun, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.run = run
-
     def arguments(self) -> dict[str, Any]:
         """Give what the verb is called with."""
         return {name: value for name, value in self.cleaned_data.items() if value}
 
 
-class SendForm(ReasonForm):
+class RunForm(ReasonForm):
+    """Why somebody does something to one run."""
+
+    def __init__(self, *args: Any, run: FlowRun, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.run = run
+
+
+class SendForm(RunForm):
     """Which step a run is sent to."""
 
     step = forms.ChoiceField(label=_("Step"))
@@ -55,7 +59,7 @@ class SendForm(ReasonForm):
         choice_field(self, "step").choices = list(self._steps().items())
 
     def _steps(self) -> dict[str, str]:
-        return _steps_of(documents_of([self.run]).get(self.run.version_id, Document()))
+        return steps_of(documents_of([self.run]).get(self.run.version_id, Document()))
 
 
 class RestartForm(SendForm):
@@ -75,12 +79,12 @@ class RestartForm(SendForm):
         if published is None or published.pk == self.run.version_id:
             return steps
         try:
-            return {**_steps_of(get_document(published)), **steps}
+            return {**steps_of(get_document(published)), **steps}
         except DefinitionError:
             return steps
 
 
-class StateForm(ReasonForm):
+class StateForm(RunForm):
     """What the state of a run shall be. Secrets are not shown, and stay as they are."""
 
     state = JsonObjectField(
@@ -99,10 +103,9 @@ class StateForm(ReasonForm):
         real = self.run.state
         try:
             written = _unhidden(self.cleaned_data["state"], json.loads(pretty(real)), real)
-            state: dict[str, Any] = {key: decode(value) for key, value in written.items()}
+            return {key: decode(value) for key, value in written.items()}
         except StateError as error:
             raise ValidationError(str(error)) from error
-        return state
 
     def clean(self) -> dict[str, Any]:
         cleaned: dict[str, Any] = super().clean() or self.cleaned_data
@@ -116,7 +119,13 @@ class StateForm(ReasonForm):
         return {"state": self.cleaned_data["state"], "reason": self.cleaned_data["reason"]}
 
 
-def _steps_of(document: Document) -> dict[str, str]:
+def state_of(written: dict[str, Any]) -> dict[str, Any]:
+    """Give the values that were written as JSON; raises StateError for what is none."""
+    return {key: decode(value) for key, value in _unhidden(written, {}, {}).items()}
+
+
+def steps_of(document: Document) -> dict[str, str]:
+    """Give the ids of all steps, each with its number and its action."""
     words = Describer(document)
     return {step: words.step(step) for step in document.step_ids()}
 

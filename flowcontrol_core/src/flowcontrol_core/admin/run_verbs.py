@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from django.http import Http404, HttpResponse
 from django.utils.functional import Promise
@@ -12,7 +11,7 @@ from django.utils.translation import gettext as say
 from django.utils.translation import gettext_lazy as _
 
 from flowcontrol_core.admin.pages import Page, url
-from flowcontrol_core.admin.run_forms import ReasonForm, RestartForm, SendForm, StateForm
+from flowcontrol_core.admin.run_forms import RestartForm, RunForm, SendForm, StateForm
 from flowcontrol_core.errors import FlowcontrolError
 from flowcontrol_core.models import FlowRun, Status
 from flowcontrol_core.runtime import restarting, verbs
@@ -30,7 +29,7 @@ class Verb:
     done: str | Promise
     call: Callable[..., FlowRun]
     is_grave: bool = False
-    form: type[ReasonForm] = ReasonForm
+    form: type[RunForm] = RunForm
 
 
 VERBS = {
@@ -177,19 +176,7 @@ def operate(page: Page, run: FlowRun, verb: str) -> HttpResponse:
     )
 
 
-def operate_many(runs: list[FlowRun], verb: Verb, by: Any) -> tuple[int, list[str]]:
-    """Do the same to many runs; give how many it was done to, and why not to the others."""
-    done, refused = 0, []
-    for run in runs:
-        try:
-            verb.call(run, by=by)
-            done += 1
-        except (FlowcontrolError, AttributeError, TypeError) as error:
-            refused.append(str(error))
-    return done, refused
-
-
-def _form(page: Page, run: FlowRun, verb: Verb) -> ReasonForm:
+def _form(page: Page, run: FlowRun, verb: Verb) -> RunForm:
     return verb.form(page.request.POST if page.is_post else None, run=run)
 
 

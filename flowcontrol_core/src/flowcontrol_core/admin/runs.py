@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from django.contrib import admin, messages
+from django.contrib import admin
 from django.contrib.admin.views.main import ChangeList
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponseBase
 from django.utils.html import format_html
 from django.utils.translation import gettext as say
 from django.utils.translation import gettext_lazy as _
-from django.utils.translation import ngettext
 
 from flowcontrol_core.admin.badges import flag, run_badge
 from flowcontrol_core.admin.pages import (
@@ -24,6 +23,7 @@ from flowcontrol_core.admin.pages import (
     patterns,
     url,
 )
+from flowcontrol_core.admin.run_bulk import bulk_actions
 from flowcontrol_core.admin.run_filters import (
     FlowFilter,
     LiveFilter,
@@ -32,11 +32,10 @@ from flowcontrol_core.admin.run_filters import (
     StepFilter,
 )
 from flowcontrol_core.admin.run_page import show_run
-from flowcontrol_core.admin.run_verbs import VERBS, Verb, operate, operate_many
+from flowcontrol_core.admin.run_verbs import operate
 from flowcontrol_core.admin.run_words import duration, where
 from flowcontrol_core.models import FlowRun
 from flowcontrol_core.runtime.clock import clock
-from flowcontrol_core.runtime.jobs import create_job
 from flowcontrol_core.runtime.observing import (
     documents_of,
     find_step,
@@ -48,11 +47,6 @@ if TYPE_CHECKING:
     _ModelAdmin = admin.ModelAdmin[FlowRun]
 else:
     _ModelAdmin = admin.ModelAdmin
-
-MOST_REASONS = 10
-#: More runs than that are left to a job; and so many one job takes: it keeps a list of them.
-MOST_AT_ONCE = 100
-MOST_IN_A_JOB = 10_000
 
 
 class RunList(ChangeList):
@@ -86,7 +80,7 @@ class FlowRunAdmin(_ModelAdmin):
     list_display_links = None
     list_per_page = 100
     show_full_result_count = False
-    actions = ("cancel_runs", "retry_runs", "skip_runs")
+    actions = tuple(bulk_actions())
     change_list_template = "admin/flowcontrol_core/flowrun/change_list.html"
 
     class Media:
@@ -146,51 +140,6 @@ class FlowRunAdmin(_ModelAdmin):
     @admin.display(description=_("duration"))
     def shown_duration(self, run: Any) -> str:
         return str(run.shown_length) or "-"
-
-    @admin.action(description=_("Cancel the selected runs"), permissions=["operate"])
-    def cancel_runs(self, request: HttpRequest, queryset: QuerySet[FlowRun]) -> None:
-        self._operate(request, queryset, "cancel")
-
-    @admin.action(description=_("Retry the selected runs"), permissions=["operate"])
-    def retry_runs(self, request: HttpRequest, queryset: QuerySet[FlowRun]) -> None:
-        self._operate(request, queryset, "retry")
-
-    @admin.action(description=_("Skip a step of the selected runs"), permissions=["operate"])
-    def skip_runs(self, request: HttpRequest, queryset: QuerySet[FlowRun]) -> None:
-        self._operate(request, queryset, "skip")
-
-    def _operate(self, request: HttpRequest, queryset: QuerySet[FlowRun], verb: str) -> None:
-        """Do it to all runs it is possible for, and say how many, and why not to the others."""
-        chosen = VERBS[verb]
-        ids = list(queryset.order_by("pk").values_list("pk", flat=True)[: MOST_IN_A_JOB + 1])
-        if len(ids) > MOST_AT_ONCE:
-            self._create_job(request, chosen, ids)
-            return
-        done, refused = operate_many(list(queryset), chosen, request.user)
-        if done:
-            text = ngettext("%(verb)s: done to %(n)d run.", "%(verb)s: done to %(n)d runs.", done)
-            self.message_user(request, text % {"verb": chosen.label, "n": done})
-        if refused:
-            count = len(refused)
-            text = ngettext("%(n)d run was left alone:", "%(n)d runs were left alone:", count)
-            shown = " ".join(refused[:MOST_REASONS])
-            more = " …" if count > MOST_REASONS else ""
-            said = f"{text % {'n': count}} {shown}{more}"
-            self.message_user(request, said, messages.WARNING)
-
-    def _create_job(self, request: HttpRequest, verb: Verb, ids: list[int]) -> None:
-        """Leave what would take too long to the sweeps."""
-        if len(ids) > MOST_IN_A_JOB:
-            text = say("These are more than %(n)d runs; nothing was done. Choose fewer by filters.")
-            self.message_user(request, text % {"n": MOST_IN_A_JOB}, messages.ERROR)
-            return
-        job = create_job(verb.name, {"pk__in": ids}, by=request.user)
-        text = say(
-            "%(verb)s: the workers do it to %(n)d runs, bit by bit. The page Health shows how far "
-            "job %(job)d is."
-        )
-        said = text % {"verb": verb.label, "n": len(ids), "job": job.pk}
-        self.message_user(request, said)
 
     def get_urls(self) -> list[Any]:
         return patterns(self, ROUTES)
