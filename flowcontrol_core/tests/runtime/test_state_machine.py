@@ -1,14 +1,15 @@
 """Promise 9, at random: whatever operators do in whatever order, a run is where a model says.
 
-FLOWCONTROL_STATE_STEPS says how many steps are tried at least, 10,000 for instance; it prints then how
-many there were.
+FLOWCONTROL_STATE_STEPS says how many steps are tried at least, 10,000 for instance; it is written
+then how many there were.
 """
 
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any, ClassVar
 
@@ -17,6 +18,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
+from flowcontrol_core.definition import Step
 from flowcontrol_core.errors import IllegalChangeError
 from flowcontrol_core.models import Flow, FlowRun, Message, RunEvent, TriggerEvent
 from flowcontrol_core.runtime import restarting, verbs
@@ -31,6 +33,7 @@ from .conftest import (
     fresh,
     make_due,
     publish,
+    republish,
     sweep,
     think,
     write,
@@ -58,6 +61,8 @@ class Model:
     jumps: list[int] = field(default_factory=list)
     woken: bool = False
     events: int = 0
+    #: Whether it is on the published version.
+    current: bool = True
     broken: bool = False
     state: dict[str, Any] = field(default_factory=dict)
     effects: list[str] = field(default_factory=list)
@@ -120,12 +125,14 @@ class Model:
     def legal(self) -> set[str]:
         """The verbs that are possible now."""
         found = {
-            "pending": {"cancel", "pause", "run now", "send", "edit state"},
-            "waiting": {"cancel", "pause", "run now", "send", "edit state", "skip"},
-            "paused": {"cancel", "resume", "send", "edit state", *["skip"] * self.begun},
+            "pending": {"cancel", "pause", "run now", "send", "edit state", "move"},
+            "waiting": {"cancel", "pause", "run now", "send", "edit state", "move", "skip"},
+            "paused": {"cancel", "resume", "send", "edit state", "move", *["skip"] * self.begun},
             "errored": {"retry", "skip", "send", "restart", "edit state"},
         }.get(self.status, {"restart", "edit state"})
-        return found | {"retry"} if self.status == "waiting" and self.tries else found
+        if self.status == "waiting" and self.tries:
+            found = found | {"retry"}
+        return found - {"move"} if self.current else found
 
 
 class Operating(RuleBasedStateMachine):
@@ -133,8 +140,10 @@ class Operating(RuleBasedStateMachine):
 
     lab: ClassVar[Lab]
     flow: ClassVar[Flow]
+    flow_steps: ClassVar[tuple[Step, ...]]
     steps: ClassVar[int] = 0
     runs: ClassVar[int] = 0
+    versions: ClassVar[int] = 0
 
     def __init__(self) -> None:
         super().__init__()
@@ -236,13 +245,31 @@ class Operating(RuleBasedStateMachine):
             (self.run,) = new
             old = self.model
             self.model = Model(
-                at=place, begun=True, broken=old.broken, state=old.state, effects=old.effects
+                at=place,
+                begun=True,
+                current=old.current,
+                broken=old.broken,
+                state=old.state,
+                effects=old.effects,
             )
 
     @rule(number=st.integers(0, 9))
     def edit_state(self, number: int) -> None:
         if self.attempt("edit state", lambda: restarting.edit_state(self.run, {"n": number})):
             self.model.state = {"n": number}
+
+    @rule()
+    def publish_another_version(self) -> None:
+        *first, last = self.flow_steps
+        # A version is like no other.
+        Operating.versions += 1
+        republish(self.flow, *first, replace(last, note=str(Operating.versions)))
+        self.model.current = False
+
+    @rule()
+    def move(self) -> None:
+        if self.attempt("move", lambda: restarting.move_to_current_version(self.run)):
+            self.model.current = True
 
     @rule()
     def fire(self) -> None:
@@ -265,6 +292,7 @@ class Operating(RuleBasedStateMachine):
     @invariant()
     def the_run_is_where_the_model_is(self) -> None:
         row, model = fresh(self.run), self.model
+        assert (row.version_id == self.flow.published_id) == model.current
         assert (row.outcome or row.status) == model.status
         assert (customers(), row.state) == (model.effects, model.state)
         if row.cursor and model.status != "complete":
@@ -294,7 +322,7 @@ def try_steps() -> None:
     while (missing := asked - Operating.steps) > 0:
         many = settings(dose, max_examples=max(missing // 25, 10), database=None)
         run_state_machine_as_test(Operating, settings=many)
-    print(f"{Operating.steps} steps of {Operating.runs} runs")
+    sys.stdout.write(f"{Operating.steps} steps of {Operating.runs} runs\n")
     return None
 
 
@@ -303,11 +331,12 @@ def test_a_run_is_where_its_model_is_whatever_is_done_to_it(lab: Lab) -> None:
     lab.on("listen", lambda run, obj: run.suspend(trigger="lab.paid"))
     lab.on("doze", lambda run, obj: run.suspend(until=timedelta(hours=1)))
     Operating.lab = lab
-    Operating.flow = publish(
+    Operating.flow_steps = (
         write("a"),
         think("listen"),
         write("fragile", retry={"attempts": TRIES, "backoff": 60}),
         think("doze"),
         write("d"),
     )
+    Operating.flow = publish(*Operating.flow_steps)
     try_steps()
