@@ -42,7 +42,9 @@ def do_anything(camp: Camp, figures: Figures) -> None:
         check=False,
     )
     found = _COUNT.search(finished.stdout)
-    figures.promise(finished.returncode == 0, f"--hypothesis-seed={seed}: {finished.stdout[-3000:]}")
+    figures.promise(
+        finished.returncode == 0, f"--hypothesis-seed={seed}: {finished.stdout[-3000:]}"
+    )
     figures.promise(found and int(found[1]) >= steps, "too few steps were tried")
     if found:
         figures.runs = int(found[2])
