@@ -3,8 +3,10 @@
     python -m chaos --dose ci|full --database sqlite|postgresql|mariadb|all --only F1,F7 --seed N
 
 It ends with a table and with status 1 if a promise was broken, or if the negative control stayed
-green. A database that does not answer is left out, and so is its part of the table; with
-``FLOWCONTROL_REQUIRE_SERVICES=1`` that is a failure.
+green. Databases and brokers are servers of the campaign's own, which it starts, stops and kills.
+Where a database's programs are not installed, the server that the tests use has to do, to which
+nothing worse happens than that it hangs up; where that does not answer either, its part of the
+table is left out. With ``FLOWCONTROL_REQUIRE_SERVICES=1`` whatever is missing is a failure.
 """
 
 from __future__ import annotations
@@ -19,12 +21,14 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator
 from pathlib import Path
 
+from chaos.hosting import end_on_signals
 from chaos.results import Result, markdown, table
+from chaos.servers import DATABASES
 from tests.databases import Database, scratch_database
 from tests.services import why_unreachable
 
 FAULTS = tuple(f"F{number}" for number in range(1, 22))
-DATABASES = {
+NAMES = {
     "sqlite": Database.SQLITE_FILE,
     "postgresql": Database.POSTGRESQL,
     "mariadb": Database.MARIADB,
@@ -34,15 +38,15 @@ DATABASES = {
 def main() -> int:
     """Run the campaign; 0 if everything was as promised."""
     options = parse(sys.argv[1:])
+    end_on_signals()
     os.environ["DJANGO_SETTINGS_MODULE"] = ENVIRONMENT["DJANGO_SETTINGS_MODULE"]
     say(f"dose {options.dose}, seed {options.seed}")
     results: list[Result] = []
     missing = 0
-    for name, database in DATABASES.items():
+    for name, database in NAMES.items():
         if options.database not in ("all", name):
             continue
-        problem = None if database is Database.SQLITE_FILE else why_unreachable(database)
-        if problem:
+        if problem := why_not(database):
             missing += 1
             say(f"left out: {problem}")
             continue
@@ -61,7 +65,7 @@ def parse(arguments: list[str]) -> Namespace:
     """Read the command line; ends the program where it is wrong."""
     parser = ArgumentParser(prog="python -m chaos", description="Cause faults; see who loses.")
     parser.add_argument("--dose", choices=["ci", "full"], default="ci")
-    parser.add_argument("--database", choices=[*DATABASES, "all"], default="all")
+    parser.add_argument("--database", choices=[*NAMES, "all"], default="all")
     parser.add_argument("--only", default=",".join(FAULTS), help="faults, such as F1,F7")
     parser.add_argument("--seed", type=int, default=random.randrange(1_000_000))
     parser.add_argument("--report", type=Path, help="write the table as Markdown to this file")
@@ -73,40 +77,60 @@ def parse(arguments: list[str]) -> Namespace:
 
 
 def campaign(database: Database, options: Namespace) -> list[Result]:
-    """Cause the faults on a new database, in a process whose default database it is."""
+    """Cause the faults on a new database: on a server of the campaign's own if it can have one."""
+    if database in DATABASES and not DATABASES[database].why_not():
+        return run(database, "", os.environ | ENVIRONMENT, options)
     with (
         tempfile.TemporaryDirectory() as folder,
         scratch_database(database, Path(folder), label="chaos") as scratch,
     ):
-        arguments = {
-            "database": str(database),
-            "name": scratch.name,
-            "dose": options.dose,
-            "only": options.only,
-            "seed": str(options.seed),
-        }
-        process = subprocess.Popen(
-            [
-                *(sys.executable, "-m", "chaos.campaign"),
-                *(f"--{name}={value}" for name, value in arguments.items()),
-            ],
-            env=scratch.environment | ENVIRONMENT,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
+        environment = scratch.environment | ENVIRONMENT | OF_OTHERS
+        return run(database, scratch.name, environment, options)
+
+
+def why_not(database: Database) -> str | None:
+    """Say why there can be no campaign on a database."""
+    if database not in DATABASES or not DATABASES[database].why_not():
+        return None
+    return why_unreachable(database)
+
+
+def run(
+    database: Database, name: str, environment: dict[str, str], options: Namespace
+) -> list[Result]:
+    """Cause the faults in a process whose default database it is; nothing outlives that."""
+    arguments = {
+        "database": str(database),
+        "name": name,
+        "dose": options.dose,
+        "only": options.only,
+        "seed": str(options.seed),
+    }
+    process = subprocess.Popen(
+        [
+            *(sys.executable, "-m", "chaos.campaign"),
+            *(f"--{name}={value}" for name, value in arguments.items()),
+        ],
+        env=environment,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
         results = list(read_results(process))
-        if process.wait() != 0:
-            raise SystemExit(f"The campaign on {database} ended with {process.returncode}.")
+    except BaseException:
+        process.terminate()
+        raise
+    finally:
+        status = process.wait()
+    if status:
+        raise SystemExit(f"The campaign on {database} ended with {status}.")
     return results
 
 
-#: Processes are killed here, not the machine: nobody has to wait for its disk. What the proxy is
-#: to understand must not be encrypted.
-ENVIRONMENT = {
-    "DJANGO_SETTINGS_MODULE": "chaos.settings",
-    "PGOPTIONS": "-c synchronous_commit=off",
-    "PGSSLMODE": "disable",
-}
+#: What the proxy is to understand must not be encrypted.
+ENVIRONMENT = {"DJANGO_SETTINGS_MODULE": "chaos.settings", "PGSSLMODE": "disable"}
+#: On a server that is never killed, nobody has to wait for its disk.
+OF_OTHERS = {"PGOPTIONS": "-c synchronous_commit=off"}
 
 
 def read_results(process: subprocess.Popen[str]) -> Iterator[Result]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import signal
 import sys
@@ -9,13 +10,15 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from django.db import DatabaseError, connections, transaction
 from django.db.models import Count
 
+from chaos.hosting import Server
 from chaos.processes import Forked, Work, be_worker
 from chaos.results import Figures
+from chaos.servers import DATABASES, Servers
 from flowcontrol_core.definition import Document, Step
 from flowcontrol_core.models import FlowRun, Outcome, Status
 from flowcontrol_core.runtime.starting import create_flowrun
@@ -33,6 +36,7 @@ SETTINGS: dict[str, Any] = {
     "COALESCE": 0,
     "TRIGGER_CACHE_SECONDS": 0,
 }
+Number = TypeVar("Number", int, float)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +46,7 @@ class Dose:
     name: str
     database: Database
 
-    def pick(self, full: int, ci: int, small: int) -> int:
+    def pick(self, full: Number, ci: Number, small: Number) -> Number:
         """Give a number by the dose; ``small`` is that of CI where PostgreSQL is not used."""
         if self.name == "full":
             return full
@@ -52,10 +56,19 @@ class Dose:
 class Camp(Site):
     """A site whose processes are forked."""
 
-    def __init__(self, scratch: ScratchDatabase, dose: Dose, seed: str) -> None:
+    def __init__(
+        self, scratch: ScratchDatabase, dose: Dose, *, seed: str, servers: Servers
+    ) -> None:
         super().__init__(scratch)
         self.dose = dose
+        self.servers = servers
         self.random = random.Random(seed)
+
+    @property
+    def server(self) -> Server | None:
+        """The server that the database is on, if it is one of the campaign's own."""
+        kind = DATABASES.get(self.scratch.database)
+        return self.servers.running(kind) if kind else None
 
     @property
     def is_sqlite(self) -> bool:
@@ -93,6 +106,12 @@ class Camp(Site):
             return True
 
         self.wait_for(answers)
+
+    def leave_out(self, figures: Figures, what: str, why: str) -> None:
+        """Say what is not tried here: a broken promise where all services are required."""
+        figures.note += f"without {what}: {why}; "
+        required = os.environ.get("FLOWCONTROL_REQUIRE_SERVICES") == "1"
+        figures.promise(not required, f"{what} left out")
 
     def show_outputs(self) -> None:
         """Write what the processes have written to standard error: a promise was broken."""

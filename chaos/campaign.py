@@ -4,33 +4,53 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
 import sys
-from argparse import ArgumentParser
+from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 
 from django.core.management import call_command
 
+from chaos.hosting import end_on_signals
+from chaos.servers import DATABASES, NAME, RabbitMQ, Redis, Servers
 from tests.databases import Database, ScratchDatabase
 
 
 def main(arguments: Sequence[str]) -> None:
     """Cause the faults, and write each result as a line of JSON to standard output."""
     options = _parser().parse_args(arguments)
+    end_on_signals()
+    with Servers() as servers:
+        if "F14" in options.only.split(","):
+            servers.expect(Redis, RabbitMQ)
+        cause_faults(options, _database(options, servers), servers)
+
+
+def _database(options: Namespace, servers: Servers) -> ScratchDatabase:
+    """Give the database, on a server of the campaign's own where no other is named."""
+    database = Database(options.database)
+    if not options.name:
+        os.environ |= servers.get(DATABASES[database]).access()
+    scratch = ScratchDatabase(database=database, name=options.name or NAME)
+    settings = {"DJANGO_SETTINGS_MODULE": os.environ["DJANGO_SETTINGS_MODULE"]}
+    os.environ |= scratch.environment | settings
+    return scratch
+
+
+def cause_faults(options: Namespace, scratch: ScratchDatabase, servers: Servers) -> None:
     # What prepares a Django process has to come before what uses its models.
     importlib.import_module("chaos.nursery")
     from chaos.camp import Camp, Dose  # noqa: PLC0415
     from chaos.registry import FAULTS  # noqa: PLC0415
 
-    database = Database(options.database)
     call_command("migrate", run_syncdb=True, verbosity=0)
-    scratch = ScratchDatabase(database=database, name=options.name)
-    dose = Dose(options.dose, database)
+    dose = Dose(options.dose, scratch.database)
     for number in options.only.split(","):
         entry = FAULTS[number]
-        if database not in entry.databases:
+        if scratch.database not in entry.databases:
             continue
         # Each fault has its chances to itself: ``--only`` repeats what the whole campaign did.
-        camp = Camp(scratch, dose, seed=f"{options.seed}:{number}")
+        camp = Camp(scratch, dose, seed=f"{options.seed}:{number}", servers=servers)
         result = entry.run(camp)
         sys.stdout.write(f"{json.dumps(result.as_dict())}\n")
         sys.stdout.flush()
@@ -38,8 +58,9 @@ def main(arguments: Sequence[str]) -> None:
 
 def _parser() -> ArgumentParser:
     parser = ArgumentParser(prog="python -m chaos.campaign")
-    for name in ("--database", "--name", "--dose", "--only", "--seed"):
+    for name in ("--database", "--dose", "--only", "--seed"):
         parser.add_argument(name, required=True)
+    parser.add_argument("--name", default="", help="the database, on the server that is set up")
     return parser
 
 

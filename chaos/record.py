@@ -11,6 +11,7 @@ from pathlib import Path
 
 from django.core.management import call_command
 
+from chaos.servers import Servers
 from tests.databases import Database, ScratchDatabase, scratch_database
 
 
@@ -35,11 +36,12 @@ def record(version: str, name: str) -> None:
 
     call_command("migrate", run_syncdb=True, verbosity=0)
     scratch = ScratchDatabase(database=Database.SQLITE_FILE, name=name)
-    camp = Camp(scratch, Dose("ci", Database.SQLITE_FILE), seed="")
-    try:
-        text = recorded.record(camp)
-    finally:
-        camp.end_processes()
+    with Servers() as servers:
+        camp = Camp(scratch, Dose("ci", Database.SQLITE_FILE), seed="", servers=servers)
+        try:
+            text = recorded.record(camp)
+        finally:
+            camp.end_processes()
     recorded.FOLDER.mkdir(exist_ok=True)
     (recorded.FOLDER / f"{version}.json").write_text(f"{text}\n", encoding="utf-8")
 

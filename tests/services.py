@@ -68,18 +68,18 @@ def _package_problem(package: str) -> str | None:
 
 
 def _redis_problem() -> str | None:
-    return _dialogue_problem("redis", REDIS_URL, 6379, b"PING\r\n")
+    return dialogue_problem("redis", REDIS_URL, 6379, b"PING\r\n")
 
 
 def _rabbitmq_problem() -> str | None:
-    return _dialogue_problem("rabbitmq", RABBITMQ_URL, 5672, b"AMQP\x00\x00\x09\x01")
+    return dialogue_problem("rabbitmq", RABBITMQ_URL, 5672, b"AMQP\x00\x00\x09\x01")
 
 
 def _browser_problem() -> str | None:
     return None if chromium() else f"no browser found: {', '.join(CHROMIUM_NAMES)}"
 
 
-def _dialogue_problem(service: str, url: str, default_port: int, greeting: bytes) -> str | None:
+def dialogue_problem(service: str, url: str, default_port: int, greeting: bytes) -> str | None:
     """Greet a server and wait for any answer: a port may be open before its server is ready."""
     parts = urlsplit(url)
     address = (parts.hostname or "127.0.0.1", parts.port or default_port)
