@@ -36,7 +36,8 @@ DEFAULT = "default"
 @shared_task(name="flowcontrol.tasks.continue_flowruns_task", ignore_result=True)
 def continue_flowruns_task() -> int:
     """Hand the runs that are due to the workers; for Celery beat. Gives their number."""
-    begin_sweep()
+    if not begin_sweep().due:
+        return 0
     return send(due_by_queue(get_settings().SWEEP_LIMIT))
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from django.db import connection
 
-from flowcontrol_core.models import FlowRun, Status, TriggerEvent
+from flowcontrol_core.models import FlowRun, Message, MessageKind, Status, TriggerEvent
 from flowcontrol_core.runtime import claim
 from flowcontrol_core.runtime.starting import start_flowrun
 
@@ -92,13 +92,33 @@ def test_runs_with_a_database_step_cost_what_it_needs_and_their_checkpoint(lab: 
     assert len(counts.queries) <= 100 * (3 + 0.2)
 
 
-def test_repeated_sweep_with_nothing_due_costs_few_queries(lab: Lab) -> None:
+def test_sweep_with_nothing_to_do_costs_one_query(lab: Lab) -> None:
     wait_for_all(lab, 5)
     lab.clock.advance(days=-1)
     with counted() as counts:
         assert sweep() == 0
-    # Jobs, events, ended children, messages, blocked runs, and what is due.
-    assert len(counts.queries) <= 6, counts.queries
+    assert (len(counts.queries), counts.commits) == (1, 0), counts.queries
+
+
+def test_what_waits_for_days_makes_no_sweep_slow(lab: Lab) -> None:
+    """Runs that miss a plugin cost two probes; messages to runs that are paused cost nothing."""
+    wait_for_all(lab, 1000)
+    lab.clock.advance(days=-1)
+    runs = FlowRun.objects.all()
+    runs.update(status=Status.PAUSED, wake_at=None)
+    now = lab.clock.now()
+    Message.objects.bulk_create(
+        Message(run=run, kind=MessageKind.JUMP, created_at=now, announce_at=now) for run in runs
+    )
+    for _ in range(2):
+        sweep()
+    with counted() as counts:
+        sweep()
+    assert len(counts.queries) == 1, counts.queries
+    runs.update(status=Status.BLOCKED, blocked_on="gone.action")
+    with counted() as counts:
+        sweep()
+    assert len(counts.queries) == 3, counts.queries
 
 
 # Plans

@@ -220,8 +220,9 @@ def test_paused_run_goes_on_waiting_when_it_is_resumed(lab: Lab) -> None:
     verbs.pause_flowrun(run)
     lab.clock.advance(hours=1)
     verbs.resume_flowrun(run)
+    sweep()
     assert (fresh(run).status, fresh(run).wake_at) == (Status.WAITING, due)
-    assert sweep() == 0
+    assert (sweep(), lab.calls) == (0, ["wait"])
 
 
 def test_run_that_was_paused_before_it_began_begins_when_it_is_resumed(lab: Lab) -> None:

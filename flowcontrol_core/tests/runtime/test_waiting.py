@@ -291,7 +291,7 @@ def test_parent_is_told_although_the_childs_worker_died(
     lab.on("wait", work)
     parent = start(write("wait"))
     with monkeypatch.context() as patch:
-        patch.setattr(waking, "announce_ended", Once(waking.announce_ended, WorkerDied(), at=2))
+        patch.setattr(waking, "announce_ended", Once(waking.announce_ended, WorkerDied()))
         with pytest.raises(WorkerDied):
             sweep()
     assert fresh(parent).status == Status.WAITING
@@ -340,9 +340,56 @@ def test_message_nobody_told_the_run_of_is_found_by_the_sweep(lab: Lab) -> None:
     wait(lab, until=timedelta(days=2))
     run = start(think("wait"))
     sweep()
-    Message.objects.create(run=run, kind=MessageKind.WAKE, created_at=lab.clock.now())
+    now = lab.clock.now()
+    Message.objects.create(run=run, kind=MessageKind.WAKE, created_at=now, announce_at=now)
     sweep()
     assert fresh(run).state["woken by"] == "operator"
+
+
+def send_back_and_wait(run: Any, obj: Any) -> Any:
+    """Wait for an event, while somebody sends the run to its last step."""
+    if run.wakeup is None:
+        verbs.send_to_step(run.pk, "last")
+    return run.suspend(trigger="lab.paid")
+
+
+def test_message_to_a_run_that_begins_to_wait_is_not_lost(lab: Lab) -> None:
+    lab.on("wait", send_back_and_wait)
+    run = start(write("wait"), think("last", id="last"))
+    for _ in range(2):
+        sweep()
+    assert (fresh(run).outcome, lab.calls) == ("complete", ["wait", "last"])
+
+
+def test_message_that_came_while_a_run_was_paused_is_read_when_it_is_resumed(lab: Lab) -> None:
+    lab.on("wait", lambda run, obj: run.suspend(until=timedelta(days=300)))
+    run = start(think("wait"), think("last", id="last"))
+    sweep()
+    verbs.pause_flowrun(run)
+    verbs.send_to_step(run, "last")
+    sweep()
+    verbs.resume_flowrun(run)
+    sweep()
+    assert fresh(run).outcome == "complete"
+
+
+@pytest.mark.parametrize("verb", [verbs.skip_step, verbs.run_now])
+def test_verb_while_a_run_looks_for_its_event_is_not_lost(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, verb: Any
+) -> None:
+    wait(lab, trigger="lab.paid")
+    run = start(think("wait"), think("last"))
+    original = waking.matching_events
+
+    def meanwhile(waiting: FlowRun) -> Any:
+        monkeypatch.undo()
+        verb(waiting.pk)
+        return original(waiting)
+
+    monkeypatch.setattr(waking, "matching_events", meanwhile)
+    for _ in range(2):
+        sweep()
+    assert fresh(run).outcome == "complete"
 
 
 def test_every_unfinished_run_has_a_wake_up(lab: Lab) -> None:

@@ -35,10 +35,10 @@ from flowcontrol_core.authoring import (
 )
 from flowcontrol_core.authoring.database import atomic
 from flowcontrol_core.authoring.deleting import delete_flow
-from flowcontrol_core.authoring.overview import LIVE, count_name, with_facts
+from flowcontrol_core.authoring.overview import count_name, with_facts
 from flowcontrol_core.definition import Document
 from flowcontrol_core.errors import DefinitionError, EditError
-from flowcontrol_core.models import Flow, FlowRun
+from flowcontrol_core.models import LIVE, Flow, FlowRun
 
 if TYPE_CHECKING:
     _ModelAdmin = admin.ModelAdmin[Flow]

@@ -19,9 +19,7 @@ from django.db.models import (
 )
 from django.db.models.functions import Coalesce
 
-from flowcontrol_core.models import Flow, FlowRun, FlowVersion, Status
-
-LIVE = tuple(status for status in Status if status != Status.DONE)
+from flowcontrol_core.models import LIVE, Flow, FlowRun, FlowVersion
 
 
 def count_name(status: str) -> str:

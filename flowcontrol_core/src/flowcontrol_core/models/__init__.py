@@ -5,6 +5,7 @@ from __future__ import annotations
 from flowcontrol_core.models.flows import MAX_LIMIT, Flow, FlowVersion, LimitPolicy
 from flowcontrol_core.models.operations import Job, SpentSlot, Worker
 from flowcontrol_core.models.runs import (
+    LIVE,
     EventKind,
     FlowRun,
     Message,
@@ -17,6 +18,7 @@ from flowcontrol_core.models.runs import (
 from flowcontrol_core.models.triggers import Firing, FlowTrigger, Mode, Refusal, TriggerEvent
 
 __all__ = [
+    "LIVE",
     "MAX_LIMIT",
     "EventKind",
     "Firing",

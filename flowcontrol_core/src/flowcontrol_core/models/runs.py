@@ -30,6 +30,10 @@ class Status(models.TextChoices):
     DONE = "done", _("done")
 
 
+#: Named one by one, for queries: no index helps with "not DONE".
+LIVE = tuple(status for status in Status if status != Status.DONE)
+
+
 class Outcome(models.TextChoices):
     """How a run that is DONE ended."""
 
@@ -53,7 +57,7 @@ class FlowRunQuerySet(models.QuerySet["FlowRun"]):
 
     def live(self) -> FlowRunQuerySet:
         """Give the runs that are not DONE."""
-        return self.exclude(status=Status.DONE)
+        return self.filter(status__in=LIVE)
 
     def due(self, now: Any) -> FlowRunQuerySet:
         """Give the runs that somebody has to look at, the longest overdue first."""
@@ -155,9 +159,9 @@ class FlowRun(models.Model):
     payload = JsonField(_("payload"), default=dict)
 
     #: Unique slots, one for each kind of limit: a digest of flow, limit, object and number.
-    slot = models.CharField(max_length=64, null=True, unique=True, editable=False)
-    slot_object = models.CharField(max_length=64, null=True, unique=True, editable=False)
-    slot_ever = models.CharField(max_length=64, null=True, unique=True, editable=False)
+    slot = models.CharField(max_length=64, null=True, editable=False)
+    slot_object = models.CharField(max_length=64, null=True, editable=False)
+    slot_ever = models.CharField(max_length=64, null=True, editable=False)
 
     created_at = models.DateTimeField(_("created at"))
     started_at = models.DateTimeField(_("started at"), null=True)
@@ -175,7 +179,11 @@ class FlowRun(models.Model):
         constraints = [
             models.CheckConstraint(
                 condition=Q(status=Status.DONE) ^ Q(outcome=""), name="flowcontrol_run_outcome"
-            )
+            ),
+            # Not ``unique=True``: that makes a second index on PostgreSQL, for LIKE.
+            models.UniqueConstraint(fields=["slot"], name="flowcontrol_run_slot"),
+            models.UniqueConstraint(fields=["slot_object"], name="flowcontrol_run_slot_object"),
+            models.UniqueConstraint(fields=["slot_ever"], name="flowcontrol_run_slot_ever"),
         ]
         indexes = [
             models.Index(fields=["wake_at", "id"], name="flowcontrol_run_due"),
@@ -189,7 +197,7 @@ class FlowRun(models.Model):
             models.Index(fields=["wait_trigger"], name="flowcontrol_run_trigger"),
             models.Index(fields=["wait_child"], name="flowcontrol_run_child"),
             models.Index(fields=["blocked_on"], name="flowcontrol_run_blocked"),
-            models.Index(fields=["status", "since"], name="flowcontrol_run_status"),
+            models.Index(fields=["status", "outcome", "since"], name="flowcontrol_run_status"),
         ]
 
     def __str__(self) -> str:
@@ -257,6 +265,8 @@ class Message(models.Model):
     data = JsonField(default=dict)
     actor = models.CharField(max_length=200, blank=True)
     created_at = models.DateTimeField()
+    #: Set until the run has been told of it; never where that happens in the same transaction.
+    announce_at = models.DateTimeField(null=True, db_index=True)
 
     class Meta:
         verbose_name = _("message")

@@ -18,6 +18,7 @@ from flowcontrol_core.engine.codec import encode
 from flowcontrol_core.errors import FlowcontrolError, NotStartedError
 from flowcontrol_core.expressions import Expression, Scope, compile_expression
 from flowcontrol_core.models import (
+    LIVE,
     Firing,
     Flow,
     FlowRun,
@@ -35,7 +36,6 @@ from flowcontrol_core.plugins.triggers import Trigger
 from flowcontrol_core.runtime.activation import executing
 from flowcontrol_core.runtime.database import alias
 from flowcontrol_core.runtime.limits import limits_of
-from flowcontrol_core.runtime.listeners import LIVE
 from flowcontrol_core.runtime.objects import describe_object, reference
 from flowcontrol_core.runtime.starting import build_run, check_startable
 
@@ -278,5 +278,10 @@ def _message(shot: Shot, association: FlowTrigger, pk: int, status: str) -> Mess
     else:
         return None
     return Message(
-        run_id=pk, kind=kind, data=data, actor=f"trigger {shot.trigger.key}", created_at=shot.now
+        run_id=pk,
+        kind=kind,
+        data=data,
+        actor=f"trigger {shot.trigger.key}",
+        created_at=shot.now,
+        announce_at=shot.now,
     )

@@ -281,7 +281,7 @@ def _write_requested(run: FlowRun, now: datetime) -> None:
         # The call that was about to be made is not made.
         run.cursor[-1].pop("calling", None)
     if run.status != Status.DONE:
-        run.wake_at = now
+        run.wake_at, run.request = now, Request.INBOX
     else:
         # What it was asked for came too late.
         empty_inbox(run.pk)

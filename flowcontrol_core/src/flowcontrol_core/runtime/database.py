@@ -18,6 +18,9 @@ from django.db import (
     transaction,
 )
 from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models import QuerySet, Subquery
+from django.db.models.sql import Query
+from django.db.models.sql.constants import SINGLE
 
 from flowcontrol_core.errors import EffectsError
 from flowcontrol_core.models import FlowRun
@@ -138,6 +141,19 @@ def make_way() -> None:
 def durable() -> transaction.Atomic:
     """Open a transaction of our own: never inside of somebody else's."""
     return transaction.atomic(using=alias(), durable=True)
+
+
+def have_rows(*queries: QuerySet[Any]) -> list[bool]:
+    """Say of each query whether it gives a row: one round trip for all of them.
+
+    Each is to be ordered by the index that answers it. EXISTS would not do: it drops the order, so
+    that PostgreSQL, where its statistics are old, expects a row early in the table and reads it all.
+    """
+    asked = Query(None)
+    for number, query in enumerate(queries):
+        asked.add_annotation(Subquery(query.values("pk")[:1]), f"query{number}")
+    row = asked.get_compiler(using=alias()).execute_sql(SINGLE)
+    return [value is not None for value in row]
 
 
 class WriteGuard:

@@ -308,8 +308,7 @@ def end_canceled(run: FlowRun) -> None:
         )
         empty_inbox(run.pk)
         children = cancel_children(run.pk, actor)
-    for child in children:
-        waking.ask_to_cancel(child)
+    waking.deliver_messages(children)
     if run.parent_id:
         waking.announce_ended([run.pk])
     free_queue(run)
@@ -324,7 +323,12 @@ def cancel_children(pk: int, actor: str) -> list[int]:
     Message.objects.using(alias()).bulk_create(
         [
             Message(
-                run_id=child, kind="cancel", data={"reason": reason}, actor=actor, created_at=now
+                run_id=child,
+                kind="cancel",
+                data={"reason": reason},
+                actor=actor,
+                created_at=now,
+                announce_at=now,
             )
             for child in children
         ]

@@ -132,7 +132,7 @@ def _shoot(
                 shot.refuse(association, Refusal.DUPLICATE, unique_key)
         _write(shot)
     if shot.messages:
-        after_commit(partial(waking.ask, [message.run_id for message in shot.messages]))
+        after_commit(partial(waking.deliver_messages, {one.run_id for one in shot.messages}))
     return shot
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from django.db.models import Count, Exists, OuterRef, Q
 
 from flowcontrol_core.conf import get_settings
-from flowcontrol_core.models import FlowRun, Outcome, Status, Worker
+from flowcontrol_core.models import LIVE, FlowRun, Outcome, Status, Worker
 from flowcontrol_core.plugins.manager import PluginStatus, plugin_manager
 from flowcontrol_core.plugins.registry import registry
 from flowcontrol_core.runtime.clock import clock
@@ -17,8 +17,6 @@ from flowcontrol_core.runtime.database import alias
 from flowcontrol_core.runtime.workers import gone_since
 
 _MOST = 20
-#: Named one by one, so that the index on the status serves.
-_LIVE = frozenset(status for status in Status if status != Status.DONE)
 _RECENT = timedelta(days=1)
 
 
@@ -66,7 +64,7 @@ def look() -> Health:
     now = clock().now()
     runs = FlowRun.objects.using(alias())
     live = dict(
-        runs.filter(status__in=_LIVE)
+        runs.live()
         .order_by()
         .values_list("status")
         .annotate(n=Count("pk"))
@@ -192,7 +190,7 @@ def _set_aside_troubles(now: datetime) -> list[Trouble]:
 def _forgotten_troubles(limit: datetime) -> list[Trouble]:
     """Runs that nothing will ever wake: there should be none."""
     asleep = FlowRun.objects.using(alias()).filter(
-        status__in=_LIVE - {Status.PAUSED},
+        status__in=set(LIVE) - {Status.PAUSED},
         wake_at__isnull=True,
         blocked_on__isnull=True,
     )

@@ -310,11 +310,13 @@ def _replace_oldest(run: FlowRun, limit: str) -> None:
         holders = holders.filter(content_type_id=run.content_type_id, object_key=run.object_key)
     oldest = holders.live().exclude(pk=run.pk).order_by("pk").first()
     if oldest is not None:
+        now = clock().now()
         reason = f"Replaced by run {run.pk}."
         Message.objects.using(alias()).create(
             run_id=oldest.pk,
             kind=MessageKind.CANCEL,
             data={"reason": reason},
-            created_at=clock().now(),
+            created_at=now,
+            announce_at=now,
         )
-        waking.ask_to_cancel(oldest.pk)
+        waking.deliver_messages([oldest.pk])

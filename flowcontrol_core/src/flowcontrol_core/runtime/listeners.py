@@ -17,7 +17,7 @@ from django.db.models import Exists, F, OuterRef, Q
 from django.db.models.signals import post_delete, post_save
 
 from flowcontrol_core.conf import get_settings
-from flowcontrol_core.models import Flow, FlowRun, FlowTrigger, FlowVersion, Status
+from flowcontrol_core.models import LIVE, Flow, FlowRun, FlowTrigger, FlowVersion
 from flowcontrol_core.plugins.config import BoundConfig
 from flowcontrol_core.runtime.database import alias, connection
 
@@ -116,6 +116,3 @@ def _query() -> Listeners:
     )
     waited = {key for keys in versions.values_list("waits_for", flat=True) for key in keys.split()}
     return Listeners({key: tuple(found) for key, found in by_key.items()}, frozenset(waited))
-
-
-LIVE = [status for status in Status if status != Status.DONE]

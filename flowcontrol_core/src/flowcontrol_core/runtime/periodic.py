@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
-from dataclasses import replace
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 
 from flowcontrol_core.conf import get_settings
-from flowcontrol_core.runtime import waking
-from flowcontrol_core.runtime.claim import Choice
-from flowcontrol_core.runtime.jobs import work_on_jobs
+from flowcontrol_core.runtime import jobs, waking
+from flowcontrol_core.runtime.claim import ANY, Choice
+from flowcontrol_core.runtime.database import have_rows
 from flowcontrol_core.runtime.sweep import SweepResult, execute_due
 from flowcontrol_core.runtime.workers import say_alive
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """What the begin of a sweep came to.
+
+    ``looked_at`` is the number of runs that jobs have looked at, ``due`` whether runs may be due.
+    """
+
+    looked_at: int
+    due: bool
 
 
 def continue_flowruns(limit: int | None = None, *, queues: Collection[str] = ()) -> SweepResult:
@@ -21,30 +32,30 @@ def continue_flowruns(limit: int | None = None, *, queues: Collection[str] = ())
     of a transaction: raises RuntimeError there.
     """
     most = get_settings().SWEEP_LIMIT if limit is None else limit
-    changed = begin_sweep(tuple(queues))
+    begun = begin_sweep(tuple(queues))
+    if not begun.due:
+        return SweepResult(executed=0, more=False)
     result = execute_due(most, Choice(queues=tuple(queues)))
     # A job that has changed runs may have more to do, so nobody should pause now.
-    return replace(result, more=result.more or changed > 0)
+    return replace(result, more=result.more or begun.looked_at > 0)
 
 
-def begin_sweep(queues: tuple[str, ...] = ()) -> int:
-    """Do what each sweep does first; give the number of runs that jobs have looked at.
+def begin_sweep(queues: tuple[str, ...] = ()) -> Begun:
+    """Do what each sweep does first, and find out whether there is more to do.
 
-    It says that this process is alive, works on jobs, and wakes what was not woken.
+    It says that this process is alive, works on jobs, and wakes the runs whose wake-up was lost
+    because a process died after a commit. Where there is nothing to do, it costs one query.
     """
     say_alive(queues)
-    changed = work_on_jobs()
-    repeat_looks()
-    return changed
-
-
-def repeat_looks() -> None:
-    """Wake the runs whose wake-up was lost because a process died after a commit."""
-    looks: tuple[Callable[[], int], ...] = (
-        waking.announce_events,
-        waking.announce_ended,
-        waking.deliver_messages,
-        waking.unblock,
+    parts = (
+        (jobs.unfinished(), jobs.work_on_jobs),
+        (waking.unannounced_events(), waking.announce_events),
+        (waking.unannounced_ends(), waking.announce_ended),
+        (waking.untold_messages(), waking.deliver_messages),
+        (waking.missing_actions(), waking.unblock),
     )
-    for look in looks:
-        look()
+    # By queue: no index gives the first of several queues.
+    due = [Choice(queues=(queue,)).due() for queue in queues] or [ANY.due()]
+    found = have_rows(*(rows for rows, _ in parts), *due)
+    done = [work() if has else 0 for (_, work), has in zip(parts, found, strict=False)]
+    return Begun(looked_at=done[0], due=any(done) or any(found[len(parts) :]))

@@ -16,6 +16,7 @@ from flowcontrol_core.engine.cursor import Cursor, cursor_from_json, cursor_to_j
 from flowcontrol_core.engine.interpreter import place
 from flowcontrol_core.errors import DirectiveError, IllegalChangeError, StateError
 from flowcontrol_core.models import (
+    LIVE,
     EventKind,
     Flow,
     FlowRun,
@@ -36,7 +37,7 @@ from flowcontrol_core.runtime.intake import HELD
 from flowcontrol_core.runtime.rows import WRITTEN, empty_inbox
 from flowcontrol_core.runtime.versions import get_compiled
 
-_LIVE = frozenset(status for status in Status if status != Status.DONE)
+_LIVE = frozenset(LIVE)
 #: The legal changes: in which status a verb is possible. ERRORED runs are DONE, and may go on.
 LEGAL: dict[str, frozenset[Status]] = {
     "cancel": _LIVE,
@@ -99,8 +100,8 @@ def cancel_flowrun(run: FlowRun | int, *, by: Any = "", reason: str = "") -> Flo
         end(row, Outcome.CANCELED, clock().now(), reason)
         write_changed(row, reason, by)
         empty_inbox(row.pk)
-        for child in cancel_children(row.pk, str(by)):
-            after_commit(partial(waking.ask_to_cancel, child))
+        children = cancel_children(row.pk, str(by))
+    after_commit(partial(waking.deliver_messages, children))
     after_commit(partial(free_queue, row))
     after_commit(waking.announce_ended)
     return row
@@ -161,10 +162,10 @@ def send_to_step(run: FlowRun | int, step: str, *, by: Any = "", reason: str = "
             return row
         data = {"step": step, "reason": reason}
         _ask(row, MessageKind.JUMP, data, by, Request.INBOX)
-        if row.status in (Status.BLOCKED, Status.PENDING):
-            FlowRun.objects.using(alias()).filter(pk=row.pk).update(wake_at=clock().now())
-        else:
-            after_commit(partial(waking.ask, [row.pk]))
+        if row.status not in (Status.RUNNING, Status.PAUSED):
+            FlowRun.objects.using(alias()).filter(pk=row.pk).update(
+                wake_at=clock().now(), request=Request.INBOX
+            )
     return row
 
 
@@ -189,10 +190,9 @@ def _change(
 
 
 def _resume(row: FlowRun) -> None:
-    now = clock().now()
-    set_status(row, Status.WAITING if row.cursor else Status.PENDING, now)
-    looks = row.wait_trigger or row.wait_child or not waking.waits(row)
-    row.wake_at = now if looks else waking.next_look(row)
+    """Let it be claimed: the claim looks what it waits for, and into the inbox."""
+    row.wake_at = clock().now()
+    set_status(row, Status.WAITING if row.cursor else Status.PENDING, row.wake_at)
 
 
 def _hurry(row: FlowRun) -> None:
@@ -252,9 +252,13 @@ def locked(verb: str, run: FlowRun | int) -> FlowRun:
 
 
 def write_changed(row: FlowRun, message: str, by: Any) -> None:
-    """Write a run that nobody executes, and who did what to it and why."""
+    """Write a run that nobody executes, and who did what to it and why.
+
+    The fence keeps whoever has just made it wait from writing when it is looked at: ``settle``.
+    """
     row.request = Request.NONE
-    row.save(update_fields=[*WRITTEN], using=alias())
+    row.fence += 1
+    row.save(update_fields=[*WRITTEN, "fence"], using=alias())
     RunEvent.objects.using(alias()).create(
         run_id=row.pk,
         at=clock().now(),

@@ -7,9 +7,8 @@ a process died in between. Nobody updates another run's row inside of a step.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
-from typing import Any
 from uuid import UUID
 
 from django.db.models import Q, QuerySet
@@ -31,7 +30,6 @@ from flowcontrol_core.runtime.database import alias, retrying
 _BATCH = 500
 #: "Not null" as a range: SQLite searches an index for the latter only.
 _EVER = datetime(1970, 1, 1, tzinfo=UTC)
-_STOPPED = (Status.PENDING, Status.PAUSED, Status.BLOCKED)
 
 
 def waits(run: FlowRun) -> bool:
@@ -108,10 +106,14 @@ def wake(runs: QuerySet[FlowRun]) -> int:
 
 @retrying
 def ask(ids: Iterable[int]) -> None:
-    """Tell runs to look into their inboxes: waiting ones at once, running ones when they can."""
+    """Tell runs to look into their inboxes: waiting ones at once, running ones when they can.
+
+    In this order: a running one that begins to wait in between is still found, and a waiting one
+    that is claimed in between looks by itself, as any that is claimed does.
+    """
     runs = FlowRun.objects.using(alias()).filter(pk__in=list(ids))
-    wake(runs)
     runs.filter(status=Status.RUNNING, request=Request.NONE).update(request=Request.INBOX)
+    wake(runs)
 
 
 @retrying
@@ -145,14 +147,37 @@ def wake_queued(run: FlowRun) -> None:
         queued.filter(pk__in=ids).update(wake_at=now)
 
 
+def unannounced_events() -> QuerySet[TriggerEvent]:
+    """Give the events whose waiting runs have not been told yet."""
+    events = TriggerEvent.objects.using(alias()).filter(announce_at__gt=_EVER)
+    return events.order_by("announce_at")
+
+
+def unannounced_ends() -> QuerySet[FlowRun]:
+    """Give the runs that have ended without their parents having been told."""
+    ended = FlowRun.objects.using(alias()).filter(announce_at__gt=_EVER)
+    return ended.order_by("announce_at")
+
+
+def untold_messages() -> QuerySet[Message]:
+    """Give the messages of which the runs have not been told yet."""
+    messages = Message.objects.using(alias()).filter(announce_at__gt=_EVER)
+    return messages.order_by("announce_at")
+
+
+def missing_actions(after: str = "") -> QuerySet[FlowRun]:
+    """Give the runs that are blocked on actions, by the actions' keys, those behind ``after``."""
+    return FlowRun.objects.using(alias()).filter(blocked_on__gt=after).order_by("blocked_on")
+
+
 @retrying
 def announce_events(keys: Iterable[int] | None = None) -> int:
     """Wake the runs that wait for events which nobody has announced yet."""
-    events = TriggerEvent.objects.using(alias()).filter(announce_at__gt=_EVER)
+    events = unannounced_events()
     if keys is not None:
         events = events.filter(pk__in=list(keys))
     count = 0
-    for event in events.order_by("announce_at", "pk")[:_BATCH]:
+    for event in events[:_BATCH]:
         same_object = Q(content_type_id=event.content_type_id, object_key=event.object_key)
         anything = Q(wait_match_object=False) | Q(object_key__isnull=True)
         waiting = FlowRun.objects.using(alias()).filter(wait_trigger=event.key)
@@ -164,10 +189,10 @@ def announce_events(keys: Iterable[int] | None = None) -> int:
 @retrying
 def announce_ended(ids: Iterable[int] | None = None) -> int:
     """Wake the runs that wait for children which have ended without their parents being told."""
-    ended = FlowRun.objects.using(alias()).filter(announce_at__gt=_EVER)
+    ended = unannounced_ends()
     if ids is not None:
         ended = ended.filter(pk__in=list(ids))
-    children = list(ended.order_by("announce_at").values_list("pk", "uuid")[:_BATCH])
+    children = list(ended.values_list("pk", "uuid")[:_BATCH])
     if not children:
         return 0
     parents = FlowRun.objects.using(alias()).filter(wait_child__in=[key for _, key in children])
@@ -179,43 +204,34 @@ def announce_ended(ids: Iterable[int] | None = None) -> int:
 
 
 @retrying
-def deliver_messages() -> int:
-    """Tell the runs that have messages which nobody told them of."""
-    told, last = 0, 0
-    while True:
-        # Without a join: of two tables SQLite may choose the long one to begin with.
-        messages = Message.objects.using(alias()).filter(pk__gt=last).order_by("pk")
-        page = list(messages.values_list("pk", "run_id", "kind")[:_BATCH])
-        if not page:
-            return told
-        last = page[-1][0]
-        told += _deliver({(run_id, kind) for _, run_id, kind in page})
-
-
-def _deliver(addressed: set[tuple[int, str]]) -> int:
-    """Waiting runs look at any message; a cancellation concerns those that are stopped too."""
-    runs = FlowRun.objects.using(alias()).filter(
-        pk__in={pk for pk, _ in addressed}, request=Request.NONE
-    )
-    statuses = dict(runs.values_list("pk", "status"))
-    canceled = {
-        pk
-        for pk, kind in addressed
-        if kind == MessageKind.CANCEL and statuses.get(pk) in (Status.WAITING, *_STOPPED)
-    }
-    for pk in canceled:
-        ask_to_cancel(pk)
-    others = {pk for pk, status in statuses.items() if status == Status.WAITING} - canceled
-    return len(canceled) + (wake(runs.filter(pk__in=others)) if others else 0)
+def deliver_messages(run_ids: Iterable[int] | None = None) -> int:
+    """Tell runs of the messages that nobody has told them of yet."""
+    messages = untold_messages()
+    if run_ids is not None:
+        messages = messages.filter(run_id__in=list(run_ids))
+    untold = list(messages.values_list("pk", "run_id", "kind")[:_BATCH])
+    if not untold:
+        return 0
+    canceled = {run_id for _, run_id, kind in untold if kind == MessageKind.CANCEL}
+    for run_id in sorted(canceled):
+        ask_to_cancel(run_id)
+    ask({run_id for _, run_id, _ in untold} - canceled)
+    told = Message.objects.using(alias()).filter(pk__in=[pk for pk, _, _ in untold])
+    return told.update(announce_at=None)
 
 
 def unblock() -> int:
     """Make runs due that are blocked on an action which this process knows."""
-    blocked = FlowRun.objects.using(alias()).filter(blocked_on__gt="")
-    keys: list[Any] = list(blocked.order_by().values_list("blocked_on", flat=True).distinct())
-    known = [key for key in keys if registry.knows_action(key)]
-    if not known:
-        return 0
-    return blocked.filter(blocked_on__in=known, status=Status.BLOCKED, wake_at__isnull=True).update(
-        wake_at=clock().now()
-    )
+    known = [key for key in _missing_keys() if registry.knows_action(key)]
+    blocked = FlowRun.objects.using(alias()).filter(status=Status.BLOCKED, wake_at__isnull=True)
+    return blocked.filter(blocked_on__in=known).update(wake_at=clock().now()) if known else 0
+
+
+def _missing_keys() -> Iterator[str]:
+    """Give the keys of the missing actions, each by one probe of the index.
+
+    Thousands of runs may be blocked on the same one for days.
+    """
+    key = ""
+    while key := missing_actions(key).values_list("blocked_on", flat=True).first() or "":
+        yield key
