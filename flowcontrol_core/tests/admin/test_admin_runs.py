@@ -11,6 +11,7 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
+from flowcontrol_core.admin import runs as admin_runs
 from flowcontrol_core.admin.run_words import length
 from flowcontrol_core.models import Flow, FlowRun, RunEvent
 from flowcontrol_core.runtime.clock import ManualClock
@@ -48,6 +49,21 @@ def test_a_list_of_100_runs_with_objects_takes_at_most_10_queries(client: Client
         page = text_of(client.get(url("flowrun_changelist")))
     assert "Customer 99" in page
     assert len(caught) <= 10
+
+
+def test_only_so_many_runs_are_counted_and_that_is_said(
+    client: Client, live: Flow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in range(5):
+        create_flowrun(live)
+    assert "Only the first" not in text_of(client.get(url("flowrun_changelist")))
+    monkeypatch.setattr(admin_runs, "MOST_LISTED", 4)
+    with CaptureQueriesContext(connection) as caught:
+        page = text_of(client.get(url("flowrun_changelist")))
+    assert "Only the first 4 are listed" in page
+    counts = [query["sql"] for query in caught if "COUNT(" in query["sql"]]
+    assert counts
+    assert all("LIMIT 4" in sql for sql in counts), counts
 
 
 def test_runs_are_found_by_text_key_and_uuid(client: Client, waiting: FlowRun) -> None:

@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
 from django.contrib.admin.views.main import ChangeList
+from django.core.paginator import Paginator
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponseBase
+from django.utils.functional import cached_property
 from django.utils.html import format_html
 from django.utils.translation import gettext as say
 from django.utils.translation import gettext_lazy as _
@@ -45,8 +47,21 @@ from flowcontrol_core.runtime.observing import (
 
 if TYPE_CHECKING:
     _ModelAdmin = admin.ModelAdmin[FlowRun]
+    _Paginator = Paginator[FlowRun]
 else:
     _ModelAdmin = admin.ModelAdmin
+    _Paginator = Paginator
+
+MOST_LISTED = 10_000
+
+
+class FirstRuns(_Paginator):
+    """Shows the first of many runs, and counts no further: there may be millions."""
+
+    @cached_property
+    def count(self) -> int:
+        runs: Any = self.object_list
+        return int(runs.order_by()[:MOST_LISTED].count())
 
 
 class RunList(ChangeList):
@@ -54,6 +69,7 @@ class RunList(ChangeList):
 
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
+        self.most = MOST_LISTED if self.result_count == MOST_LISTED else None
         runs: list[Any] = list(self.result_list)
         documents = documents_of(runs)
         now = clock().now()
@@ -80,6 +96,7 @@ class FlowRunAdmin(_ModelAdmin):
     list_display_links = None
     list_per_page = 100
     show_full_result_count = False
+    paginator = FirstRuns
     actions = tuple(bulk_actions())
     change_list_template = "admin/flowcontrol_core/flowrun/change_list.html"
 

@@ -146,8 +146,8 @@ def durable() -> transaction.Atomic:
 def have_rows(*queries: QuerySet[Any]) -> list[bool]:
     """Say of each query whether it gives a row: one round trip for all of them.
 
-    Each is to be ordered by the index that answers it. EXISTS would not do: it drops the order, so
-    that PostgreSQL, where its statistics are old, expects a row early in the table and reads it all.
+    Each is to be ordered by the index that answers it. EXISTS would not do: it drops the order, and
+    PostgreSQL, where its statistics are old, expects a row early in the table and reads all of it.
     """
     asked = Query(None)
     for number, query in enumerate(queries):

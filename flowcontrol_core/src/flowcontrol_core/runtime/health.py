@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db.models import Count, Exists, OuterRef, Q
+from django.db.models import Count, Exists, OuterRef, Q, Window
 
 from flowcontrol_core.conf import get_settings
 from flowcontrol_core.models import LIVE, FlowRun, Outcome, Status, Worker
@@ -14,6 +14,7 @@ from flowcontrol_core.plugins.manager import PluginStatus, plugin_manager
 from flowcontrol_core.plugins.registry import registry
 from flowcontrol_core.runtime.clock import clock
 from flowcontrol_core.runtime.database import alias
+from flowcontrol_core.runtime.waking import missing_keys
 from flowcontrol_core.runtime.workers import gone_since
 
 _MOST = 20
@@ -157,12 +158,7 @@ def _stuck_troubles(now: datetime) -> list[Trouble]:
 
 def _blocked_troubles() -> list[Trouble]:
     blocked = FlowRun.objects.using(alias()).filter(status=Status.BLOCKED)
-    missing = blocked.filter(blocked_on__isnull=False).order_by()
-    keys = sorted(
-        key
-        for key in missing.values_list("blocked_on", flat=True).distinct()
-        if key and not registry.knows_action(key)
-    )
+    keys = [key for key in missing_keys() if not registry.knows_action(key)]
     named = f" Missing actions: {', '.join(keys)}." if keys else ""
     return _trouble(
         blocked,
@@ -235,8 +231,19 @@ def _plugin_troubles() -> list[Trouble]:
 
 
 def _trouble(runs: Any, code: str, what: str, advice: str) -> list[Trouble]:
-    count = runs.count()
-    if not count:
+    # Counted and listed at once: either looks at all of them. Not ordered by the primary key, which
+    # PostgreSQL would then look for them by, among all runs.
+    counted = runs.annotate(number=Window(Count("*"))).order_by("since", "pk")
+    first = list(counted.values_list("pk", "number")[:_MOST])
+    if not first:
         return []
-    first = list(runs.order_by("pk").values_list("pk", flat=True)[:_MOST])
-    return [Trouble(code=code, message=f"{count} {what}", advice=advice, count=count, runs=first)]
+    count = first[0][1]
+    return [
+        Trouble(
+            code=code,
+            message=f"{count} {what}",
+            advice=advice,
+            count=count,
+            runs=[pk for pk, _ in first],
+        )
+    ]

@@ -98,7 +98,7 @@ def is_nobody_sweeping() -> bool:
     That is so where a run has been due for SILENCE and none was executed since.
     """
     limit = clock().now() - SILENCE
-    if not FlowRun.objects.using(alias()).filter(wake_at__lt=limit).exists():
+    if not FlowRun.objects.using(alias()).due(limit).values_list("pk").first():
         return False
     events = RunEvent.objects.using(alias()).order_by("-pk").values_list("kind", "at")
     return all(at < limit or kind == EventKind.OPERATOR for kind, at in events[:_RECENT_EVENTS])

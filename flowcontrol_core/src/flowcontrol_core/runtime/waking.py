@@ -42,9 +42,11 @@ def find_wakeup(run: FlowRun, now: datetime) -> Wakeup | None:
     if run.wait_child is not None:
         child = FlowRun.objects.using(alias()).filter(uuid=run.wait_child).first()
         if child is None:
-            return Wakeup(kind="child", outcome="canceled")
+            return Wakeup(kind="child", outcome="canceled", child=str(run.wait_child))
         if child.status == Status.DONE:
-            return Wakeup(kind="child", outcome=child.outcome, result=decode(child.state))
+            result = decode(child.state)
+            uuid = str(run.wait_child)
+            return Wakeup(kind="child", outcome=child.outcome, result=result, child=uuid)
     if run.wait_trigger:
         event = matching_events(run).first()
         if event is not None:
@@ -222,13 +224,13 @@ def deliver_messages(run_ids: Iterable[int] | None = None) -> int:
 
 def unblock() -> int:
     """Make runs due that are blocked on an action which this process knows."""
-    known = [key for key in _missing_keys() if registry.knows_action(key)]
+    known = [key for key in missing_keys() if registry.knows_action(key)]
     blocked = FlowRun.objects.using(alias()).filter(status=Status.BLOCKED, wake_at__isnull=True)
     return blocked.filter(blocked_on__in=known).update(wake_at=clock().now()) if known else 0
 
 
-def _missing_keys() -> Iterator[str]:
-    """Give the keys of the missing actions, each by one probe of the index.
+def missing_keys() -> Iterator[str]:
+    """Give the keys of the actions that runs are blocked on, each by one probe of the index.
 
     Thousands of runs may be blocked on the same one for days.
     """
