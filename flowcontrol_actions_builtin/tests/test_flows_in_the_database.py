@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from flowcontrol.engine import start_flowrun
+from flowcontrol.engine import edit_state, retry_flowrun, start_flowrun
 from flowcontrol.registry import Trigger
 from flowcontrol.testing import (
     ManualClock,
@@ -20,7 +20,9 @@ from flowcontrol.testing import (
     step,
     temporary_registry,
 )
+from flowcontrol_core.authoring import check_document
 from flowcontrol_core.models import FlowRun
+from tests.cases import each
 from tests.shop.models import Customer
 
 pytestmark = pytest.mark.django_db
@@ -75,6 +77,70 @@ def test_the_result_of_a_started_flow_arrives_after_waiting_for_its_end() -> Non
         },
     }
     assert (child.parent_id, child.depth) == (run.pk, 1)
+
+
+def test_values_of_the_child_become_keys_that_a_condition_of_the_parent_sees() -> None:
+    publish_adder()
+    asks = step(
+        "builtin.if",
+        condition="ended == 'complete' and total > 1",
+        then=[step("builtin.update_state", state={"seen": True})],
+    )
+    started = step(
+        "builtin.start_flow",
+        flow="sub",
+        state="copy",
+        wait=True,
+        output={"total": "result.n", "ended": "outcome"},
+    )
+    publish_flow(flow(started, asks), key="main")
+    run = start("main", state={"n": 1})
+    assert (run.outcome, run.reason) == ("complete", "")
+    assert run.state == {"n": 1, "total": 2, "ended": "complete", "seen": True}
+
+
+def test_a_child_that_fails_can_fail_the_step_and_both_can_be_taken_up_again() -> None:
+    publish_flow(flow(step("builtin.delay", amount="n")), key="sub")
+    publish_starter(wait=True, on_failed="fail", output={"waited": "result.n"})
+    run = start("main")
+    child = FlowRun.objects.get(parent=run)
+    assert (child.outcome, run.outcome) == ("errored", "errored")
+    assert f"The run {child.uuid} of the flow 'sub' ended as errored." in run.reason
+    edit_state(child, {"n": 0})
+    retry_flowrun(child)
+    run_due()
+    retry_flowrun(run)
+    run_due()
+    run.refresh_from_db()
+    assert (run.outcome, run.state["waited"]) == ("complete", 0), run.reason
+    assert FlowRun.objects.filter(parent=run).count() == 1
+
+
+def test_a_value_that_cannot_be_computed_fails_the_step_and_sets_nothing() -> None:
+    publish_adder()
+    publish_starter(wait=True, output={"a": "outcome", "b": "result|ljust:99999"})
+    run = start("main", state={"n": 1})
+    assert run.outcome == "errored"
+    assert run.state["n"] == 1
+    assert "a" not in run.state
+    assert "outcome" not in run.state["sub"]
+
+
+@each(
+    ("output", "said"),
+    [
+        ({"a": "result.n", "b": "result.n ||"}, "Line 2: "),
+        ({"a": "object.nmae"}, '"nmae" in object.nmae is no field of shop.Customer'),
+    ],
+)
+def test_wrong_expressions_are_found_before_publishing_with_their_place(
+    output: dict[str, str], said: str
+) -> None:
+    started = step("builtin.start_flow", id="s", flow="sub", wait=True, output=output)
+    found = check_document(flow(started, object="shop.customer"))
+    (problem,) = [problem for problem in found if problem.field]
+    assert (problem.path, problem.field) == ("steps[0].config.output", "output")
+    assert said in problem.message
 
 
 def test_waiting_for_a_flow_that_starts_later_lasts_until_its_end(clock: ManualClock) -> None:

@@ -124,6 +124,57 @@ def test_waiting_ends_with_the_outcome_and_the_state_of_the_other_run(
     }
 
 
+OUTPUT = "total: result.sum|add:before\nended: outcome\nwho: object"
+
+
+def end_child(call: Any, run: RunContext, outcome: str, **config: str) -> Any:
+    """Start a run, let it end, and give what the step answers then."""
+    config = {"flow": "other", "wait": "on", **config}
+    call(StartFlow, **config)
+    run.wakeup = Wakeup(kind="child", outcome=outcome, result={"sum": 3})
+    return call(StartFlow, obj="Ada", **config)
+
+
+def test_values_of_the_other_runs_result_become_keys_of_the_state(
+    call: Any, run: RunContext, engine: FakeEngine
+) -> None:
+    run.state["before"] = 4
+    assert end_child(call, run, "complete", output=OUTPUT) == FlowDirective.CONTINUE
+    assert dict(run.state) == {"before": 4, "total": 7, "ended": "complete", "who": "Ada"}
+
+
+def test_the_result_goes_before_a_key_of_the_state_with_its_name(
+    call: Any, run: RunContext, engine: FakeEngine
+) -> None:
+    run.state["result"] = {"sum": 100}
+    end_child(call, run, "complete", output="a: result.sum\nb: state.result.sum")
+    assert (run.state["a"], run.state["b"]) == (3, 100)
+
+
+@pytest.mark.parametrize("outcome", ["aborted", "errored", "obsolete", "canceled"])
+def test_a_run_that_fails_lets_this_one_go_on_or_fails_the_step(
+    call: Any, run: RunContext, engine: FakeEngine, outcome: str
+) -> None:
+    assert end_child(call, run, outcome, output="ended: outcome") == FlowDirective.CONTINUE
+    assert run.state["ended"] == outcome
+    with pytest.raises(ActionError, match=f"ended as {outcome}. Take that one up again"):
+        end_child(call, run, outcome, on_failed="fail")
+
+
+def test_a_complete_run_fails_nothing(call: Any, run: RunContext, engine: FakeEngine) -> None:
+    assert end_child(call, run, "complete", on_failed="fail") == FlowDirective.CONTINUE
+
+
+def test_where_nothing_ended_no_values_are_set(
+    call: Any, run: RunContext, engine: FakeEngine
+) -> None:
+    config = {"flow": "other", "wait": "on", "output": OUTPUT}
+    call(StartFlow, **config)
+    run.wakeup = Wakeup(kind="operator")
+    assert call(StartFlow, **config) == FlowDirective.CONTINUE
+    assert dict(run.state) == {}
+
+
 def test_a_call_that_is_tried_again_waits_for_the_same_run(
     call: Any, run: RunContext, engine: FakeEngine
 ) -> None:
@@ -178,6 +229,8 @@ def test_it_says_which_flow_it_starts(bound: Any) -> None:
         ({"flow": "other", "initial_state": "[]"}, "initial_state"),
         ({"flow": "other", "initial_state": '{"a": "b c"}', "evaluate": "on"}, "initial_state"),
         ({"flow": "other", "result_key": "state"}, "result_key"),
+        ({"flow": "other", "output": "a: 1"}, "output"),
+        ({"flow": "other", "output": "a: b c", "wait": "on"}, "output"),
     ],
 )
 def test_what_is_missing_or_wrong_is_named_in_the_form(
@@ -191,6 +244,10 @@ def test_what_is_missing_or_wrong_is_named_in_the_form(
     [
         ({}, "Start the flow “other”"),
         ({"wait": "on"}, "Start the flow “other” and wait for its end"),
+        (
+            {"wait": "on", "output": "a: 1\nb: 2"},
+            "Start the flow “other” and wait for its end, which sets a, b",
+        ),
         ({"when": "delay", "delay": "2"}, "Start the flow “other” in 2 days"),
         ({"when": "at", "date": "state.due"}, "Start the flow “other” at state.due"),
     ],

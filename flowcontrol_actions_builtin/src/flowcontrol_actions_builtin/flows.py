@@ -14,7 +14,7 @@ from django.utils.translation import gettext_lazy as _
 from flowcontrol.base import BaseAction, BoundConfig, Effects, FlowDirective, RunContext
 from flowcontrol.engine import create_flowrun
 from flowcontrol.errors import NotStartedError, UnknownFlowError
-from flowcontrol.forms import ExpressionField, FlowField, JSONExpressionField
+from flowcontrol.forms import ExpressionField, FlowField, JSONExpressionField, MappingField
 from flowcontrol_actions_builtin.errors import ActionError
 from flowcontrol_actions_builtin.fields import (
     UNITS,
@@ -42,6 +42,10 @@ TIMES: list[tuple[str, Any]] = [
 ]
 POLICIES: list[tuple[str, Any]] = [
     ("continue", _("go on; the result says so")),
+    ("fail", _("this step fails")),
+]
+FAILURES: list[tuple[str, Any]] = [
+    ("continue", _("go on")),
     ("fail", _("this step fails")),
 ]
 _REQUIRED = {"delay": "delay", "at": "date"}
@@ -81,10 +85,24 @@ class _StartForm(EvaluatedForm):
             '"outcome" and "state"; or {"started": false, "reason": …, "message": …}.'
         ),
     )
+    output = MappingField(
+        label=_("Values from its result"),
+        required=False,
+        help_text=_(
+            "Lines such as “total: result.total|add:1”: keys of this run's state, set when the "
+            "other one has ended. Expressions see its state as “result” and its outcome as "
+            "“outcome”."
+        ),
+    )
     on_refused = DefaultChoiceField(
         choices=POLICIES,
         label=_("If it is refused"),
         help_text=_("A flow is refused while it is inactive or a limit is reached."),
+    )
+    on_failed = DefaultChoiceField(
+        choices=FAILURES,
+        label=_("If it ends otherwise than complete"),
+        help_text=_("Aborted, with an error, obsolete or canceled; only where it is waited for."),
     )
     evaluated = ("initial_state",)
 
@@ -100,6 +118,9 @@ class _StartForm(EvaluatedForm):
                     params={"when": label_of(TIMES, cleaned["when"])},
                 ),
             )
+        if cleaned.get("output") and not cleaned.get("wait"):
+            text = _("Only a run whose end is waited for gives values: tick “Wait for its end”.")
+            self.add_error("output", forms.ValidationError(text, code="no_wait"))
         return cleaned
 
 
@@ -138,11 +159,18 @@ class StartFlow(BaseAction):
         if wakeup is None or wakeup.kind not in ("child", "operator"):
             return run.suspend(child=run.memo["child"], repeat=True)
         result: dict[str, Any] = {"started": True, "run": run.memo["child"]}
-        if wakeup.kind == "child":
-            result |= {"outcome": wakeup.outcome, "state": dict(wakeup.result)}
-        else:
+        if wakeup.kind == "operator":
             run.log(say("An operator ended the waiting for the run %(run)s.") % result)
-        _keep(run, config, result)
+            _keep(run, config, result)
+            return FlowDirective.CONTINUE
+        if wakeup.outcome != "complete" and config.on_failed == "fail":
+            raise ActionError(
+                f"The run {run.memo['child']} of the flow {config.flow!r} ended as "
+                f"{wakeup.outcome}. Take that one up again and retry this step, or skip it."
+            )
+        state = dict(wakeup.result)
+        _keep(run, config, {**result, "outcome": wakeup.outcome, "state": state})
+        run.state.update(config.output(result=state, outcome=wakeup.outcome))
         return FlowDirective.CONTINUE
 
     def _refused(
@@ -172,7 +200,14 @@ class StartFlow(BaseAction):
             "delay": say("Start the flow “%(flow)s” in %(amount)s %(unit)s"),
             "at": say("Start the flow “%(flow)s” at %(date)s"),
         }.get(config.source("when"), say("Start the flow “%(flow)s”")) % values
-        return sentence + say(" and wait for its end") if config.source("wait") else sentence
+        if not config.source("wait"):
+            return sentence
+        keys = ", ".join(config.source("output") or ())
+        return sentence + (
+            say(" and wait for its end, which sets %(keys)s") % {"keys": keys}
+            if keys
+            else say(" and wait for its end")
+        )
 
 
 def _initial_state(run: RunContext, config: Any) -> dict[str, Any]:

@@ -11,12 +11,14 @@ from flowcontrol_core.plugins.fields import (
     TriggerField,
     check_texts,
 )
+from flowcontrol_core.plugins.mapping import MappingField
 
 __all__ = [
     "RESERVED_NAMES",
     "ExpressionField",
     "FlowField",
     "JSONExpressionField",
+    "MappingField",
     "TemplateField",
     "TriggerField",
     "check_texts",

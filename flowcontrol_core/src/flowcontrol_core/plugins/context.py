@@ -28,7 +28,7 @@ class Wakeup:
     """Why a suspended run goes on.
 
     ``payload`` is what the trigger brought, ``outcome`` and ``result`` (the state) what a child
-    ended with.
+    ended with, ``child`` its uuid.
     """
 
     kind: Literal["time", "timeout", "trigger", "child", "operator"]
@@ -36,6 +36,7 @@ class Wakeup:
     payload: Mapping[str, Any] = field(default_factory=dict)
     outcome: str = ""
     result: Mapping[str, Any] = field(default_factory=dict)
+    child: str = ""
 
 
 def _no_object() -> None:

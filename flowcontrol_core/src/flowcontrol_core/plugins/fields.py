@@ -25,7 +25,8 @@ MAX_EXPRESSION_LENGTH = 1_000
 MAX_TEMPLATE_LENGTH = 20_000
 
 
-def _refuse(error: ExpressionError) -> ValidationError:
+def refuse_expression(error: ExpressionError) -> ValidationError:
+    """Give what a form says about an expression that is wrong, with the place."""
     where = ""
     if error.length:
         marked = error.source[error.position : error.position + error.length]
@@ -47,7 +48,7 @@ class ExpressionField(forms.CharField):
             try:
                 compile_expression(text)
             except ExpressionError as error:
-                raise _refuse(error) from error
+                raise refuse_expression(error) from error
         return text
 
     def compile_value(self, value: Any, cleaned: Mapping[str, Any]) -> Expression | None:
@@ -89,7 +90,7 @@ class TemplateField(forms.CharField):
         try:
             compile_template(text, html=self.html)
         except ExpressionError as error:
-            raise _refuse(error) from error
+            raise refuse_expression(error) from error
         return text
 
     def compile_value(self, value: Any, cleaned: Mapping[str, Any]) -> Evaluable | None:
@@ -159,7 +160,7 @@ def check_texts(value: Any, path: str = "") -> None:
         try:
             compile_expression(value)
         except ExpressionError as error:
-            problem = _refuse(error)
+            problem = refuse_expression(error)
             raise ValidationError(
                 _("%(path)s: %(problem)s To mean the text itself, put it in quotes: %(quoted)s."),
                 params={

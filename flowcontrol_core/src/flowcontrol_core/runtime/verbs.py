@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from typing import Any
+from uuid import UUID
 
 from django.db import transaction
 
@@ -225,7 +226,17 @@ def _reopen(row: FlowRun, cursor: Cursor) -> None:
 
 def _retry(row: FlowRun) -> None:
     cursor = _cursor_of(row)
-    _reopen(row, (*cursor[:-1], *[top._replace(tries=0, calling=False) for top in cursor[-1:]]))
+    child = _child_of(cursor)
+    fresh: dict[str, Any] = {"tries": 0, "calling": False, **({"wakeup": None} if child else {})}
+    _reopen(row, (*cursor[:-1], *[top._replace(**fresh) for top in cursor[-1:]]))
+    # Looked at anew: it may have been taken up again, and ended otherwise.
+    row.wait_child = child
+
+
+def _child_of(cursor: Cursor) -> UUID | None:
+    """Give the run whose end has woken the step on top, if one has."""
+    wakeup = cursor[-1].wakeup if cursor else None
+    return UUID(wakeup["child"]) if wakeup and wakeup.get("child") else None
 
 
 def _skip(row: FlowRun) -> None:

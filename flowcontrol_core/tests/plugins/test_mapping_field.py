@@ -1,0 +1,88 @@
+"""The field for assignments: lines ``key: expression``."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from django import forms
+from django.core.exceptions import ValidationError
+
+from flowcontrol.forms import MappingField
+from flowcontrol_core.expressions import Scope
+from flowcontrol_core.plugins.config import bind, initial_values, read_config, to_stored
+from flowcontrol_core.plugins.mapping import MAX_LINES
+from tests.cases import each
+
+NOW = datetime(2024, 6, 3, 10, tzinfo=UTC)
+
+
+class Form(forms.Form):
+    output = MappingField(required=False)
+
+
+class Lazy(Scope):
+    """A scope whose object must not be loaded."""
+
+    @property
+    def obj(self) -> Any:  # type: ignore[override]
+        raise AssertionError("nobody asked for the object")
+
+    def __init__(self, **state: Any) -> None:
+        self.state, self.now, self.payload, self.variables = state, NOW, None, {}
+
+
+def stored(text: str) -> dict[str, Any]:
+    form = Form({"output": text})
+    assert form.is_valid(), form.errors
+    return to_stored(form)
+
+
+def test_it_is_stored_as_an_object_and_edited_as_lines() -> None:
+    kept = stored("a: 1\n\n  b :state.x|default:'p: q'\r\n")
+    assert kept == {"output": {"a": "1", "b": "state.x|default:'p: q'"}}
+    assert initial_values(Form, kept, UTC) == {"output": "a: 1\nb: state.x|default:'p: q'"}
+    assert read_config(Form, kept, UTC) == kept
+
+
+def test_the_action_gets_a_function_and_gives_it_further_names() -> None:
+    config = bind(Form, stored("a: result.n|add:m\nb: m")).at(Lazy(m=1, result={"n": 9}))
+    assert config.output(result={"n": 2}) == {"a": 3, "b": 1}
+    assert config.output() == {"a": 10, "b": 1}
+    assert config.source("output") == {"a": "result.n|add:m", "b": "m"}
+
+
+def test_without_lines_there_are_no_values() -> None:
+    assert bind(Form, read_config(Form, stored(""), UTC)).at(Lazy()).output() == {}
+    assert bind(Form, read_config(Form, {}, UTC)).at(Lazy()).output() == {}
+
+
+@each(
+    ("text", "said"),
+    [
+        ("a", "Line 1: write a key, a colon and an expression."),
+        ("a: 1\nb:", "Line 2: write a key"),
+        (": 1", "Line 1: “” is no key"),
+        ("a b: 1", "Line 1: “a b” is no key"),
+        ("1a: 1", "is no key"),
+        ("_a: 1", "is no key"),
+        (f"{'a' * 101}: 1", "is no key"),
+        ("now: 1", "“now” has a meaning of its own"),
+        ("a: 1\n\na: 2", "Line 3: the key “a” stands in another line too."),
+        ("a: 1\nb: x ==", "Line 2: "),
+        ("a: x|nosuch", "(at character 3: 'nosuch')"),
+        (f"a: {'x' * 1001}", "Line 1: the expression is too long."),
+        ("a: 50% 50", "Line 1: "),
+        ("\n".join(f"a{n}: 1" for n in range(MAX_LINES + 1)), "more than 100 lines"),
+    ],
+)
+def test_what_is_wrong_is_said_with_its_line(text: str, said: str) -> None:
+    with pytest.raises(ValidationError) as caught:
+        MappingField().clean(text)
+    assert said in caught.value.messages[0]
+
+
+def test_a_stored_value_that_is_none_is_refused_not_raised() -> None:
+    form = Form({"output": ["x"]})
+    assert form.errors["output"]
