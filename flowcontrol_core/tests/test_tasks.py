@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
@@ -88,6 +90,26 @@ def test_nobody_sleeps_while_the_broker_is_down(
     assert sum(naps) == 0
 
 
+@pytest.mark.parametrize("scheme", ["amqp", "redis"])
+def test_a_broker_that_does_not_answer_keeps_nobody_waiting_for_long(
+    app: Celery, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, scheme: str
+) -> None:
+    monkeypatch.setattr(tasks, "LONGEST_WAIT", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        app.conf.update(broker_url=f"{scheme}://127.0.0.1:{silent.getsockname()[1]}")
+        begun = time.monotonic()
+        assert tasks.send({"default": [1, 2]}) == 0
+    assert time.monotonic() - begun < 1
+    assert "the next sweep makes up for it" in caplog.text
+
+
+def test_what_a_project_says_of_its_transport_is_kept(app: Celery) -> None:
+    app.conf.update(broker_url=CLOSED[1], broker_transport_options={"socket_timeout": 7})
+    options = tasks._connection().transport_options or {}
+    assert options["socket_timeout"] == 7
+    assert options["socket_connect_timeout"] == tasks.LONGEST_WAIT
+
+
 def test_after_a_failure_the_broker_is_left_alone_for_a_while(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -109,13 +131,29 @@ def test_after_a_failure_the_broker_is_left_alone_for_a_while(
     assert tried == [[1], [3]]
 
 
+@pytest.mark.parametrize(("more", "left"), [(True, [[2]]), (False, [])])
+def test_what_let_others_go_first_is_sent_on(
+    app: Celery, monkeypatch: pytest.MonkeyPatch, more: bool, left: list[list[int]]
+) -> None:
+    def due(limit: int, choice: Choice) -> dict[str, list[int]]:
+        assert (limit, choice.only) == (2, [1, 2])
+        return {"default": [2]}
+
+    done = SimpleNamespace(executed=2, more=more)
+    monkeypatch.setattr(tasks, "execute_due", lambda limit, choice: done)
+    monkeypatch.setattr(tasks, "due_by_queue", due)
+    monkeypatch.setattr(tasks, "say_alive", lambda: None)
+    assert tasks.run_flowruns_task([1, 2]) == 2
+    assert waiting(app) == left
+
+
 def test_eager_tasks_need_no_broker(app: Celery, monkeypatch: pytest.MonkeyPatch) -> None:
     app.conf.update(broker_url=CLOSED[0], task_always_eager=True)
     executed: list[list[int]] = []
 
     def execute(limit: int, choice: Choice) -> SimpleNamespace:
         executed.append(list(choice.only or ()))
-        return SimpleNamespace(executed=limit)
+        return SimpleNamespace(executed=limit, more=False)
 
     monkeypatch.setattr(tasks, "execute_due", execute)
     monkeypatch.setattr(tasks, "say_alive", lambda: None)

@@ -13,8 +13,9 @@ from contextlib import contextmanager
 from typing import Any
 
 from celery import current_app, shared_task
-from kombu import Producer
+from kombu import Connection, Producer
 from kombu.exceptions import KombuError
+from kombu.pools import producers
 
 from flowcontrol_core.conf import get_settings
 from flowcontrol_core.models import FlowRun
@@ -23,12 +24,20 @@ from flowcontrol_core.runtime.database import alias
 from flowcontrol_core.runtime.dispatch import senders
 from flowcontrol_core.runtime.periodic import begin_sweep
 from flowcontrol_core.runtime.retention import prune
+from flowcontrol_core.runtime.stopping import should_stop
 from flowcontrol_core.runtime.sweep import due_by_queue, execute_due
 from flowcontrol_core.runtime.workers import say_alive
 
 logger = logging.getLogger("flowcontrol.runtime")
 #: Seconds without another attempt to reach the broker after a commit.
 SILENCE = 5.0
+#: Seconds that a broker has to answer in, where Celery's own settings do not say otherwise.
+LONGEST_WAIT = 2.0
+#: The options that bound it, by kinds of brokers.
+_TIMEOUTS = {
+    "amqp": ("read_timeout", "write_timeout"),
+    "redis": ("socket_timeout", "socket_connect_timeout"),
+}
 #: The queue of flows that name none: it is the one that Celery uses by default.
 DEFAULT = "default"
 
@@ -43,9 +52,15 @@ def continue_flowruns_task() -> int:
 
 @shared_task(name="flowcontrol.tasks.run_flowruns_task", ignore_result=True, acks_late=True)
 def run_flowruns_task(ids: list[int]) -> int:
-    """Execute those of the runs that are still due. Gives their number."""
+    """Execute those of the runs that are still due. Gives their number.
+
+    What let others go first, as a long run does, has its next turn behind the messages that wait.
+    """
     say_alive()
-    return execute_due(len(ids), Choice(only=ids)).executed
+    result = execute_due(len(ids), Choice(only=ids))
+    if result.more and not should_stop():
+        send(due_by_queue(len(ids), Choice(only=ids)))
+    return result.executed
 
 
 def send(runs: Mapping[str, Sequence[int]]) -> int:
@@ -79,17 +94,31 @@ def by_queue(ids: Sequence[int]) -> dict[str, list[int]]:
 
 @contextmanager
 def _producer() -> Iterator[Producer | None]:
-    """Give a producer of the pool that is connected; raises KombuError or OSError at once if not.
+    """Give a producer of a pool that is connected; raises KombuError or OSError soon if not.
 
     Left to itself, Celery would try for several seconds, in which somebody waits for an answer.
     """
     if current_app.conf.task_always_eager:
         yield None
         return
-    with current_app.producer_or_acquire() as producer:
+    with producers[_connection()].acquire(block=True) as producer:
         # Once more for a connection that was lost since it was used.
-        producer.connection.ensure_connection(max_retries=1, interval_start=0, interval_step=0)
+        producer.connection.ensure_connection(
+            max_retries=1, interval_start=0, interval_step=0, timeout=LONGEST_WAIT
+        )
         yield producer
+
+
+def _connection() -> Connection:
+    """Give the connection that says which pool is used: one that does not wait for long.
+
+    A broker that is frozen still accepts connections, and would be waited for without end.
+    """
+    connection = current_app.connection_for_write(connect_timeout=LONGEST_WAIT)
+    kind = connection.get_transport_cls().driver_type
+    limits: dict[str, Any] = dict.fromkeys(_TIMEOUTS.get(kind, ()), LONGEST_WAIT)
+    connection.transport_options = limits | (connection.transport_options or {})
+    return connection
 
 
 def _chunks(ids: Sequence[int], size: int) -> list[list[int]]:

@@ -72,6 +72,15 @@ def test_activation_that_takes_long_yields_after_each_step(
     assert len(events(run)) == 3
 
 
+def test_runs_of_one_batch_have_their_time_each(lab: Lab, settings: Any) -> None:
+    settings.FLOWCONTROL = {"LEASE": 0.4}
+    lab.on("long", lambda run, obj: time.sleep(0.15))
+    first = start(write("long"), key="a")
+    second = start(write("b"), write("c"), key="b")
+    continue_flowruns(limit=2)
+    assert [fresh(first).outcome, fresh(second).outcome] == ["complete", "complete"]
+
+
 def test_flow_that_starts_itself_ends_at_the_greatest_depth(lab: Lab, settings: Any) -> None:
     settings.FLOWCONTROL = {"MAX_DEPTH": 5}
     lab.on("again", lambda run, obj: create_flowrun("flow"))

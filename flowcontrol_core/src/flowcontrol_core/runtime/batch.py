@@ -98,6 +98,8 @@ class Batch:
         run = driver.execution.run
         if not has_heartbeat() and time.monotonic() - self._claimed_at > get_settings().LEASE / 2:
             renew(run)
+        # What those before it have taken is not its own time.
+        driver.activation.renew_budget()
         driver.go_on(stop)
 
     def _bounded(self, run: FlowRun, work: partial[None]) -> None:

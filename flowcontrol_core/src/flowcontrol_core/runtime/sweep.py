@@ -62,10 +62,10 @@ def _next_turn(runs: list[FlowRun], size: int, choice: Choice) -> Choice:
     return replace(choice, only=ids) if ids else choice
 
 
-def due_by_queue(limit: int) -> dict[str, list[int]]:
+def due_by_queue(limit: int, choice: Choice = ANY) -> dict[str, list[int]]:
     """Give the primary keys of due runs by queue, the longest overdue first; claims none."""
     found: dict[str, list[int]] = defaultdict(list)
-    for pk, queue in ANY.due().values_list("pk", "queue")[:limit]:
+    for pk, queue in choice.due().values_list("pk", "queue")[:limit]:
         found[queue].append(pk)
     return found
 
