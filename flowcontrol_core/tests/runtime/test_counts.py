@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -14,6 +13,8 @@ from django.db import connection
 from flowcontrol_core.models import FlowRun, Message, MessageKind, Status, TriggerEvent
 from flowcontrol_core.runtime import claim
 from flowcontrol_core.runtime.starting import start_flowrun
+from tests.many_runs import analyze
+from tests.plans import plan, whole_tables
 
 from .conftest import (
     Counts,
@@ -124,14 +125,6 @@ def test_what_waits_for_days_makes_no_sweep_slow(lab: Lab) -> None:
 # Plans
 
 
-#: How the plans say that a table of ours, or one of its indexes, is read from end to end.
-WHOLE = {
-    "sqlite": re.compile(r"SCAN flowcontrol_core_(flowrun|triggerevent)"),
-    "postgresql": re.compile(r"Seq Scan on flowcontrol_core_"),
-    "mysql": re.compile(r"flowcontrol_core_(flowrun|triggerevent) (None )?(ALL|index) "),
-}
-
-
 @contextmanager
 def only_indexes() -> Iterator[None]:
     """Let PostgreSQL read a whole table only where no index would do."""
@@ -145,13 +138,6 @@ def only_indexes() -> Iterator[None]:
         cursor.execute("RESET enable_seqscan")
 
 
-def plan(sql: str) -> str:
-    prefix = "EXPLAIN QUERY PLAN " if connection.vendor == "sqlite" else "EXPLAIN "
-    with connection.cursor() as cursor:
-        cursor.execute(prefix + sql.replace("%", "%%") if "%" in sql else prefix + sql)
-        return "\n".join(" ".join(map(str, row)) for row in cursor.fetchall())
-
-
 def many_rows(lab: Lab) -> None:
     """Fill the table, so that no planner finds it too small for an index."""
     wait_for_all(lab, 1500)
@@ -163,12 +149,7 @@ def many_rows(lab: Lab) -> None:
     first = FlowRun.objects.order_by("pk").first()
     assert first is not None
     FlowRun.objects.filter(pk=first.pk).update(wake_at=lab.clock.now())
-    with connection.cursor() as cursor:
-        if connection.vendor == "mysql":
-            cursor.execute("ANALYZE TABLE flowcontrol_core_flowrun")
-            cursor.fetchall()
-        else:
-            cursor.execute("ANALYZE")
+    analyze()
 
 
 def test_claim_reads_the_due_runs_by_their_index(lab: Lab) -> None:
@@ -191,5 +172,4 @@ def test_idle_sweep_reads_no_table_as_a_whole(lab: Lab) -> None:
     for sql in counts.queries:
         with only_indexes():
             found = plan(sql)
-        whole = [line for line in found.splitlines() if WHOLE[connection.vendor].search(line)]
-        assert not whole, f"{sql}\n{found}"
+        assert not whole_tables(found, FlowRun, TriggerEvent), f"{sql}\n{found}"

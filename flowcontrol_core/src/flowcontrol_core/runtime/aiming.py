@@ -223,7 +223,7 @@ def _live_runs(shot: Shot, flows: list[Flow]) -> Counter[int]:
         status__in=LIVE,
         flow_id__in=ids,
     )
-    return Counter(live.values_list("flow_id", flat=True))
+    return Counter(live.order_by().values_list("flow_id", flat=True))
 
 
 def _used_up(shot: Shot, flows: list[Flow]) -> dict[int, str]:
@@ -240,7 +240,8 @@ def _used_up(shot: Shot, flows: list[Flow]) -> dict[int, str]:
     rows = FlowRun.objects.using(alias()).filter(
         models.Q(slot__in=digests) | models.Q(slot_ever__in=digests)
     )
-    used = {digest for row in rows.values_list("slot", "slot_ever") for digest in row}
+    found = rows.order_by().values_list("slot", "slot_ever")
+    used = {digest for row in found for digest in row}
     return {pk: limit.name for pk, limit in wanted if used.issuperset(limit.digests)}
 
 
@@ -257,7 +258,9 @@ def _aim_messages(shot: Shot, associations: list[FlowTrigger]) -> None:
             content_type_id=shot.about["content_type_id"], object_key=shot.about["object_key"]
         )
     most = get_settings().MAX_FAN_OUT
-    found = list(live.order_by("pk").values_list("pk", "flow_id", "status")[: most + 1])
+    # Ordered by the primary key, PostgreSQL would look for them among all runs ever.
+    oldest = live.order_by("created_at", "pk")
+    found = list(oldest.values_list("pk", "flow_id", "status")[: most + 1])
     for pk, flow_id, status in found[:most]:
         for association in by_flow[flow_id]:
             message = _message(shot, association, pk, status)

@@ -68,7 +68,7 @@ def look() -> Health:
         runs.live()
         .order_by()
         .values_list("status")
-        .annotate(n=Count("pk"))
+        .annotate(n=Count("*"))
         .values_list("status", "n")
     )
     workers = list(Worker.objects.using(alias()).order_by("name"))

@@ -13,11 +13,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from django.db import transaction
-from django.db.models import Exists, F, OuterRef, Q
+from django.db.models import F, OuterRef, Q, Subquery
+from django.db.models.functions import Coalesce
 from django.db.models.signals import post_delete, post_save
 
 from flowcontrol_core.conf import get_settings
-from flowcontrol_core.models import LIVE, Flow, FlowRun, FlowTrigger, FlowVersion
+from flowcontrol_core.models import Flow, FlowRun, FlowTrigger, FlowVersion, Status
 from flowcontrol_core.plugins.config import BoundConfig
 from flowcontrol_core.runtime.database import alias, connection
 
@@ -108,11 +109,17 @@ def _query() -> Listeners:
     rows = rows.select_related("flow__published").defer("flow__published__definition")
     for association in rows.order_by("pk"):
         by_key[association.trigger].append(association)
-    live = FlowRun.objects.using(alias()).filter(version_id=OuterRef("pk"), status__in=LIVE)
+    # The live ones by two probes of the index: EXISTS would drop the order, and may read all runs.
+    runs = FlowRun.objects.using(alias()).filter(version_id=OuterRef("pk")).order_by("status")
+    first = [
+        Subquery(part.values("pk")[:1])
+        for part in (runs.filter(status__lt=Status.DONE), runs.filter(status__gt=Status.DONE))
+    ]
     versions = (
         FlowVersion.objects.using(alias())
         .exclude(waits_for="")
-        .filter(Q(flow__published_id=F("pk")) | Q(Exists(live)), published_at__isnull=False)
+        .annotate(live=Coalesce(*first))
+        .filter(Q(flow__published_id=F("pk")) | Q(live__isnull=False), published_at__isnull=False)
     )
     waited = {key for keys in versions.values_list("waits_for", flat=True) for key in keys.split()}
     return Listeners({key: tuple(found) for key, found in by_key.items()}, frozenset(waited))

@@ -29,7 +29,8 @@ from flowcontrol_core.models.runs import FlowRunQuerySet
 from flowcontrol_core.runtime.clock import clock
 from flowcontrol_core.runtime.database import alias, durable, retry_transient
 
-BATCH = 500
+#: Of less than 200 keys MariaDB looks up how many rows they have, of more it takes an average.
+BATCH = 150
 
 
 @dataclass(slots=True)
@@ -45,7 +46,7 @@ class Pruned:
 
 
 def prune(*, batches: int | None = None) -> Pruned:
-    """Delete what is older than the settings and the flows say, up to so many batches of 500."""
+    """Delete what is older than the settings and the flows say, up to so many batches of 150."""
     pruned = Pruned()
     now = clock().now()
     for number, work in enumerate(_work(now, pruned)):
@@ -173,7 +174,9 @@ def _delete_runs(ids: list[int]) -> int:
     )
     RunEvent.objects.using(alias()).filter(run_id__in=keys).delete()
     Message.objects.using(alias()).filter(run_id__in=keys).delete()
-    related = FlowRun.objects.using(alias())
-    related.filter(parent_id__in=keys).update(parent=None)
-    related.filter(origin_id__in=keys).update(origin=None)
+    for column in ("parent_id", "origin_id"):
+        related = FlowRun.objects.using(alias())
+        # By their keys: where MariaDB finds an index of little use, an update locks all rows.
+        children = related.filter(**{f"{column}__in": keys}).order_by().values_list("pk", flat=True)
+        related.filter(pk__in=list(children)).update(**{column: None})
     return FlowRun.objects.using(alias()).filter(pk__in=keys).delete()[0]

@@ -67,7 +67,7 @@ def matching_events(run: FlowRun) -> QuerySet[TriggerEvent]:
     )
     if run.wait_match_object and run.object_key is not None:
         events = events.filter(content_type_id=run.content_type_id, object_key=run.object_key)
-    return events.exclude(pk__in=run.events_taken).order_by("pk")
+    return events.exclude(pk__in=run.events_taken).order_by("created_at", "pk")
 
 
 def next_look(run: FlowRun) -> datetime | None:
@@ -85,7 +85,7 @@ def settle(run: FlowRun) -> None:
     if run.wait_child is not None and not _is_live(run.wait_child):
         # A child that has ended, or was deleted, wakes it.
         return
-    if run.wait_trigger and matching_events(run).exists():
+    if run.wait_trigger and matching_events(run).values("pk").first():
         return
     # The status compared as in ``rows.held``, for the same reason.
     FlowRun.objects.using(alias()).filter(

@@ -86,7 +86,7 @@ class Command(BaseCommand):
         doctor.set_defaults(method=self.doctor)
         text = "delete what has ended longer ago than the settings and the flows say"
         prune = commands.add_parser("prune", help=text)
-        text = "the most batches of 500 (default: all)"
+        text = "the most batches of 150 (default: all)"
         prune.add_argument("--batches", type=_positive, metavar="N", help=text)
         prune.set_defaults(method=self.prune)
         job = commands.add_parser("job", help="do something to many runs: the sweeps do it")
