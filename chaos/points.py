@@ -103,7 +103,7 @@ def die_once(camp: Camp, figures: Figures, change: Callable[[], None]) -> bool:
         call("d"),
         object="shop.customer",
     )
-    publish_flow(document, max_concurrent=2, limit_policy="queue")
+    publish_flow(document, max_concurrent=2, max_concurrent_policy="queue")
     customers = [Customer.objects.create(name="told") for _ in range(3)]
     for customer in customers:
         Customer.objects.filter(pk=customer.pk).update(phone=str(customer.pk))

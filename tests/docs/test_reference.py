@@ -20,7 +20,7 @@ import flowcontrol
 from flowcontrol import engine
 from flowcontrol.base import BaseAction, RunContext
 from flowcontrol.registry import Trigger, registry
-from flowcontrol_core.authoring.flows import LIMITS
+from flowcontrol_core.authoring.flows import KEEPING, LIMITS, POLICIES
 from flowcontrol_core.authoring.import_reading import read_file
 from flowcontrol_core.conf import Settings
 from flowcontrol_core.definition import parse, rules, to_data
@@ -185,7 +185,8 @@ def test_the_example_of_a_document_has_every_key_and_is_read_as_it_stands() -> N
     assert set(document["steps"][0]["retry"]) == set(rules.RETRY_KEYS)
     assert to_data(parse(document))["object"] == "shop.customer"
     (exported,) = read_file(yaml.safe_dump(file)).flows
-    assert set(file["flows"][0]["limits"]) == set(LIMITS)
+    assert set(file["flows"][0]["limits"]) == {*LIMITS, *POLICIES}
+    assert set(KEEPING) <= set(file["flows"][0])
     assert exported.triggers[0].condition == 'payload.source != "import"'
 
 
@@ -269,8 +270,9 @@ def test_every_value_is_documented(page: str, heading: str, choices: type[TextCh
 
 def test_every_limit_and_policy_is_documented() -> None:
     section = sections(read("reference/runs.md"))["Limits"]
-    wanted = {name for name in LIMITS if name != "limit_policy"} | set(LimitPolicy.values)
-    assert set(names(section)) == wanted
+    assert set(names(section)) == {*LIMITS, *LimitPolicy.values}
+    policies = {row[2].strip("`") for row in rows(section) if len(row) == len(LIMITS)}
+    assert policies >= set(POLICIES)
 
 
 def test_every_verb_is_documented_with_the_statuses_it_is_possible_in() -> None:

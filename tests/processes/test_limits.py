@@ -73,7 +73,7 @@ def test_max_per_object_holds_for_runs_that_have_ended(
 
 def test_a_queue_is_worked_off_one_after_the_other(site: Site, customers: list[Customer]) -> None:
     document = flow(step("effects.write", label="begun"), step("effects.write", label="end"))
-    publish_flow(document, key="limited", max_concurrent=1, limit_policy=LimitPolicy.QUEUE)
+    publish_flow(document, key="limited", max_concurrent=1, max_concurrent_policy=LimitPolicy.QUEUE)
     workers = site.start_workers(2)
     start_at_once(site, 1, customers)
     site.wait_until_done(*workers)

@@ -72,7 +72,6 @@ def test_pruning_beside_workers_lets_no_object_through_twice(site: Site) -> None
     publish_flow(
         flow(step("effects.write", label="a"), object="shop.customer"),
         max_per_object=1,
-        limit_policy="queue",
         keep_runs=0,
     )
     customers = [Customer.objects.create(name=str(number)) for number in range(20)]

@@ -175,7 +175,7 @@ client = Client()
 assert client.login(username="ada", password="secret")
 page = client.post(
     reverse("admin:flowcontrol_core_flow_add"),
-    {"name": "Greeting", "key": "greeting", "limit_policy": "skip"},
+    {"name": "Greeting", "key": "greeting"},
     follow=True,
 )
 assert page.status_code == 200, page.status_code

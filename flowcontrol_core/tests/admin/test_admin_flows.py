@@ -20,7 +20,7 @@ from flowcontrol_core.testing.helpers import publish_flow, run_due
 from .conftest import text_of, url
 
 NEW = {
-    "name": "New", "key": "new", "limit_policy": "skip", "object": "", "guard": "",
+    "name": "New", "key": "new", "object": "", "guard": "",
     "time_zone": "",
 }  # fmt: skip
 

@@ -133,7 +133,7 @@ def test_the_list_of_flows_leads_to_the_health(client: Client, db: None) -> None
 
 
 def test_queue_and_keeping_are_set_on_the_page_of_the_flow(client: Client, live: Flow) -> None:
-    data = {"name": "New", "limit_policy": "skip", "revision": 1, "keep_runs": "10"}
+    data = {"name": "New", "revision": 1, "keep_runs": "10"}
     client.post(url("flow_change", live.pk), {**data, "queue": "slow", "keep_days": "7"})
     live.refresh_from_db()
     assert (live.queue, live.keep_days, live.keep_runs) == ("slow", 7, 10)

@@ -57,7 +57,7 @@ def operate(verb: str, kind: str, status: int, **data: Any) -> list[Case]:
     ]
 
 
-SETTINGS = {"name": "New", "limit_policy": "skip", "object": "", "guard": "", "time_zone": ""}
+SETTINGS = {"name": "New", "object": "", "guard": "", "time_zone": ""}
 YAML = "format: 1\nflows: []\n"
 CASES = [
     look("flow_changelist", kind="none"),

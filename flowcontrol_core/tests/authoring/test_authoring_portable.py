@@ -41,12 +41,51 @@ def problems_of(text: str, **options: Any) -> list[tuple[str, str]]:
     return [(problem.path, problem.message) for problem in caught.value.problems]
 
 
+OPTIONS: dict[str, Any] = {
+    "max_concurrent_policy": LimitPolicy.QUEUE,
+    "max_concurrent_per_object": 2,
+    "max_concurrent_per_object_policy": LimitPolicy.REPLACE,
+    "queue": "slow",
+    "keep_days": 7,
+    "keep_runs": 0,
+}
+
+
+def test_each_column_of_a_flow_is_exported_or_a_matter_of_the_site() -> None:
+    values: dict[str, Any] = {**OPTIONS, "max_concurrent": 1, "max_per_object": 1}
+    data = exported(make(greet("aaaa"), description="why", **values))["flows"][0]
+    columns = {field.name for field in Flow._meta.concrete_fields}
+    of_the_site = {"id", "active", "held", "published", "created_at", "updated_at"}
+    assert columns - of_the_site == {*data, *data["limits"]} - {"limits", "triggers", "document"}
+
+
+def test_what_the_file_says_of_a_flow_that_exists_is_in_force_at_once() -> None:
+    flow = make(greet("aaaa"), max_concurrent=3, **OPTIONS)
+    text = export_flows([flow])
+    authoring.change_flow(
+        flow, queue="default", keep_days=None, keep_runs=9, max_concurrent_policy="skip"
+    )
+    [result] = import_flows(text)
+    assert {name: getattr(result.flow, name) for name in OPTIONS} == OPTIONS
+    (note,) = result.notes
+    assert note.startswith("Changed at once, because they are not part of a version: ")
+    assert note.endswith(": max_concurrent_policy, queue, keep_days, keep_runs.")
+
+
+def test_what_a_file_leaves_out_is_as_in_a_new_flow() -> None:
+    flow = make(greet("aaaa"), max_concurrent=3, **OPTIONS)
+    [result] = import_flows(written(key=flow.key))
+    present = result.flow
+    assert (present.queue, present.keep_days, present.max_concurrent) == ("default", None, None)
+    assert present.max_concurrent_policy == "skip"
+
+
 def test_exported_flow_is_imported_as_it_was(author: User) -> None:
     flow = make(
         choose("aaaa", then=[greet("bbbb", text="on: 2024-01-01 'ü' \n {{ object.name }}")]),
         description="why",
         max_concurrent=3,
-        limit_policy=LimitPolicy.QUEUE,
+        **OPTIONS,
     )
     authoring.associate_trigger(
         flow, "test.noon", mode=Mode.RESTART, step="aaaa", condition="payload.x"
@@ -57,7 +96,8 @@ def test_exported_flow_is_imported_as_it_was(author: User) -> None:
     assert (result.created, result.withheld, result.missing, result.notes) == (True, (), (), ())
     new = result.flow
     assert digest(authoring.present_document(new)) == digest(content)
-    assert (new.description, new.max_concurrent, new.limit_policy) == ("why", 3, "queue")
+    assert (new.description, new.max_concurrent, new.max_per_object) == ("why", 3, None)
+    assert {name: getattr(new, name) for name in OPTIONS} == OPTIONS
     assert (new.active, new.published, new.draft.author) == (False, None, author)
     association = FlowTrigger.objects.get(flow=new)
     assert (association.mode, association.step, association.active) == ("restart", "aaaa", True)
@@ -73,7 +113,7 @@ def test_export_has_no_primary_keys_and_lists_the_plugins(actions: Registry) -> 
         {"name": "sms", "distribution": "flowcontrol-sms"},
     ]
     assert set(data["flows"][0]) == {
-        "key", "name", "description", "limits", "triggers", "document",
+        "key", "name", "description", "limits", "queue", "triggers", "document",
     }  # fmt: skip
 
 
@@ -230,7 +270,15 @@ BAD_SHAPES: dict[str, tuple[str, str]] = {
     "unknown flow key": (written(colour="red"), "flows[0].colour"),
     "limit": (written(limits={"max_concurrent": 0}), "flows[0].limits.max_concurrent"),
     "limits no object": (written(limits=3), "flows[0].limits"),
-    "policy": (written(limits={"limit_policy": "hope"}), "flows[0].limits.limit_policy"),
+    "policy": (
+        written(limits={"max_concurrent_policy": "hope"}),
+        "flows[0].limits.max_concurrent_policy",
+    ),
+    "unknown limit": (written(limits={"limit_policy": "skip"}), "flows[0].limits.limit_policy"),
+    "queue": (written(queue="not a queue"), "flows[0].queue"),
+    "long queue": (written(queue="q" * 51), "flows[0].queue"),
+    "keeping": (written(keep_days=-1), "flows[0].keep_days"),
+    "keeping text": (written(keep_runs="all"), "flows[0].keep_runs"),
     "step": (written({"id": "a"}), "flows[0].document.steps[0].action"),
     "date": ("format: 1\nflows: [{key: a, name: 2024-01-01, document: {}}]", "flows[0].name"),
     "trigger": (written(triggers=[{"trigger": "x"}]), "flows[0].triggers[0].trigger"),

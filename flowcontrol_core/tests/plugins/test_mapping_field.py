@@ -26,7 +26,7 @@ class Lazy(Scope):
     """A scope whose object must not be loaded."""
 
     @property
-    def obj(self) -> Any:  # type: ignore[override]
+    def obj(self) -> Any:
         raise AssertionError("nobody asked for the object")
 
     def __init__(self, **state: Any) -> None:

@@ -7,13 +7,14 @@ from typing import Any
 from django.db import connection
 
 from flowcontrol_core.authoring import associate_trigger
+from flowcontrol_core.authoring.flows import LIMITS, POLICIES
 from flowcontrol_core.models import Firing, Flow, FlowTrigger
 from flowcontrol_core.runtime.listeners import cache
 
 from .conftest import publish, think
 
 KEY = "lab.paid"
-_LIMITS = {"max_concurrent", "max_per_object", "max_concurrent_per_object", "limit_policy"}
+_LIMITS = {*LIMITS, *POLICIES}
 
 
 def listener(key: str = "flow", *, flow: Flow | None = None, **options: Any) -> FlowTrigger:

@@ -222,7 +222,7 @@ def test_reached_limit_spares_the_row(ada: Customer, limit: str, lab: Lab) -> No
 
 @pytest.mark.parametrize("policy", [LimitPolicy.QUEUE, LimitPolicy.REPLACE])
 def test_other_policies_leave_the_limit_to_the_claim(ada: Customer, policy: str) -> None:
-    association = listener(max_concurrent_per_object=1, limit_policy=policy)
+    association = listener(max_concurrent_per_object=1, max_concurrent_per_object_policy=policy)
     create_flowrun(association.flow, ada)
     assert len(trigger_flows(KEY, ada)) == 1
     assert refusals() == []

@@ -76,7 +76,7 @@ def everything(lab: Lab, ada: Customer) -> FlowTrigger:
     """One firing that writes to each table: runs, messages, events and refusals."""
     lab.on("wait", lambda run, _: run.suspend(trigger=KEY, timeout=run.now.replace(year=2030)))
     flow = publish(think("wait", id="first"), think())
-    Flow.objects.filter(pk=flow.pk).update(limit_policy="queue")
+    Flow.objects.filter(pk=flow.pk).update(max_concurrent_per_object_policy="queue")
     flow.versions.update(waits_for=KEY)
     create_flowrun(flow, ada)
     sweep()

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from flowcontrol_core.authoring.flows import POLICIES
 from flowcontrol_core.errors import NotStartedError
 from flowcontrol_core.models import Flow, FlowRun, LimitPolicy, Status
 from flowcontrol_core.runtime import limits, verbs
@@ -24,7 +25,8 @@ def _waiting(lab: Lab) -> None:
 
 
 def limited(policy: LimitPolicy = LimitPolicy.SKIP, **most: Any) -> Flow:
-    return publish(think("wait"), limit_policy=policy, **most)
+    policies = dict.fromkeys(POLICIES, policy)
+    return publish(think("wait"), **policies, **most)
 
 
 def create(flow: Flow, obj: Any = None) -> FlowRun:

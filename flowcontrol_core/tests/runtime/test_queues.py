@@ -120,7 +120,8 @@ def test_a_run_whose_ancestor_holds_the_slot_is_refused_instead_of_waiting_for_e
     lab.on("begin", begin)
     lab.on("again", lambda run, obj: run.suspend(child=create_flowrun("flow", obj, parent=run)))
     publish(write("again"), key="between", object="shop.customer")
-    publish(write("begin"), limit_policy=policy, object="shop.customer", **limits)
+    limits[f"{limit}_policy"] = policy
+    publish(write("begin"), object="shop.customer", **limits)
     run = create_flowrun("flow", customer)
     for _ in range(4):
         sweep()
@@ -143,7 +144,10 @@ def test_a_run_about_another_object_than_its_ancestors_is_not_refused(lab: Lab) 
 
     lab.on("begin", begin)
     publish(
-        write("begin"), limit_policy="queue", max_concurrent_per_object=1, object="shop.customer"
+        write("begin"),
+        max_concurrent_per_object=1,
+        max_concurrent_per_object_policy="queue",
+        object="shop.customer",
     )
     create_flowrun("flow", first)
     for _ in range(3):
@@ -155,7 +159,10 @@ def test_a_stranger_for_the_same_object_queues_until_the_slot_is_free(lab: Lab) 
     customer = Customer.objects.create(name="Ada")
     lab.on("wait", lambda run, obj: run.suspend(until=timedelta(days=1)))
     flow = publish(
-        think("wait"), limit_policy="queue", max_concurrent_per_object=1, object="shop.customer"
+        think("wait"),
+        max_concurrent_per_object=1,
+        max_concurrent_per_object_policy="queue",
+        object="shop.customer",
     )
     first, second = create_flowrun(flow, customer), create_flowrun(flow, customer)
     sweep()

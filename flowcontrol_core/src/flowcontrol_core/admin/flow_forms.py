@@ -14,12 +14,20 @@ from flowcontrol_core.admin.fields import (
     model_choices,
     zone_choices,
 )
+from flowcontrol_core.authoring.flows import LIMITS, POLICIES
 from flowcontrol_core.authoring.options import check_options
 from flowcontrol_core.definition import MAX_GUARD, Document
 from flowcontrol_core.errors import Problem
-from flowcontrol_core.models import MAX_LIMIT, Flow
+from flowcontrol_core.models import MAX_LIMIT, Flow, LimitPolicy
 
-LIMITS = ("max_concurrent", "max_per_object", "max_concurrent_per_object")
+#: Each limit with what happens to a run too many.
+LIMITING = (
+    "max_concurrent",
+    "max_concurrent_policy",
+    "max_concurrent_per_object",
+    "max_concurrent_per_object_policy",
+    "max_per_object",
+)
 KEEPING = ("queue", "keep_days", "keep_runs")
 
 
@@ -46,7 +54,7 @@ class FlowForm(forms.ModelForm):  # type: ignore[type-arg]
 
     class Meta:
         model = Flow
-        fields = ("name", "key", "description", *LIMITS, "limit_policy", *KEEPING)
+        fields = ("name", "key", "description", *LIMITING, *KEEPING)
         widgets = {
             "name": forms.TextInput(attrs={"class": "vTextField"}),
             "key": forms.TextInput(attrs={"class": "vTextField", "spellcheck": "false"}),
@@ -56,7 +64,7 @@ class FlowForm(forms.ModelForm):  # type: ignore[type-arg]
     SECTIONS = (
         (None, ("name", "key", "description")),
         (_("What it is about (part of the draft)"), ("object", "guard", "time_zone")),
-        (_("Limits (in force at once)"), (*LIMITS, "limit_policy")),
+        (_("Limits (in force at once)"), LIMITING),
         (_("Execution and keeping (in force at once)"), KEEPING),
     )
 
@@ -64,6 +72,9 @@ class FlowForm(forms.ModelForm):  # type: ignore[type-arg]
         super().__init__(*args, **kwargs)
         # Left empty, it is the one that flows have by default.
         self.fields["queue"].required = False
+        for name in POLICIES:
+            # Left empty, it is that of flows by default.
+            self.fields[name].required = False
         for name in LIMITS:
             self.fields[name] = forms.IntegerField(
                 label=self.fields[name].label,
@@ -85,6 +96,12 @@ class FlowForm(forms.ModelForm):  # type: ignore[type-arg]
     def clean_queue(self) -> str:
         return str(self.cleaned_data["queue"] or Flow._meta.get_field("queue").get_default())
 
+    def clean_max_concurrent_policy(self) -> str:
+        return self.cleaned_data["max_concurrent_policy"] or LimitPolicy.SKIP
+
+    def clean_max_concurrent_per_object_policy(self) -> str:
+        return self.cleaned_data["max_concurrent_per_object_policy"] or LimitPolicy.SKIP
+
     def clean(self) -> dict[str, Any]:
         cleaned: dict[str, Any] = super().clean() or self.cleaned_data
         if not {"object", "guard", "time_zone"} & set(self.errors):
@@ -101,7 +118,7 @@ class FlowForm(forms.ModelForm):  # type: ignore[type-arg]
 
     def columns(self) -> dict[str, Any]:
         """Give what the form says about the flow itself, apart from its key."""
-        names = ("name", "description", *LIMITS, "limit_policy", *KEEPING)
+        names = ("name", "description", *LIMITING, *KEEPING)
         return {name: self.cleaned_data[name] for name in names}
 
     def add_problems(self, problems: Iterable[Problem]) -> None:

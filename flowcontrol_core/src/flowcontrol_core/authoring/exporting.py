@@ -10,7 +10,7 @@ from django import forms
 
 from flowcontrol_core.authoring import yaml_text
 from flowcontrol_core.authoring.drafts import get_document, present_version, published_version
-from flowcontrol_core.authoring.flows import LIMITS
+from flowcontrol_core.authoring.flows import KEEPING, LIMITS, POLICIES
 from flowcontrol_core.definition import Document, Step, to_data
 from flowcontrol_core.errors import FlowcontrolError
 from flowcontrol_core.models import Flow, FlowTrigger
@@ -64,15 +64,21 @@ def _flow(flow: Flow, *, drafts: bool) -> dict[str, Any]:
     version = None if drafts else published_version(flow)
     version = version or present_version(flow)
     document = get_document(version) if version else Document()
-    limits = {name: getattr(flow, name) for name in LIMITS}
     return {
         "key": flow.key,
         "name": flow.name,
         "description": flow.description,
-        "limits": {name: value for name, value in limits.items() if value is not None},
+        "limits": _given(flow, (*LIMITS, *POLICIES)),
+        **_given(flow, KEEPING),
         "triggers": [_trigger(item) for item in FlowTrigger.objects.filter(flow=flow)],
         "document": to_data(map_steps(document, _portable)),
     }
+
+
+def _given(flow: Flow, names: Iterable[str]) -> dict[str, Any]:
+    """Give the columns of a flow that are not empty."""
+    values = {name: getattr(flow, name) for name in names}
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def _trigger(association: FlowTrigger) -> dict[str, Any]:

@@ -16,9 +16,12 @@ from flowcontrol_core.definition import Document, digest, to_data
 from flowcontrol_core.errors import DefinitionError, EditError, Problem
 from flowcontrol_core.models import Flow, FlowVersion
 
-LIMITS = ("max_concurrent", "max_per_object", "max_concurrent_per_object", "limit_policy")
+#: The limits, and what happens to a run too many; one that counts all runs ever skips it.
+LIMITS = ("max_concurrent", "max_concurrent_per_object", "max_per_object")
+POLICIES = ("max_concurrent_policy", "max_concurrent_per_object_policy")
+KEEPING = ("queue", "keep_days", "keep_runs")
 #: What may be said about a flow apart from its document; unversioned, so in force at once.
-FIELDS = ("name", "description", *LIMITS, "queue", "keep_days", "keep_runs")
+FIELDS = ("name", "description", *LIMITS, *POLICIES, *KEEPING)
 _COLUMNS = frozenset(field.name for field in Flow._meta.get_fields())
 
 
@@ -32,7 +35,7 @@ def create_flow(
 ) -> Flow:
     """Create a flow, inactive, with a draft of the document (by default without steps).
 
-    ``fields`` are ``description``, the limits and ``limit_policy``, ``queue``, ``keep_days`` and
+    ``fields`` are ``description``, the limits and their policies, ``queue``, ``keep_days`` and
     ``keep_runs``. Raises DefinitionError, with the problems by field, for a key that is malformed
     or taken and for other wrong values, and EditError where the author may not place one of the
     actions.

@@ -8,18 +8,19 @@ from typing import Any, TypeVar
 
 from flowcontrol_core.authoring import yaml_text
 from flowcontrol_core.authoring.exporting import FORMAT
-from flowcontrol_core.authoring.flows import LIMITS
+from flowcontrol_core.authoring.flows import KEEPING, LIMITS, POLICIES
 from flowcontrol_core.definition import Document, parse
 from flowcontrol_core.definition.fields import Fields
 from flowcontrol_core.definition.rules import ACTION, MAX_KEY
 from flowcontrol_core.definition.values import ValueCopier, kind
 from flowcontrol_core.errors import DefinitionError, Problem
-from flowcontrol_core.models import LimitPolicy, Mode
+from flowcontrol_core.models import Flow, LimitPolicy, Mode
 
 MAX_FLOWS = 500
 MAX_TEXT = 10_000
 MAX_NUMBER = 2**31 - 1
 MAX_CONDITION = 1_000
+MAX_QUEUE = 50
 _Value = TypeVar("_Value")
 
 
@@ -37,7 +38,7 @@ class FileTrigger:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileFlow:
-    """A flow as the file has it; ``fields`` are the name, the description and the limits."""
+    """A flow as the file has it; ``fields`` are its columns: name, limits, queue and so on."""
 
     path: str
     key: str
@@ -118,7 +119,7 @@ def _plugin(fields: Fields, _path: str, _problems: list[Problem]) -> tuple[str, 
 
 def _flow(fields: Fields, path: str, problems: list[Problem]) -> FileFlow:
     fields.check_keys(
-        ("key", "name", "description", "limits", "triggers", "document"),
+        ("key", "name", "description", "limits", *KEEPING, "triggers", "document"),
         required=("key", "name", "document"),
     )
     return FileFlow(
@@ -128,6 +129,7 @@ def _flow(fields: Fields, path: str, problems: list[Problem]) -> FileFlow:
             "name": fields.text("name", "", limit=MAX_KEY),
             "description": fields.text("description", "", limit=MAX_TEXT),
             **_limits(fields, path, problems),
+            **_keeping(fields),
         },
         document=_document(fields, path, problems),
         triggers=_items(fields, "triggers", problems, _trigger, f"{path}."),
@@ -140,16 +142,26 @@ def _limits(fields: Fields, path: str, problems: list[Problem]) -> dict[str, Any
         fields.report("limits", f"must be an object with keys, not {kind(given)}.")
         given = {}
     limits = Fields(given, problems, path=f"{path}.limits")
-    limits.check_keys(LIMITS, required=())
-    numbers = {name: _number(limits, name) for name in LIMITS if name != "limit_policy"}
-    policies = tuple(LimitPolicy.values)
-    return {**numbers, "limit_policy": limits.choice("limit_policy", policies[0], policies)}
+    limits.check_keys((*LIMITS, *POLICIES), required=())
+    numbers = {name: _number(limits, name, low=1) for name in LIMITS}
+    choices = tuple(LimitPolicy.values)
+    return {**numbers, **{name: limits.choice(name, choices[0], choices) for name in POLICIES}}
 
 
-def _number(limits: Fields, name: str) -> int | None:
-    if limits.raw(name) is None:
+def _keeping(fields: Fields) -> dict[str, Any]:
+    """Read which workers execute the runs, and how long they are kept."""
+    queue = Flow._meta.get_field("queue").get_default()
+    return {
+        "queue": fields.text("queue", queue, limit=MAX_QUEUE),
+        "keep_days": _number(fields, "keep_days", low=0),
+        "keep_runs": _number(fields, "keep_runs", low=0),
+    }
+
+
+def _number(fields: Fields, name: str, *, low: int) -> int | None:
+    if fields.raw(name) is None:
         return None
-    return limits.integer(name, 1, low=1, high=MAX_NUMBER)
+    return fields.integer(name, low, low=low, high=MAX_NUMBER)
 
 
 def _document(fields: Fields, path: str, problems: list[Problem]) -> Document:

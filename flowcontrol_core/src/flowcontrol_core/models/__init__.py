@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from flowcontrol_core.models.flows import MAX_LIMIT, Flow, FlowVersion, LimitPolicy
-from flowcontrol_core.models.operations import Job, SpentSlot, Worker
+from flowcontrol_core.models.operations import FlowEvent, Job, SpentSlot, Worker
 from flowcontrol_core.models.runs import (
     LIVE,
     EventKind,
@@ -23,6 +23,7 @@ __all__ = [
     "EventKind",
     "Firing",
     "Flow",
+    "FlowEvent",
     "FlowRun",
     "FlowTrigger",
     "FlowVersion",

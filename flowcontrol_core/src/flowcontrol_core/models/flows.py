@@ -35,6 +35,12 @@ def _limit(text: Any, help_text: Any) -> models.PositiveIntegerField[int | None,
     )
 
 
+def _policy(text: Any) -> models.CharField[str, str]:
+    return models.CharField(
+        text, max_length=10, choices=LimitPolicy.choices, default=LimitPolicy.SKIP
+    )
+
+
 class Flow(models.Model):
     """A named automation: its key, its limits, whether it is active, and its versions."""
 
@@ -59,15 +65,13 @@ class Flow(models.Model):
         _("on hold"), default=False, help_text=_("Runs that become due are paused instead.")
     )
     max_concurrent = _limit(_("runs at once"), _("At most this many unfinished runs."))
-    max_per_object = _limit(_("runs per object, ever"), _("Counts finished runs too."))
+    max_concurrent_policy = _policy(_("a run too many"))
     max_concurrent_per_object = _limit(
         _("runs at once per object"), _("At most this many unfinished runs for one object.")
     )
-    limit_policy = models.CharField(
-        _("when a limit is reached"),
-        max_length=10,
-        choices=LimitPolicy.choices,
-        default=LimitPolicy.SKIP,
+    max_concurrent_per_object_policy = _policy(_("a run too many for an object"))
+    max_per_object = _limit(
+        _("runs per object, ever"), _("Counts finished runs too; a further one is skipped.")
     )
     queue = KeyField(
         _("queue"),
@@ -125,6 +129,23 @@ class Flow(models.Model):
     def has_limits(self) -> bool:
         """Say whether any limit is set."""
         return any((self.max_concurrent, self.max_per_object, self.max_concurrent_per_object))
+
+    def policy_of(self, limit: str) -> LimitPolicy:
+        """Say what happens to a run that one of the limits refuses.
+
+        A slot of the one that counts all runs ever is never free again: there, it is skipped.
+        """
+        if limit == "max_per_object":
+            return LimitPolicy.SKIP
+        return LimitPolicy(getattr(self, f"{limit}_policy"))
+
+    @property
+    def has_queue(self) -> bool:
+        """Say whether a run may wait for the slot of another."""
+        return any(
+            getattr(self, limit) is not None and self.policy_of(limit) != LimitPolicy.SKIP
+            for limit in ("max_concurrent", "max_concurrent_per_object")
+        )
 
 
 class FlowVersion(models.Model):

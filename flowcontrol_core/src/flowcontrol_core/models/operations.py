@@ -58,6 +58,30 @@ class Job(models.Model):
         return f"{self.verb} #{self.pk}"
 
 
+class FlowEvent(models.Model):
+    """One thing that somebody did to a flow as a whole, or to all of them.
+
+    It names the flow by its key, so that it tells of a deleted flow too.
+    """
+
+    #: Empty where all flows are meant.
+    key = KeyField(_("flow"), max_length=100, blank=True)
+    verb = models.CharField(_("what"), max_length=20)
+    #: What came of it, and why it was done.
+    message = models.TextField(_("message"), blank=True)
+    actor = models.CharField(_("by"), max_length=200, blank=True)
+    at = models.DateTimeField(_("at"))
+
+    class Meta:
+        verbose_name = _("flow event")
+        verbose_name_plural = _("flow events")
+        ordering = ("id",)
+        indexes = [models.Index(fields=["key", "id"], name="flowcontrol_flow_event")]
+
+    def __str__(self) -> str:
+        return f"{self.verb} {self.key}".strip()
+
+
 class SpentSlot(models.Model):
     """A slot of the limit that counts all runs ever, whose run has been pruned."""
 

@@ -95,7 +95,7 @@ class _Extended(Scope):
         self.variables = {**base.variables, **variables}
 
     @property
-    def obj(self) -> Any:  # type: ignore[override]
+    def obj(self) -> Any:
         return self._base.obj
 
 

@@ -35,7 +35,7 @@ from flowcontrol_core.plugins.context import RunContext
 from flowcontrol_core.plugins.triggers import Trigger
 from flowcontrol_core.runtime.activation import executing
 from flowcontrol_core.runtime.database import alias
-from flowcontrol_core.runtime.limits import limits_of
+from flowcontrol_core.runtime.limits import limits_of, skipping
 from flowcontrol_core.runtime.objects import describe_object, reference
 from flowcontrol_core.runtime.starting import build_run, check_startable
 
@@ -199,22 +199,28 @@ def _is_startable(shot: Shot, association: FlowTrigger, *, depth: int) -> bool:
 
 def _reached_limits(shot: Shot, flows: list[Flow]) -> dict[int, str]:
     """Look, without a lock and with two queries at most, which limits are reached already."""
-    limited = [flow for flow in flows if flow.has_limits and flow.limit_policy == LimitPolicy.SKIP]
+    limited = [flow for flow in flows if flow.has_limits]
     if not limited:
         return {}
     reached = {}
     live = _live_runs(shot, limited)
     for flow in limited:
-        most = flow.max_concurrent_per_object
+        most = _most_per_object(flow)
         if most is not None and live[flow.pk] >= most:
             reached[flow.pk] = "max_concurrent_per_object"
     reached.update(_used_up(shot, limited))
     return reached
 
 
+def _most_per_object(flow: Flow) -> int | None:
+    """Give the limit on the live runs of an object, where a run too many is skipped."""
+    skips = flow.policy_of("max_concurrent_per_object") == LimitPolicy.SKIP
+    return flow.max_concurrent_per_object if skips else None
+
+
 def _live_runs(shot: Shot, flows: list[Flow]) -> Counter[int]:
     key = shot.about["object_key"]
-    ids = {flow.pk for flow in flows if flow.max_concurrent_per_object is not None}
+    ids = {flow.pk for flow in flows if _most_per_object(flow) is not None}
     if key is None or not ids:
         return Counter()
     live = FlowRun.objects.using(alias()).filter(
@@ -228,10 +234,11 @@ def _live_runs(shot: Shot, flows: list[Flow]) -> Counter[int]:
 
 def _used_up(shot: Shot, flows: list[Flow]) -> dict[int, str]:
     """Name the flows of which no slot is free for a limit that is not about live runs alone."""
+    about = shot.about
     wanted = [
         (flow.pk, limit)
         for flow in {flow.pk: flow for flow in flows}.values()
-        for limit in limits_of(flow, shot.about["content_type_id"], shot.about["object_key"])
+        for limit in skipping(limits_of(flow, about["content_type_id"], about["object_key"]))
         if limit.name != "max_concurrent_per_object"
     ]
     digests = [digest for _, limit in wanted for digest in limit.digests]

@@ -14,7 +14,6 @@ from flowcontrol_core.models import (
     EventKind,
     Flow,
     FlowRun,
-    LimitPolicy,
     Message,
     Outcome,
     RunEvent,
@@ -281,7 +280,7 @@ def after_checkpoint(run: FlowRun) -> None:
 def free_queue(run: FlowRun) -> None:
     """Let the next run that queues for a slot of the same flow try."""
     flow = run._state.fields_cache.get("flow") or Flow.objects.filter(pk=run.flow_id).first()
-    if flow is not None and flow.has_limits and flow.limit_policy != LimitPolicy.SKIP:
+    if flow is not None and flow.has_queue:
         waking.wake_queued(run)
 
 

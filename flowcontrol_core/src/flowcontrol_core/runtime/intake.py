@@ -254,8 +254,8 @@ def _refuse(run: FlowRun, flow: Flow, limit: str) -> None:
     """Do with a run what the policy says about a limit that has been reached."""
     now = clock().now()
     reason = f"The limit {limit} of the flow is reached ({getattr(flow, limit)})."
-    # A slot of the limit that counts finished runs too is never free again.
-    final = flow.limit_policy == LimitPolicy.SKIP or limit == "max_per_object"
+    policy = flow.policy_of(limit)
+    final = policy == LimitPolicy.SKIP
     if not final and _is_held_by_ancestor(run, limit):
         # The one that holds the slot may be waiting for this one: they would wait for ever.
         reason = f"{reason} A run that started this one holds the slot."
@@ -271,7 +271,7 @@ def _refuse(run: FlowRun, flow: Flow, limit: str) -> None:
     run.queued_at = run.queued_at or now
     run.wake_at = now + QUEUE_RECHECK
     _put_back(run, Status.PENDING, f"Queued: {reason}")
-    if flow.limit_policy == LimitPolicy.REPLACE:
+    if policy == LimitPolicy.REPLACE:
         _replace_oldest(run, limit)
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from django.db import IntegrityError, transaction
 
-from flowcontrol_core.models import Flow, FlowRun, SpentSlot
+from flowcontrol_core.models import Flow, FlowRun, LimitPolicy, SpentSlot
 from flowcontrol_core.runtime.checkpoint import LostLease
 from flowcontrol_core.runtime.database import alias, retry_transient
 from flowcontrol_core.runtime.rows import held
@@ -22,10 +22,11 @@ _TRIES = 50
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """One limit that a run is subject to: the column of its slot and the digests there are."""
+    """One limit that a run is subject to: its policy, the column of its slot, and the digests."""
 
     name: str
     column: str
+    policy: LimitPolicy
     digests: tuple[str, ...]
 
 
@@ -40,10 +41,20 @@ def limits_of(flow: Flow, content_type_id: int | None, object_key: str | None) -
             ("max_per_object", "slot_ever", flow.max_per_object, about),
         ]
     return [
-        Limit(name, column, tuple(_digest(flow.pk, name, scope, n) for n in range(most)))
+        Limit(
+            name,
+            column,
+            flow.policy_of(name),
+            tuple(_digest(flow.pk, name, scope, n) for n in range(most)),
+        )
         for name, column, most, scope in limits
         if most is not None
     ]
+
+
+def skipping(limits: Iterable[Limit]) -> list[Limit]:
+    """Give the limits that refuse a run for good: no row is needed to wait for a slot."""
+    return [limit for limit in limits if limit.policy == LimitPolicy.SKIP]
 
 
 def reached(limits: Iterable[Limit]) -> str:
@@ -55,22 +66,29 @@ def reached(limits: Iterable[Limit]) -> str:
 
 
 def take_slots(run: FlowRun, flow: Flow) -> str:
-    """Give a claimed run its slots; name the limit that refuses it, or give an empty text."""
+    """Give a claimed run its slots; name the limit that refuses it, or give an empty text.
+
+    Of several it is the one that does least: to cancel a run for its slot, and then wait for that
+    of another limit, or be skipped, would help nobody.
+    """
     limits = [
         limit
         for limit in limits_of(flow, run.content_type_id, run.object_key)
         if getattr(run, limit.column) is None and not _is_counted(run, limit)
     ]
     for _ in range(_TRIES):
-        chosen = {}
-        for limit in limits:
-            free = _free(limit)
-            if not free:
-                return limit.name
-            chosen[limit.column] = free[run.pk % len(free)]
+        free = {limit: _free(limit) for limit in limits}
+        full = [limit for limit, digests in free.items() if not digests]
+        if full:
+            return min(full, key=_doing).name
+        chosen = {limit.column: found[run.pk % len(found)] for limit, found in free.items()}
         if not chosen or _write_slots(run, chosen):
             return ""
     return limits[0].name
+
+
+def _doing(limit: Limit) -> int:
+    return list(LimitPolicy).index(limit.policy)
 
 
 def _is_counted(run: FlowRun, limit: Limit) -> bool:

@@ -176,7 +176,7 @@ def _refuse_reached(flow: Flow, run: FlowRun) -> None:
     # It hands over the slot that it has spent; a slot that it never had, it cannot.
     present = [
         limit
-        for limit in limits.limits_of(flow, *about)
+        for limit in limits.skipping(limits.limits_of(flow, *about))
         if limit.column != "slot_ever" or run.slot_ever is None
     ]
     reached = limits.reached(present)

@@ -14,7 +14,7 @@ from flowcontrol_core.conf import get_settings
 from flowcontrol_core.engine.codec import encode, normalize
 from flowcontrol_core.engine.state import State
 from flowcontrol_core.errors import NotStartedError, UnknownFlowError
-from flowcontrol_core.models import Flow, FlowRun, LimitPolicy, Status
+from flowcontrol_core.models import Flow, FlowRun, Status
 from flowcontrol_core.plugins.context import RunContext
 from flowcontrol_core.runtime import limits
 from flowcontrol_core.runtime.activation import executing
@@ -52,7 +52,7 @@ def create_flowrun(
     run.wake_at = at or run.created_at
     check_startable(flow, obj, depth=run.depth)
     _check_fan_out(parent)
-    if flow.has_limits and flow.limit_policy == LimitPolicy.SKIP:
+    if flow.has_limits:
         refuse_reached(flow, run)
     run.save(force_insert=True, using=alias())
     if at is None:
@@ -137,8 +137,9 @@ def check_object(flow: Flow, obj: models.Model | None) -> None:
 
 
 def refuse_reached(flow: Flow, run: FlowRun) -> None:
-    """Raise NotStartedError where a look without a lock shows that a limit is reached."""
-    reached = limits.reached(limits.limits_of(flow, run.content_type_id, run.object_key))
+    """Raise NotStartedError where a look without a lock shows that a limit skips the run."""
+    present = limits.limits_of(flow, run.content_type_id, run.object_key)
+    reached = limits.reached(limits.skipping(present))
     if reached:
         raise NotStartedError(
             f"The limit {reached} of the flow {flow.key!r} is reached ({getattr(flow, reached)}).",
