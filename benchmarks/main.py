@@ -21,7 +21,7 @@ def main() -> None:
     sys.path[:0] = [str(HERE), str(HERE.parent)]
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.settings")
     django.setup()
-    import_module("measures").measure_all()
+    import_module("measures").measure_all(import_module("many").measure_many)
 
 
 if __name__ == "__main__":

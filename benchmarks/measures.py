@@ -170,8 +170,8 @@ def measure_interpreter() -> None:
         report(f"W6 {name}, compiled each time", f"{microseconds:8.2f} us a step")
 
 
-def measure_all() -> None:
-    """Make a database, and measure everything on it."""
+def measure_all(*more: Callable[[], None]) -> None:
+    """Make a database, and measure everything on it, and ``more``."""
     with database():
         report("database", connection.vendor)
         for measure in (
@@ -181,5 +181,6 @@ def measure_all() -> None:
             measure_firing,
             measure_idle,
             measure_interpreter,
+            *more,
         ):
             measure()

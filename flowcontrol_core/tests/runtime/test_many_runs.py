@@ -12,7 +12,7 @@ from django.test import Client
 from django.urls import reverse
 from pytest_django import DjangoDbBlocker
 
-from flowcontrol.engine import trigger_flows
+from flowcontrol.engine import continue_flowruns, trigger_flows
 from flowcontrol.testing import manual_clock, temporary_registry
 from flowcontrol_core.models import Flow, FlowRun
 from flowcontrol_core.runtime.claim import Choice
@@ -87,6 +87,14 @@ def test_idle_sweep_looks_at_the_first_entries_of_indexes(
     sweep()
     queries, pages = read(sweep, runs=2)
     # One question; and for runs that miss an action, which one, and whether there is another.
+    assert queries == 3
+    assert pages <= 40
+
+
+@pytest.mark.usefixtures("analyzed")
+def test_idle_sweep_of_some_queues_costs_no_more(many: Flow, lab: Lab) -> None:
+    sweep()
+    queries, pages = read(lambda: continue_flowruns(queues=("default", "mail")), runs=2)
     assert queries == 3
     assert pages <= 40
 

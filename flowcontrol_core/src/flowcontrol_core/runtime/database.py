@@ -143,6 +143,7 @@ def durable() -> transaction.Atomic:
     return transaction.atomic(using=alias(), durable=True)
 
 
+@retrying
 def have_rows(*queries: QuerySet[Any]) -> list[bool]:
     """Say of each query whether it gives a row: one round trip for all of them.
 
