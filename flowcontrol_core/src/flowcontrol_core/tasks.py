@@ -148,4 +148,4 @@ senders["celery"] = _Sender()
 @shared_task(name="flowcontrol.tasks.prune_task", ignore_result=True)
 def prune_task() -> int:
     """Delete what is older than the settings and the flows say; for Celery beat, once a day."""
-    return prune().runs
+    return prune(by="prune_task").runs

@@ -9,9 +9,10 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from flowcontrol_core.authoring import present_document
+from flowcontrol_core.authoring import create_flow, present_document
 from flowcontrol_core.authoring.overview import with_facts
-from flowcontrol_core.models import Flow, FlowRun
+from flowcontrol_core.authoring.recording import record
+from flowcontrol_core.models import Flow, FlowEvent, FlowRun, RunEvent
 from flowcontrol_core.runtime.starting import create_flowrun
 from flowcontrol_core.testing.building import flow as build
 from flowcontrol_core.testing.building import step
@@ -155,3 +156,45 @@ def test_pages_need_no_inline_style_or_script(
         content = client.get(address).content.decode()
         assert not re.search(r"\sstyle=|<style|\son[a-z]+=|javascript:", content), address
         assert not re.search(r"<script(?![^>]*\bsrc=)", content), address
+
+
+def test_the_history_says_who_did_what_to_a_flow_and_why(client: Client, live: Flow) -> None:
+    why = {"reason": "the gateway is down"}
+    client.post(url("flow_hold", live.pk), why)
+    client.post(url("flow_release", live.pk), why)
+    client.post(url("flow_deactivate", live.pk), why)
+    record(live.key, "activate", by="ada (manage.py)", reason="for the night")
+    client.post(url("flow_start", live.pk), {"state": ""})
+    page = text_of(client.get(url("flow_history", live.pk)))
+    for words in ("Put on hold", "Ended the hold", "Deactivated", "Activated", "root"):
+        assert words in page
+    assert page.count("the gateway is down") == 3
+    assert "ada (manage.py)" in page
+    assert "for the night" in page
+
+
+def test_a_deleted_flow_is_told_of_by_the_next_one_with_its_key(
+    client: Client, draft: Flow
+) -> None:
+    client.post(url("flow_delete", draft.pk), {"reason": "not needed"})
+    again = create_flow(key=draft.key, name="Again")
+    page = text_of(client.get(url("flow_history", again.pk)))
+    assert "root Deleted a flow with this key With 0 runs. not needed" in page
+
+
+def test_each_publication_and_deletion_asks_for_the_reason(
+    client: Client, draft: Flow, live: Flow
+) -> None:
+    for name, flow in (("flow_publish", draft), ("flow_delete", draft), ("flow_editor", live)):
+        assert 'name="reason"' in client.get(url(name, flow.pk)).content.decode(), name
+    client.post(url("flow_publish", draft.pk), {"revision": 1, "reason": "x" * 600})
+    event = FlowEvent.objects.get(key=draft.key, verb="publish")
+    assert (event.actor, len(event.message)) == ("root", len("Version 1. ") + 500)
+
+
+def test_a_start_by_hand_names_who_and_why_in_the_history_of_the_run(
+    client: Client, live: Flow
+) -> None:
+    client.post(url("flow_start", live.pk), {"state": "", "reason": "a customer has called"})
+    event = RunEvent.objects.get(kind="operator")
+    assert (event.actor, event.message) == ("root", "Started by hand. a customer has called")

@@ -9,6 +9,7 @@ import pytest
 from django.test import Client
 
 from flowcontrol_core.admin.pages import url
+from flowcontrol_core.authoring.recording import record
 from flowcontrol_core.engine.history import HIDDEN
 from flowcontrol_core.models import Flow, FlowRun
 from flowcontrol_core.runtime.clock import ManualClock
@@ -117,6 +118,12 @@ def test_health_names_the_troubles_with_links_and_what_to_do(
     assert response.status_code == 503
     assert [each["code"] for each in response.json()["troubles"]] == ["no_worker", "overdue"]
     run_due()
+
+
+def test_health_says_who_pruned_last(client: Client, db: None) -> None:
+    record("", "prune", "Deleted: runs 3, history 0.", by="ada (manage.py)")
+    page = text_of(client.get(url("flow_health")))
+    assert "ada (manage.py). Deleted: runs 3" in page
 
 
 def test_health_links_no_runs_for_those_who_may_not_see_them(

@@ -217,7 +217,6 @@ def test_a_state_that_becomes_too_large_is_refused_and_the_others_are_set(
         ("edit state", {"changes": {1: 2}}, "1"),
         ("edit state", {"changes": {"x": "y" * 300_000}}, "more than"),
     ],
-    ids=str,
 )
 def test_arguments_that_no_run_could_take_are_refused_at_once(
     lab: Lab, verb: str, arguments: dict[str, Any], said: str

@@ -14,6 +14,7 @@ from django.utils.translation import ngettext
 
 from flowcontrol_core.admin.badges import flag, run_badge
 from flowcontrol_core.admin.flow_forms import ChangeFlowForm, FlowForm
+from flowcontrol_core.admin.flow_history import history_of
 from flowcontrol_core.admin.flow_routes import ROUTES
 from flowcontrol_core.admin.pages import (
     ADD_FLOW,
@@ -134,9 +135,16 @@ def show_list(page: Page) -> HttpResponseBase:
     return page.admin.changelist_view(page.request, context)
 
 
-def show_history(page: Page, flow: Flow) -> HttpResponseBase:
-    """Who did what to a flow, as the admin keeps it for all models."""
-    return page.admin.history_view(page.request, str(flow.pk))
+def show_history(page: Page, flow: Flow) -> HttpResponse:
+    """Who did what to a flow, and why: in the admin, from the command line and from code."""
+    return page.render(
+        "flow_history.html",
+        title=say("History of “%(flow)s”") % {"flow": flow.name},
+        flow=flow,
+        tab="history",
+        rows=history_of(flow),
+        crumbs=[(say("History"), "")],
+    )
 
 
 def add_flow(page: Page) -> HttpResponse:
@@ -200,7 +208,7 @@ def _save(page: Page, flow: Flow, form: ChangeFlowForm) -> bool:
         with atomic():
             revision = form.cleaned_data["revision"]
             set_options(flow, **form.options(), revision=revision, author=page.user)
-            change_flow(flow, **form.columns())
+            change_flow(flow, by=page.user, **form.columns())
     except DefinitionError as error:
         form.add_problems(error.problems)
     except EditError as error:
@@ -216,7 +224,7 @@ def delete(page: Page, flow: Flow) -> HttpResponse:
     live, done = runs.live().count(), runs.count()
     if page.is_post:
         try:
-            name, count = str(flow), delete_flow(flow)
+            name, count = str(flow), delete_flow(flow, by=page.user, reason=page.reason)
         except EditError as error:
             return page.problem(error, status=409)
         text = ngettext(

@@ -6,7 +6,7 @@ from django.http import HttpResponse, JsonResponse
 from django.utils.translation import gettext as say
 
 from flowcontrol_core.admin.pages import VIEW_RUN, Page
-from flowcontrol_core.models import Job, Status
+from flowcontrol_core.models import FlowEvent, Job, Status
 from flowcontrol_core.runtime.health import look
 
 MOST_JOBS = 20
@@ -21,6 +21,7 @@ def show_health(page: Page) -> HttpResponse:
         health=health,
         live=[(Status(status).label, count) for status, count in sorted(health.live.items())],
         jobs=Job.objects.order_by("-pk")[:MOST_JOBS],
+        pruned=FlowEvent.objects.filter(key="").order_by("-pk").first(),
         links_runs=page.may(VIEW_RUN),
         crumbs=[(say("Health"), "")],
     )

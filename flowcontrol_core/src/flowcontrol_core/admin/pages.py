@@ -28,6 +28,7 @@ from flowcontrol_core.errors import DefinitionError, FlowcontrolError, StaleRevi
 
 APP = "flowcontrol_core"
 READING = ("GET", "HEAD")
+MAX_REASON = 500
 VIEW_FLOW, ADD_FLOW = "view_flow", "add_flow"
 CHANGE_FLOW, DELETE_FLOW = "change_flow", "delete_flow"
 PUBLISH_FLOW, ACTIVATE_FLOW, START_FLOW = "publish_flow", "activate_flow", "start_flow"
@@ -62,6 +63,11 @@ class Page:
     @property
     def is_post(self) -> bool:
         return self.request.method == "POST"
+
+    @property
+    def reason(self) -> str:
+        """Give why it is done, as the user has written it beside the button."""
+        return self.request.POST.get("reason", "")[:MAX_REASON].strip()
 
     def may(self, permission: str) -> bool:
         return may(self.user, permission)

@@ -29,11 +29,12 @@ def publish(page: Page, flow: Flow) -> HttpResponse:
     if not page.is_post:
         return _publish_page(page, flow, authoring.present_problems(flow))
     try:
-        version = authoring.publish(flow, by=page.user, revision=read_revision(page))
+        version = authoring.publish(
+            flow, by=page.user, reason=page.reason, revision=read_revision(page)
+        )
     except PublishError as error:
         return _publish_page(page, flow, list(error.problems), status=400)
     text = say("Published version %(number)d: new runs start on it.") % {"number": version.number}
-    page.log(flow, text)
     page.say(text)
     if not flow.active:
         page.say(
@@ -62,14 +63,16 @@ def hold(page: Page, flow: Flow) -> HttpResponse:
 
 def release(page: Page, flow: Flow) -> HttpResponse:
     """End the hold, and wake what it has paused."""
-    authoring.release(flow)
-    count = release_held(flow)
+    who: dict[str, Any] = {"by": page.user, "reason": page.reason}
+    authoring.release(flow, **who)
+    count = release_held(flow, **who)
     text = ngettext(
         "The hold has ended; %(count)d run goes on.",
         "The hold has ended; %(count)d runs go on.",
         count,
     )
-    return _switch(page, flow, lambda _: None, text % {"count": count})
+    page.say(text % {"count": count})
+    return page.redirect("flow_editor", flow.pk)
 
 
 def show_versions(page: Page, flow: Flow) -> HttpResponse:
@@ -134,9 +137,8 @@ def discard(page: Page, flow: Flow) -> HttpResponse:
     )
 
 
-def _switch(page: Page, flow: Flow, verb: Callable[[Flow], Any], text: str) -> HttpResponse:
-    verb(flow)
-    page.log(flow, text)
+def _switch(page: Page, flow: Flow, verb: Callable[..., Flow], text: str) -> HttpResponse:
+    verb(flow, by=page.user, reason=page.reason)
     page.say(text)
     return page.redirect("flow_editor", flow.pk)
 

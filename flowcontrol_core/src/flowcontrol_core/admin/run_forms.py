@@ -11,6 +11,7 @@ from django.core.exceptions import ValidationError
 from django.utils.translation import gettext_lazy as _
 
 from flowcontrol_core.admin.fields import JsonObjectField, choice_field
+from flowcontrol_core.admin.pages import MAX_REASON
 from flowcontrol_core.admin.timeline import pretty
 from flowcontrol_core.authoring import get_document
 from flowcontrol_core.authoring.describing import Describer
@@ -20,8 +21,6 @@ from flowcontrol_core.engine.history import HIDDEN
 from flowcontrol_core.errors import DefinitionError, StateError
 from flowcontrol_core.models import FlowRun
 from flowcontrol_core.runtime.observing import documents_of
-
-MAX_REASON = 500
 
 
 class ReasonForm(forms.Form):

@@ -17,7 +17,7 @@ from django.utils.translation import gettext_lazy as _
 
 from flowcontrol_core import authoring
 from flowcontrol_core.admin.fields import JsonObjectField
-from flowcontrol_core.admin.pages import Page, url
+from flowcontrol_core.admin.pages import MAX_REASON, Page, url
 from flowcontrol_core.errors import FlowcontrolError
 from flowcontrol_core.models import Flow, FlowRun, Status
 from flowcontrol_core.runtime.starting import create_flowrun, start_flowrun
@@ -37,6 +37,14 @@ class StartForm(forms.Form):
         label=_("Not before"),
         required=False,
         widget=forms.DateTimeInput(attrs={"type": "datetime-local"}, format="%Y-%m-%dT%H:%M"),
+    )
+
+    reason = forms.CharField(
+        label=_("Reason"),
+        max_length=MAX_REASON,
+        required=False,
+        widget=forms.TextInput(attrs={"class": "vTextField"}),
+        help_text=_("Is shown in the history of the run."),
     )
 
     def __init__(self, *args: Any, model: type[Model] | None, **kwargs: Any) -> None:
@@ -84,7 +92,7 @@ def start(page: Page, flow: Flow) -> HttpResponse:
     form = StartForm(data, model=model, initial={"object": page.request.GET.get("object", "")})
     if page.is_post and not gone and form.is_valid():
         try:
-            run = _start(flow, form.cleaned_data)
+            run = _start(flow, form.cleaned_data, page.user)
         except FlowcontrolError as error:
             form.add_error(None, str(error))
         else:
@@ -105,11 +113,12 @@ def start(page: Page, flow: Flow) -> HttpResponse:
     )
 
 
-def _start(flow: Flow, cleaned: dict[str, Any]) -> FlowRun:
+def _start(flow: Flow, cleaned: dict[str, Any], user: Any) -> FlowRun:
     obj, state, at = cleaned.get("object"), cleaned["state"], cleaned["at"]
+    who: dict[str, Any] = {"by": user, "reason": cleaned["reason"]}
     if at is None:
-        return start_flowrun(flow, obj, state)
-    return create_flowrun(flow, obj, state, at=at)
+        return start_flowrun(flow, obj, state, **who)
+    return create_flowrun(flow, obj, state, at=at, **who)
 
 
 def _model(flow: Flow) -> tuple[type[Model] | None, str]:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.utils.translation import gettext, ngettext
 
 from flowcontrol_core.authoring.database import atomic, lock
 from flowcontrol_core.authoring.flows import deactivate
+from flowcontrol_core.authoring.recording import record
 from flowcontrol_core.errors import EditError
 from flowcontrol_core.models import Flow, FlowRun, Status
 
@@ -13,7 +16,7 @@ from flowcontrol_core.models import Flow, FlowRun, Status
 CHUNK = 500
 
 
-def delete_flow(flow: Flow) -> int:
+def delete_flow(flow: Flow, *, by: Any = None, reason: str = "") -> int:
     """Delete a flow with its versions, its triggers and its runs; give the number of runs.
 
     Raises EditError where runs have not ended: cancel them first. It is deactivated before, so
@@ -21,12 +24,13 @@ def delete_flow(flow: Flow) -> int:
     """
     _refuse_live(flow)
     if flow.active:
-        deactivate(flow)
+        deactivate(flow, by=by, reason=reason)
     with atomic():
         lock(flow)
         _refuse_live(flow)
         deleted = _delete_runs(flow)
         flow.delete()
+        record(flow.key, "delete", f"With {deleted} runs.", by=by, reason=reason)
     return deleted
 
 

@@ -12,6 +12,7 @@ from django.utils import timezone
 
 from flowcontrol_core.authoring.database import atomic
 from flowcontrol_core.authoring.permissions import refuse_forbidden
+from flowcontrol_core.authoring.recording import record
 from flowcontrol_core.definition import Document, digest, to_data
 from flowcontrol_core.errors import DefinitionError, EditError, Problem
 from flowcontrol_core.models import Flow, FlowVersion
@@ -31,14 +32,16 @@ def create_flow(
     name: str,
     author: AbstractBaseUser | None = None,
     document: Document | None = None,
+    by: Any = None,
+    reason: str = "",
     **fields: Any,
 ) -> Flow:
     """Create a flow, inactive, with a draft of the document (by default without steps).
 
     ``fields`` are ``description``, the limits and their policies, ``queue``, ``keep_days`` and
-    ``keep_runs``. Raises DefinitionError, with the problems by field, for a key that is malformed
-    or taken and for other wrong values, and EditError where the author may not place one of the
-    actions.
+    ``keep_runs``; ``by`` (who, by default the author) and ``reason`` are recorded. Raises
+    DefinitionError, with the problems by field, for a key that is malformed or taken and for other
+    wrong values, and EditError where the author may not place one of the actions.
     """
     flow = Flow(key=key, name=name, **_known(fields))
     content = document or Document()
@@ -55,6 +58,7 @@ def create_flow(
                 digest=digest(content),
                 author_id=author.pk if author else None,
             )
+            record(flow.key, "create", by=by or author, reason=reason)
     except IntegrityError as error:
         if Flow.objects.filter(key=key).exists():
             raise DefinitionError([_taken(key)]) from error
@@ -62,19 +66,25 @@ def create_flow(
     return flow
 
 
-def change_flow(flow: Flow, **fields: Any) -> Flow:
+def change_flow(flow: Flow, *, by: Any = None, reason: str = "", **fields: Any) -> Flow:
     """Change the name, the description or the limits, and write nothing else.
 
     They are not part of a version, so they are in force at once. Raises DefinitionError, with
     the problems by field, for wrong values.
     """
-    for name, value in _known(fields).items():
+    known = _known(fields)
+    changed = [name for name, value in known.items() if getattr(flow, name) != value]
+    for name, value in known.items():
         setattr(flow, name, value)
     _validate(flow, exclude=_COLUMNS - set(fields))
-    return _write(flow, *fields)
+    with atomic():
+        _write(flow, *fields)
+        if changed:
+            record(flow.key, "change", f"{', '.join(changed)}.", by=by, reason=reason)
+    return flow
 
 
-def activate(flow: Flow) -> Flow:
+def activate(flow: Flow, *, by: Any = None, reason: str = "") -> Flow:
     """Let the flow start runs; raises EditError where nothing is published."""
     flow.refresh_from_db(fields=["published"])
     if flow.published_id is None:
@@ -83,32 +93,38 @@ def activate(flow: Flow) -> Flow:
             "its draft first."
         )
     flow.active = True
-    return _write(flow, "active")
+    return _switch(flow, "active", "activate", by, reason)
 
 
-def deactivate(flow: Flow) -> Flow:
+def deactivate(flow: Flow, *, by: Any = None, reason: str = "") -> Flow:
     """Start no further runs; those in flight go on."""
     flow.active = False
-    return _write(flow, "active")
+    return _switch(flow, "active", "deactivate", by, reason)
 
 
-def hold(flow: Flow) -> Flow:
+def hold(flow: Flow, *, by: Any = None, reason: str = "") -> Flow:
     """Pause what waits as well: runs that become due stop where they are."""
     flow.held = True
-    return _write(flow, "held")
+    return _switch(flow, "held", "hold", by, reason)
 
 
-def release(flow: Flow) -> Flow:
+def release(flow: Flow, *, by: Any = None, reason: str = "") -> Flow:
     """End the hold; whoever calls this wakes the runs that were held (``runtime``)."""
     flow.held = False
-    return _write(flow, "held")
+    return _switch(flow, "held", "release", by, reason)
 
 
-def _write(flow: Flow, *names: str) -> Flow:
+def _switch(flow: Flow, name: str, verb: str, by: Any, reason: str) -> Flow:
+    with atomic():
+        _write(flow, name)
+        record(flow.key, verb, by=by, reason=reason)
+    return flow
+
+
+def _write(flow: Flow, *names: str) -> None:
     """Write the named columns only, so that two verbs at once do not undo each other."""
     flow.updated_at = timezone.now()
     flow.save(update_fields=[*names, "updated_at"])
-    return flow
 
 
 def _known(fields: dict[str, Any]) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.utils.translation import gettext
@@ -49,10 +49,21 @@ class ImportResult:
     notes: tuple[str, ...] = ()
 
 
+class Importer(NamedTuple):
+    """Whose permissions count for an import, and who is recorded."""
+
+    author: AbstractBaseUser | None
+    by: Any
+
+
+_IMPORTED = "Imported."
+
+
 def import_flows(
     text: str,
     *,
     author: AbstractBaseUser | None = None,
+    by: Any = None,
     publish: bool = False,
     activate: bool = False,
 ) -> list[ImportResult]:
@@ -60,33 +71,32 @@ def import_flows(
 
     A flow whose key is taken gets the file's document as its draft, its name and limits, and
     the flow triggers that it has not; what is published changes only with ``publish``. Plugins
-    may be missing unless it does. Raises DefinitionError, whose problems name the place in the
-    file, PublishError, and EditError where the author may not place one of the actions.
+    may be missing unless it does. It is recorded with ``by``, the author by default. Raises
+    DefinitionError, whose problems name the place in the file, PublishError, and EditError where
+    the author may not place one of the actions.
     """
-    file = read_file(text)
+    file, who = read_file(text), Importer(author, by or author)
     with atomic():
-        results = [_import(item, file, author, publish=publish) for item in file.flows]
+        results = [_import(item, file, who, publish=publish) for item in file.flows]
         # Flows may start each other: all are there before the first is looked at.
         if publish:
             pairs = zip(file.flows, results, strict=True)
-            results = [_publish(item, result, author) for item, result in pairs]
+            results = [_publish(item, result, who) for item, result in pairs]
         if activate:
             results = [
-                replace(result, flow=activate_flow(result.flow), activated=True)
+                replace(result, flow=activate_flow(result.flow, by=who.by), activated=True)
                 for result in results
             ]
     return results
 
 
-def _import(
-    item: FileFlow, file: File, author: AbstractBaseUser | None, *, publish: bool
-) -> ImportResult:
+def _import(item: FileFlow, file: File, who: Importer, *, publish: bool) -> ImportResult:
     found = Flow.objects.filter(key=item.key).first()
     present = present_document(found) if found else Document()
     document, withheld = _filled(item.document, present)
     with _placing(item.path):
-        flow = found or create_flow(key=item.key, author=author, document=document, **item.fields)
-        notes = _update(flow, item, document, author) if found else []
+        flow = found or _create(item, document, who)
+        notes = _update(flow, item, document, who) if found else []
         notes += _add_triggers(flow, item, document, live=publish or not found)
     return ImportResult(
         flow=flow,
@@ -97,17 +107,26 @@ def _import(
     )
 
 
-def _update(
-    flow: Flow, item: FileFlow, document: Document, author: AbstractBaseUser | None
-) -> list[str]:
+def _create(item: FileFlow, document: Document, who: Importer) -> Flow:
+    return create_flow(
+        key=item.key,
+        author=who.author,
+        document=document,
+        by=who.by,
+        reason=_IMPORTED,
+        **item.fields,
+    )
+
+
+def _update(flow: Flow, item: FileFlow, document: Document, who: Importer) -> list[str]:
     """Make the document the draft of a flow that exists, and say what else has changed."""
     notes = []
     if _has_changes(flow) and digest(document) != digest(present_document(flow)):
         notes.append(gettext("The draft had changes that were not published; they are replaced."))
-    edit_draft(flow, lambda _: document, revision=None, author=author)
+    edit_draft(flow, lambda _: document, revision=None, author=who.author)
     changed = {name: value for name, value in item.fields.items() if getattr(flow, name) != value}
     if changed:
-        change_flow(flow, **changed)
+        change_flow(flow, by=who.by, reason=_IMPORTED, **changed)
         text = gettext("Changed at once, because they are not part of a version: %(names)s.")
         notes.append(text % {"names": ", ".join(changed)})
     return notes
@@ -118,12 +137,12 @@ def _has_changes(flow: Flow) -> bool:
     return draft and published_version(flow) is not None and not is_unchanged(flow)
 
 
-def _publish(item: FileFlow, result: ImportResult, author: AbstractBaseUser | None) -> ImportResult:
+def _publish(item: FileFlow, result: ImportResult, who: Importer) -> ImportResult:
     if is_unchanged(result.flow):
         note = gettext("There was nothing to publish: the published version is the same.")
         return replace(result, notes=(*result.notes, note))
     with _placing(f"{item.path}.document"):
-        return replace(result, published=publish_flow(result.flow, by=author))
+        return replace(result, published=publish_flow(result.flow, by=who.by))
 
 
 @contextmanager

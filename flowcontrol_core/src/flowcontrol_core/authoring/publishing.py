@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
+from typing import Any
 
-from django.contrib.auth.base_user import AbstractBaseUser
 from django.utils import timezone
 
 from flowcontrol_core.authoring.checking import Inspection, check_document, inspect_document
@@ -15,6 +15,7 @@ from flowcontrol_core.authoring.drafts import (
     published_version,
     stale_revision,
 )
+from flowcontrol_core.authoring.recording import record
 from flowcontrol_core.authoring.triggers import check_associations
 from flowcontrol_core.definition import Diff, Document, diff, digest
 from flowcontrol_core.errors import Problem, PublishError
@@ -24,7 +25,7 @@ logger = logging.getLogger(__name__)
 
 
 def publish(
-    flow: Flow, *, by: AbstractBaseUser | None = None, revision: int | None = None
+    flow: Flow, *, by: Any = None, reason: str = "", revision: int | None = None
 ) -> FlowVersion:
     """Make the draft the published version; runs in flight stay on theirs.
 
@@ -45,6 +46,7 @@ def publish(
         raise PublishError(problems)
     with atomic():
         _freeze(flow, draft, document, inspection)
+        record(flow.key, "publish", f"Version {draft.number}.", by=by, reason=reason)
     logger.info("%s was published by %s.", draft, by or "code")
     return draft
 

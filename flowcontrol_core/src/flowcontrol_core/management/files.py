@@ -11,6 +11,7 @@ from django.core.management import CommandError
 
 from flowcontrol_core.authoring import ImportResult, export_flows, import_flows
 from flowcontrol_core.errors import DefinitionError, FlowcontrolError, PublishError
+from flowcontrol_core.management.operating import operator
 from flowcontrol_core.models import Flow
 
 
@@ -33,7 +34,7 @@ def imported(name: str, *, publish: bool, activate: bool) -> list[ImportResult]:
     """
     text = _read(name)
     try:
-        return import_flows(text, publish=publish, activate=activate)
+        return import_flows(text, by=operator(), publish=publish, activate=activate)
     except DefinitionError as error:
         what = "could not be published" if isinstance(error, PublishError) else "is not valid"
         problems = "".join(f"\n  {problem}" for problem in error.problems)

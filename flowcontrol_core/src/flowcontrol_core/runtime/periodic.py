@@ -29,7 +29,7 @@ def continue_flowruns(limit: int | None = None, *, queues: Collection[str] = ())
 
     ``limit`` is the most runs it executes (setting SWEEP_LIMIT), ``queues`` names those whose runs
     it executes (empty: all). Any number of sweeps may run at once; they share the work. Not inside
-    of a transaction: raises RuntimeError there.
+    of a transaction: raises RuntimeError there, once a run is due.
     """
     most = get_settings().SWEEP_LIMIT if limit is None else limit
     begun = begin_sweep(tuple(queues))

@@ -12,10 +12,12 @@ from typing import Any
 
 from django.db.models import Exists, Min, OuterRef, Q, QuerySet
 
+from flowcontrol_core.authoring.recording import record
 from flowcontrol_core.conf import get_settings
 from flowcontrol_core.models import (
     Firing,
     Flow,
+    FlowEvent,
     FlowRun,
     Job,
     Message,
@@ -43,16 +45,22 @@ class Pruned:
     firings: int = 0
     workers: int = 0
     jobs: int = 0
+    records: int = 0
 
 
-def prune(*, batches: int | None = None) -> Pruned:
-    """Delete what is older than the settings and the flows say, up to so many batches of 150."""
+def prune(*, batches: int | None = None, by: Any = "") -> Pruned:
+    """Delete what is older than the settings and the flows say, up to so many batches of 150.
+
+    That runs or their history were deleted is recorded, with who (``by``) did it.
+    """
     pruned = Pruned()
     now = clock().now()
     for number, work in enumerate(_work(now, pruned)):
         if batches is not None and number >= batches:
             break
         retry_transient(work)
+    if pruned.runs or pruned.history:
+        record("", "prune", f"Deleted: runs {pruned.runs}, history {pruned.history}.", by=by)
     return pruned
 
 
@@ -77,6 +85,7 @@ def _old_rows(now: datetime) -> Iterator[tuple[str, QuerySet[Any]]]:
     yield "events", _needless_events(before)
     yield "firings", _older(Firing.objects.using(alias()), "created_at", before)
     yield "workers", Worker.objects.using(alias()).filter(last_sweep_at__lt=before)
+    yield "records", FlowEvent.objects.using(alias()).filter(key="", at__lt=before)
     yield "jobs", Job.objects.using(alias()).filter(finished_at__lt=before)
 
 
@@ -116,6 +125,7 @@ _MODELS: dict[str, Any] = {
     "firings": Firing,
     "workers": Worker,
     "jobs": Job,
+    "records": FlowEvent,
 }
 
 

@@ -8,13 +8,13 @@ from datetime import datetime
 from functools import partial
 from typing import Any
 
-from django.db import models
+from django.db import models, transaction
 
 from flowcontrol_core.conf import get_settings
 from flowcontrol_core.engine.codec import encode, normalize
 from flowcontrol_core.engine.state import State
 from flowcontrol_core.errors import NotStartedError, UnknownFlowError
-from flowcontrol_core.models import Flow, FlowRun, Status
+from flowcontrol_core.models import EventKind, Flow, FlowRun, RunEvent, Status
 from flowcontrol_core.plugins.context import RunContext
 from flowcontrol_core.runtime import limits
 from flowcontrol_core.runtime.activation import executing
@@ -39,12 +39,15 @@ def create_flowrun(
     parent: RunContext | None = None,
     trigger: str = "",
     payload: Mapping[str, Any] | None = None,
+    by: Any = "",
+    reason: str = "",
 ) -> FlowRun:
     """Create a run, to be executed by a later sweep (not before ``at``); give it.
 
     Inside of a transaction it is created in it. ``parent`` is the run that starts it: it is then
-    canceled with it. Raises NotStartedError, which says why in ``reason``, UnknownFlowError, and
-    StateError for a state that cannot be kept.
+    canceled with it. ``by`` (who) and ``reason`` stand in its history. Raises NotStartedError,
+    which says why in its ``reason``, UnknownFlowError, and StateError for a state that cannot be
+    kept.
     """
     flow = get_flow(flow)
     parent = parent or executing.get()
@@ -54,7 +57,7 @@ def create_flowrun(
     _check_fan_out(parent)
     if flow.has_limits:
         refuse_reached(flow, run)
-    run.save(force_insert=True, using=alias())
+    _insert(run, _notes(run.created_at, by, reason))
     if at is None:
         dispatch([run.pk])
     return run
@@ -67,6 +70,8 @@ def start_flowrun(
     *,
     trigger: str = "",
     payload: Mapping[str, Any] | None = None,
+    by: Any = "",
+    reason: str = "",
 ) -> FlowRun:
     """Create a run and execute it at once; give it as it then stands.
 
@@ -75,18 +80,37 @@ def start_flowrun(
     run's ``outcome``.
     """
     flow = get_flow(flow)
-    options = {"trigger": trigger, "payload": payload}
+    options: dict[str, Any] = {"trigger": trigger, "payload": payload, "by": by, "reason": reason}
     if connection().in_atomic_block or executing.get() is not None:
-        return create_flowrun(flow, obj, state, **options)  # type: ignore[arg-type]
+        return create_flowrun(flow, obj, state, **options)
     if flow.has_limits or flow.held:
-        run = create_flowrun(flow, obj, state, **options)  # type: ignore[arg-type]
+        run = create_flowrun(flow, obj, state, **options)
         execute_due(1, Choice(only=[run.pk]))
         run.refresh_from_db(using=alias())
         return run
     check_startable(flow, obj, depth=0)
     run = _build(flow, obj, state, parent=None, trigger=trigger, payload=payload)
-    _execute_new(run, flow)
+    _execute_new(run, flow, _notes(run.created_at, by, reason))
     return run
+
+
+def _insert(run: FlowRun, notes: list[RunEvent]) -> None:
+    if not notes:
+        run.save(force_insert=True, using=alias())
+        return
+    with transaction.atomic(using=alias()):
+        run.save(force_insert=True, using=alias())
+        for note in notes:
+            note.run_id = run.pk
+            note.save(force_insert=True, using=alias())
+
+
+def _notes(now: datetime, by: Any, reason: str) -> list[RunEvent]:
+    """Give what the history says of a run that somebody has started by hand."""
+    if not by and not reason:
+        return []
+    message = f"Started by hand. {reason}".strip()
+    return [RunEvent(at=now, kind=EventKind.OPERATOR, message=message, actor=str(by or "")[:200])]
 
 
 def get_flow(flow: Flow | str) -> Flow:
@@ -197,12 +221,13 @@ def build_run(flow: Flow, about: Mapping[str, Any], now: datetime, **fields: Any
     return run
 
 
-def _execute_new(run: FlowRun, flow: Flow) -> None:
+def _execute_new(run: FlowRun, flow: Flow, notes: list[RunEvent]) -> None:
     """Execute a run before it is inserted: a crash then is as one before the call."""
     run.fence, run.attempt, run.worker = 1, 1, worker_name()
     guard = WriteGuard()
     execution = make_execution(run, flow, ObjectSource([run]), guard)
     execution.stored = False
+    execution.notes += notes
     with guard.installed(), Heartbeat() as heartbeat:
 
         def watch(timeout: float | None) -> Any:

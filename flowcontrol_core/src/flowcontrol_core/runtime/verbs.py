@@ -39,6 +39,8 @@ from flowcontrol_core.runtime.rows import WRITTEN, empty_inbox
 from flowcontrol_core.runtime.versions import get_compiled
 
 _LIVE = frozenset(LIVE)
+#: Runs that are released in one transaction.
+_RELEASED = 500
 #: The legal changes: in which status a verb is possible. ERRORED runs are DONE, and may go on.
 LEGAL: dict[str, frozenset[Status]] = {
     "cancel": _LIVE,
@@ -170,12 +172,28 @@ def send_to_step(run: FlowRun | int, step: str, *, by: Any = "", reason: str = "
     return row
 
 
-@retrying
-def release_held(flow: Flow) -> int:
+def release_held(flow: Flow, *, by: Any = "", reason: str = "") -> int:
     """Let the runs go on that were paused because their flow was on hold; give their number."""
-    paused = FlowRun.objects.using(alias()).filter(flow=flow, status=Status.PAUSED, reason=HELD)
+    released = 0
+    while count := _release_some(flow, reason or "The hold has ended.", by):
+        released += count
+    return released
+
+
+@retrying
+def _release_some(flow: Flow, message: str, by: Any) -> int:
     now = clock().now()
-    return paused.update(status=Status.WAITING, wake_at=now, since=now, reason="")
+    paused = FlowRun.objects.using(alias()).filter(flow=flow, status=Status.PAUSED, reason=HELD)
+    with transaction.atomic(using=alias()):
+        found = paused.select_for_update(of=()).order_by("pk")
+        ids = list(found.values_list("pk", flat=True)[:_RELEASED])
+        FlowRun.objects.using(alias()).filter(pk__in=ids).update(
+            status=Status.WAITING, wake_at=now, since=now, reason=""
+        )
+        RunEvent.objects.using(alias()).bulk_create(
+            [_operator_event(pk, message, by) for pk in ids]
+        )
+    return len(ids)
 
 
 @retrying
@@ -270,12 +288,16 @@ def write_changed(row: FlowRun, message: str, by: Any) -> None:
     row.request = Request.NONE
     row.fence += 1
     row.save(update_fields=[*WRITTEN, "fence"], using=alias())
-    RunEvent.objects.using(alias()).create(
-        run_id=row.pk,
+    _operator_event(row.pk, message, by).save(force_insert=True, using=alias())
+
+
+def _operator_event(pk: int, message: str, by: Any) -> RunEvent:
+    return RunEvent(
+        run_id=pk,
         at=clock().now(),
         kind=EventKind.OPERATOR,
         message=message,
-        actor=str(by)[:200],
+        actor=str(by or "")[:200],
     )
 
 

@@ -88,6 +88,7 @@ class Command(BaseCommand):
         prune = commands.add_parser("prune", help=text)
         text = "the most batches of 150 (default: all)"
         prune.add_argument("--batches", type=_positive, metavar="N", help=text)
+        prune.add_argument("--by", default=operator(), help="who, for the record")
         prune.set_defaults(method=self.prune)
         job = commands.add_parser("job", help="do something to many runs: the sweeps do it")
         add_job_arguments(job)
@@ -152,7 +153,7 @@ class Command(BaseCommand):
             raise CommandError(_counted(len(health.troubles), "trouble"))
 
     def prune(self, options: dict[str, Any]) -> None:
-        pruned = prune(batches=options["batches"])
+        pruned = prune(batches=options["batches"], by=options["by"])
         self.stdout.write(_deleted(pruned))
 
     def job(self, options: dict[str, Any]) -> None:
