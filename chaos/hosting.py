@@ -13,7 +13,7 @@ import time
 from abc import ABC, abstractmethod
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from tests.services import dialogue_problem
 
@@ -123,20 +123,23 @@ class Server(ABC):
         if process.returncode:
             raise RuntimeError(f"{command[0]} failed: {self.log[-2000:]}")
 
-    def _launch(self, command: list[str], **options: Any) -> subprocess.Popen[bytes]:
+    def _launch(
+        self, command: list[str], stdin: int = subprocess.DEVNULL
+    ) -> subprocess.Popen[bytes]:
         """Start a program out of reach of the terminal's Ctrl-C, which is the campaign's."""
-        if self.account and os.getuid() == 0:
-            group = pwd.getpwnam(self.account).pw_gid
-            options |= {"user": self.account, "group": group, "extra_groups": []}
+        account = pwd.getpwnam(self.account) if self.account and os.getuid() == 0 else None
         with (self.folder / "log").open("ab") as log:
             return subprocess.Popen(
                 [str(find(command[0])), *command[1:]],
                 cwd=self.folder,
                 env=self.environment(),
+                user=account and account.pw_uid,
+                group=account and account.pw_gid,
+                extra_groups=[] if account else None,
+                stdin=stdin,
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                **{"stdin": subprocess.DEVNULL} | options,
             )
 
     def _signal_all(self, number: signal.Signals) -> None:

@@ -78,7 +78,7 @@ class MariaDB(Server):
         (self.folder / "setup.sql").write_text(
             f"CREATE DATABASE IF NOT EXISTS {NAME} CHARACTER SET utf8mb4;\n"
             f"CREATE USER IF NOT EXISTS {NAME}@'127.0.0.1';\n"
-            f"GRANT ALL PRIVILEGES ON {NAME}.* TO {NAME}@'127.0.0.1';\n"
+            f"GRANT ALL PRIVILEGES ON `%{NAME}%`.* TO {NAME}@'127.0.0.1';\n"
         )
         self.run(
             *("mariadb-install-db", "--no-defaults", f"--datadir={self.folder}/data"),

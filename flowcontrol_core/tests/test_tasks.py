@@ -15,6 +15,7 @@ import pytest
 pytest.importorskip("celery")
 
 from celery import Celery, current_app
+from kombu import Connection
 from kombu.exceptions import OperationalError
 
 from flowcontrol import tasks as public
@@ -63,6 +64,24 @@ def test_runs_are_sent_in_chunks(app: Celery, settings: Any) -> None:
     assert waiting(app) == [[1, 2], [3, 4], [5]]
 
 
+def test_sweep_does_not_trust_a_connection_that_was_used_before(
+    app: Celery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[Connection] = []
+    original = tasks._connection
+
+    def connection() -> Connection:
+        made.append(original())
+        return made[-1]
+
+    monkeypatch.setattr(tasks, "_connection", connection)
+    for _ in range(2):
+        assert tasks.send({"default": [1]}) == 1
+    assert len(made) == 2
+    assert not any(one.connected for one in made)
+    assert waiting(app) == [[1], [1]]
+
+
 def test_runs_go_to_the_queue_that_their_flow_names(app: Celery) -> None:
     assert tasks.send({"slow": [1, 2], "default": [3]}) == 3
     assert waiting(app, "slow") == [[1, 2]]
@@ -90,15 +109,20 @@ def test_nobody_sleeps_while_the_broker_is_down(
     assert sum(naps) == 0
 
 
+@pytest.mark.parametrize("quickly", [True, False])
 @pytest.mark.parametrize("scheme", ["amqp", "redis"])
 def test_a_broker_that_does_not_answer_keeps_nobody_waiting_for_long(
-    app: Celery, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, scheme: str
+    app: Celery,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    scheme: str,
+    quickly: bool,
 ) -> None:
     monkeypatch.setattr(tasks, "LONGEST_WAIT", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         app.conf.update(broker_url=f"{scheme}://127.0.0.1:{silent.getsockname()[1]}")
         begun = time.monotonic()
-        assert tasks.send({"default": [1, 2]}) == 0
+        assert tasks.send({"default": [1, 2]}, quickly=quickly) == 0
     assert time.monotonic() - begun < 1
     assert "the next sweep makes up for it" in caplog.text
 
@@ -116,7 +140,8 @@ def test_after_a_failure_the_broker_is_left_alone_for_a_while(
     tried: list[list[int]] = []
     answers = [0, 1]
 
-    def send(runs: dict[str, list[int]]) -> int:
+    def send(runs: dict[str, list[int]], *, quickly: bool) -> int:
+        assert quickly
         tried.extend(runs.values())
         return answers.pop(0)
 

@@ -32,7 +32,7 @@ logger = logging.getLogger("flowcontrol.runtime")
 #: Seconds without another attempt to reach the broker after a commit.
 SILENCE = 5.0
 #: Seconds that a broker has to answer in, where Celery's own settings do not say otherwise.
-LONGEST_WAIT = 2.0
+LONGEST_WAIT = 2
 #: The options that bound it, by kinds of brokers.
 _TIMEOUTS = {
     "amqp": ("read_timeout", "write_timeout"),
@@ -63,14 +63,15 @@ def run_flowruns_task(ids: list[int]) -> int:
     return result.executed
 
 
-def send(runs: Mapping[str, Sequence[int]]) -> int:
+def send(runs: Mapping[str, Sequence[int]], *, quickly: bool = False) -> int:
     """Hand runs to the workers of their queues in chunks; give how many.
 
-    The queue ``default`` is Celery's own. A broker that is down costs latency.
+    The queue ``default`` is Celery's own. A broker that is down costs latency. ``quickly`` sends
+    over a connection that was used before: into the void where the broker has restarted since.
     """
     sent = 0
     try:
-        with _producer() as producer:
+        with _producer(quickly=quickly) as producer:
             for queue, ids in runs.items():
                 options: dict[str, Any] = {} if queue == DEFAULT else {"queue": queue}
                 for chunk in _chunks(ids, get_settings().CELERY_CHUNK):
@@ -93,24 +94,30 @@ def by_queue(ids: Sequence[int]) -> dict[str, list[int]]:
 
 
 @contextmanager
-def _producer() -> Iterator[Producer | None]:
-    """Give a producer of a pool that is connected; raises KombuError or OSError soon if not.
-
-    Left to itself, Celery would try for several seconds, in which somebody waits for an answer.
-    """
+def _producer(*, quickly: bool) -> Iterator[Producer | None]:
+    """Give a producer that is connected; raises KombuError or OSError soon if it cannot be."""
     if current_app.conf.task_always_eager:
         yield None
-        return
-    with producers[_connection()].acquire(block=True) as producer:
-        # Once more for a connection that was lost since it was used.
-        producer.connection.ensure_connection(
-            max_retries=1, interval_start=0, interval_step=0, timeout=LONGEST_WAIT
-        )
-        yield producer
+    elif quickly:
+        with producers[_connection()].acquire(block=True) as producer:
+            _connect(producer.connection)
+            yield producer
+    else:
+        with _connection() as connection:
+            _connect(connection)
+            yield Producer(connection)
+
+
+def _connect(connection: Connection) -> None:
+    """Connect without the patience of Celery, which tries for several seconds."""
+    # Once more for a connection that was lost since it was used.
+    connection.ensure_connection(
+        max_retries=1, interval_start=0, interval_step=0, timeout=LONGEST_WAIT
+    )
 
 
 def _connection() -> Connection:
-    """Give the connection that says which pool is used: one that does not wait for long.
+    """Give a connection that does not wait for long, and tells which pool it is of.
 
     A broker that is frozen still accepts connections, and would be waited for without end.
     """
@@ -138,7 +145,7 @@ class _Sender:
         if time.monotonic() < self.silent_until:
             return
         runs = by_queue(ids)
-        if send(runs) < sum(map(len, runs.values())):
+        if send(runs, quickly=True) < sum(map(len, runs.values())):
             self.silent_until = time.monotonic() + SILENCE
 
 
