@@ -91,16 +91,21 @@ def has_heartbeat() -> bool:
     return connection().vendor != "sqlite"
 
 
-def lease_until(now: datetime, stop: Stop | None = None) -> datetime:
+def lease_until(now: datetime, timeout: float | None = None) -> datetime:
     """Give the expiry of a lease that begins now.
 
-    Where there is no heartbeat it has to last for the whole call that is about to be made.
+    Where there is no heartbeat it has to last for the whole call that is made meanwhile, whose
+    time-out is given in seconds.
     """
-    settings = get_settings()
-    seconds = settings.LEASE
-    if stop is not None and not has_heartbeat():
-        seconds += stop.timeout or settings.STEP_TIMEOUT
+    seconds = get_settings().LEASE
+    if timeout is not None and not has_heartbeat():
+        seconds += timeout
     return now + timedelta(seconds=seconds)
+
+
+def timeout_of(stop: Stop) -> float:
+    """Give the time-out in seconds of the call that is about to be made."""
+    return stop.timeout or get_settings().STEP_TIMEOUT
 
 
 def apply(run: FlowRun, activation: Activation, stop: Stop, now: datetime) -> None:
@@ -150,7 +155,7 @@ def _apply_running(run: FlowRun, stop: Stop, now: datetime) -> None:
         set_status(run, Status.RUNNING, now)
     # What follows the checkpoint is being executed for the first time.
     run.attempt = 1
-    run.wake_at = lease_until(now, stop if stop.effects is Effects.EXTERNAL else None)
+    run.wake_at = lease_until(now, timeout_of(stop) if stop.effects is Effects.EXTERNAL else None)
 
 
 def _apply_suspended(run: FlowRun, stop: Stop, now: datetime) -> None:

@@ -19,7 +19,6 @@ from flowcontrol_core.runtime.checkpoint import LostLease, lease_until
 from flowcontrol_core.runtime.clock import clock
 from flowcontrol_core.runtime.database import alias, connection, durable, retry_transient, retrying
 from flowcontrol_core.runtime.rows import held
-from flowcontrol_core.runtime.stops import Stop
 
 _HOST = socket.gethostname()[:60]
 
@@ -118,10 +117,10 @@ def release(run: FlowRun, *, after: timedelta | None = None) -> None:
 
 
 @retrying
-def renew(run: FlowRun, stop: Stop | None = None) -> None:
+def renew(run: FlowRun, timeout: float | None = None) -> None:
     """Begin the lease of a claimed run anew; raises LostLease where it is somebody else's.
 
-    ``stop`` tells of the call that is about to be made.
+    ``timeout`` is that of the call which is made meanwhile.
     """
-    if held(run.pk, run.fence).update(wake_at=lease_until(clock().now(), stop)) != 1:
+    if held(run.pk, run.fence).update(wake_at=lease_until(clock().now(), timeout)) != 1:
         raise LostLease

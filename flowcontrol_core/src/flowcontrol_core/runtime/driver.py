@@ -199,7 +199,7 @@ class Driver:
                 return None
         elif self._repeats_call:
             # Without a checkpoint, which would be the end of counting its attempts.
-            renew(self.execution.run, _needs(bound))
+            renew(self.execution.run, checkpoint.timeout_of(_needs(bound)))
         self._repeats_call = False
         with self.watch(bound.timeout):
             stop = self.activation.call(bound)

@@ -54,13 +54,18 @@ class Heartbeat:
         return self._watching(run.pk, timeout)
 
     def touch(self, run: FlowRun) -> None:
-        """Begin the time of the present call anew: its action says that it is alive."""
+        """Begin the time of the present call anew: its action says that it is alive.
+
+        Raises LostLease, where this is the only heartbeat there is, if the run is somebody else's.
+        """
         with self._lock:
             timeout = self._timeouts.get(run.pk)
             if timeout is not None:
                 self._deadlines[run.pk] = time.monotonic() + timeout
-        if not has_heartbeat() and not connection().in_atomic_block:
-            renew(run)
+        # Inside a transaction nobody else can write there; a call without effects must not.
+        is_alone = not has_heartbeat() and not connection().in_atomic_block
+        if timeout is not None and is_alone:
+            renew(run, timeout)
 
     @contextmanager
     def _watching(self, pk: int, timeout: float | None) -> Iterator[None]:
