@@ -10,7 +10,7 @@ from queue import SimpleQueue
 from typing import Any
 
 import pytest
-from django.db import OperationalError
+from django.db import OperationalError, connection
 
 from flowcontrol_core.models import FlowRun, Outcome
 from flowcontrol_core.runtime import heartbeat as heartbeat_module
@@ -22,10 +22,10 @@ from .conftest import Lab, customers, fresh, send, start, sweep, think, write
 pytestmark = pytest.mark.django_db(transaction=True)
 LEASE, STEP_TIMEOUT = 60, 300
 without_heartbeat = pytest.mark.skipif(
-    "connection.vendor != 'sqlite'", reason="There, a thread extends the leases"
+    connection.vendor != "sqlite", reason="There, a thread extends the leases"
 )
 with_heartbeat = pytest.mark.skipif(
-    "connection.vendor == 'sqlite'", reason="There, one writer locks out all others"
+    connection.vendor == "sqlite", reason="There, one writer locks out all others"
 )
 
 
