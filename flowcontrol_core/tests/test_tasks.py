@@ -156,20 +156,27 @@ def test_after_a_failure_the_broker_is_left_alone_for_a_while(
     assert tried == [[1], [3]]
 
 
-@pytest.mark.parametrize(("more", "left"), [(True, [[2]]), (False, [])])
-def test_what_let_others_go_first_is_sent_on(
-    app: Celery, monkeypatch: pytest.MonkeyPatch, more: bool, left: list[list[int]]
+@pytest.mark.parametrize(
+    ("executed", "due", "sent"),
+    [(2, {"default": [2]}, [[2]]), (0, {"default": [1, 2]}, [[1, 2]]), (2, {}, [])],
+    ids=["let others go first", "held by another claim", "done"],
+)
+def test_what_is_due_still_is_sent_on(
+    app: Celery,
+    monkeypatch: pytest.MonkeyPatch,
+    executed: int,
+    due: dict[str, list[int]],
+    sent: list[list[int]],
 ) -> None:
-    def due(limit: int, choice: Choice) -> dict[str, list[int]]:
-        assert (limit, choice.only) == (2, [1, 2])
-        return {"default": [2]}
-
-    done = SimpleNamespace(executed=2, more=more)
+    naps: list[float] = []
+    monkeypatch.setattr("flowcontrol_core.tasks.time.sleep", naps.append)
+    done = SimpleNamespace(executed=executed)
     monkeypatch.setattr(tasks, "execute_due", lambda limit, choice: done)
-    monkeypatch.setattr(tasks, "due_by_queue", due)
+    monkeypatch.setattr(tasks, "due_by_queue", lambda limit, choice: due)
     monkeypatch.setattr(tasks, "say_alive", lambda: None)
-    assert tasks.run_flowruns_task([1, 2]) == 2
-    assert waiting(app) == left
+    assert tasks.run_flowruns_task([1, 2]) == executed
+    assert waiting(app) == sent
+    assert len(naps) == (executed == 0)
 
 
 def test_eager_tasks_need_no_broker(app: Celery, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -178,9 +185,10 @@ def test_eager_tasks_need_no_broker(app: Celery, monkeypatch: pytest.MonkeyPatch
 
     def execute(limit: int, choice: Choice) -> SimpleNamespace:
         executed.append(list(choice.only or ()))
-        return SimpleNamespace(executed=limit, more=False)
+        return SimpleNamespace(executed=limit)
 
     monkeypatch.setattr(tasks, "execute_due", execute)
+    monkeypatch.setattr(tasks, "due_by_queue", lambda limit, choice: {})
     monkeypatch.setattr(tasks, "say_alive", lambda: None)
     assert tasks.send({"default": [1, 2]}) == 2
     assert executed == [[1, 2]]

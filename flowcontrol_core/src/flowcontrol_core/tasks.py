@@ -6,6 +6,7 @@ So a message that is lost, late or repeated costs latency, never a run.
 from __future__ import annotations
 
 import logging
+import random
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -38,6 +39,8 @@ _TIMEOUTS = {
     "amqp": ("read_timeout", "write_timeout"),
     "redis": ("socket_timeout", "socket_connect_timeout"),
 }
+#: Between which seconds runs are left alone that another claim holds.
+HELD = (0.05, 0.2)
 #: The queue of flows that name none: it is the one that Celery uses by default.
 DEFAULT = "default"
 
@@ -54,13 +57,17 @@ def continue_flowruns_task() -> int:
 def run_flowruns_task(ids: list[int]) -> int:
     """Execute those of the runs that are still due. Gives their number.
 
-    What let others go first, as a long run does, has its next turn behind the messages that wait.
+    What is due then still, because it let others go first as a long run does, or because another
+    claim held it in that moment, has its next turn behind the messages that wait.
     """
     say_alive()
-    result = execute_due(len(ids), Choice(only=ids))
-    if result.more and not should_stop():
-        send(due_by_queue(len(ids), Choice(only=ids)))
-    return result.executed
+    executed = execute_due(len(ids), Choice(only=ids)).executed
+    left = {} if should_stop() else due_by_queue(len(ids), Choice(only=ids))
+    if left and not executed:
+        time.sleep(random.uniform(*HELD))
+    if left:
+        send(left)
+    return executed
 
 
 def send(runs: Mapping[str, Sequence[int]], *, quickly: bool = False) -> int:
