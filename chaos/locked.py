@@ -1,7 +1,8 @@
-"""F19: the database is locked, or can only be read, for some seconds."""
+"""F19: the database is locked, can only be read, or has no room left, for some seconds."""
 
 from __future__ import annotations
 
+import resource
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
@@ -12,6 +13,7 @@ from django.db import connections, transaction
 from chaos.camp import Camp, create_runs, six_steps
 from chaos.registry import fault
 from chaos.results import Figures
+from chaos.servers import MariaDB
 from flowcontrol_core.models import FlowRun
 from flowcontrol_core.testing.helpers import publish_flow
 from tests.databases import Database
@@ -32,7 +34,7 @@ def be_impatient() -> None:
             "SET SESSION lock_wait_timeout = 1, SESSION innodb_lock_wait_timeout = 1"
         )
     else:
-        options["options"] = "-c lock_timeout=500 -c synchronous_commit=off"
+        options["options"] = "-c lock_timeout=500"
 
 
 @contextmanager
@@ -64,6 +66,26 @@ def read_only_postgresql(camp: Camp) -> Iterator[None]:
 
 
 @contextmanager
+def full_disk_sqlite(camp: Camp) -> Iterator[None]:
+    """Have the system refuse all that the workers write, as where there is no room left."""
+    pids = [process.pid for process in camp.processes]
+    no_room = (0, resource.RLIM_INFINITY)
+    before = [resource.prlimit(pid, resource.RLIMIT_FSIZE, no_room) for pid in pids]
+    yield
+    for pid, limits in zip(pids, before, strict=True):
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, limits)
+
+
+@contextmanager
+def read_only_mariadb(camp: Camp) -> Iterator[None]:
+    """As on a replica: the account of a site is none of those that may write nevertheless."""
+    server = camp.servers.get(MariaDB)
+    server.execute("SET GLOBAL read_only = 1")
+    yield
+    server.execute("SET GLOBAL read_only = 0")
+
+
+@contextmanager
 def lock_mariadb(_camp: Camp) -> Iterator[None]:
     with connections["default"].cursor() as cursor:
         cursor.execute(f"LOCK TABLES {TABLE} WRITE")
@@ -72,27 +94,35 @@ def lock_mariadb(_camp: Camp) -> Iterator[None]:
 
 
 LOCKS: dict[Database, list[Callable[[Camp], AbstractContextManager[None]]]] = {
-    Database.SQLITE_FILE: [lock_sqlite],
+    Database.SQLITE_FILE: [lock_sqlite, full_disk_sqlite],
     Database.POSTGRESQL: [lock_postgresql, read_only_postgresql],
-    Database.MARIADB: [lock_mariadb],
+    Database.MARIADB: [lock_mariadb, read_only_mariadb],
 }
 
 
-@fault("F19", "database locked or read-only for a while")
+@fault("F19", "database locked, read-only or full for a while")
 def lock(camp: Camp, figures: Figures) -> None:
     document = six_steps(0.02, 0.01)
     publish_flow(document)
     workers = camp.fork_workers(3, be_impatient)
     runs = create_runs(camp.dose.pick(200, 60, 40))
     seconds = camp.dose.pick(30, 2, 2)
-    for enter in LOCKS[camp.scratch.database]:
+    troubles = LOCKS[camp.scratch.database]
+    if camp.scratch.database is Database.MARIADB and camp.server is None:
+        camp.leave_out(figures, "read only", MariaDB.why_not())
+        troubles = [lock_mariadb]
+    for enter in troubles:
+        seen = Effect.objects.count()
+        camp.wait_for(lambda: Effect.objects.count() > seen + 20, *workers)  # noqa: B023
         before = Effect.objects.count()
-        camp.wait_for(lambda: Effect.objects.count() > before + 20, *workers)  # noqa: B023
         with enter(camp):
             time.sleep(seconds)
+        made = Effect.objects.count() - before
+        # What a worker was about to do, and what it does as soon as it can.
+        figures.promise(made <= 5 * len(workers), f"{made} effects during {enter.__name__}")
     camp.wait_until_done(*workers)
     figures.promise(not any(worker.has_ended() for worker in workers), "a worker has ended")
     camp.stop(*workers)
     camp.audit(figures, runs, document)
-    names = [enter.__name__.replace("_", " ") for enter in LOCKS[camp.scratch.database]]
+    names = [enter.__name__.rpartition("_")[0].replace("_", " ") for enter in troubles]
     figures.note += f"{', '.join(names)}, {seconds} s each"

@@ -64,7 +64,7 @@ class PostgreSQL(Server):
 
 
 class MariaDB(Server):
-    programs = ("mariadb-install-db", "mariadbd")
+    programs = ("mariadb-install-db", "mariadbd", "mariadb")
     package = "MySQLdb"
     account = "mysql"
     scheme = "mysql"
@@ -84,6 +84,11 @@ class MariaDB(Server):
             *("mariadb-install-db", "--no-defaults", f"--datadir={self.folder}/data"),
             *("--auth-root-authentication-method=normal", "--skip-test-db"),
         )
+
+    def execute(self, statement: str) -> None:
+        """Do something as the account that may do everything."""
+        where = ("--protocol=tcp", "--host=127.0.0.1", f"--port={self.port}", "--user=root")
+        self.run("mariadb", "--no-defaults", *where, f"--execute={statement}")
 
     def command(self) -> list[str]:
         return [
