@@ -13,7 +13,7 @@ from django.test.utils import CaptureQueriesContext
 
 from flowcontrol_core.admin import runs as admin_runs
 from flowcontrol_core.admin.run_words import length
-from flowcontrol_core.models import Flow, FlowRun, RunEvent
+from flowcontrol_core.models import LIVE, Flow, FlowRun, RunEvent
 from flowcontrol_core.runtime.clock import ManualClock
 from flowcontrol_core.runtime.starting import create_flowrun
 from flowcontrol_core.testing.building import flow as build
@@ -286,3 +286,22 @@ def test_durations_are_written_with_two_units() -> None:
     assert [length(one) for one in spans] == [
         "0 ms", "250 ms", "3.2 s", "1 min 15 s", "3 h 2 min", "2 d 3 h",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("status", LIVE)
+def test_the_page_of_a_live_run_says_that_its_object_was_deleted(
+    client: Client, live: Flow, status: str
+) -> None:
+    customer = Customer.objects.create(name="Ada")
+    run = create_flowrun(live, customer)
+    link = f"/shop/customer/{customer.pk}/"
+    FlowRun.objects.filter(pk=run.pk).update(status=status)
+    address = url("flowrun_change", run.pk)
+    page = client.get(address)
+    assert "does not exist any more" not in text_of(page)
+    assert link in page.content.decode()
+    customer.delete()
+    page = client.get(address)
+    assert "Ada (customer" in text_of(page)
+    assert "does not exist any more" in text_of(page)
+    assert link not in page.content.decode()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib.contenttypes.models import ContentType
+from django.core.exceptions import ValidationError
 from django.core.paginator import Paginator
 from django.http import HttpResponse
 from django.urls import NoReverseMatch, reverse
@@ -44,6 +45,8 @@ def show_run(page: Page, run: FlowRun) -> HttpResponse:
     late = is_overdue(run, now)
     shown = _events(page, run)
     last_error = _last_error(run)
+    kind = _type(run)
+    gone = _is_gone(run, kind)
     return page.render(
         "run.html",
         title=str(run),
@@ -61,8 +64,9 @@ def show_run(page: Page, run: FlowRun) -> HttpResponse:
         state=pretty(run.state),
         payload=pretty(run.payload),
         trigger=_trigger_label(run),
-        object_link=_object_link(page, run),
-        object_type=_object_type(run),
+        object_link="" if gone else _object_link(page, run, kind),
+        object_type=_object_type(run, kind),
+        object_gone=gone,
         children=run.children.order_by("pk")[:MOST_CHILDREN],
         successors=run.successors.order_by("pk")[:MOST_CHILDREN],
         child_count=run.children.count(),
@@ -97,14 +101,23 @@ def _type(run: FlowRun) -> ContentType | None:
     return ContentType.objects.filter(pk=run.content_type_id).first()
 
 
-def _object_type(run: FlowRun) -> str:
-    found = _type(run)
+def _is_gone(run: FlowRun, found: ContentType | None) -> bool:
+    """Say whether the object of a run was deleted, or its model is not there any more."""
+    if run.object_key is None:
+        return False
+    model = found.model_class() if found else None
+    try:
+        return model is None or not model._base_manager.filter(pk=run.object_key).exists()
+    except (ValidationError, ValueError):
+        return True
+
+
+def _object_type(run: FlowRun, found: ContentType | None) -> str:
     return str(found.name) if found else say("unknown type") if run.content_type_id else ""
 
 
-def _object_link(page: Page, run: FlowRun) -> str:
+def _object_link(page: Page, run: FlowRun, found: ContentType | None) -> str:
     """Give the address of the object's own page, where the user may see it."""
-    found = _type(run)
     model = found.model_class() if found else None
     own = page.admin.admin_site._registry.get(model) if model else None  # noqa: SLF001
     if model is None or own is None or not own.has_view_permission(page.request):
