@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from contextlib import suppress
+from io import StringIO
 
 from django.contrib.contenttypes.models import ContentType
+from django.core.management import CommandError, call_command
 
 from chaos.camp import Camp, call, create_runs, write
 from chaos.processes import be_sweep
@@ -126,6 +130,21 @@ def bad_runs(camp: Camp, figures: Figures) -> None:
     good = FlowRun.objects.exclude(pk__in=bad)
     figures.lost = good.exclude(outcome=Outcome.COMPLETE).count()
     camp.check_once(figures, runs, "a", "b")
+    check_visible(figures, bad)
+    figures.note = f"{len(bad)} kinds"
+
+
+def check_visible(figures: Figures, bad: list[int]) -> None:
+    """Look for broken runs where an operator does: each has its reason, and is in the health.
+
+    One whose object is gone has ended as it should: it is obsolete, and says so itself.
+    """
     silent = FlowRun.objects.filter(pk__in=bad, reason="").values_list("flow__key", "status")
     figures.promise(not silent, f"bad runs without a reason: {list(silent)}")
-    figures.note = f"{len(bad)} kinds"
+    output = StringIO()
+    with suppress(SystemExit, CommandError):
+        call_command("flowcontrol", "doctor", stdout=output)
+    shown = {int(pk) for pk in re.findall(r"Run (\d+): ", output.getvalue())}
+    unseen = FlowRun.objects.filter(pk__in=set(bad) - shown).exclude(outcome=Outcome.OBSOLETE)
+    rows = unseen.values_list("flow__key", "status", "outcome", "reason")
+    figures.promise(not rows, f"bad runs that the doctor does not list: {list(rows)}")

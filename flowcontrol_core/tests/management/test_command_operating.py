@@ -38,7 +38,7 @@ def test_doctor_names_the_trouble_and_what_to_do_and_fails() -> None:
     FlowRun.objects.filter(pk=run.pk).update(wake_at="2020-01-01T00:00Z")
     with pytest.raises(CommandError, match="2 troubles"):
         call_command("flowcontrol", "doctor", stdout=out)
-    assert f"    Runs: {run.pk}" in out.getvalue()
+    assert f"    Run {run.pk}" in out.getvalue()
 
 
 def test_doctor_lists_the_workers(call: Call) -> None:

@@ -130,6 +130,23 @@ def test_blocked_runs(lab: Lab, works: None) -> None:
     assert codes() == []
 
 
+def test_runs_that_failed_are_listed_with_their_reasons(
+    lab: Lab, works: None, settings: Any
+) -> None:
+    def fail(run: Any, obj: Any) -> None:
+        raise RuntimeError("no paper")
+
+    lab.on("print", fail)
+    run = create_flowrun(publish(think("print")))
+    sweep()
+    trouble = the("errored")
+    assert trouble.runs == [run.pk]
+    assert "RuntimeError: no paper" in trouble.reasons[0]
+    long_ago = lab.clock.now() - timedelta(days=2)
+    FlowRun.objects.filter(pk=run.pk).update(since=long_ago)
+    assert codes() == []
+
+
 def set_aside(settings: Any) -> FlowRun:
     settings.FLOWCONTROL = {"MAX_ATTEMPTS": 1}
     run = create_flowrun(publish(think()))

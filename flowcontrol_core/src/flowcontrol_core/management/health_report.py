@@ -31,6 +31,7 @@ def _lines(health: Health) -> Iterator[str]:
 def _trouble_lines(trouble: Trouble) -> Iterator[str]:
     yield f"[{trouble.code}] {trouble.message}"
     yield f"    {trouble.advice}"
-    if trouble.runs:
-        more = " …" if trouble.count > len(trouble.runs) else ""
-        yield f"    Runs: {', '.join(map(str, trouble.runs))}{more}"
+    for pk, reason in zip(trouble.runs, trouble.reasons, strict=True):
+        yield f"    Run {pk}: {reason}" if reason else f"    Run {pk}"
+    if trouble.count > len(trouble.runs) > 0:
+        yield "    …"

@@ -29,7 +29,9 @@ class Trouble:
     message: str
     advice: str
     count: int = 1
+    #: The first of the runs that it is about, and what each of them says of itself.
     runs: list[int] = field(default_factory=list)
+    reasons: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +83,7 @@ def look() -> Health:
         *_overdue_troubles(late, overdue, oldest, now),
         *_stuck_troubles(now),
         *_blocked_troubles(),
-        *_set_aside_troubles(now),
+        *_errored_troubles(now),
         *_forgotten_troubles(limit),
         *_plugin_troubles(),
     ]
@@ -133,13 +135,15 @@ def _overdue_troubles(
     if not overdue or oldest is None:
         return []
     seconds = int((now - oldest).total_seconds())
+    first = list(late.values_list("pk", "reason")[:_MOST])
     return [
         Trouble(
             code="overdue",
             message=f"{overdue} runs are overdue, the oldest for {seconds} seconds.",
             advice="See that workers run; start more of them.",
             count=overdue,
-            runs=list(late.values_list("pk", flat=True)[:_MOST]),
+            runs=[pk for pk, _ in first],
+            reasons=[reason for _, reason in first],
         )
     ]
 
@@ -168,19 +172,25 @@ def _blocked_troubles() -> list[Trouble]:
     )
 
 
-def _set_aside_troubles(now: datetime) -> list[Trouble]:
+def _errored_troubles(now: datetime) -> list[Trouble]:
     recent = FlowRun.objects.using(alias()).filter(
-        status=Status.DONE,
-        outcome=Outcome.ERRORED,
-        since__gte=now - _RECENT,
-        reason__startswith="Set aside",
+        status=Status.DONE, outcome=Outcome.ERRORED, since__gte=now - _RECENT
     )
-    return _trouble(
-        recent,
-        "set_aside",
-        "runs were set aside within a day, because they kept killing their workers.",
-        "Find out why, then retry them.",
-    )
+    killers = Q(reason__startswith="Set aside")
+    return [
+        *_trouble(
+            recent.filter(killers),
+            "set_aside",
+            "runs were set aside within a day, because they kept killing their workers.",
+            "Find out why, then retry them.",
+        ),
+        *_trouble(
+            recent.exclude(killers),
+            "errored",
+            "runs ended with an error within a day.",
+            "Remove the causes, then retry the runs, or skip their steps.",
+        ),
+    ]
 
 
 def _forgotten_troubles(limit: datetime) -> list[Trouble]:
@@ -234,16 +244,17 @@ def _trouble(runs: Any, code: str, what: str, advice: str) -> list[Trouble]:
     # Counted and listed at once: either looks at all of them. Not ordered by the primary key, which
     # PostgreSQL would then look for them by, among all runs.
     counted = runs.annotate(number=Window(Count("*"))).order_by("since", "pk")
-    first = list(counted.values_list("pk", "number")[:_MOST])
+    first = list(counted.values_list("pk", "reason", "number")[:_MOST])
     if not first:
         return []
-    count = first[0][1]
+    count = first[0][2]
     return [
         Trouble(
             code=code,
             message=f"{count} {what}",
             advice=advice,
             count=count,
-            runs=[pk for pk, _ in first],
+            runs=[pk for pk, *_ in first],
+            reasons=[reason for _, reason, _ in first],
         )
     ]
