@@ -43,6 +43,11 @@ class Storm:
         self.asleep: list[tuple[float, float, Forked]] = []
         self.created: list[FlowRun] = []
 
+    def halve(self) -> None:
+        """Have half of the runs, and of what happens to them."""
+        self.runs //= 2
+        del self.kills[::2], self.stops[::2]
+
     def rage(self) -> None:
         """Let the storm pass over; the last zombie is awake when it is over."""
         while self.goes_on():
@@ -169,6 +174,8 @@ def storm_with_restarts(camp: Camp, figures: Figures) -> None:
     Where it is not the campaign's own, it hangs up on everybody instead.
     """
     storm = Storm(camp, figures)
+    if camp.dose.name != "full":
+        storm.halve()
     count = camp.dose.pick(6, 2, 2)
     storm.restarts = [storm.begun + storm.seconds * (n + 0.5) / count for n in range(count)]
     storm.rage()
