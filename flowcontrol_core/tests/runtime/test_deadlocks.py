@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from django.db import connection
 from django.db.models import QuerySet
 
+from flowcontrol_core.authoring import hold
+from flowcontrol_core.authoring import release as end_hold
 from flowcontrol_core.models import FlowRun, Message, Status
 from flowcontrol_core.runtime import verbs, waking
 from flowcontrol_core.runtime.claim import claim, release
+from flowcontrol_core.runtime.starting import create_flowrun
 
-from .conftest import Lab, Once, deadlock, fresh, start, sweep, think
+from .conftest import Lab, Once, deadlock, event, fresh, publish, start, sweep, think
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -78,3 +83,52 @@ def test_a_run_that_is_given_back_has_lost_no_attempt_by_a_deadlock(
     deadlocks("update")
     release(run)
     assert fresh(run).attempt == 0
+
+
+@pytest.fixture
+def updates() -> Iterator[list[str]]:
+    """Give the conditions of all updates of runs."""
+    found: list[str] = []
+    table = re.escape(connection.ops.quote_name(FlowRun._meta.db_table))
+
+    def note(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+        if update := re.match(rf"UPDATE {table}.*? WHERE (.*)", sql, re.DOTALL):
+            found.append(update[1])
+        return execute(sql, params, many, context)
+
+    with connection.execute_wrapper(note):
+        yield found
+
+
+def test_runs_are_updated_by_their_keys_only(lab: Lab, updates: list[str]) -> None:
+    lab.on("listen", lambda run, obj: run.suspend(trigger="lab.paid"))
+    lab.on("parent", lambda run, obj: run.suspend(child=create_flowrun("child")))
+    listening = start(think("listen"), key="listening")
+    publish(think("child"), key="child")
+    start(think("parent"), key="parent")
+    held = publish(think(), key="held")
+    create_flowrun(held)
+    limited = publish(
+        think("listen"), key="limited", max_concurrent=1, max_concurrent_policy="queue"
+    )
+    for _ in range(2):
+        create_flowrun(limited)
+    hold(held)
+    for _ in range(3):
+        sweep()
+    end_hold(held)
+    verbs.release_held(held)
+    event()
+    verbs.pause_flowrun(fresh(listening))
+    verbs.cancel_flowrun(fresh(listening))
+    FlowRun.objects.filter(flow=held).update(
+        status=Status.BLOCKED, blocked_on="lab.think", wake_at=None
+    )
+    del updates[-1]
+    waking.unblock()
+    sweep()
+    keys = re.compile(r'[`"]id[`"] (=|IN) ')
+    # The statement of checkpoints, which names no table here, says itself which index is used.
+    index = re.compile(r'\.[`"](status|wait_\w+|blocked_on|queued_at|flow_id)[`"] (=|IN|IS) ')
+    assert len(updates) > 15
+    assert [where for where in updates if not keys.search(where) or index.search(where)] == []

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 
 from flowcontrol_core.models import FlowRun, Message, Request, Status
 from flowcontrol_core.runtime.database import alias, connection
@@ -45,15 +45,22 @@ ENDED = tuple(
 )
 
 
-def held(pk: int, fence: int) -> QuerySet[FlowRun]:
-    """Give the row of a claimed run, while it is ours.
+def rows(ids: Iterable[int], *statuses: Status) -> QuerySet[FlowRun]:
+    """Give the rows of runs to be updated, those that have one of the statuses.
 
-    The status is compared in a way that no index helps with: by an index of the status MariaDB
-    would lock that first and the row second, and deadlock with whoever has locked the row.
+    No update finds its rows in another way. By any other index MariaDB would lock the index's entry
+    first and the row second, and deadlock with whoever has locked the row and changes the entry; so
+    the status is compared in a way that no index helps with. The keys are in order, as all lock.
     """
-    return FlowRun.objects.using(alias()).filter(
-        pk=pk, fence=fence, status__endswith=Status.RUNNING.value
-    )
+    has_status = Q()
+    for status in statuses:
+        has_status |= Q(status__endswith=status.value)
+    return FlowRun.objects.using(alias()).filter(has_status, pk__in=sorted(ids))
+
+
+def held(pk: int, fence: int) -> QuerySet[FlowRun]:
+    """Give the row of a claimed run, while it is ours."""
+    return rows([pk], Status.RUNNING).filter(fence=fence)
 
 
 def write_end(run: FlowRun) -> bool:
@@ -79,7 +86,7 @@ def write_guarded(runs: Sequence[FlowRun], *, request: str = Request.NONE) -> in
     guard = " AND ".join(f"{quote(name)} = %s" for name in ("id", "fence", "status", "request"))
     # Made of the names of columns only.
     sql = f"UPDATE {quote(FlowRun._meta.db_table)}{index} SET {columns} WHERE {guard}"  # noqa: S608
-    rows: list[list[Any]] = [
+    values: list[list[Any]] = [
         [
             *(field.get_db_prep_save(getattr(run, field.attname), database) for field in fields),
             run.pk,
@@ -90,10 +97,10 @@ def write_guarded(runs: Sequence[FlowRun], *, request: str = Request.NONE) -> in
         for run in runs
     ]
     with database.cursor() as cursor:
-        if len(rows) == 1:
-            cursor.execute(sql, rows[0])
+        if len(values) == 1:
+            cursor.execute(sql, values[0])
         else:
-            cursor.executemany(sql, rows)
+            cursor.executemany(sql, values)
         return int(cursor.rowcount)
 
 

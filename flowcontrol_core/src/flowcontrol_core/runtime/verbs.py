@@ -35,7 +35,7 @@ from flowcontrol_core.runtime.database import alias, retrying
 from flowcontrol_core.runtime.dispatch import after_commit, dispatch
 from flowcontrol_core.runtime.driver import cancel_children, free_queue
 from flowcontrol_core.runtime.intake import HELD
-from flowcontrol_core.runtime.rows import WRITTEN, empty_inbox
+from flowcontrol_core.runtime.rows import WRITTEN, empty_inbox, rows
 from flowcontrol_core.runtime.versions import get_compiled
 
 _LIVE = frozenset(LIVE)
@@ -184,12 +184,11 @@ def release_held(flow: Flow, *, by: Any = "", reason: str = "") -> int:
 def _release_some(flow: Flow, message: str, by: Any) -> int:
     now = clock().now()
     paused = FlowRun.objects.using(alias()).filter(flow=flow, status=Status.PAUSED, reason=HELD)
+    some = list(paused.order_by().values_list("pk", flat=True)[:_RELEASED])
     with transaction.atomic(using=alias()):
-        found = paused.select_for_update(of=()).order_by("pk")
-        ids = list(found.values_list("pk", flat=True)[:_RELEASED])
-        FlowRun.objects.using(alias()).filter(pk__in=ids).update(
-            status=Status.WAITING, wake_at=now, since=now, reason=""
-        )
+        found = rows(some, Status.PAUSED).filter(reason=HELD).order_by("pk")
+        ids = list(found.select_for_update(of=()).values_list("pk", flat=True))
+        rows(ids).update(status=Status.WAITING, wake_at=now, since=now, reason="")
         RunEvent.objects.using(alias()).bulk_create(
             [_operator_event(pk, message, by) for pk in ids]
         )

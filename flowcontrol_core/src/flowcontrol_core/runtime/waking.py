@@ -7,7 +7,7 @@ a process died in between. Nobody updates another run's row inside of a step.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from datetime import UTC, datetime
 from uuid import UUID
 
@@ -15,6 +15,7 @@ from django.db.models import Q, QuerySet
 
 from flowcontrol_core.engine.codec import decode
 from flowcontrol_core.models import (
+    LIVE,
     FlowRun,
     Message,
     MessageKind,
@@ -26,6 +27,7 @@ from flowcontrol_core.plugins.context import Wakeup
 from flowcontrol_core.plugins.registry import registry
 from flowcontrol_core.runtime.clock import clock
 from flowcontrol_core.runtime.database import alias, retrying
+from flowcontrol_core.runtime.rows import rows
 
 _BATCH = 500
 #: "Not null" as a range: SQLite searches an index for the latter only.
@@ -87,13 +89,8 @@ def settle(run: FlowRun) -> None:
         return
     if run.wait_trigger and matching_events(run).values("pk").first():
         return
-    # The status compared as in ``rows.held``, for the same reason.
-    FlowRun.objects.using(alias()).filter(
-        pk=run.pk,
-        fence=run.fence,
-        status__endswith=Status.WAITING.value,
-        request=Request.NONE,
-    ).update(wake_at=next_look(run))
+    waiting = rows([run.pk], Status.WAITING)
+    waiting.filter(fence=run.fence, request=Request.NONE).update(wake_at=next_look(run))
 
 
 @retrying
@@ -101,30 +98,41 @@ def _is_live(key: UUID) -> bool:
     return FlowRun.objects.using(alias()).filter(uuid=key).live().exists()
 
 
-def wake(runs: QuerySet[FlowRun]) -> int:
-    """Make waiting runs due at once; give their number. Outside of any step's transaction."""
-    return runs.filter(status=Status.WAITING).update(wake_at=clock().now(), request=Request.INBOX)
+def _wake(ids: Collection[int]) -> int:
+    """Make those runs due at once that wait; give their number. Outside of any step's transaction.
+
+    One that has begun to wait for something else in the meantime finds out that it has to go on.
+    """
+    keys, now = sorted(ids), clock().now()
+    return sum(
+        rows(keys[start : start + _BATCH], Status.WAITING).update(
+            wake_at=now, request=Request.INBOX
+        )
+        for start in range(0, len(keys), _BATCH)
+    )
+
+
+def _keys(runs: QuerySet[FlowRun]) -> list[int]:
+    return list(runs.order_by().values_list("pk", flat=True))
 
 
 @retrying
-def ask(ids: Iterable[int]) -> None:
+def ask(ids: Collection[int]) -> None:
     """Tell runs to look into their inboxes: waiting ones at once, running ones when they can.
 
     In this order: a running one that begins to wait in between is still found, and a waiting one
     that is claimed in between looks by itself, as any that is claimed does.
     """
-    runs = FlowRun.objects.using(alias()).filter(pk__in=list(ids))
-    runs.filter(status=Status.RUNNING, request=Request.NONE).update(request=Request.INBOX)
-    wake(runs)
+    running = rows(ids, Status.RUNNING)
+    running.filter(request=Request.NONE).update(request=Request.INBOX)
+    _wake(ids)
 
 
 @retrying
 def ask_to_cancel(pk: int) -> None:
     """Let a run that has a cancellation in its inbox be looked at, whatever its status."""
-    run = FlowRun.objects.using(alias()).filter(pk=pk)
-    running = run.filter(status=Status.RUNNING).update(request=Request.CANCEL)
-    if not running:
-        run.live().update(wake_at=clock().now(), request=Request.CANCEL)
+    if not rows([pk], Status.RUNNING).update(request=Request.CANCEL):
+        rows([pk], *LIVE).update(wake_at=clock().now(), request=Request.CANCEL)
 
 
 @retrying
@@ -146,7 +154,7 @@ def wake_queued(run: FlowRun) -> None:
         for pk in runs.order_by("queued_at", "pk").values_list("pk", flat=True)[:1]
     }
     if ids:
-        queued.filter(pk__in=ids).update(wake_at=now)
+        rows(ids, Status.PENDING).update(wake_at=now)
 
 
 def unannounced_events() -> QuerySet[TriggerEvent]:
@@ -183,7 +191,7 @@ def announce_events(keys: Iterable[int] | None = None) -> int:
         same_object = Q(content_type_id=event.content_type_id, object_key=event.object_key)
         anything = Q(wait_match_object=False) | Q(object_key__isnull=True)
         waiting = FlowRun.objects.using(alias()).filter(wait_trigger=event.key)
-        count += wake(waiting.filter(anything | same_object))
+        count += _wake(_keys(waiting.filter(anything | same_object)))
         TriggerEvent.objects.using(alias()).filter(pk=event.pk).update(announce_at=None)
     return count
 
@@ -198,10 +206,8 @@ def announce_ended(ids: Iterable[int] | None = None) -> int:
     if not children:
         return 0
     parents = FlowRun.objects.using(alias()).filter(wait_child__in=[key for _, key in children])
-    count = wake(parents)
-    FlowRun.objects.using(alias()).filter(pk__in=[pk for pk, _ in children]).update(
-        announce_at=None
-    )
+    count = _wake(_keys(parents))
+    rows([pk for pk, _ in children]).update(announce_at=None)
     return count
 
 
@@ -226,7 +232,8 @@ def unblock() -> int:
     """Make runs due that are blocked on an action which this process knows."""
     known = [key for key in missing_keys() if registry.knows_action(key)]
     blocked = FlowRun.objects.using(alias()).filter(status=Status.BLOCKED, wake_at__isnull=True)
-    return blocked.filter(blocked_on__in=known).update(wake_at=clock().now()) if known else 0
+    ids = _keys(blocked.filter(blocked_on__in=known)) if known else []
+    return rows(ids, Status.BLOCKED).update(wake_at=clock().now()) if ids else 0
 
 
 def missing_keys() -> Iterator[str]:
