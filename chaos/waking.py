@@ -28,7 +28,8 @@ def race(camp: Camp, figures: Figures) -> None:
     publish_flow(flow(write("a"), step("effects.listen"), write("b"), object="shop.customer"))
     workers = camp.fork_workers(2)
     count = camp.dose.pick(2000, 120, 60)
-    starters = [camp.fork(partial(start_and_tell, count // 2)) for _ in range(2)]
+    processes = camp.dose.pick(8, 2, 2)
+    starters = [camp.fork(partial(start_and_tell, count // processes)) for _ in range(processes)]
     for starter in starters:
         assert starter.exit_status() == 0, starter.output
     camp.wait_until_done(*workers)
