@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from django.core.management import call_command
 
-from chaos.hosting import end_on_signals
+from chaos.hosting import end_on_signals, kill_descendants
 from chaos.servers import DATABASES, NAME, RabbitMQ, Redis, Servers
 from tests.databases import Database, ScratchDatabase
 
@@ -20,10 +20,14 @@ def main(arguments: Sequence[str]) -> None:
     """Cause the faults, and write each result as a line of JSON to standard output."""
     options = _parser().parse_args(arguments)
     end_on_signals()
-    with Servers() as servers:
-        if "F14" in options.only.split(","):
-            servers.expect(Redis, RabbitMQ)
-        cause_faults(options, _database(options, servers), servers)
+    try:
+        with Servers() as servers:
+            if "F14" in options.only.split(","):
+                servers.expect(Redis, RabbitMQ)
+            cause_faults(options, _database(options, servers), servers)
+    finally:
+        # A signal may come when a process has begun that nobody knows of yet.
+        kill_descendants()
 
 
 def _database(options: Namespace, servers: Servers) -> ScratchDatabase:

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from abc import ABC, abstractmethod
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import ClassVar
@@ -91,7 +92,8 @@ class Server(ABC):
         self.freeze()
         others = descendants(self.process.pid)
         for pid in (self.process.pid, *others):
-            os.kill(pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         self.process.wait(PATIENCE)
         deadline = time.monotonic() + PATIENCE
         while any(is_alive(pid) for pid in others) and time.monotonic() < deadline:
@@ -144,9 +146,9 @@ class Server(ABC):
 
     def _signal_all(self, number: signal.Signals) -> None:
         assert self.process is not None
-        os.kill(self.process.pid, number)
-        for pid in descendants(self.process.pid):
-            os.kill(pid, number)
+        for pid in (self.process.pid, *descendants(self.process.pid)):
+            with suppress(ProcessLookupError):
+                os.kill(pid, number)
 
 
 def find(program: str) -> str | None:
@@ -182,6 +184,13 @@ def descendants(pid: int) -> list[int]:
     for one in found:
         found += children.get(one, [])
     return found[1:]
+
+
+def kill_descendants() -> None:
+    """Leave nothing running that this process has started."""
+    for pid in descendants(os.getpid()):
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
 
 
 def is_alive(pid: int) -> bool:
