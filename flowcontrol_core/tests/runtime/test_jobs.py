@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from django.db import OperationalError, connection
+from django.db import DataError, OperationalError, connection
 
 from flowcontrol_core.errors import FlowcontrolError
 from flowcontrol_core.models import FlowRun, Job, Outcome, RunEvent, Status
@@ -273,20 +273,48 @@ def test_a_refused_run_does_not_stop_the_others_and_is_counted(runs: list[FlowRu
     assert (number, "it has ended" in sentence) == (1, True)
 
 
+@pytest.mark.parametrize("error", [KeyError("damaged"), DataError("damaged")], ids=repr)
 def test_a_damaged_run_does_not_stop_the_others(
-    runs: list[FlowRun], monkeypatch: pytest.MonkeyPatch
+    runs: list[FlowRun], monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
     cancel = VERBS["cancel"]
 
     def stumble(pk: int, **options: Any) -> FlowRun:
         if pk == runs[1].pk:
-            raise KeyError("damaged")
+            raise error
         return cancel(pk, **options)
 
     monkeypatch.setitem(VERBS, "cancel", stumble)
     job = do("cancel")
     assert (job.done, job.refused) == (2, 1)
-    assert job.refusals == {"KeyError: 'damaged'": 1}
+    assert job.refusals == {f"{type(error).__name__}: {error}": 1}
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"filters": {"flow__gone": 1}},
+        {"filters": {"flow_id": "one"}},
+        {"filters": ["status"]},
+        {"refusals": ["none"], "verb": "delete"},
+    ],
+    ids=str,
+)
+def test_a_damaged_job_is_finished_and_stops_neither_the_others_nor_the_sweep(
+    lab: Lab, runs: list[FlowRun], damage: dict[str, Any]
+) -> None:
+    damaged = create_job("cancel", {"flow__key": "flow"})
+    Job.objects.filter(pk=damaged.pk).update(**damage)
+    sound = create_job("pause", {"flow__key": "flow"})
+    late = create_flowrun(runs[0].flow)
+    sweep()
+    assert fresh(late).status == Status.WAITING
+    damaged.refresh_from_db()
+    sound.refresh_from_db()
+    assert (sound.done, sound.refused) == (3, 0)
+    assert (damaged.done, damaged.refused, damaged.finished_at) == (0, 1, lab.clock.now())
+    ((sentence, number),) = damaged.refusals.items()
+    assert (number, sentence[:22]) == (1, "The job cannot go on: ")
 
 
 def test_a_job_is_done_bit_by_bit_over_several_sweeps(

@@ -11,8 +11,8 @@ from datetime import datetime
 from typing import Any
 
 from django.core.exceptions import ValidationError
-from django.db import DatabaseError, InterfaceError, transaction
-from django.db.models import Max, Q, QuerySet
+from django.db import DatabaseError, DataError, IntegrityError, InterfaceError, transaction
+from django.db.models import F, Max, Q, QuerySet
 
 from flowcontrol_core.engine.codec import decode, encode, normalize
 from flowcontrol_core.errors import FlowcontrolError
@@ -44,6 +44,8 @@ FILTERS = frozenset(
         "since__lt",
     }
 )
+#: The errors of the database that are about one run, not about the database.
+_OWN = (DataError, IntegrityError)
 _Verb = Callable[..., FlowRun]
 VERBS: dict[str, _Verb] = {
     "cancel": verbs.cancel_flowrun,
@@ -162,7 +164,33 @@ def unfinished() -> QuerySet[Job]:
 def work_on_jobs() -> int:
     """Do the next bit of each unfinished job; give the number of runs that were looked at."""
     ids = list(unfinished().values_list("pk", flat=True)[:10])
-    return sum(retry_transient(_Bit(pk)) for pk in ids)
+    return sum(map(_do_bit, ids))
+
+
+def _do_bit(pk: int) -> int:
+    """Do the next bit of a job; one that is damaged stops neither the other jobs nor the sweep."""
+    try:
+        return retry_transient(_Bit(pk))
+    except DataError as error:
+        _give_up(pk, error)
+    except (DatabaseError, InterfaceError):
+        # They concern all: the next sweep does this bit.
+        raise
+    except Exception as error:
+        # Such as a filter by a field that an upgrade has renamed.
+        _give_up(pk, error)
+    return 0
+
+
+def _give_up(pk: int, error: Exception) -> None:
+    """Finish a job that cannot be done, and have it say why; its row may be what is damaged."""
+    logger.error("The job %s cannot be done and is finished.", pk, exc_info=error)
+    why = f"The job cannot go on: {type(error).__name__}: {error}"[:500]
+    retry_transient(
+        lambda: unfinished()
+        .filter(pk=pk)
+        .update(finished_at=clock().now(), refused=F("refused") + 1, refusals={why: 1})
+    )
 
 
 class _Bit:
@@ -205,10 +233,10 @@ def _do(job: Job, pk: int) -> None:
         job.done += 1
     except FlowcontrolError as error:
         _refuse(job, str(error).replace(f"Run {pk} ", "A run "))
-    except (DatabaseError, InterfaceError):
-        # The whole bit is done again, or the next sweep does it.
-        raise
     except Exception as error:
+        if isinstance(error, DatabaseError | InterfaceError) and not isinstance(error, _OWN):
+            # The whole bit is done again, or the next sweep does it.
+            raise
         # A run that is damaged must not stop the others, nor the sweeps.
         logger.exception("The verb %r failed for run %s.", job.verb, pk)
         _refuse(job, f"{type(error).__name__}: {error}"[:500])
