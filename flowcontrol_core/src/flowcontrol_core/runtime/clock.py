@@ -55,22 +55,22 @@ class DatabaseClock:
     """The database's time; asked for once a minute at most, and told by each claim."""
 
     def __init__(self) -> None:
-        self._reading: datetime | None = None
-        self._at = 0.0
+        #: What the database has told, and the monotonic time of it: one value, as threads share it.
+        self._known: tuple[datetime, float] | None = None
 
     def now(self) -> datetime:
-        reading, elapsed = self._reading, time.monotonic() - self._at
-        if reading is None or elapsed > _FRESH_SECONDS:
-            reading, elapsed = _ask(), 0.0
+        known, at = self._known, time.monotonic()
+        if known is None or at - known[1] > _FRESH_SECONDS:
+            reading = _ask()
             self.learn(reading)
-        return reading + timedelta(seconds=elapsed)
+            return reading
+        return known[0] + timedelta(seconds=at - known[1])
 
     def expression(self) -> Expression:
         return DatabaseNow()
 
     def learn(self, reading: datetime) -> None:
-        self._at = time.monotonic()
-        self._reading = reading
+        self._known = (reading, time.monotonic())
 
 
 class _Moment(Value):
