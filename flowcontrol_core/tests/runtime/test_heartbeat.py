@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
 from queue import SimpleQueue
@@ -15,6 +15,7 @@ from django.db import OperationalError, connection
 from flowcontrol_core.models import FlowRun, Outcome
 from flowcontrol_core.runtime import heartbeat as heartbeat_module
 from flowcontrol_core.runtime.claim import claim
+from flowcontrol_core.runtime.database import WriteGuard
 from flowcontrol_core.runtime.heartbeat import Heartbeat
 
 from .conftest import Lab, customers, fresh, send, start, sweep, think, write
@@ -99,7 +100,7 @@ def test_a_lease_is_extended_until_the_time_of_the_step_is_up_and_not_beyond(
     lab: Lab, machine: Machine, heart: Heartbeat, run: FlowRun, timeout: float | None
 ) -> None:
     seconds = STEP_TIMEOUT if timeout is None else timeout
-    with heart.watch(run, timeout):
+    with heart.watch(timeout):
         machine.seconds += seconds - 1
         assert is_extended(lab, heart, run)
         machine.seconds += 1
@@ -109,14 +110,47 @@ def test_a_lease_is_extended_until_the_time_of_the_step_is_up_and_not_beyond(
     assert is_extended(lab, heart, run)
 
 
+def test_a_call_that_hangs_keeps_the_lease_of_no_run_behind_it(
+    lab: Lab, machine: Machine, heart: Heartbeat, run: FlowRun
+) -> None:
+    start(think(), key="other")
+    (other,) = claim(1)
+    heart.hold([other])
+    with heart.watch(40):
+        assert is_extended(lab, heart, other)
+        machine.seconds += 40
+        assert not is_extended(lab, heart, run)
+        assert not is_extended(lab, heart, other)
+
+
+@pytest.mark.parametrize("place", [think, write, send])
+def test_the_time_of_a_step_of_any_effects_is_bounded(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, place: Any
+) -> None:
+    hearts: list[Heartbeat] = []
+    bounds: list[float | None] = []
+    original = Heartbeat.hold
+
+    def hold(self: Heartbeat, runs: Iterable[FlowRun]) -> None:
+        hearts.append(self)
+        original(self, runs)
+
+    monkeypatch.setattr(Heartbeat, "hold", hold)
+    lab.on("look", lambda run, obj: bounds.append(hearts[-1]._timeout))
+    start(place("look"), write(), place("look"))
+    sweep()
+    assert len(bounds) == 2
+    assert None not in bounds
+
+
 def test_a_sign_of_life_begins_the_time_of_the_step_anew(
     lab: Lab, machine: Machine, heart: Heartbeat, run: FlowRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(heartbeat_module, "has_heartbeat", lambda: True)
-    with heart.watch(run, 40):
+    with heart.watch(40):
         for _ in range(3):
             machine.seconds += 39
-            heart.touch(run)
+            heart.touch(run, WriteGuard())
             assert is_extended(lab, heart, run)
         machine.seconds += 40
         assert not is_extended(lab, heart, run)
@@ -126,9 +160,9 @@ def test_a_sign_of_life_outside_of_a_call_changes_nothing(
     lab: Lab, machine: Machine, heart: Heartbeat, run: FlowRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(heartbeat_module, "has_heartbeat", lambda: True)
-    with heart.watch(run, 40):
+    with heart.watch(40):
         pass
-    heart.touch(run)
+    heart.touch(run, WriteGuard())
     machine.seconds += 1000
     assert is_extended(lab, heart, run)
 

@@ -72,7 +72,7 @@ class Driver:
 
     def begin(self) -> Stop:
         """Execute the run in memory, up to the first thing that has to be written."""
-        return self._unknown_call() or self.activation.run_in_memory()
+        return self._unknown_call() or self._in_memory()
 
     def go_on(self, stop: Stop) -> None:
         """Execute the run from where it stopped in memory, and write it."""
@@ -83,7 +83,7 @@ class Driver:
             elif following.effects is Effects.EXTERNAL:
                 following = self._external_step()
             else:
-                following = self.activation.run_in_memory()
+                following = self._in_memory()
         if following is not None:
             self.finish(following)
 
@@ -170,7 +170,8 @@ class Driver:
     def _call_in_savepoint(self, bound: BoundStep) -> Stop | None:
         """Call a step; a failed one's writes are undone, those of the steps before it stand."""
         if bound.effects is Effects.NONE:
-            return self.activation.call(bound)
+            with self.watch(bound.timeout):
+                return self.activation.call(bound)
         before = self.activation.snapshot()
         try:
             with self.watch(bound.timeout), transaction.atomic(using=alias()):
@@ -214,7 +215,13 @@ class Driver:
             self.activation.mark_calling()
         if not self._checkpoint_between(_needs(following)):
             return None
-        return self.activation.run_in_memory()
+        return self._in_memory()
+
+    def _in_memory(self) -> Stop:
+        """Execute steps in memory: as long as an activation may take, and then the last of them."""
+        settings = get_settings()
+        with self.watch(settings.LEASE / 4 + settings.STEP_TIMEOUT):
+            return self.activation.run_in_memory()
 
     def _unknown_call(self) -> Stop | None:
         """Say what becomes of a run whose worker died during an external call."""

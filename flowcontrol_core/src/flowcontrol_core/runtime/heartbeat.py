@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from typing import Self
 
 from django.db import DatabaseError, InterfaceError, connections
@@ -16,19 +16,23 @@ from flowcontrol_core.models import FlowRun
 from flowcontrol_core.runtime.checkpoint import has_heartbeat, lease_until
 from flowcontrol_core.runtime.claim import renew
 from flowcontrol_core.runtime.clock import clock
-from flowcontrol_core.runtime.database import alias, connection
+from flowcontrol_core.runtime.database import WriteGuard, alias, connection
 from flowcontrol_core.runtime.rows import held
 
 logger = logging.getLogger("flowcontrol.runtime")
 
 
 class Heartbeat:
-    """The leases of one batch: extended every quarter of a lease, until a step's time is up."""
+    """The leases of one batch: extended every quarter of a lease, until a call's time is up.
+
+    Then none of them is: the other runs of the batch would wait behind a call that hangs.
+    """
 
     def __init__(self) -> None:
         self._fences: dict[int, int] = {}
-        self._deadlines: dict[int, float] = {}
-        self._timeouts: dict[int, float] = {}
+        #: The time-out in seconds of the present call, and when it is up.
+        self._timeout: float | None = None
+        self._deadline: float | None = None
         self._lock = threading.Lock()
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
@@ -47,38 +51,30 @@ class Heartbeat:
         """Leave the lease of a run alone from now on."""
         with self._lock:
             self._fences.pop(run.pk, None)
-            self._deadlines.pop(run.pk, None)
 
-    def watch(self, run: FlowRun, timeout: float | None) -> AbstractContextManager[None]:
-        """Bound the time of one call: past it the lease is no longer extended."""
-        return self._watching(run.pk, timeout)
+    @contextmanager
+    def watch(self, timeout: float | None) -> Iterator[None]:
+        """Bound the time of one call in seconds: past it no lease is extended any more."""
+        seconds = get_settings().STEP_TIMEOUT if timeout is None else timeout
+        self._timeout = seconds
+        self._deadline = time.monotonic() + seconds
+        try:
+            yield
+        finally:
+            self._timeout = self._deadline = None
 
-    def touch(self, run: FlowRun) -> None:
+    def touch(self, run: FlowRun, guard: WriteGuard) -> None:
         """Begin the time of the present call anew: its action says that it is alive.
 
         Raises LostLease, where this is the only heartbeat there is, if the run is somebody else's.
         """
-        with self._lock:
-            timeout = self._timeouts.get(run.pk)
-            if timeout is not None:
-                self._deadlines[run.pk] = time.monotonic() + timeout
+        if (timeout := self._timeout) is None:
+            return
+        self._deadline = time.monotonic() + timeout
         # Inside a transaction nobody else can write there; a call without effects must not.
         is_alone = not has_heartbeat() and not connection().in_atomic_block
-        if timeout is not None and is_alone:
+        if is_alone and not guard.armed:
             renew(run, timeout)
-
-    @contextmanager
-    def _watching(self, pk: int, timeout: float | None) -> Iterator[None]:
-        seconds = timeout if timeout is not None else get_settings().STEP_TIMEOUT
-        with self._lock:
-            self._timeouts[pk] = seconds
-            self._deadlines[pk] = time.monotonic() + seconds
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._deadlines.pop(pk, None)
-                self._timeouts.pop(pk, None)
 
     def __enter__(self) -> Self:
         return self
@@ -100,13 +96,11 @@ class Heartbeat:
             connections.close_all()
 
     def _extend(self) -> None:
-        now = time.monotonic()
+        deadline = self._deadline
+        if deadline is not None and deadline <= time.monotonic():
+            return
         with self._lock:
-            alive = {
-                pk: fence
-                for pk, fence in self._fences.items()
-                if self._deadlines.get(pk, now + 1) > now
-            }
+            fences = dict(self._fences)
         expiry = lease_until(clock().now())
-        for pk, fence in alive.items():
+        for pk, fence in fences.items():
             held(pk, fence).update(wake_at=expiry)
