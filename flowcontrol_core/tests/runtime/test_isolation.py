@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import count
-from typing import Any
+from typing import Any, cast
+from zoneinfo import ZoneInfo
 
 import pytest
 from django import forms
 from django.contrib.contenttypes.models import ContentType
 
 from flowcontrol.testing import flow, publish_flow, step, temporary_registry
+from flowcontrol_core.engine.directives import FlowDirective, Kind, Wait
 from flowcontrol_core.models import Flow, FlowRun, FlowVersion, Outcome, Status
 from flowcontrol_core.plugins.actions import BaseAction, Effects
 from flowcontrol_core.runtime import verbs
 from flowcontrol_core.runtime.starting import create_flowrun
 from tests.shop.models import Customer
 
-from .conftest import Lab, events, fresh, publish, send, sweep, think, write
+from .conftest import PAID, Lab, events, fresh, publish, send, sweep, think, write
 
 pytestmark = pytest.mark.django_db
 
@@ -258,3 +260,38 @@ def test_failing_flow_query_stops_nobody_for_ever(lab: Lab) -> None:
     Flow.objects.create(pk=1_000_000, key="late", name="Late")
     sweep()
     assert fresh(run).outcome == "complete"
+
+
+FIRST = datetime.min.replace(tzinfo=ZoneInfo("Asia/Kolkata"))
+LAST = datetime.max.replace(tzinfo=ZoneInfo("America/New_York"))
+ANSWERS: dict[str, Callable[[Any, Any], Any]] = {
+    "before all time": lambda run, obj: run.suspend(until=FIRST),
+    "after all time": lambda run, obj: run.suspend(until=LAST),
+    "too long": lambda run, obj: run.suspend(timeout=timedelta.max),
+    "no uuid": lambda run, obj: run.suspend(child="order-17"),
+    "a trigger, not its key": lambda run, obj: run.suspend(trigger=PAID),
+    "a surrogate": lambda run, obj: FlowDirective(Kind.ABORT, reason="\ud800"),
+    "no text": lambda run, obj: FlowDirective(Kind.ABORT, reason=cast("str", object())),
+    "no wait": lambda run, obj: FlowDirective(Kind.SUSPEND, wait=cast("Wait", "later")),
+    "no time": lambda run, obj: FlowDirective(Kind.SUSPEND, wait=Wait(until=cast("Any", "soon"))),
+    "no key": lambda run, obj: run.suspend(trigger="\ud800"),
+}
+
+
+@pytest.mark.parametrize("answer", ANSWERS)
+def test_answer_that_cannot_be_kept_ends_its_own_run_only(lab: Lab, answer: str) -> None:
+    lab.on("bad", ANSWERS[answer])
+    bad = create_flowrun(publish(think("bad"), key="bad"))
+    good = publish(think("good"), key="good")
+    runs = [create_flowrun(good) for _ in range(2)]
+    sweep()
+    assert [fresh(run).outcome for run in runs] == [Outcome.COMPLETE] * 2
+    assert fresh(bad).outcome in (Outcome.ERRORED, Outcome.ABORTED)
+    assert fresh(bad).reason
+
+
+@pytest.mark.parametrize("moment", [FIRST, LAST, datetime(2026, 1, 1)])
+def test_start_at_a_time_that_cannot_be_kept_is_refused(lab: Lab, moment: datetime) -> None:
+    with pytest.raises(ValueError, match="The time"):
+        create_flowrun(publish(think()), at=moment)
+    assert not FlowRun.objects.exists()

@@ -11,6 +11,7 @@ from typing import Any, Literal
 from flowcontrol_core.engine.codec import normalize
 from flowcontrol_core.engine.directives import FlowDirective, Kind, Wait
 from flowcontrol_core.engine.state import State
+from flowcontrol_core.engine.times import storable
 from flowcontrol_core.errors import DirectiveError
 
 
@@ -37,6 +38,13 @@ class Wakeup:
     outcome: str = ""
     result: Mapping[str, Any] = field(default_factory=dict)
     child: str = ""
+
+
+def _key_of(child: Any) -> str:
+    try:
+        return str(uuid.UUID(str(getattr(child, "uuid", child))))
+    except ValueError:
+        raise DirectiveError(f"suspend() takes a run or its uuid, not {child!r}.") from None
 
 
 def _no_object() -> None:
@@ -128,25 +136,27 @@ class RunContext:
             raise DirectiveError(
                 "suspend() needs something that wakes the run: until, trigger, child or timeout."
             )
+        if trigger is not None and not isinstance(trigger, str):
+            raise DirectiveError(f"suspend() takes the key of a trigger, not {trigger!r}.")
         wait = Wait(
             until=self._moment(until),
             timeout=self._moment(timeout),
             trigger=trigger,
-            match_object=match_object,
-            child=None if child is None else str(getattr(child, "uuid", child)),
+            match_object=bool(match_object),
+            child=None if child is None else _key_of(child),
         )
         return FlowDirective(Kind.SUSPEND_AND_REPEAT if repeat else Kind.SUSPEND, wait=wait)
 
     def _moment(self, value: datetime | timedelta | float | None) -> datetime | None:
         if value is None:
             return None
-        if isinstance(value, timedelta):
-            return self.now + value
-        if isinstance(value, datetime):
-            if value.tzinfo is None:
-                raise DirectiveError(f"The time {value} has no time zone; make it aware.")
-            return value
-        return self.now + timedelta(seconds=value)
+        try:
+            if isinstance(value, datetime):
+                return storable(value)
+            after = value if isinstance(value, timedelta) else timedelta(seconds=value)
+            return storable(self.now + after)
+        except (OverflowError, ValueError) as error:
+            raise DirectiveError(str(error)) from error
 
     def normalized_memo(self) -> dict[str, Any]:
         """Give the memo as it can be stored; raises StateError for what cannot."""

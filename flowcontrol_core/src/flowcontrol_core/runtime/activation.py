@@ -18,7 +18,7 @@ from django.db import DatabaseError
 from django.utils.functional import SimpleLazyObject
 
 from flowcontrol_core.conf import get_settings
-from flowcontrol_core.engine.codec import private_copy
+from flowcontrol_core.engine.codec import normalize, private_copy
 from flowcontrol_core.engine.cursor import Cursor, Frame
 from flowcontrol_core.engine.directives import FlowDirective, Kind, Wait
 from flowcontrol_core.engine.history import Call, Recorder
@@ -271,7 +271,9 @@ class Activation:
                     f"{', '.join(bound.action.branch_names()) or 'none'}."
                 )
             return answer if answer.branch else FlowDirective(Kind.ENTER, branch=branch)
-        if answer.kind in _SUSPENDING and answer.wait is None:
+        if answer.reason:
+            normalize(answer.reason, "reason")
+        if answer.kind in _SUSPENDING and not isinstance(answer.wait, Wait):
             raise DirectiveError(
                 f"The action {bound.key!r} suspends without saying what wakes the run; answer "
                 "with run.suspend(...)."

@@ -86,8 +86,8 @@ class Batch:
         execution = admit(run, flow, messages, self.source, self.guard)
         if execution is None:
             return
-        execution.activation.context.beat = partial(self.heartbeat.touch, run)
-        driver = Driver(execution, partial(self.heartbeat.watch, run))
+        execution.activation.context.beat = partial(self.heartbeat.touch, run, self.guard)
+        driver = Driver(execution, self.heartbeat.watch)
         stop = driver.begin()
         if stop.kind is StopKind.NEEDS:
             self.unfinished.append((driver, stop))
@@ -124,6 +124,7 @@ class Batch:
 
     def _postpone(self, run: FlowRun) -> None:
         """Have a run tried again soon; this counts as an attempt, so it does not go on for ever."""
+        self.heartbeat.drop(run)
         try:
             connection().close_if_unusable_or_obsolete()
             release(run, after=POSTPONED)
@@ -131,6 +132,7 @@ class Batch:
             logger.warning("Run %s goes on when its lease has expired.", run.pk)
 
     def _set_aside(self, run: FlowRun, error: Exception) -> None:
+        self.heartbeat.drop(run)
         try:
             retry_transient(partial(set_aside, run, error))
         except LostLease:
@@ -144,7 +146,7 @@ class Batch:
         if len(finished) > 1:
             try:
                 retry_transient(partial(_write_together, finished))
-            except (LostLease, DatabaseError):
+            except Exception:  # noqa: BLE001 - written alone, each has what is wrong to itself
                 for execution, _ in finished:
                     execution.rolled_back()
             else:

@@ -13,6 +13,7 @@ from django.db import models, transaction
 from flowcontrol_core.conf import get_settings
 from flowcontrol_core.engine.codec import encode, normalize
 from flowcontrol_core.engine.state import State
+from flowcontrol_core.engine.times import storable
 from flowcontrol_core.errors import NotStartedError, UnknownFlowError
 from flowcontrol_core.models import EventKind, Flow, FlowRun, RunEvent, Status
 from flowcontrol_core.plugins.context import RunContext
@@ -46,13 +47,13 @@ def create_flowrun(
 
     Inside of a transaction it is created in it. ``parent`` is the run that starts it: it is then
     canceled with it. ``by`` (who) and ``reason`` stand in its history. Raises NotStartedError,
-    which says why in its ``reason``, UnknownFlowError, and StateError for a state that cannot be
-    kept.
+    which says why in its ``reason``, UnknownFlowError, StateError for a state that cannot be kept,
+    and ValueError for a time that is naive or out of range.
     """
     flow = get_flow(flow)
     parent = parent or executing.get()
     run = _build(flow, obj, state, parent=parent, trigger=trigger, payload=payload)
-    run.wake_at = at or run.created_at
+    run.wake_at = storable(at) if at is not None else run.created_at
     check_startable(flow, obj, depth=run.depth)
     _check_fan_out(parent)
     if flow.has_limits:
@@ -232,9 +233,9 @@ def _execute_new(run: FlowRun, flow: Flow, notes: list[RunEvent]) -> None:
 
         def watch(timeout: float | None) -> Any:
             heartbeat.hold([run])
-            return heartbeat.watch(run, timeout)
+            return heartbeat.watch(timeout)
 
-        execution.activation.context.beat = partial(heartbeat.touch, run)
+        execution.activation.context.beat = partial(heartbeat.touch, run, guard)
         try:
             Driver(execution, watch).drive()
         except LostLease:
