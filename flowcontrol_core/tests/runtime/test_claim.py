@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.db import connection
 
 from flowcontrol_core.models import FlowRun, Outcome, Status
+from flowcontrol_core.runtime import claim as claiming
 from flowcontrol_core.runtime.claim import Choice, claim, release
 from flowcontrol_core.runtime.periodic import continue_flowruns
 from flowcontrol_core.runtime.starting import create_flowrun
 
-from .conftest import Lab, counted, fresh, publish, start, sweep, think
+from .conftest import Lab, counted, execute, fresh, publish, start, sweep, think
 
 pytestmark = pytest.mark.django_db
 
@@ -133,3 +137,71 @@ def test_sweep_without_due_runs_executes_nothing(lab: Lab) -> None:
     assert sweep() == 0
     assert fresh(run).outcome == Outcome.COMPLETE
     assert connection.in_atomic_block
+
+
+@pytest.fixture
+def others_first(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], Any]], None]:
+    """Let others do something when a claim has read what is due, and cannot skip locked rows."""
+
+    def come_first(work: Callable[[], Any]) -> None:
+        def do() -> None:
+            without_skip_locked(monkeypatch)
+            work()
+            connection.close()
+
+        def read(limit: int, choice: Choice) -> list[FlowRun]:
+            found = real(limit, choice)
+            monkeypatch.setattr(claiming, "_lock_due", real)
+            other = threading.Thread(target=do)
+            other.start()
+            other.join(30)
+            return found
+
+        real = claiming._lock_due
+        without_skip_locked(monkeypatch)
+        monkeypatch.setattr(claiming, "_lock_due", read)
+
+    return come_first
+
+
+def without_skip_locked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have this thread's connection be to such a database as MariaDB 10.5."""
+    monkeypatch.setattr(connection.features, "has_select_for_update_skip_locked", False)
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.skipif("connection.vendor == 'sqlite'")
+def test_run_is_claimed_once_where_locked_rows_cannot_be_skipped(
+    lab: Lab, others_first: Callable[[Callable[[], Any]], None]
+) -> None:
+    runs = make_runs(4)
+    theirs: list[FlowRun] = []
+    others_first(lambda: theirs.extend(claim(2)))
+    mine = claim(3)
+    assert [run.pk for run in theirs] == [run.pk for run in runs[:2]]
+    assert [run.pk for run in mine] == [runs[2].pk]
+    assert [fresh(run).fence for run in runs] == [1, 1, 1, 0]
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.skipif("connection.vendor == 'sqlite'")
+def test_claim_that_comes_too_late_for_all_it_has_read_looks_again(
+    lab: Lab, others_first: Callable[[Callable[[], Any]], None]
+) -> None:
+    runs = make_runs(4)
+    others_first(lambda: claim(2))
+    assert [run.pk for run in claim(2)] == [run.pk for run in runs[2:]]
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.skipif("connection.vendor == 'sqlite'")
+def test_run_whose_worker_ends_it_after_all_is_not_claimed(
+    lab: Lab, others_first: Callable[[Callable[[], Any]], None]
+) -> None:
+    """Its fence is still that which was read."""
+    (run,) = make_runs(1)
+    (late,) = claim(1)
+    lab.clock.advance(seconds=60)
+    others_first(lambda: execute([late]))
+    assert claim(1) == []
+    assert fresh(run).outcome == Outcome.COMPLETE

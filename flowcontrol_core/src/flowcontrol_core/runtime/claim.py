@@ -51,6 +51,8 @@ class Choice:
 
 
 ANY = Choice()
+#: How often a claim looks again where others have taken all that it had read.
+_LOOKS = 8
 
 
 def claim(limit: int, choice: Choice = ANY) -> list[FlowRun]:
@@ -60,11 +62,19 @@ def claim(limit: int, choice: Choice = ANY) -> list[FlowRun]:
     without reaching a checkpoint is taken alone, so that one that kills its worker does not use up
     its neighbours' attempts.
     """
-    locks_rows = connection().features.has_select_for_update_skip_locked
-    # Where the database locks as a whole, an idle sweep shall not.
-    if not locks_rows and not choice.due().exists():
-        return []
-    return retry_transient(lambda: _claim(limit, choice))
+    if _skips_locked():
+        return retry_transient(lambda: _claim(limit, choice))
+    for _ in range(_LOOKS):
+        # Where the database locks as a whole, an idle sweep shall not.
+        if not choice.due().exists():
+            break
+        if runs := retry_transient(lambda: _claim(limit, choice)):
+            return runs
+    return []
+
+
+def _skips_locked() -> bool:
+    return connection().features.has_select_for_update_skip_locked
 
 
 def _claim(limit: int, choice: Choice) -> list[FlowRun]:
@@ -76,7 +86,7 @@ def _claim(limit: int, choice: Choice) -> list[FlowRun]:
         runs = [first] if first.attempt else [run for run in rows if not run.attempt]
         now = first.database_now  # type: ignore[attr-defined]
         clock().learn(now)
-        _take([run.pk for run in runs], now=now)
+        runs = _take(runs, now=now)
     for run in runs:
         run.fence += 1
         run.attempt += 1
@@ -87,25 +97,39 @@ def _claim(limit: int, choice: Choice) -> list[FlowRun]:
 
 def _lock_due(limit: int, choice: Choice) -> list[FlowRun]:
     queryset = choice.due()
-    if connection().features.has_select_for_update_skip_locked:
+    if _skips_locked():
         queryset = queryset.select_for_update(skip_locked=True)
     return list(queryset.annotate(database_now=clock().expression())[:limit])
 
 
-def _take(ids: list[int], *, now: object) -> None:
+def _take(runs: list[FlowRun], *, now: object) -> list[FlowRun]:
+    """Write that runs are this worker's; give those that are.
+
+    Rows that nobody could lock are compared and set. Not by the fence alone: whoever had a run
+    whose lease has expired may go on with it or end it, under the same one.
+    """
     keep_cancel = Case(
         When(request=Request.CANCEL, then=Value(Request.CANCEL.value)),
         default=Value(Request.NONE.value),
     )
-    FlowRun.objects.using(alias()).filter(pk__in=ids).update(
-        status=Status.RUNNING,
-        since=now,
-        worker=worker_name(),
-        fence=F("fence") + 1,
-        attempt=F("attempt") + 1,
-        wake_at=lease_until(now),  # type: ignore[arg-type]
-        request=keep_cancel,
-    )
+    changes = {
+        "status": Status.RUNNING,
+        "since": now,
+        "worker": worker_name(),
+        "fence": F("fence") + 1,
+        "attempt": F("attempt") + 1,
+        "wake_at": lease_until(now),  # type: ignore[arg-type]
+        "request": keep_cancel,
+    }
+    rows = FlowRun.objects.using(alias())
+    if _skips_locked() or connection().vendor == "sqlite":
+        rows.filter(pk__in=[run.pk for run in runs]).update(**changes)
+        return runs
+    return [
+        run
+        for run in runs
+        if rows.filter(pk=run.pk, fence=run.fence, wake_at=run.wake_at).update(**changes)
+    ]
 
 
 @retrying
