@@ -19,7 +19,13 @@ from flowcontrol_core.errors import FlowcontrolError
 from flowcontrol_core.models import FlowRun, Job
 from flowcontrol_core.runtime import restarting, verbs
 from flowcontrol_core.runtime.clock import clock
-from flowcontrol_core.runtime.database import alias, connection, durable, retry_transient
+from flowcontrol_core.runtime.database import (
+    alias,
+    connection,
+    durable,
+    retry_transient,
+    retrying,
+)
 
 logger = logging.getLogger("flowcontrol.runtime")
 CHUNK = 100
@@ -171,25 +177,22 @@ def _do_bit(pk: int) -> int:
     """Do the next bit of a job; one that is damaged stops neither the other jobs nor the sweep."""
     try:
         return retry_transient(_Bit(pk))
-    except DataError as error:
-        _give_up(pk, error)
-    except (DatabaseError, InterfaceError):
-        # They concern all: the next sweep does this bit.
-        raise
     except Exception as error:
+        if isinstance(error, DatabaseError | InterfaceError) and not isinstance(error, DataError):
+            # They concern all: the next sweep does this bit.
+            raise
         # Such as a filter by a field that an upgrade has renamed.
+        logger.exception("The job %s cannot be done and is finished.", pk)
         _give_up(pk, error)
     return 0
 
 
+@retrying
 def _give_up(pk: int, error: Exception) -> None:
     """Finish a job that cannot be done, and have it say why; its row may be what is damaged."""
-    logger.error("The job %s cannot be done and is finished.", pk, exc_info=error)
     why = f"The job cannot go on: {type(error).__name__}: {error}"[:500]
-    retry_transient(
-        lambda: unfinished()
-        .filter(pk=pk)
-        .update(finished_at=clock().now(), refused=F("refused") + 1, refusals={why: 1})
+    unfinished().filter(pk=pk).update(
+        finished_at=clock().now(), refused=F("refused") + 1, refusals={why: 1}
     )
 
 
