@@ -17,8 +17,9 @@ from flowcontrol_core.runtime import heartbeat as heartbeat_module
 from flowcontrol_core.runtime.claim import claim
 from flowcontrol_core.runtime.database import WriteGuard
 from flowcontrol_core.runtime.heartbeat import Heartbeat
+from flowcontrol_core.runtime.starting import start_flowrun
 
-from .conftest import Lab, customers, fresh, send, start, sweep, think, write
+from .conftest import Lab, customers, fresh, publish, send, start, sweep, think, write
 
 pytestmark = pytest.mark.django_db(transaction=True)
 LEASE, STEP_TIMEOUT = 60, 300
@@ -327,3 +328,10 @@ def test_the_action_sees_when_its_call_times_out(lab: Lab, place: Any) -> None:
     start(place("look"), place("look", timeout=40))
     sweep()
     assert seen == [None, timedelta(seconds=40)]
+
+
+def test_a_run_that_is_started_and_ends_in_memory_needs_no_heartbeat(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(Heartbeat, "hold")
+    assert start_flowrun(publish(think())).outcome == Outcome.COMPLETE

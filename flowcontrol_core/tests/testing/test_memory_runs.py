@@ -359,7 +359,7 @@ def test_a_run_waits_for_a_child(hooks: Any) -> None:
 
     def wait(run: RunContext) -> FlowDirective | None:
         if run.wakeup is None:
-            return run.suspend(child="5b0b", repeat=True)
+            return run.suspend(child="5b0b" * 8, repeat=True)
         results.append((run.wakeup.outcome, dict(run.wakeup.result)))
         return None
 

@@ -53,7 +53,8 @@ def create_flowrun(
     flow = get_flow(flow)
     parent = parent or executing.get()
     run = _build(flow, obj, state, parent=parent, trigger=trigger, payload=payload)
-    run.wake_at = storable(at) if at is not None else run.created_at
+    if at is not None:
+        run.wake_at = run.wait_until = storable(at)
     check_startable(flow, obj, depth=run.depth)
     _check_fan_out(parent)
     if flow.has_limits:
@@ -232,7 +233,9 @@ def _execute_new(run: FlowRun, flow: Flow, notes: list[RunEvent]) -> None:
     with guard.installed(), Heartbeat() as heartbeat:
 
         def watch(timeout: float | None) -> Any:
-            heartbeat.hold([run])
+            # Before it is inserted, nobody else can take it.
+            if execution.stored:
+                heartbeat.hold([run])
             return heartbeat.watch(timeout)
 
         execution.activation.context.beat = partial(heartbeat.touch, run, guard)
