@@ -58,6 +58,17 @@ def test_trigger_sends_the_runs_of_its_object_back_to_a_step(ada: Customer, lab:
     assert fresh(run).status == Status.WAITING
 
 
+def test_trigger_sends_a_blocked_run_past_what_it_misses(ada: Customer, lab: Lab) -> None:
+    target = publish(think(id="first"), think("wait"))
+    listener(flow=target, mode="restart", step="first")
+    run = waiting(lab, target, ada)
+    FlowRun.objects.update(status=Status.BLOCKED, blocked_on="gone.action", wake_at=None)
+    trigger_flows(KEY, ada)
+    sweep()
+    assert lab.calls == ["think", "wait", "think", "wait"]
+    assert fresh(run).status == Status.WAITING
+
+
 def test_run_that_has_not_begun_is_neither_woken_nor_sent_back(ada: Customer) -> None:
     association = listener(mode="wake")
     listener(flow=association.flow, mode="restart", step="first")

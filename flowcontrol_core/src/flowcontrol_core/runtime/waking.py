@@ -99,13 +99,14 @@ def _is_live(key: UUID) -> bool:
 
 
 def _wake(ids: Collection[int]) -> int:
-    """Make those runs due at once that wait; give their number. Outside of any step's transaction.
+    """Make those runs due at once that wait or are blocked; give their number.
 
-    One that has begun to wait for something else in the meantime finds out that it has to go on.
+    Outside of any step's transaction. One that has begun to wait for something else in the
+    meantime finds out that it has to go on.
     """
     keys, now = sorted(ids), clock().now()
     return sum(
-        rows(keys[start : start + _BATCH], Status.WAITING).update(
+        rows(keys[start : start + _BATCH], Status.WAITING, Status.BLOCKED).update(
             wake_at=now, request=Request.INBOX
         )
         for start in range(0, len(keys), _BATCH)
@@ -118,7 +119,9 @@ def _keys(runs: QuerySet[FlowRun]) -> list[int]:
 
 @retrying
 def ask(ids: Collection[int]) -> None:
-    """Tell runs to look into their inboxes: waiting ones at once, running ones when they can.
+    """Tell runs to look into their inboxes: running ones when they can, waiting ones at once.
+
+    So are blocked ones: a jump may lead them past what they miss.
 
     In this order: a running one that begins to wait in between is still found, and a waiting one
     that is claimed in between looks by itself, as any that is claimed does.
