@@ -54,7 +54,8 @@ def test_loop_of_a_thousand_passes_costs_no_more(lab: Lab) -> None:
     assert (len(many.queries), many.commits) == (len(few.queries), few.commits)
 
 
-def test_consecutive_database_steps_cost_one_commit(lab: Lab) -> None:
+def test_consecutive_database_steps_cost_one_commit(lab: Lab, settings: Any) -> None:
+    settings.FLOWCONTROL = {"COALESCE": 3600.0}
     counts = starting(*[write() for _ in range(5)])
     assert counts.commits == 1
     # The flow, the row of the run, the five writes, the checkpoint and its history.
