@@ -61,7 +61,7 @@ def run_flowruns_task(ids: list[int]) -> int:
     claim held it in that moment, has its next turn behind the messages that wait.
     """
     say_alive()
-    executed = execute_due(len(ids), Choice(only=ids)).executed
+    executed = execute_due(len(ids), Choice(only=ids), between=say_alive).executed
     left = {} if should_stop() else due_by_queue(len(ids), Choice(only=ids))
     if left and not executed:
         time.sleep(random.uniform(*HELD))

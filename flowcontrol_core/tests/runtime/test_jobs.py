@@ -13,7 +13,7 @@ from django.db import DataError, OperationalError, connection
 
 from flowcontrol_core.errors import FlowcontrolError
 from flowcontrol_core.models import FlowRun, Job, Outcome, RunEvent, Status
-from flowcontrol_core.runtime import jobs
+from flowcontrol_core.runtime import jobs, periodic
 from flowcontrol_core.runtime.jobs import VERBS, create_job, work_on_jobs
 from flowcontrol_core.runtime.periodic import continue_flowruns
 from flowcontrol_core.runtime.starting import create_flowrun
@@ -28,6 +28,7 @@ from .conftest import (
     fresh,
     publish,
     republish,
+    send,
     sweep,
     think,
 )
@@ -336,6 +337,43 @@ def test_a_sweep_works_on_jobs_and_says_that_there_is_more(runs: list[FlowRun]) 
     assert continue_flowruns().more
     assert not continue_flowruns().more
     assert statuses() == {Status.DONE}
+
+
+def test_runs_that_are_due_are_canceled_before_a_worker_gets_to_them(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Although all of them are in one claim, and there are more than a job does at once."""
+
+    def give_up(run: Any, obj: Any) -> None:
+        if not Job.objects.exists():
+            create_job("cancel", {"flow__key": "flow"}, by="Ada")
+
+    monkeypatch.setattr(periodic, "AGAIN", 0)
+    monkeypatch.setattr(jobs, "CHUNK", 4)
+    lab.on("call", give_up)
+    target = publish(send("call"))
+    for _ in range(8):
+        create_flowrun(target)
+    sweep()
+    assert len(lab.calls) <= 3
+    assert Job.objects.get().done >= 6
+    sweep()
+    assert FlowRun.objects.filter(outcome=Outcome.CANCELED).count() >= 6
+    assert not FlowRun.objects.live().exists()
+
+
+def test_a_database_that_fails_between_two_runs_harms_none_of_them(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    begin = Once(periodic.begin_sweep, OperationalError("disk full"), at=2)
+    monkeypatch.setattr(periodic, "begin_sweep", begin)
+    monkeypatch.setattr(periodic, "AGAIN", 0)
+    target = publish(think())
+    for _ in range(3):
+        create_flowrun(target)
+    assert sweep() == 3
+    assert begin.calls == 4
+    assert "has to wait" in caplog.text
 
 
 def test_runs_that_were_created_later_are_no_business_of_the_job(runs: list[FlowRun]) -> None:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from datetime import timedelta
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from flowcontrol_core.models import Worker
-from flowcontrol_core.runtime import workers
+from flowcontrol_core.runtime import periodic, workers
 from flowcontrol_core.runtime.periodic import continue_flowruns
+from flowcontrol_core.runtime.starting import create_flowrun
 from flowcontrol_core.runtime.workers import loaded_plugins, say_alive, say_goodbye
 
-from .conftest import Lab, counted
+from .conftest import Lab, counted, publish, sweep, write
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -51,6 +53,25 @@ def test_each_process_that_sweeps_has_a_row(lab: Lab, process: Process) -> None:
     here = Worker.objects.get(name="here:1")
     assert (here.host, here.pid, here.queues) == ("here", 1, "slow,fast")
     assert here.last_sweep_at == here.started_at == lab.clock.now()
+
+
+def test_a_worker_with_many_slow_runs_is_not_taken_for_gone(
+    lab: Lab, process: Process, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(periodic, "AGAIN", 0)
+    ages: list[timedelta] = []
+
+    def work(run: Any, obj: Any) -> None:
+        ages.append(lab.clock.now() - Worker.objects.get().last_sweep_at)
+        lab.clock.advance(seconds=100)
+        process.monotonic += 100
+
+    lab.on("slow", work)
+    target = publish(write("slow"))
+    for _ in range(4):
+        create_flowrun(target)
+    assert sweep() == 4
+    assert ages == [timedelta()] * 4
 
 
 def test_a_row_names_the_plugins_with_their_versions(process: Process) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from functools import partial
 
@@ -41,11 +41,19 @@ class Batch:
     """The runs of one claim.
 
     First all are executed in memory, and the ends of those that needed nothing else are written
-    together; then the others, one after the other, as long as their steps may take.
+    together; then the others, one after the other, as long as their steps may take. ``between`` is
+    called before each run: what has to be done in time, however long a batch is.
     """
 
-    def __init__(self, runs: Sequence[FlowRun], guard: WriteGuard, heartbeat: Heartbeat) -> None:
+    def __init__(
+        self,
+        runs: Sequence[FlowRun],
+        guard: WriteGuard,
+        heartbeat: Heartbeat,
+        between: Callable[[], None] = lambda: None,
+    ) -> None:
         self.runs = runs
+        self.between = between
         self.guard = guard
         self.heartbeat = heartbeat
         self.source = ObjectSource(runs)
@@ -77,7 +85,16 @@ class Batch:
             self.given_back += 1
             self._bounded(run, partial(release, run))
         else:
+            self._do_between()
             self._bounded(run, work)
+
+    def _do_between(self) -> None:
+        try:
+            self.between()
+        except (DatabaseError, InterfaceError):
+            # The runs have boundaries of their own: here none is to blame.
+            logger.warning("What a sweep does between two runs has to wait.", exc_info=True)
+            connection().close_if_unusable_or_obsolete()
 
     def _begin(self, run: FlowRun, flow: Flow | None, messages: Sequence[Message]) -> None:
         if flow is None:

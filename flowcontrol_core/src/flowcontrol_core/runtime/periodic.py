@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 
@@ -11,6 +12,9 @@ from flowcontrol_core.runtime.claim import ANY, Choice
 from flowcontrol_core.runtime.database import have_rows
 from flowcontrol_core.runtime.sweep import SweepResult, execute_due
 from flowcontrol_core.runtime.workers import say_alive
+
+#: Seconds between two times of doing, in one sweep, what a sweep begins with.
+AGAIN = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +39,33 @@ def continue_flowruns(limit: int | None = None, *, queues: Collection[str] = ())
     begun = begin_sweep(tuple(queues))
     if not begun.due:
         return SweepResult(executed=0, more=False)
-    result = execute_due(most, Choice(queues=tuple(queues)))
+    again = _Again(tuple(queues), begun)
+    result = execute_due(most, Choice(queues=tuple(queues)), between=again)
     # A job that has changed runs may have more to do, so nobody should pause now.
-    return replace(result, more=result.more or begun.looked_at > 0)
+    return replace(result, more=result.more or again.has_looked)
+
+
+class _Again:
+    """Begins the sweep again every now and then while it goes on, between two runs.
+
+    Otherwise whoever cancels runs in bulk would wait behind all those that are due.
+    """
+
+    def __init__(self, queues: tuple[str, ...], begun: Begun) -> None:
+        self.queues = queues
+        self.has_looked = False
+        self._next = 0.0
+        self._plan(begun)
+
+    def __call__(self) -> None:
+        if time.monotonic() >= self._next:
+            self._next = time.monotonic() + AGAIN
+            self._plan(begin_sweep(self.queues))
+
+    def _plan(self, begun: Begun) -> None:
+        """Go on with a job before the next run, and look for other things in a while."""
+        self.has_looked = self.has_looked or begun.looked_at > 0
+        self._next = time.monotonic() + (0 if begun.looked_at else AGAIN)
 
 
 def begin_sweep(queues: tuple[str, ...] = ()) -> Begun:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import defaultdict, deque
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 
 from django.db import DatabaseError, InterfaceError
@@ -31,8 +31,13 @@ class SweepResult:
     more: bool
 
 
-def execute_due(limit: int, choice: Choice = ANY) -> SweepResult:
-    """Claim and execute due runs in batches, up to ``limit``."""
+def execute_due(
+    limit: int, choice: Choice = ANY, *, between: Callable[[], None] = lambda: None
+) -> SweepResult:
+    """Claim and execute due runs in batches, up to ``limit``.
+
+    ``between`` is called before each of them, outside of any transaction.
+    """
     executed = 0
     turn = choice
     guard = WriteGuard()
@@ -44,7 +49,7 @@ def execute_due(limit: int, choice: Choice = ANY) -> SweepResult:
                 return SweepResult(executed, more=False)
             turn = _next_turn(runs, size, choice) if turn is choice else choice
             if runs:
-                executed += Batch(runs, guard, heartbeat).execute()
+                executed += Batch(runs, guard, heartbeat, between).execute()
             for run in runs:
                 heartbeat.drop(run)
     return SweepResult(executed, more=True)
