@@ -9,11 +9,14 @@ from typing import Any
 
 import pytest
 
+from flowcontrol_core.admin.run_words import what_next
 from flowcontrol_core.errors import IllegalChangeError
 from flowcontrol_core.models import Flow, FlowRun, Message, Outcome, Status
 from flowcontrol_core.runtime import verbs, waking
 from flowcontrol_core.runtime.batch import Batch
 from flowcontrol_core.runtime.claim import claim
+from flowcontrol_core.runtime.health import look
+from flowcontrol_core.runtime.intake import HELD
 from flowcontrol_core.runtime.starting import create_flowrun, start_flowrun
 from tests.cases import each
 
@@ -233,6 +236,36 @@ def test_run_that_was_paused_before_it_began_begins_when_it_is_resumed(lab: Lab)
     assert fresh(run).status == Status.PENDING
     sweep()
     assert fresh(run).outcome == "complete"
+
+
+@pytest.mark.parametrize("how", ["by hand", "with its flow"])
+def test_run_that_was_paused_before_its_time_still_begins_at_that_time(lab: Lab, how: str) -> None:
+    flow = publish(think(), max_concurrent=1)
+    due = lab.clock.now() + timedelta(days=7)
+    run = create_flowrun(flow, at=due)
+    verbs.pause_flowrun(run)
+    if how == "by hand":
+        verbs.resume_flowrun(run)
+    else:
+        FlowRun.objects.filter(pk=run.pk).update(reason=HELD)
+        verbs.release_held(flow)
+    sweep()
+    row = fresh(run)
+    assert (row.status, row.wake_at, row.slot) == (Status.PENDING, due, None)
+    assert "no_wake_up" not in [trouble.code for trouble in look().troubles]
+    assert any("It is due at" in sentence for sentence in what_next(row))
+    lab.clock.advance(days=7)
+    sweep()
+    assert (fresh(run).outcome, fresh(run).wait_until) == ("complete", None)
+
+
+def test_run_that_was_created_for_later_can_be_run_now(lab: Lab) -> None:
+    woken: list[Any] = []
+    lab.on("work", lambda run, obj: woken.append(run.wakeup))
+    run = create_flowrun(publish(think("work")), at=lab.clock.now() + timedelta(days=7))
+    verbs.run_now(run)
+    sweep()
+    assert (fresh(run).outcome, woken) == ("complete", [None])
 
 
 def test_event_that_comes_while_a_run_is_paused_is_not_lost(lab: Lab) -> None:

@@ -116,7 +116,7 @@ def what_next(run: FlowRun) -> list[str]:
 
 def _waits(run: FlowRun) -> list[str]:
     said = []
-    if run.wait_until:
+    if run.wait_until and run.status != Status.PENDING:
         said.append(say("It goes on at %(time)s.") % {"time": moment(run.wait_until)})
     if run.wait_trigger:
         said.append(say("It waits for the trigger “%(name)s”.") % {"name": _trigger(run)})
@@ -131,12 +131,14 @@ def _waits(run: FlowRun) -> list[str]:
 
 
 def _looks(run: FlowRun) -> list[str]:
-    if run.wake_at is None or run.wait_until:
+    if run.wake_at is None:
         return []
-    if run.status == Status.RUNNING:
-        text = say("Its worker's lease lasts until %(time)s.")
-    elif run.status == Status.PENDING:
+    if run.status == Status.PENDING:
         text = say("It is due at %(time)s.")
+    elif run.wait_until:
+        return []
+    elif run.status == Status.RUNNING:
+        text = say("Its worker's lease lasts until %(time)s.")
     else:
         text = say("A worker looks at it at %(time)s.")
     return [text % {"time": moment(run.wake_at)}]

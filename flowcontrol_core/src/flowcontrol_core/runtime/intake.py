@@ -61,22 +61,16 @@ def admit(
     cannot be executed at all, to be given to ``set_aside``.
     """
     messages = list(messages)
-    kinds = {message.kind for message in messages}
-    if run.request == Request.CANCEL or MessageKind.CANCEL in kinds:
-        end_canceled(run)
-        return None
-    if MessageKind.PAUSE in kinds:
-        pauses = [message for message in messages if message.kind == MessageKind.PAUSE]
-        _pause(run, pauses, pauses[-1].data.get("reason") or "Paused.", pauses[-1].actor)
-        return None
-    if flow.held:
-        _pause(run, [], HELD, "")
+    if _is_kept(run, flow, messages):
         return None
     if run.attempt > get_settings().MAX_ATTEMPTS:
         raise FlowcontrolError(
             f"Set aside: its worker died {run.attempt - 1} times without reaching a checkpoint. "
             "Find out why, then retry the run."
         )
+    if not run.cursor:
+        # The time that it was created for has come.
+        clear_wait(run)
     if flow.has_limits:
         refused = limits.take_slots(run, flow)
         if refused:
@@ -86,6 +80,23 @@ def admit(
 
 
 HELD = "The flow is on hold."
+
+
+def _is_kept(run: FlowRun, flow: Flow, messages: list[Message]) -> bool:
+    """Say whether somebody keeps the run from going on, or its time has not come."""
+    kinds = {message.kind for message in messages}
+    if run.request == Request.CANCEL or MessageKind.CANCEL in kinds:
+        end_canceled(run)
+    elif MessageKind.PAUSE in kinds:
+        pauses = [message for message in messages if message.kind == MessageKind.PAUSE]
+        _pause(run, pauses, pauses[-1].data.get("reason") or "Paused.", pauses[-1].actor)
+    elif flow.held:
+        _pause(run, [], HELD, "")
+    elif not (run.cursor or kinds) and run.wait_until and run.wait_until > clock().now():
+        _wait_on(run, messages)
+    else:
+        return False
+    return True
 
 
 def make_execution(
@@ -200,9 +211,9 @@ def _jump(execution: Execution, message: Message) -> None:
 def _wait_on(run: FlowRun, messages: list[Message]) -> None:
     """Put a run back that was looked at although nothing woke it."""
     now = clock().now()
-    status = run.status if run.status in (Status.WAITING, Status.PENDING) else Status.WAITING
+    status = Status.WAITING if run.cursor else Status.PENDING
     run.wake_at = now if run.wait_trigger or run.wait_child else waking.next_look(run)
-    _put_back(run, Status(status), run.reason, messages)
+    _put_back(run, status, run.reason, messages)
     after_checkpoint(run)
 
 
