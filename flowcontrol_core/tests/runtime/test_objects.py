@@ -5,11 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from django.db import InterfaceError, models
 
+from flowcontrol_core.models import FlowRun
+from flowcontrol_core.runtime.objects import ObjectSource
 from flowcontrol_core.runtime.starting import create_flowrun
 from tests.shop.models import Customer, Parcel, Voucher
 
-from .conftest import Lab, counted, fresh, publish, send, sweep, think, write
+from .conftest import Lab, Once, counted, fresh, publish, send, sweep, think, write
 
 pytestmark = pytest.mark.django_db
 
@@ -53,6 +56,28 @@ def test_objects_of_all_runs_of_a_claim_are_read_together(lab: Lab) -> None:
         sweep()
     assert reads(counts.queries) == 1
     assert [fresh(run).state["names"][0] for run in runs] == [str(n) for n in range(10)]
+
+
+def test_key_that_the_database_refuses_concerns_its_own_run_only(lab: Lab) -> None:
+    lab.on("look", look)
+    flow = publish(think("look"))
+    bad, *good = (create_flowrun(flow, Customer.objects.create(name=name)) for name in "abc")
+    FlowRun.objects.filter(pk=bad.pk).update(object_key="9" * 30)
+    sweep()
+    assert [fresh(run).state["names"] for run in good] == [["b"], ["c"]]
+    assert fresh(bad).outcome == "obsolete"
+
+
+def test_lost_connection_while_objects_are_read_is_no_fault_of_theirs(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flow = publish(think())
+    runs = [create_flowrun(flow, Customer.objects.create(name=name)) for name in "ab"]
+    once = Once(models.QuerySet.filter, InterfaceError("connection already closed"))
+    source = ObjectSource(runs)
+    monkeypatch.setattr(models.QuerySet, "filter", once)
+    with pytest.raises(InterfaceError):
+        source.get(runs[0])
 
 
 def test_object_is_fresh_after_each_checkpoint(lab: Lab) -> None:

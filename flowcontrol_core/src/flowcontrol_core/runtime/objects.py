@@ -12,7 +12,7 @@ from django.core.exceptions import ValidationError
 from django.db import models, transaction
 
 from flowcontrol_core.models import FlowRun
-from flowcontrol_core.runtime.database import alias
+from flowcontrol_core.runtime.database import alias, is_lost_connection
 from flowcontrol_core.runtime.stops import ObjectGone
 
 MAX_TEXT = 200
@@ -49,7 +49,7 @@ class ObjectSource:
 
     def __init__(self, runs: Iterable[FlowRun]) -> None:
         self._keys: dict[int, set[str]] = defaultdict(set)
-        self._read: dict[int, dict[str, Any]] = {}
+        self._read: dict[int, dict[str, Any] | None] = {}
         for run in runs:
             if run.content_type_id is not None and run.object_key is not None:
                 self._keys[run.content_type_id].add(run.object_key)
@@ -60,15 +60,26 @@ class ObjectSource:
         if content_type_id is None:
             return None
         if content_type_id not in self._read:
-            manager = _manager(run, content_type_id)
-            keys = self._keys[content_type_id]
-            if len(keys) == 1:
+            if len(self._keys[content_type_id]) == 1:
                 return self.fresh(run)
-            found = manager.filter(pk__in=_valid_keys(manager.model, keys))
-            self._read[content_type_id] = {str(obj.pk): obj for obj in found}
-        obj = self._read[content_type_id].get(str(run.object_key))
+            self._read[content_type_id] = self._read_together(run, content_type_id)
+        together = self._read[content_type_id]
+        if together is None:
+            return self.fresh(run)
+        obj = together.get(str(run.object_key))
         # A copy for each run: what one does to it is no business of another one's.
         return copy(obj) if obj is not None else _gone(run)
+
+    def _read_together(self, run: FlowRun, content_type_id: int) -> dict[str, Any] | None:
+        """Read all objects of a model; ``None``: one of them fails, so that each is read alone."""
+        manager = _manager(run, content_type_id)
+        keys = _valid_keys(manager.model, self._keys[content_type_id])
+        try:
+            return {str(obj.pk): obj for obj in manager.filter(pk__in=keys)}
+        except Exception as error:
+            if is_lost_connection(error):
+                raise
+            return None
 
     def fresh(self, run: FlowRun, *, lock: bool = False) -> Any:
         """Read the object of a run now; raises ObjectGone."""
@@ -78,7 +89,7 @@ class ObjectSource:
         queryset = manager.select_for_update() if lock else manager.all()
         try:
             return queryset.get(pk=run.object_key)
-        except (manager.model.DoesNotExist, ValidationError, ValueError):
+        except (manager.model.DoesNotExist, ValidationError, ValueError, OverflowError):
             return _gone(run)
 
 
