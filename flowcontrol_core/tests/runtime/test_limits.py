@@ -11,10 +11,11 @@ from flowcontrol_core.authoring.flows import POLICIES
 from flowcontrol_core.errors import NotStartedError
 from flowcontrol_core.models import Flow, FlowRun, LimitPolicy, Status
 from flowcontrol_core.runtime import limits, verbs
+from flowcontrol_core.runtime.claim import claim
 from flowcontrol_core.runtime.starting import create_flowrun, start_flowrun
 from tests.shop.models import Customer, Voucher
 
-from .conftest import Lab, events, fresh, publish, sweep, think
+from .conftest import Lab, events, execute, fresh, publish, sweep, think
 
 pytestmark = pytest.mark.django_db
 
@@ -167,6 +168,66 @@ def test_new_run_replaces_the_oldest_of_its_own_object(lab: Lab) -> None:
     for _ in range(3):
         sweep()
     assert statuses(*runs) == ["waiting", "canceled", "waiting"]
+
+
+@pytest.mark.parametrize("most", [1, 2])
+def test_of_several_new_runs_only_the_newest_replace_others(lab: Lab, most: int) -> None:
+    flow = limited(LimitPolicy.REPLACE, max_concurrent=most)
+    old = [create(flow) for _ in range(most)]
+    sweep()
+    lab.calls.clear()
+    new = [create(flow) for _ in range(4)]
+    for _ in range(3):
+        sweep()
+    assert statuses(*old) == ["canceled"] * most
+    assert statuses(*new) == ["canceled"] * (4 - most) + ["waiting"] * most
+    assert lab.calls == ["wait"] * most
+    assert fresh(new[0]).reason == f"Replaced by run {new[-1].pk}."
+
+
+def test_run_that_queues_to_replace_another_is_replaced_itself_by_a_newer_one(lab: Lab) -> None:
+    flow = limited(LimitPolicy.REPLACE, max_concurrent=1)
+    old = create(flow)
+    sweep()
+    lab.clock.advance(seconds=1)
+    queued = create(flow)
+    execute(claim(1))
+    assert statuses(old, queued) == ["waiting", "pending"]
+    newest = create(flow)
+    lab.clock.advance(seconds=1)
+    for _ in range(3):
+        sweep()
+    assert statuses(old, queued, newest) == ["canceled", "canceled", "waiting"]
+    assert fresh(queued).started_at is None
+
+
+def test_older_run_that_is_retried_does_not_replace_a_newer_one(lab: Lab) -> None:
+    lab.on("fail", lambda run, obj: 1 / 0)
+    flow = publish(think("fail"), think("wait"), max_concurrent=1, max_concurrent_policy="replace")
+    older = create(flow)
+    sweep()
+    lab.on("fail", lambda run, obj: None)
+    newer = create(flow)
+    sweep()
+    verbs.retry_flowrun(older)
+    for _ in range(3):
+        sweep()
+    assert statuses(older, newer) == ["canceled", "waiting"]
+    assert fresh(older).reason == f"Replaced by run {newer.pk}."
+
+
+@pytest.mark.parametrize("hindrance", ["later", "paused"])
+def test_newer_run_that_does_not_begin_now_replaces_nobody(lab: Lab, hindrance: str) -> None:
+    flow = limited(LimitPolicy.REPLACE, max_concurrent=1)
+    old = create(flow)
+    sweep()
+    run = create(flow)
+    newest = create_flowrun(flow, at=lab.clock.now() + timedelta(days=1))
+    if hindrance == "paused":
+        verbs.pause_flowrun(newest)
+    for _ in range(3):
+        sweep()
+    assert statuses(old, run) == ["canceled", "waiting"]
 
 
 @pytest.mark.parametrize("status", [Status.WAITING, Status.PAUSED, Status.BLOCKED])

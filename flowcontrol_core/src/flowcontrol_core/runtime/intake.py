@@ -36,6 +36,7 @@ from flowcontrol_core.runtime.database import WriteGuard, alias, durable, retryi
 from flowcontrol_core.runtime.driver import after_checkpoint, end_canceled
 from flowcontrol_core.runtime.failures import describe
 from flowcontrol_core.runtime.objects import ObjectSlot, ObjectSource
+from flowcontrol_core.runtime.replacing import give_way, replace_older
 from flowcontrol_core.runtime.rows import write_end, write_guarded
 from flowcontrol_core.runtime.versions import get_compiled
 
@@ -278,12 +279,15 @@ def _refuse(run: FlowRun, flow: Flow, limit: str) -> None:
         )
         after_checkpoint(run)
         return
+    replaces = policy == LimitPolicy.REPLACE and not final
+    if replaces and give_way(run, flow, limit):
+        return
     # One that has begun, and was taken up again or found a new limit, waits for its turn.
     run.queued_at = run.queued_at or now
     run.wake_at = now + QUEUE_RECHECK
     _put_back(run, Status.PENDING, f"Queued: {reason}")
-    if policy == LimitPolicy.REPLACE:
-        _replace_oldest(run, limit)
+    if replaces:
+        replace_older(run, flow, limit)
 
 
 def _is_held_by_ancestor(run: FlowRun, limit: str) -> bool:
@@ -309,25 +313,3 @@ def _holds(above: FlowRun, run: FlowRun, limit: str) -> bool:
         run.object_key,
     )
     return above.slot_object is not None and same_object
-
-
-def _replace_oldest(run: FlowRun, limit: str) -> None:
-    """Ask the oldest run that holds a slot of the limit to cancel; its slot wakes the queue."""
-    column = "slot" if limit == "max_concurrent" else "slot_object"
-    holders = FlowRun.objects.using(alias()).filter(
-        flow_id=run.flow_id, **{f"{column}__isnull": False}
-    )
-    if column == "slot_object":
-        holders = holders.filter(content_type_id=run.content_type_id, object_key=run.object_key)
-    oldest = holders.live().exclude(pk=run.pk).order_by("pk").first()
-    if oldest is not None:
-        now = clock().now()
-        reason = f"Replaced by run {run.pk}."
-        Message.objects.using(alias()).create(
-            run_id=oldest.pk,
-            kind=MessageKind.CANCEL,
-            data={"reason": reason},
-            created_at=now,
-            announce_at=now,
-        )
-        waking.deliver_messages([oldest.pk])
