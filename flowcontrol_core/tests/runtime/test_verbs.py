@@ -177,6 +177,19 @@ def test_cancel_reaches_children_and_theirs(lab: Lab) -> None:
     assert {event.actor for run in FlowRun.objects.all() for event in events(run)[-1:]} == {"ada"}
 
 
+def test_who_cancels_a_run_with_children_may_have_a_long_name(lab: Lab) -> None:
+    lab.on("wait", lambda run, obj: run.suspend(until=timedelta(days=1)))
+    leaf = publish(think("wait"), key="leaf")
+    lab.on("start leaf", lambda run, obj: create_flowrun(leaf))
+    top = start(write("start leaf"), think("wait"))
+    sweep()
+    verbs.cancel_flowrun(top, by="x" * 300)
+    sweep()
+    assert {event.actor for run in FlowRun.objects.all() for event in events(run)[-1:]} == {
+        "x" * 200
+    }
+
+
 @pytest.mark.parametrize("status", [Status.PAUSED, Status.BLOCKED, Status.WAITING])
 def test_child_is_canceled_although_nobody_told_it_at_once(
     lab: Lab, monkeypatch: pytest.MonkeyPatch, status: Status
@@ -319,6 +332,49 @@ def test_failed_run_can_be_retried_until_it_succeeds(lab: Lab) -> None:
     sweep()
     assert fresh(run).outcome == "complete"
     assert customers() == ["before", "after"]
+
+
+def tell(run: FlowRun, lab: Lab, kind: str, **data: Any) -> None:
+    """Put a message into a run's inbox of which nobody has told it yet."""
+    now = lab.clock.now()
+    Message.objects.create(run_id=run.pk, kind=kind, data=data, created_at=now, announce_at=now)
+
+
+@pytest.mark.parametrize("kind", ["cancel", "pause", "jump"])
+@pytest.mark.parametrize("verb", ["retry", "skip", "send"])
+def test_message_that_came_too_late_does_nothing_to_a_run_that_is_taken_up_again(
+    lab: Lab, kind: str, verb: str
+) -> None:
+    lab.on("fail", lambda run, obj: 1 / 0)
+    run = start(think("fail"), think("last"))
+    sweep()
+    tell(run, lab, kind, step="s2")
+    lab.on("fail", lambda run, obj: None)
+    lab.calls.clear()
+    VERBS[verb](run)
+    sweep()
+    assert fresh(run).outcome == "complete"
+    assert lab.calls == ["last"] if verb == "skip" else ["fail", "last"]
+
+
+@pytest.mark.parametrize("verb", ["retry", "skip"])
+def test_live_run_that_is_taken_up_again_keeps_what_it_was_asked(lab: Lab, verb: str) -> None:
+    lab.on("fail", lambda run, obj: 1 / 0)
+    run = start(think("fail", retry={"attempts": 2}), think("last"))
+    sweep()
+    tell(run, lab, "cancel")
+    VERBS[verb](run)
+    sweep()
+    assert fresh(run).outcome == "canceled"
+
+
+def test_run_that_is_set_aside_leaves_no_messages(lab: Lab) -> None:
+    run = start(think())
+    tell(run, lab, "jump", step="s1")
+    FlowRun.objects.filter(pk=run.pk).update(state=[1])
+    sweep()
+    assert fresh(run).outcome == "errored"
+    assert not Message.objects.exists()
 
 
 def test_failed_step_can_be_skipped(lab: Lab) -> None:

@@ -332,7 +332,7 @@ def cancel_children(pk: int, actor: str) -> list[int]:
                 run_id=child,
                 kind="cancel",
                 data={"reason": reason},
-                actor=actor,
+                actor=actor[:200],
                 created_at=now,
                 announce_at=now,
             )
