@@ -354,7 +354,7 @@ def test_message_that_came_too_late_does_nothing_to_a_run_that_is_taken_up_again
     VERBS[verb](run)
     sweep()
     assert fresh(run).outcome == "complete"
-    assert lab.calls == ["last"] if verb == "skip" else ["fail", "last"]
+    assert lab.calls == (["last"] if verb == "skip" else ["fail", "last"])
 
 
 @pytest.mark.parametrize("verb", ["retry", "skip"])

@@ -37,7 +37,7 @@ from flowcontrol_core.runtime.driver import after_checkpoint, end_canceled
 from flowcontrol_core.runtime.failures import describe
 from flowcontrol_core.runtime.objects import ObjectSlot, ObjectSource
 from flowcontrol_core.runtime.replacing import give_way, replace_older
-from flowcontrol_core.runtime.rows import write_end, write_guarded
+from flowcontrol_core.runtime.rows import empty_inbox, write_end, write_guarded
 from flowcontrol_core.runtime.versions import get_compiled
 
 logger = logging.getLogger("flowcontrol.runtime")
@@ -145,6 +145,7 @@ def set_aside(run: FlowRun, error: BaseException) -> None:
         if not write_end(run):
             raise LostLease
         event.save(force_insert=True, using=alias())
+        empty_inbox(run.pk)
     after_checkpoint(run)
 
 

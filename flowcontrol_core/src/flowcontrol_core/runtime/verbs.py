@@ -230,6 +230,9 @@ def _cursor_of(row: FlowRun) -> Cursor:
 
 def _reopen(row: FlowRun, cursor: Cursor) -> None:
     """Let a run go on from a cursor, with nothing that it waits for."""
+    if row.status == Status.DONE:
+        # What it was asked for just before it ended came too late.
+        empty_inbox(row.pk)
     row.cursor = cursor_to_json(cursor)
     set_status(row, Status.WAITING if cursor else Status.PENDING, clock().now())
     row.outcome = ""
