@@ -6,12 +6,14 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.db.models import JSONField, Value
 
 from flowcontrol_core.errors import IllegalChangeError, NotStartedError, StateError
 from flowcontrol_core.models import EventKind, FlowRun, Outcome, RunEvent, Status
 from flowcontrol_core.runtime.restarting import (
     check_move,
     edit_state,
+    merge_state,
     move_to_current_version,
     restart_at_step,
 )
@@ -195,6 +197,21 @@ def test_a_state_that_cannot_be_kept_is_refused_and_the_old_one_stands(
     assert said(ended) == []
 
 
+@pytest.mark.parametrize("damaged", [[1, 2], "text", None, {"n": {"$decimal": "x"}}])
+def test_a_damaged_state_can_be_replaced_but_not_be_changed_in_part(lab: Lab, damaged: Any) -> None:
+    run = start(think())
+    FlowRun.objects.filter(pk=run.pk).update(state=Value(damaged, JSONField()))
+    sweep()
+    assert fresh(run).outcome == Outcome.ERRORED
+    with pytest.raises(StateError):
+        merge_state(run, {"m": 1})
+    edit_state(run, {"n": 4})
+    assert said(run) == [("The state was edited (n).", "")]
+    retry_flowrun(run)
+    sweep()
+    assert fresh(run).state == {"n": 5}
+
+
 def test_a_moved_run_goes_on_with_the_new_steps(lab: Lab) -> None:
     wait_forever(lab)
     run = start(think("wait", id="wait"), think("old"))
@@ -237,6 +254,21 @@ def test_a_run_whose_step_is_not_there_any_more_is_not_moved(lab: Lab, case: str
     republish(run.flow, *steps)
     assert problem in check_move(fresh(run))
     with pytest.raises(IllegalChangeError, match=f"Run {run.pk} cannot be moved: .*wait"):
+        move_to_current_version(run)
+    assert fresh(run).version_id == run.version_id
+
+
+def test_a_run_that_waits_for_a_trigger_is_not_moved_to_where_its_events_are_not_kept(
+    lab: Lab,
+) -> None:
+    lab.on("wait", lambda run, obj: run.suspend(trigger="lab.paid"))
+    run = start(think("wait", id="wait"))
+    sweep()
+    flow = republish(run.flow, think("wait", id="wait"), think())
+    flow.versions.update(waits_for="lab.paid")
+    assert check_move(fresh(run)) == ""
+    flow.versions.exclude(pk=run.version_id).update(waits_for="lab.shipped")
+    with pytest.raises(IllegalChangeError, match="nothing waits for the trigger"):
         move_to_current_version(run)
     assert fresh(run).version_id == run.version_id
 

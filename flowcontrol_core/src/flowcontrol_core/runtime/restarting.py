@@ -13,7 +13,7 @@ from flowcontrol_core.engine.cursor import Cursor, cursor_from_json, cursor_to_j
 from flowcontrol_core.engine.interpreter import place
 from flowcontrol_core.engine.state import State
 from flowcontrol_core.errors import DirectiveError, IllegalChangeError
-from flowcontrol_core.models import EventKind, Flow, FlowRun, RunEvent, Status
+from flowcontrol_core.models import EventKind, Flow, FlowRun, FlowVersion, RunEvent, Status
 from flowcontrol_core.plugins.binding import CompiledFlow
 from flowcontrol_core.runtime import limits
 from flowcontrol_core.runtime.clock import clock
@@ -110,9 +110,9 @@ def kept_state(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _write_state(row: FlowRun, fresh: dict[str, Any], by: Any, reason: str) -> None:
-    changed = sorted(
-        key for key in {*row.state, *fresh} if _value(row.state, key) != _value(fresh, key)
-    )
+    # One that is no object is damaged: this is how to repair it.
+    before = row.state if isinstance(row.state, dict) else {}
+    changed = sorted(key for key in {*before, *fresh} if _value(before, key) != _value(fresh, key))
     row.state = fresh
     names = ", ".join(changed) or "nothing"
     write_changed(row, f"The state was edited ({names}). {reason}".strip(), by)
@@ -121,12 +121,13 @@ def _write_state(row: FlowRun, fresh: dict[str, Any], by: Any, reason: str) -> N
 def check_move(run: FlowRun) -> str:
     """Say why a run cannot be moved to the published version of its flow; empty if it can.
 
-    The steps it is in have to exist there, enabled, with the same actions in the same branches.
+    The steps it is in have to exist there, enabled, with the same actions in the same branches. The
+    events of the trigger that it waits for have to be kept there too.
     """
-    flow = run.flow
-    if flow.published_id is None or flow.published_id == run.version_id:
+    current = run.flow.published
+    if current is None or current.pk == run.version_id:
         return "it is on the published version already"
-    old, new = get_compiled(run.version_id), get_compiled(flow.published_id)
+    old, new = get_compiled(run.version_id), get_compiled(current.pk)
     cursor = cursor_from_json(run.cursor)
     for depth, frame in enumerate(cursor):
         here, there = old.program.nodes.get(frame.step), new.program.nodes.get(frame.step)
@@ -137,7 +138,13 @@ def check_move(run: FlowRun) -> str:
         above = cursor[depth - 1].step if depth else None
         if there.parent != above or here.branch != there.branch:
             return f"the step {frame.step!r} is at another place there"
+    if run.wait_trigger in _kept_events(run.version) - _kept_events(current):
+        return f"nothing waits for the trigger {run.wait_trigger!r} there"
     return ""
+
+
+def _kept_events(version: FlowVersion) -> set[str]:
+    return set(version.waits_for.split())
 
 
 @retrying
