@@ -67,6 +67,18 @@ def test_late_end_of_a_run_writes_nothing(lab: Lab) -> None:
     assert stands_as_the_other_worker_left_it(row)
 
 
+@pytest.mark.parametrize("step", [think, write, send])
+def test_late_checkpoint_does_not_take_up_a_run_that_was_ended(lab: Lab, step: Any) -> None:
+    """Its fence is still that of the claim."""
+    run = start(step(), write("after"))
+    claimed = claim.claim(1)
+    FlowRun.objects.update(status=Status.DONE, outcome="canceled", wake_at=None)
+    execute(claimed)
+    row = fresh(run)
+    assert (row.status, row.outcome, row.cursor, events(run)) == ("done", "canceled", [], [])
+    assert customers() == []
+
+
 def test_late_run_in_a_batch_leaves_the_others_alone(lab: Lab) -> None:
     flow = publish(think())
     mine, lost, also_mine = (create_flowrun(flow) for _ in range(3))

@@ -13,13 +13,27 @@ import pytest
 from django.db import OperationalError, connection
 
 from flowcontrol_core.models import FlowRun, Outcome
+from flowcontrol_core.runtime import batch
 from flowcontrol_core.runtime import heartbeat as heartbeat_module
 from flowcontrol_core.runtime.claim import claim
 from flowcontrol_core.runtime.database import WriteGuard
 from flowcontrol_core.runtime.heartbeat import Heartbeat
-from flowcontrol_core.runtime.starting import start_flowrun
+from flowcontrol_core.runtime.starting import create_flowrun, start_flowrun
 
-from .conftest import Lab, customers, fresh, publish, send, start, sweep, think, write
+from .conftest import (
+    Lab,
+    Once,
+    WorkerDied,
+    customers,
+    fresh,
+    make_due,
+    publish,
+    send,
+    start,
+    sweep,
+    think,
+    write,
+)
 
 pytestmark = pytest.mark.django_db(transaction=True)
 LEASE, STEP_TIMEOUT = 60, 300
@@ -287,6 +301,37 @@ def test_without_a_heartbeat_a_sign_of_life_begins_the_lease_of_the_call_anew(
     start(send("look", timeout=timeout))
     sweep()
     assert seen == [LEASE + (timeout or STEP_TIMEOUT)] * 4
+
+
+@without_heartbeat
+def test_without_a_heartbeat_a_call_that_is_made_again_has_as_long_a_lease(lab: Lab) -> None:
+    lab.on("look", Once(lambda run, obj: None, WorkerDied()))
+    run = start(send("look"))
+    with pytest.raises(WorkerDied):
+        sweep()
+    make_due(run, lab)
+    seen = leases(lab)
+    sweep()
+    assert seen == [LEASE + STEP_TIMEOUT]
+
+
+@without_heartbeat
+def test_without_a_heartbeat_a_run_does_not_pay_for_those_before_it(
+    lab: Lab, machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def look(run: Any, obj: Any) -> None:
+        seen.append(left(lab, FlowRun.objects.get(pk=run.pk)))
+        machine.seconds += LEASE - 1
+        lab.clock.advance(seconds=LEASE - 1)
+
+    seen: list[float] = []
+    lab.on("look", look)
+    monkeypatch.setattr(batch, "time", machine)
+    flow = publish(write("look"))
+    for _ in range(3):
+        create_flowrun(flow)
+    sweep()
+    assert seen == [LEASE] * 3
 
 
 @with_heartbeat

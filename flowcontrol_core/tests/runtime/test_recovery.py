@@ -14,6 +14,7 @@ from django.db import transaction
 from flowcontrol_core.models import FlowRun, Message, MessageKind, RunEvent, Status
 from flowcontrol_core.runtime import batch, checkpoint, driver, verbs
 from flowcontrol_core.runtime.starting import create_flowrun
+from tests.shop.models import Customer
 
 from .conftest import (
     Lab,
@@ -124,6 +125,18 @@ def test_call_that_was_answered_is_not_unknown(lab: Lab, monkeypatch: pytest.Mon
         sweep()
     assert go_on_until_done(run, lab).outcome == "complete"
     assert lab.calls == ["a", "b", "b"]
+
+
+def test_call_that_a_pause_has_prevented_is_not_unknown(lab: Lab) -> None:
+    lab.on("pause", lambda run, obj: verbs.pause_flowrun(run.pk))
+    run = start(write("pause"), send("a", if_unknown="fail"))
+    for _ in range(2):
+        sweep()
+    assert (fresh(run).status, lab.calls) == (Status.PAUSED, ["pause"])
+    verbs.resume_flowrun(run)
+    sweep()
+    row = fresh(run)
+    assert (row.outcome, lab.calls) == ("complete", ["pause", "a"]), row.reason
 
 
 def test_end_of_an_external_step_is_written_before_the_next_run_begins(lab: Lab) -> None:
@@ -262,6 +275,20 @@ def test_slow_database_steps_have_checkpoints_of_their_own(lab: Lab, settings: A
     run = start(write("a"), think("b"), write("c"))
     sweep()
     assert [len(event.steps) for event in events(run)] == [2, 1]
+
+
+def test_step_that_misses_its_object_in_its_middle_has_written_nothing(lab: Lab) -> None:
+    def work(run: Any, obj: Any) -> None:
+        Customer.objects.create(name="half")
+        run.state["name"] = obj.name
+
+    lab.on("work", work)
+    ada = Customer.objects.create(name="Ada")
+    run = create_flowrun(publish(write("a"), write("work")), ada)
+    ada.delete()
+    sweep()
+    assert fresh(run).outcome == "obsolete"
+    assert customers() == ["a"]
 
 
 def test_failed_database_step_undoes_only_its_own_writes(lab: Lab) -> None:

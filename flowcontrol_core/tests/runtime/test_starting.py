@@ -10,10 +10,23 @@ from django.db import transaction
 
 from flowcontrol_core.errors import NotStartedError, StateError, UnknownFlowError
 from flowcontrol_core.models import Flow, FlowRun, Status
+from flowcontrol_core.runtime import checkpoint
 from flowcontrol_core.runtime.starting import create_flowrun, start_flowrun
 from tests.shop.models import Customer, Order
 
-from .conftest import Lab, WorkerDied, customers, fresh, publish, send, sweep, think, write
+from .conftest import (
+    Lab,
+    Once,
+    WorkerDied,
+    customers,
+    deadlock,
+    fresh,
+    publish,
+    send,
+    sweep,
+    think,
+    write,
+)
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -57,8 +70,6 @@ def test_death_of_the_process_before_the_first_checkpoint_leaves_nothing(lab: La
 
 
 def test_death_of_the_process_during_an_external_call_leaves_a_run_that_goes_on(lab: Lab) -> None:
-    from .conftest import Once
-
     lab.on("die", Once(lambda run, obj: None, WorkerDied()))
     with pytest.raises(WorkerDied):
         start_flowrun(publish(write("a"), send("die")))
@@ -67,6 +78,16 @@ def test_death_of_the_process_during_an_external_call_leaves_a_run_that_goes_on(
     sweep()
     assert (fresh(run).outcome, lab.calls) == ("complete", ["a", "die", "die"])
     assert lab.keys[1] == lab.keys[2]
+
+
+@pytest.mark.parametrize("place", [think, send])
+def test_deadlock_while_a_started_run_is_inserted_is_done_again(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, place: Any
+) -> None:
+    monkeypatch.setattr(checkpoint, "write_history", Once(checkpoint.write_history, deadlock()))
+    run = start_flowrun(publish(place("a")))
+    assert (run.status, run.outcome, lab.calls) == (Status.DONE, "complete", ["a"])
+    assert FlowRun.objects.get() == run
 
 
 def test_run_started_in_a_transaction_is_pending_and_executed_later(lab: Lab) -> None:
