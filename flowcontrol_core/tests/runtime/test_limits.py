@@ -10,7 +10,8 @@ import pytest
 from flowcontrol_core.authoring.flows import POLICIES
 from flowcontrol_core.errors import NotStartedError
 from flowcontrol_core.models import Flow, FlowRun, LimitPolicy, Status
-from flowcontrol_core.runtime import limits, verbs
+from flowcontrol_core.runtime import intake, limits, verbs, waking
+from flowcontrol_core.runtime.checkpoint import LostLease
 from flowcontrol_core.runtime.claim import claim
 from flowcontrol_core.runtime.starting import create_flowrun, start_flowrun
 from tests.shop.models import Customer, Voucher
@@ -138,6 +139,54 @@ def test_free_slot_of_an_object_wakes_the_run_that_queues_for_that_object(lab: L
     assert statuses(*runs) == ["waiting", "canceled", "pending", "waiting"]
 
 
+@pytest.mark.django_db(transaction=True)
+def test_free_slot_passes_those_by_that_the_limit_of_their_object_keeps(lab: Lab) -> None:
+    flow = limited(LimitPolicy.QUEUE, max_concurrent=2, max_concurrent_per_object=1)
+    objects = [Customer.objects.create(name=name) for name in ("Ada", "Bob", "Eve")]
+    ada, bob = (create(flow, obj) for obj in objects[:2])
+    sweep()
+    queued = [create(flow, obj) for obj in (*objects[:1] * 3, objects[2], objects[2])]
+    sweep()
+    lab.clock.advance(seconds=1)
+    verbs.cancel_flowrun(bob)
+    assert sweep() == 2, "the first in the queue, and the first that can use the slot"
+    assert statuses(ada, *queued) == ["waiting", *["pending"] * 3, "waiting", "pending"]
+
+
+def test_queue_of_which_nobody_can_use_a_free_slot_is_looked_at_once_a_minute(lab: Lab) -> None:
+    flow = limited(LimitPolicy.QUEUE, max_concurrent=3, max_concurrent_per_object=1)
+    objects = [Customer.objects.create(name=name) for name in ("Ada", "Eve")]
+    for obj in objects * 5:
+        create(flow, obj)
+        lab.clock.advance(seconds=7)
+        sweep()
+    looks = 0
+    for _ in range(50):
+        lab.clock.advance(seconds=6)
+        looks += sweep()
+    assert 8 * 5 <= looks <= 8 * 6
+
+
+def test_slot_that_becomes_free_while_a_run_is_refused_is_not_left_free(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flow = limited(LimitPolicy.QUEUE, max_concurrent=1)
+    first = create(flow)
+    sweep()
+    refuse = intake._refuse
+
+    def end_and_refuse(run: FlowRun, *args: Any) -> None:
+        monkeypatch.setattr(intake, "_refuse", refuse)
+        verbs.cancel_flowrun(first)
+        waking.wake_queued(fresh(first))
+        refuse(run, *args)
+
+    monkeypatch.setattr(intake, "_refuse", end_and_refuse)
+    second = create(flow)
+    sweep()
+    assert statuses(first, second) == ["canceled", "waiting"]
+
+
 def test_queued_run_is_looked_at_again_although_nobody_told_it(lab: Lab) -> None:
     flow = limited(LimitPolicy.QUEUE, max_concurrent=1)
     first, second = create(flow), create(flow)
@@ -259,6 +308,28 @@ def test_slot_that_another_run_takes_at_the_same_time_is_not_taken_twice(
     sweep()
     assert statuses(first, second) == ["waiting", "waiting"]
     assert fresh(second).slot not in (None, taken)
+
+
+def test_worker_that_is_late_takes_no_slot_for_a_run_that_another_has(lab: Lab) -> None:
+    flow = limited(max_concurrent=1)
+    run = create(flow)
+    (late,) = claim(1)
+    lab.clock.advance(hours=1)
+    (present,) = claim(1)
+    with pytest.raises(LostLease):
+        limits.take_slots(late, flow)
+    assert fresh(run).slot is None
+    assert limits.take_slots(present, flow) == ""
+
+
+def test_no_slot_is_taken_for_a_run_that_has_ended(lab: Lab) -> None:
+    flow = limited(max_concurrent=1)
+    run = create(flow)
+    (late,) = claim(1)
+    FlowRun.objects.filter(pk=run.pk).update(status=Status.DONE, outcome="canceled")
+    with pytest.raises(LostLease):
+        limits.take_slots(late, flow)
+    assert fresh(run).slot is None
 
 
 @pytest.mark.parametrize("limit", ["max_concurrent", "max_concurrent_per_object"])

@@ -284,11 +284,24 @@ def _refuse(run: FlowRun, flow: Flow, limit: str) -> None:
     if replaces and give_way(run, flow, limit):
         return
     # One that has begun, and was taken up again or found a new limit, waits for its turn.
+    is_new = run.queued_at is None
     run.queued_at = run.queued_at or now
     run.wake_at = now + QUEUE_RECHECK
     _put_back(run, Status.PENDING, f"Queued: {reason}")
     if replaces:
         replace_older(run, flow, limit)
+    if not limits.reached(limits.wanting(run, flow)):
+        # Whoever has freed a slot in the meantime has not seen it in the queue.
+        waking.wake_again(run)
+    elif not is_new:
+        _pass_on(run, flow, limit)
+
+
+def _pass_on(run: FlowRun, flow: Flow, limit: str) -> None:
+    """Let another run have the flow's slot that this one cannot use because of its object."""
+    whole = limits.limits_of(flow, None, None)
+    if limit == "max_concurrent_per_object" and whole and not limits.reached(whole):
+        waking.wake_behind(run)
 
 
 def _is_held_by_ancestor(run: FlowRun, limit: str) -> bool:

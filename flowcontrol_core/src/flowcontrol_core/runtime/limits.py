@@ -71,11 +71,7 @@ def take_slots(run: FlowRun, flow: Flow) -> str:
     Of several it is the one that does least: to cancel a run for its slot, and then wait for that
     of another limit, or be skipped, would help nobody.
     """
-    limits = [
-        limit
-        for limit in limits_of(flow, run.content_type_id, run.object_key)
-        if getattr(run, limit.column) is None and not _is_counted(run, limit)
-    ]
+    limits = wanting(run, flow)
     for _ in range(_TRIES):
         free = {limit: _free(limit) for limit in limits}
         full = [limit for limit, digests in free.items() if not digests]
@@ -85,6 +81,15 @@ def take_slots(run: FlowRun, flow: Flow) -> str:
         if not chosen or _write_slots(run, chosen):
             return ""
     return limits[0].name
+
+
+def wanting(run: FlowRun, flow: Flow) -> list[Limit]:
+    """Give the limits of which a run has no slot, and needs one."""
+    return [
+        limit
+        for limit in limits_of(flow, run.content_type_id, run.object_key)
+        if getattr(run, limit.column) is None and not _is_counted(run, limit)
+    ]
 
 
 def _doing(limit: Limit) -> int:

@@ -146,18 +146,42 @@ def wake_queued(run: FlowRun) -> None:
     that were told already are left out, so that two ends wake two.
     """
     now = clock().now()
-    queued = FlowRun.objects.using(alias()).filter(
-        flow_id=run.flow_id, status=Status.PENDING, queued_at__isnull=False, wake_at__gt=now
-    )
+    queued = _untold(run.flow_id, now)
     same_object = queued.filter(content_type_id=run.content_type_id, object_key=run.object_key)
     candidates = [queued] if run.object_key is None else [queued, same_object]
-    ids = {
-        pk
-        for runs in candidates
-        for pk in runs.order_by("queued_at", "pk").values_list("pk", flat=True)[:1]
-    }
+    ids = {pk for runs in candidates for pk in runs.values_list("pk", flat=True)[:1]}
     if ids:
         rows(ids, Status.PENDING).update(wake_at=now)
+
+
+@retrying
+def wake_behind(run: FlowRun) -> None:
+    """Let the next one try behind a run that was told of a slot, but is kept by its object's limit.
+
+    It is about another object. Each wakes one that has queued for less long, so this has an end.
+    """
+    now = clock().now()
+    behind = Q(queued_at__gt=run.queued_at) | Q(queued_at=run.queued_at, pk__gt=run.pk)
+    others = _untold(run.flow_id, now).exclude(
+        content_type_id=run.content_type_id, object_key=run.object_key
+    )
+    ids = list(others.filter(behind).values_list("pk", flat=True)[:1])
+    if ids:
+        rows(ids, Status.PENDING).update(wake_at=now)
+
+
+@retrying
+def wake_again(run: FlowRun) -> None:
+    """Let a run try again that was put into the queue when a slot was just becoming free."""
+    rows([run.pk], Status.PENDING).filter(fence=run.fence).update(wake_at=clock().now())
+
+
+def _untold(flow_id: int, now: datetime) -> QuerySet[FlowRun]:
+    """Give the runs that queue and have not been told to try, those that queue longest first."""
+    queued = FlowRun.objects.using(alias()).filter(
+        flow_id=flow_id, status=Status.PENDING, queued_at__isnull=False, wake_at__gt=now
+    )
+    return queued.order_by("queued_at", "pk")
 
 
 def unannounced_events() -> QuerySet[TriggerEvent]:
