@@ -6,9 +6,11 @@ from io import StringIO
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import InterfaceError, OperationalError
 
 from flowcontrol_core.authoring import edit_draft, publish
 from flowcontrol_core.models import Flow, FlowRun, Job, Outcome, RunEvent, Status, Worker
+from flowcontrol_core.runtime import health
 from flowcontrol_core.runtime.starting import create_flowrun
 from flowcontrol_core.testing.building import flow, step
 from flowcontrol_core.testing.helpers import publish_flow, run_due
@@ -55,6 +57,26 @@ def test_doctor_writes_json_for_programs(call: Call) -> None:
     answer = json.loads(call("doctor", "--json"))
     assert answer["healthy"] is True
     assert answer["troubles"] == []
+
+
+@pytest.mark.parametrize("error", [OperationalError("refused"), InterfaceError("refused")])
+def test_doctor_says_that_the_database_is_away_for_programs_too(
+    monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def fail() -> None:
+        raise error
+
+    monkeypatch.setattr(health, "look", fail)
+    out = StringIO()
+    with pytest.raises(CommandError, match="1 trouble") as raised:
+        call_command("flowcontrol", "doctor", "--json", stdout=out)
+    assert raised.value.returncode == 1
+    answer = json.loads(out.getvalue())
+    assert answer["healthy"] is False
+    (trouble,) = answer["troubles"]
+    assert trouble["code"] == "database"
+    assert "refused" in trouble["message"]
+    assert "migrate" in trouble["advice"]
 
 
 def test_prune_says_what_it_has_deleted(call: Call) -> None:

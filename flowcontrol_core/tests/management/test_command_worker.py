@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 from django.core.management import CommandError
 from django.core.management.base import SystemCheckError
-from django.db import InterfaceError, OperationalError
+from django.db import InterfaceError, OperationalError, ProgrammingError
+from django.db.models.sql.compiler import SQLCompiler
 
 from flowcontrol_core.management import worker
 from flowcontrol_core.management.worker import stopping_on_signals, work
-from flowcontrol_core.models import FlowRun, Status
+from flowcontrol_core.models import FlowRun, Status, Worker
 from flowcontrol_core.plugins.actions import BaseAction, Effects
 from flowcontrol_core.runtime.clock import clock
 from flowcontrol_core.runtime.starting import create_flowrun
@@ -43,7 +44,8 @@ class Sweeps:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, *entries: SweepResult | Exception) -> None:
         self.entries = list(entries)
         self.pauses: list[float] = []
-        self.goodbyes = 0
+        #: Of each goodbye, whether it was that of a process that was started for one sweep.
+        self.goodbyes: list[bool] = []
         monkeypatch.setattr(worker, "continue_flowruns", self.sweep)
         monkeypatch.setattr(worker, "say_goodbye", self.say_goodbye)
         monkeypatch.setattr(worker, "wait_for_stop", self.pauses.append)
@@ -56,8 +58,8 @@ class Sweeps:
             raise entry
         return entry
 
-    def say_goodbye(self) -> None:
-        self.goodbyes += 1
+    def say_goodbye(self, *, once: bool) -> None:
+        self.goodbyes.append(once)
 
 
 IDLE = SweepResult(0, more=False)
@@ -134,10 +136,43 @@ def test_the_worker_survives_a_database_that_goes_away(
     assert "The database answers again after 10 failed sweeps." in caplog.text
 
 
-def test_worker_once_waits_for_a_database_that_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
-    sweeps = Sweeps(monkeypatch, OperationalError("refused"), IDLE, IDLE)
-    work(interval=1, once=True, report=lambda count: None)
-    assert len(sweeps.entries) == 1
+def test_worker_once_does_not_wait_for_a_database_that_is_away(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    sweeps = Sweeps(monkeypatch, OperationalError("refused"), IDLE)
+    with pytest.raises(OperationalError, match="refused"):
+        work(interval=1, once=True, concurrency=2, report=lambda count: None)
+    assert sweeps.pauses == []
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    "arguments",
+    [("run",), ("worker", "--once"), ("prune",), ("cancel", "1"), ("job", "cancel", "--flow=x")],
+    ids=" ".join,
+)
+@pytest.mark.parametrize(
+    "error",
+    [
+        OperationalError("connection\nrefused"),
+        ProgrammingError("no such table"),
+        InterfaceError("closed"),
+    ],
+    ids=repr,
+)
+def test_a_database_that_is_away_or_has_no_tables_is_a_clear_error(
+    call: Call, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], error: Exception
+) -> None:
+    def fail(*args: Any, **options: Any) -> Any:
+        raise error
+
+    monkeypatch.setattr(SQLCompiler, "execute_sql", fail)
+    with pytest.raises(CommandError) as raised:
+        call(*arguments)
+    said = " ".join(str(error).split())
+    assert f"The database does not answer as it should: {said}." in str(raised.value)
+    assert "`manage.py migrate`" in str(raised.value)
+    assert raised.value.returncode == 1
 
 
 def test_an_error_that_is_not_the_databases_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -149,13 +184,22 @@ def test_an_error_that_is_not_the_databases_is_not_hidden(monkeypatch: pytest.Mo
 def test_a_worker_that_is_asked_to_stop_says_goodbye(monkeypatch: pytest.MonkeyPatch) -> None:
     sweeps = Sweeps(monkeypatch, IDLE, IDLE)
     work(interval=1, report=lambda count: None)
-    assert sweeps.goodbyes == 1
+    assert sweeps.goodbyes == [False]
 
 
-def test_worker_once_says_no_goodbye_so_that_cron_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_worker_once_says_at_its_end_that_it_was_there(monkeypatch: pytest.MonkeyPatch) -> None:
     sweeps = Sweeps(monkeypatch, IDLE, IDLE)
     work(interval=1, once=True, report=lambda count: None)
-    assert sweeps.goodbyes == 0
+    assert sweeps.goodbyes == [True]
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("arguments", [("run",), ("worker", "--once")], ids=" ".join)
+def test_cron_is_one_worker_however_often_it_runs(call: Call, arguments: tuple[str, ...]) -> None:
+    for _ in range(3):
+        call(*arguments)
+    assert Worker.objects.get().name.endswith(":once")
+    assert call("doctor").splitlines()[0] == "All is well."
 
 
 class Threads:
@@ -166,7 +210,7 @@ class Threads:
         self.names: set[str] = set()
         self.fails_in = ""
         monkeypatch.setattr(worker, "continue_flowruns", self.sweep)
-        monkeypatch.setattr(worker, "say_goodbye", lambda: None)
+        monkeypatch.setattr(worker, "say_goodbye", lambda once: None)
 
     def sweep(self, *, queues: Collection[str] = ()) -> SweepResult:
         name = threading.current_thread().name

@@ -135,6 +135,27 @@ def test_whoever_says_goodbye_is_gone_and_may_come_back(process: Process) -> Non
     assert names() == ["here:1", "here:2"]
 
 
+def test_processes_that_cron_starts_leave_one_row_for_their_host(
+    lab: Lab, process: Process
+) -> None:
+    for pid in (1, 2, 3):
+        process.be("here", pid)
+        say_alive(("slow",))
+        assert f"here:{pid}" in names()
+        lab.clock.advance(seconds=30)
+        say_goodbye(once=True)
+        lab.clock.advance(seconds=30)
+    row = Worker.objects.get()
+    assert (row.name, row.pid, row.queues) == ("here:once", 3, "slow")
+    assert row.last_sweep_at == lab.clock.now() - timedelta(seconds=30)
+    assert row.plugins == loaded_plugins()
+
+
+def test_a_process_that_was_started_once_and_never_swept_leaves_no_row(process: Process) -> None:
+    say_goodbye(once=True)
+    assert names() == []
+
+
 def test_a_long_list_of_queues_is_cut(process: Process) -> None:
     say_alive(tuple(f"queue-{n}" for n in range(200)))
     assert len(Worker.objects.get().queues) == 500

@@ -9,9 +9,11 @@ from contextlib import contextmanager
 from typing import Protocol
 
 from django.core.management import CommandError
+from django.db import DatabaseError, InterfaceError
 
 from flowcontrol_core.errors import FlowcontrolError
 from flowcontrol_core.models import FlowRun
+from flowcontrol_core.runtime.health import database_trouble
 
 
 class Verb(Protocol):
@@ -39,6 +41,16 @@ def refusing() -> Iterator[None]:
         yield
     except FlowcontrolError as error:
         raise CommandError(str(error)) from error
+
+
+@contextmanager
+def needing_database() -> Iterator[None]:
+    """Turn the errors of a database that is away, or has no tables, into one of the command."""
+    try:
+        yield
+    except (DatabaseError, InterfaceError) as error:
+        trouble = database_trouble(error)
+        raise CommandError(f"{trouble.message} {trouble.advice}") from error
 
 
 def find_run(name: str) -> FlowRun:

@@ -36,7 +36,8 @@ def work(
 
     While more is due there is no pause. ``report`` is told how many runs each sweep executed. So
     many threads as ``concurrency`` says do it at once, each with its own connections. A database
-    that is away is waited for, with growing pauses of at most 30 seconds.
+    that is away is waited for, with growing pauses of at most 30 seconds; with ``once``, its error
+    is raised: cron will start another process.
     """
     helper = _Helper(partial(_work, interval, once, queues, report))
     threads = [Thread(target=helper, name=f"worker {n}") for n in range(1, concurrency)]
@@ -52,8 +53,8 @@ def work(
             thread.join()
     if helper.errors:
         raise helper.errors[0]
-    if should_stop():
-        _say_goodbye()
+    if once or should_stop():
+        take_leave(once=once)
 
 
 class _Helper:
@@ -78,7 +79,7 @@ def _work(
 ) -> None:
     failures = 0
     while not should_stop():
-        result = _sweep(failures, queues)
+        result = continue_flowruns(queues=queues) if once else _sweep(failures, queues)
         failures = 0 if result else failures + 1
         if result and result.executed:
             report(result.executed)
@@ -87,9 +88,10 @@ def _work(
         wait_for_stop(_pause(result, interval, failures))
 
 
-def _say_goodbye() -> None:
+def take_leave(*, once: bool) -> None:
+    """Take this process out of the table of workers, if the database lets it."""
     try:
-        say_goodbye()
+        say_goodbye(once=once)
     except (DatabaseError, InterfaceError):
         logger.warning("The database does not answer; this worker will be shown as gone.")
 

@@ -6,7 +6,9 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
+from django.db import DatabaseError, InterfaceError
 from django.db.models import Count, Exists, OuterRef, Q, Window
+from django.utils import timezone
 
 from flowcontrol_core.conf import get_settings
 from flowcontrol_core.models import LIVE, FlowRun, Outcome, Status, Worker
@@ -94,6 +96,31 @@ def look() -> Health:
         overdue=overdue,
         oldest_overdue=(now - oldest).total_seconds() if oldest else 0.0,
         troubles=troubles,
+    )
+
+
+def look_or_say_why() -> Health:
+    """Look as ``look`` does; a database that does not let it is the trouble that is found."""
+    try:
+        return look()
+    except (DatabaseError, InterfaceError) as error:
+        return Health(
+            # The clock of the runtime is the database's.
+            at=timezone.now(),
+            live={},
+            workers=[],
+            overdue=0,
+            oldest_overdue=0.0,
+            troubles=[database_trouble(error), *_plugin_troubles()],
+        )
+
+
+def database_trouble(error: Exception) -> Trouble:
+    """Say that the database did not do what was asked of it, and what to do."""
+    return Trouble(
+        code="database",
+        message=f"The database does not answer as it should: {' '.join(str(error).split())}.",
+        advice="See that it runs and can be reached, and that `manage.py migrate` was run.",
     )
 
 

@@ -11,12 +11,19 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from flowcontrol_core.management.bulk import add_job_arguments, create_bulk_job
 from flowcontrol_core.management.files import exported, import_report, imported
 from flowcontrol_core.management.health_report import health_report
-from flowcontrol_core.management.operating import Verb, find_run, operate, operator, refusing
+from flowcontrol_core.management.operating import (
+    Verb,
+    find_run,
+    needing_database,
+    operate,
+    operator,
+    refusing,
+)
 from flowcontrol_core.management.plugin_table import broken_plugins, plugin_table
-from flowcontrol_core.management.worker import stopping_on_signals, work
+from flowcontrol_core.management.worker import stopping_on_signals, take_leave, work
 from flowcontrol_core.models import FlowRun
 from flowcontrol_core.plugins.manager import plugin_manager
-from flowcontrol_core.runtime.health import look
+from flowcontrol_core.runtime.health import look_or_say_why
 from flowcontrol_core.runtime.periodic import continue_flowruns
 from flowcontrol_core.runtime.restarting import move_to_current_version, restart_at_step
 from flowcontrol_core.runtime.retention import Pruned, prune
@@ -107,7 +114,8 @@ class Command(BaseCommand):
         import_.set_defaults(method=self.import_)
 
     def handle(self, *args: Any, **options: Any) -> None:
-        options["method"](options)
+        with needing_database():
+            options["method"](options)
 
     def plugins(self, options: dict[str, Any]) -> None:
         reports = plugin_manager.reports
@@ -121,6 +129,7 @@ class Command(BaseCommand):
         self.check()
         with stopping_on_signals():
             result = continue_flowruns(options["limit"])
+        take_leave(once=True)
         more = " More are due." if result.more else ""
         self.stdout.write(f"{_runs(result.executed)} executed.{more}")
 
@@ -147,7 +156,7 @@ class Command(BaseCommand):
                 self.stdout.write(line)
 
     def doctor(self, options: dict[str, Any]) -> None:
-        health = look()
+        health = look_or_say_why()
         self.stdout.write(health_report(health, as_json=options["json"]), ending="")
         if not health.is_healthy:
             raise CommandError(_counted(len(health.troubles), "trouble"))
