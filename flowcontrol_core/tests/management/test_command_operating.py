@@ -149,6 +149,13 @@ def test_a_job_without_a_filter_is_refused(call: Call) -> None:
         call("job", "cancel")
 
 
+def test_a_job_for_a_flow_that_does_not_exist_is_refused(call: Call) -> None:
+    publish_flow(flow(step("test.mark")), key="orders")
+    with pytest.raises(CommandError, match="'order'; did you mean 'orders'"):
+        call("job", "cancel", "--flow", "order")
+    assert not Job.objects.exists()
+
+
 def test_a_job_restarts_runs_at_a_step(call: Call) -> None:
     old = failed_run()
     call("job", "restart", "--outcome", "errored", "--step", "second", "--by", "Ada")

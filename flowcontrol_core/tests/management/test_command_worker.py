@@ -4,6 +4,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Collection, Iterator
+from io import StringIO
 from typing import Any
 
 import pytest
@@ -82,11 +83,21 @@ def test_run_is_bounded_and_says_that_more_are_due(call: Call) -> None:
     assert FlowRun.objects.live().count() == 1
 
 
-@pytest.mark.parametrize("arguments", [("run", "--limit", "0"), ("run", "--limit", "many")])
-def test_a_limit_that_is_no_number_of_runs_is_a_clear_error(
-    call: Call, arguments: tuple[str, ...]
+@pytest.mark.parametrize(
+    ("arguments", "wanted"),
+    [
+        (("run", "--limit", "0"), "runs; give 1 or more"),
+        (("run", "--limit", "many"), "runs; give 1 or more"),
+        (("worker", "--concurrency", "0"), "threads; give 1 to 64"),
+        (("worker", "--concurrency", "65"), "threads; give 1 to 64"),
+        (("prune", "--batches", "0"), "batches; give 1 or more"),
+        (("prune", "--batches", "9" * 5000), "batches; give 1 or more"),
+    ],
+)
+def test_what_is_no_number_of_something_is_a_clear_error(
+    call: Call, arguments: tuple[str, ...], wanted: str
 ) -> None:
-    with pytest.raises(CommandError, match="is no number of runs; give 1 or more"):
+    with pytest.raises(CommandError, match=f"is no number of {wanted}"):
         call(*arguments)
 
 
@@ -245,7 +256,10 @@ def test_a_worker_executes_only_the_queues_it_is_told(call: Call) -> None:
     publish_flow(flow(step("test.mark")))
     publish_flow(flow(step("test.mark")), key="slow", queue="slow")
     runs = [create_flowrun("flow"), create_flowrun("slow")]
-    assert "1 run executed." in call("worker", "--once", "--queue", "slow", "--queue", "other")
+    said = StringIO()
+    out = call("worker", "--once", "--queue", "slow", "--queue", "other", stderr=said)
+    assert "1 run executed." in out
+    assert said.getvalue() == "No flow has the queue 'other': is that its name?\n"
     assert [FlowRun.objects.get(pk=run.pk).status for run in runs] == [Status.PENDING, Status.DONE]
 
 

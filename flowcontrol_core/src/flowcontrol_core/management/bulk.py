@@ -9,6 +9,7 @@ from django.core.management import CommandError, CommandParser
 
 from flowcontrol_core.engine.codec import decode
 from flowcontrol_core.errors import StateError
+from flowcontrol_core.management.files import known_flows
 from flowcontrol_core.management.operating import operator, refusing
 from flowcontrol_core.models import Outcome, Status
 from flowcontrol_core.runtime.jobs import VERBS, create_job
@@ -39,7 +40,12 @@ def add_job_arguments(parser: CommandParser) -> None:
 
 
 def create_bulk_job(options: dict[str, Any]) -> str:
-    """Create a job, and say so; raises CommandError where nothing chooses the runs."""
+    """Create a job, and say so; raises CommandError where nothing chooses the runs.
+
+    So it does for an unknown flow, of which no run would be found.
+    """
+    if options["flow"]:
+        known_flows([options["flow"]])
     filters = {
         "flow__key": options["flow"],
         "status__in": options["status"],

@@ -17,14 +17,19 @@ from flowcontrol_core.models import Flow
 
 def exported(keys: Sequence[str], *, drafts: bool = False) -> str:
     """Give the flows of the keys, or all, as YAML; raises CommandError for unknown keys."""
-    flows = Flow.objects.order_by("key")
     if not keys:
-        return export_flows(flows, drafts=drafts)
-    found = flows.in_bulk(keys, field_name="key")
+        return export_flows(Flow.objects.order_by("key"), drafts=drafts)
+    found = known_flows(keys)
+    return export_flows([found[key] for key in dict.fromkeys(keys)], drafts=drafts)
+
+
+def known_flows(keys: Sequence[str]) -> dict[str, Flow]:
+    """Give the flows of the keys; raises CommandError, which helps with the unknown ones."""
+    found = Flow.objects.in_bulk(keys, field_name="key")
     unknown = [key for key in keys if key not in found]
     if unknown:
         raise CommandError(_unknown(unknown))
-    return export_flows([found[key] for key in dict.fromkeys(keys)], drafts=drafts)
+    return found
 
 
 def imported(name: str, *, publish: bool, activate: bool) -> list[ImportResult]:

@@ -13,6 +13,7 @@ from typing import Any
 
 from django.db import DatabaseError, InterfaceError, connections
 
+from flowcontrol_core.models import Flow
 from flowcontrol_core.runtime.periodic import continue_flowruns
 from flowcontrol_core.runtime.stopping import clear_stop, request_stop, should_stop, wait_for_stop
 from flowcontrol_core.runtime.sweep import SweepResult
@@ -21,6 +22,8 @@ from flowcontrol_core.runtime.workers import say_goodbye
 logger = logging.getLogger("flowcontrol.worker")
 
 LONGEST_PAUSE = 30.0
+#: More share one processor core to no avail; each has a connection to the database.
+MOST_THREADS = 64
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -86,6 +89,15 @@ def _work(
         if result and once:
             return
         wait_for_stop(_pause(result, interval, failures))
+
+
+def unused_queues(queues: Collection[str]) -> list[str]:
+    """Give those that no flow has, if the database tells; a flow may be given them later."""
+    try:
+        used = set(Flow.objects.filter(queue__in=queues).values_list("queue", flat=True))
+    except (DatabaseError, InterfaceError):
+        return []
+    return [queue for queue in dict.fromkeys(queues) if queue not in used]
 
 
 def take_leave(*, once: bool) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
@@ -20,7 +21,13 @@ from flowcontrol_core.management.operating import (
     refusing,
 )
 from flowcontrol_core.management.plugin_table import broken_plugins, plugin_table
-from flowcontrol_core.management.worker import stopping_on_signals, take_leave, work
+from flowcontrol_core.management.worker import (
+    MOST_THREADS,
+    stopping_on_signals,
+    take_leave,
+    unused_queues,
+    work,
+)
 from flowcontrol_core.models import FlowRun
 from flowcontrol_core.plugins.manager import plugin_manager
 from flowcontrol_core.runtime.health import look_or_say_why
@@ -72,7 +79,8 @@ class Command(BaseCommand):
 
     def _add_executing(self, commands: Any) -> None:
         run = commands.add_parser("run", help="execute what is due: one bounded sweep, for cron")
-        run.add_argument("--limit", type=_positive, help="the most runs (setting SWEEP_LIMIT)")
+        text = "the most runs (setting SWEEP_LIMIT)"
+        run.add_argument("--limit", type=_number_of("runs"), metavar="N", help=text)
         run.set_defaults(method=self.run)
         worker = commands.add_parser("worker", help="execute what becomes due, until it is stopped")
         text = "seconds between two sweeps while nothing is due (default 1)"
@@ -82,8 +90,9 @@ class Command(BaseCommand):
         worker.add_argument(
             "--queue", action="append", default=[], dest="queues", metavar="NAME", help=text
         )
-        text = "how many threads execute runs (default 1)"
-        worker.add_argument("--concurrency", type=_positive, default=1, metavar="N", help=text)
+        text = f"how many threads execute runs, up to {MOST_THREADS} (default 1)"
+        threads = _number_of("threads", MOST_THREADS)
+        worker.add_argument("--concurrency", type=threads, default=1, metavar="N", help=text)
         worker.set_defaults(method=self.worker)
 
     def _add_caring(self, commands: Any) -> None:
@@ -94,7 +103,7 @@ class Command(BaseCommand):
         text = "delete what has ended longer ago than the settings and the flows say"
         prune = commands.add_parser("prune", help=text)
         text = "the most batches of 150 (default: all)"
-        prune.add_argument("--batches", type=_positive, metavar="N", help=text)
+        prune.add_argument("--batches", type=_number_of("batches"), metavar="N", help=text)
         prune.add_argument("--by", default=operator(), help="who, for the record")
         prune.set_defaults(method=self.prune)
         job = commands.add_parser("job", help="do something to many runs: the sweeps do it")
@@ -135,6 +144,8 @@ class Command(BaseCommand):
 
     def worker(self, options: dict[str, Any]) -> None:
         self.check()
+        for queue in unused_queues(options["queues"]):
+            self.stderr.write(f"No flow has the queue {queue!r}: is that its name?")
         self._say(options, "The worker has started.")
         with stopping_on_signals():
             work(
@@ -220,10 +231,17 @@ def _counted(count: int, what: str) -> str:
     return f"{count} {what}{'' if count == 1 else 's'}"
 
 
-def _positive(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and int(text) > 0):
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of runs; give 1 or more.")
-    return int(text)
+def _number_of(what: str, most: int | None = None) -> Callable[[str], int]:
+    """Give the reader of an option that is a number of something, from 1 to ``most``."""
+    wanted = f"1 to {most}" if most else "1 or more"
+
+    def read(text: str) -> int:
+        number = int(text) if text.isascii() and text.isdigit() and len(text) < 10 else 0
+        if number < 1 or (most and number > most):
+            raise argparse.ArgumentTypeError(f"{text!r} is no number of {what}; give {wanted}.")
+        return number
+
+    return read
 
 
 def _seconds(text: str) -> float:
