@@ -47,6 +47,8 @@ class Settings:
     # After how many seconds without a sweep a worker counts as gone, and a due run as overdue.
     WORKER_GONE: float = 120.0
     OVERDUE: float = 120.0
+    # After how many seconds in the queue of a limit a run is shown as a trouble.
+    QUEUED_LONG: float = 21_600.0
     # How long the associations of triggers with flows are cached.
     TRIGGER_CACHE_SECONDS: float = 2.0
     # What expressions may see: {"shop.order": ["total", "customer"]}; default: concrete fields.

@@ -111,7 +111,7 @@ def test_health_names_the_troubles_with_links_and_what_to_do(
     run = create_flowrun(live)
     clock.advance(hours=1)
     page = client.get(url("flow_health"))
-    assert "1 runs are overdue" in text_of(page)
+    assert "1 run is overdue" in text_of(page)
     assert "See that workers run" in text_of(page)
     assert url("flowrun_change", run.pk) in page.content.decode()
     response = client.get(url("flow_health_json"))

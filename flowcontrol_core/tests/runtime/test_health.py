@@ -16,7 +16,7 @@ from flowcontrol_core.runtime.health import Trouble, look
 from flowcontrol_core.runtime.starting import create_flowrun
 from flowcontrol_core.runtime.verbs import cancel_flowrun, retry_flowrun, run_now
 
-from .conftest import Lab, counted, fresh, publish, start, sweep, think
+from .conftest import Lab, counted, fresh, publish, start, sweep, think, write
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -128,6 +128,69 @@ def test_blocked_runs(lab: Lab, works: None) -> None:
     assert "Missing actions: absent.send." in the("blocked").message
     cancel_flowrun(run)
     assert codes() == []
+
+
+def starting_and_awaiting(key: str) -> Any:
+    """Give a behaviour that starts a run of a flow, if it was not started so, and waits for it."""
+
+    def work(run: Any, obj: Any) -> Any:
+        if run.wakeup or run.depth:
+            return None
+        return run.suspend(child=create_flowrun(key, parent=run), repeat=True)
+
+    return work
+
+
+def test_runs_that_queue_for_each_other(lab: Lab, works: None, settings: Any) -> None:
+    limit: dict[str, Any] = {"max_concurrent": 1, "max_concurrent_policy": "queue"}
+    lab.on("start b", starting_and_awaiting("b"))
+    lab.on("start a", starting_and_awaiting("a"))
+    one = create_flowrun(publish(write("start b"), key="a", **limit))
+    other = create_flowrun(publish(write("start a"), key="b", **limit))
+    sweep()
+    lab.clock.advance(hours=5)
+    sweep()
+    assert codes() == []
+    lab.clock.advance(hours=2)
+    sweep()
+    queued = FlowRun.objects.filter(parent__in=[one, other])
+    assert sorted(the("queued").runs) == sorted(queued.values_list("pk", flat=True))
+    assert codes() == ["queued"]
+    settings.FLOWCONTROL = {"QUEUED_LONG": 8 * 3600}
+    assert codes() == []
+    del settings.FLOWCONTROL
+    cancel_flowrun(queued[0])
+    for _ in range(5):
+        sweep()
+    assert (codes(), FlowRun.objects.live().count()) == ([], 0)
+
+
+def test_runs_that_wait_for_a_trigger_of_a_plugin_that_has_gone(lab: Lab, works: None) -> None:
+    lab.on("listen", lambda run, obj: run.suspend(trigger="lab.paid"))
+    target = publish(think("listen"))
+    runs = [create_flowrun(target) for _ in range(2)]
+    sweep()
+    assert codes() == []
+    FlowRun.objects.filter(pk=runs[0].pk).update(wait_trigger="gone.paid")
+    trouble = the("unknown_trigger")
+    assert trouble.runs == [runs[0].pk]
+    assert trouble.message == "1 run waits for a trigger that is not registered: gone.paid."
+    FlowRun.objects.filter(pk=runs[1].pk).update(wait_trigger="gone.mail")
+    assert the("unknown_trigger").message == (
+        "2 runs wait for triggers that are not registered: gone.mail, gone.paid."
+    )
+
+
+def test_one_run_is_not_spoken_of_as_several(lab: Lab, works: None) -> None:
+    target = publish(think())
+    blocked = {"status": Status.BLOCKED, "blocked_on": "absent.send", "wake_at": None}
+    FlowRun.objects.filter(pk=create_flowrun(target).pk).update(**blocked)
+    assert the("blocked").message == "1 run is blocked. Missing actions: absent.send."
+    create_flowrun(target)
+    lab.clock.advance(seconds=150)
+    assert the("overdue").message == "1 run is overdue, the oldest for 150 seconds."
+    FlowRun.objects.update(**blocked)
+    assert the("blocked").message == "2 runs are blocked. Missing actions: absent.send."
 
 
 def test_runs_that_failed_are_listed_with_their_reasons(

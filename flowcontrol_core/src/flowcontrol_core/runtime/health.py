@@ -9,6 +9,7 @@ from typing import Any
 from django.db import DatabaseError, InterfaceError
 from django.db.models import Count, Exists, OuterRef, Q, Window
 from django.utils import timezone
+from django.utils.translation import ngettext
 
 from flowcontrol_core.conf import get_settings
 from flowcontrol_core.models import LIVE, FlowRun, Outcome, Status, Worker
@@ -84,7 +85,9 @@ def look() -> Health:
         *_worker_troubles(workers, live, now),
         *_overdue_troubles(late, overdue, oldest, now),
         *_stuck_troubles(now),
+        *_queued_troubles(now),
         *_blocked_troubles(),
+        *_deaf_troubles(),
         *_errored_troubles(now),
         *_forgotten_troubles(limit),
         *_plugin_troubles(),
@@ -166,7 +169,8 @@ def _overdue_troubles(
     return [
         Trouble(
             code="overdue",
-            message=f"{overdue} runs are overdue, the oldest for {seconds} seconds.",
+            message=f"{_counted(overdue, 'run is', 'runs are')} overdue, the oldest for {seconds} "
+            "seconds.",
             advice="See that workers run; start more of them.",
             count=overdue,
             runs=[pk for pk, _ in first],
@@ -182,8 +186,27 @@ def _stuck_troubles(now: datetime) -> list[Trouble]:
     return _trouble(
         stuck,
         "stuck",
-        "runs are said to be running, but their workers are gone.",
+        (
+            "run is said to be running, but its worker is gone.",
+            "runs are said to be running, but their workers are gone.",
+        ),
         "They go on with the next sweep; see that one runs.",
+    )
+
+
+def _queued_troubles(now: datetime) -> list[Trouble]:
+    """Runs that have queued for long, maybe because two flows wait for each other's slots."""
+    limit = now - timedelta(seconds=get_settings().QUEUED_LONG)
+    queued = FlowRun.objects.using(alias()).filter(status=Status.PENDING, queued_at__lt=limit)
+    return _trouble(
+        queued,
+        "queued",
+        (
+            "run has queued for a limit of its flow for long.",
+            "runs have queued for a limit of their flow for long.",
+        ),
+        "Look what the runs wait for that hold the slots: if it is one of these, cancel one, or "
+        "raise a limit. Where this is usual, raise the setting QUEUED_LONG.",
     )
 
 
@@ -194,8 +217,29 @@ def _blocked_troubles() -> list[Trouble]:
     return _trouble(
         blocked,
         "blocked",
-        f"runs are blocked.{named}",
+        (f"run is blocked.{named}", f"runs are blocked.{named}"),
         "Install or enable the plugins, or correct the configuration that the runs name.",
+    )
+
+
+def _deaf_troubles() -> list[Trouble]:
+    """Runs that wait for a trigger that nobody can fire."""
+    waiting = FlowRun.objects.using(alias()).filter(
+        status=Status.WAITING, wait_trigger__isnull=False
+    )
+    deaf = waiting.exclude(wait_trigger__in=list(registry.triggers))
+    keys = deaf.order_by("wait_trigger").values_list("wait_trigger", flat=True).distinct()
+    named = ", ".join(key or "" for key in keys[:_MOST])
+    if not named:
+        return []
+    return _trouble(
+        deaf,
+        "unknown_trigger",
+        (
+            f"run waits for a trigger that is not registered: {named}.",
+            f"runs wait for triggers that are not registered: {named}.",
+        ),
+        "Install or enable the plugins that they belong to, or skip the steps that wait for them.",
     )
 
 
@@ -208,13 +252,16 @@ def _errored_troubles(now: datetime) -> list[Trouble]:
         *_trouble(
             recent.filter(killers),
             "set_aside",
-            "runs were set aside within a day, because they kept killing their workers.",
+            (
+                "run was set aside within a day, because it kept killing its workers.",
+                "runs were set aside within a day, because they kept killing their workers.",
+            ),
             "Find out why, then retry them.",
         ),
         *_trouble(
             recent.exclude(killers),
             "errored",
-            "runs ended with an error within a day.",
+            ("run ended with an error within a day.", "runs ended with an error within a day."),
             "Remove the causes, then retry the runs, or skip their steps.",
         ),
     ]
@@ -239,13 +286,16 @@ def _forgotten_troubles(limit: datetime) -> list[Trouble]:
         *_trouble(
             forgotten,
             "no_wake_up",
-            "runs wait for nothing.",
+            ("run waits for nothing.", "runs wait for nothing."),
             "Let them run now; and please report it: this must not happen.",
         ),
         *_trouble(
             missing_child,
             "ended_child",
-            "runs wait for another run that has ended.",
+            (
+                "run waits for another run that has ended.",
+                "runs wait for other runs that have ended.",
+            ),
             "They go on with the next sweep; see that one runs.",
         ),
     ]
@@ -267,7 +317,8 @@ def _plugin_troubles() -> list[Trouble]:
     ]
 
 
-def _trouble(runs: Any, code: str, what: str, advice: str) -> list[Trouble]:
+def _trouble(runs: Any, code: str, what: tuple[str, str], advice: str) -> list[Trouble]:
+    """Say ``what``, of one run or of several, about the runs, if there are any."""
     # Counted and listed at once: either looks at all of them. Not ordered by the primary key, which
     # PostgreSQL would then look for them by, among all runs.
     counted = runs.annotate(number=Window(Count("*"))).order_by("since", "pk")
@@ -278,10 +329,14 @@ def _trouble(runs: Any, code: str, what: str, advice: str) -> list[Trouble]:
     return [
         Trouble(
             code=code,
-            message=f"{count} {what}",
+            message=_counted(count, *what),
             advice=advice,
             count=count,
             runs=[pk for pk, *_ in first],
             reasons=[reason for _, reason, _ in first],
         )
     ]
+
+
+def _counted(count: int, one: str, many: str) -> str:
+    return f"{count} {ngettext(one, many, count)}"
