@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from flowcontrol_core.runtime.firing import trigger_flows
-from flowcontrol_core.runtime.health import Health, Trouble, look
+from flowcontrol_core.runtime.health import Health, look
 from flowcontrol_core.runtime.jobs import create_job
 from flowcontrol_core.runtime.periodic import continue_flowruns
 from flowcontrol_core.runtime.restarting import (
@@ -15,6 +15,7 @@ from flowcontrol_core.runtime.restarting import (
 from flowcontrol_core.runtime.retention import Pruned, prune
 from flowcontrol_core.runtime.starting import create_flowrun, start_flowrun
 from flowcontrol_core.runtime.sweep import SweepResult
+from flowcontrol_core.runtime.troubles import Trouble
 from flowcontrol_core.runtime.verbs import (
     cancel_flowrun,
     pause_flowrun,

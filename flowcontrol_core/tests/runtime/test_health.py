@@ -12,8 +12,9 @@ import pytest
 from flowcontrol_core.models import FlowRun, Outcome, Status, Worker
 from flowcontrol_core.plugins.manager import PluginStatus
 from flowcontrol_core.runtime import health, workers
-from flowcontrol_core.runtime.health import Trouble, look
+from flowcontrol_core.runtime.health import look
 from flowcontrol_core.runtime.starting import create_flowrun
+from flowcontrol_core.runtime.troubles import Trouble
 from flowcontrol_core.runtime.verbs import cancel_flowrun, retry_flowrun, run_now
 
 from .conftest import Lab, counted, fresh, publish, start, sweep, think, write
