@@ -218,9 +218,8 @@ class _Bit:
 
 def _lock(pk: int) -> Job | None:
     jobs = Job.objects.using(alias()).filter(pk=pk, finished_at__isnull=True)
-    if connection().features.has_select_for_update_skip_locked:
-        jobs = jobs.select_for_update(skip_locked=True)
-    return jobs.first()
+    skips = connection().features.has_select_for_update_skip_locked
+    return jobs.select_for_update(skip_locked=skips).first()
 
 
 def _runs(job: Job) -> QuerySet[FlowRun]:
