@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any
@@ -94,6 +95,27 @@ def test_it_is_said_every_ten_seconds_at_the_most(lab: Lab, process: Process) ->
     say_alive()
     worker = Worker.objects.get()
     assert (worker.started_at, worker.last_sweep_at) == (began, began + timedelta(seconds=10))
+
+
+def test_a_thread_does_not_take_its_own_process_for_an_earlier_one(
+    process: Process, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It comes while another thread is saying for the first time that the process works."""
+    calls: list[str] = []
+    other = threading.Thread(target=say_alive)
+    write = workers._write
+
+    def meet(name: str, queues: str) -> None:
+        calls.append(name)
+        if len(calls) == 1:
+            other.start()
+            other.join(0.1)
+        write(name, queues)
+
+    monkeypatch.setattr(workers, "_write", meet)
+    say_alive()
+    other.join(30)
+    assert (calls, names()) == (["here:1"], ["here:1"])
 
 
 def test_a_new_process_of_the_same_name_is_not_taken_for_the_old_one(

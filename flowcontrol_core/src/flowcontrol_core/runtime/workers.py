@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import threading
 import time
 from datetime import timedelta
 
@@ -20,16 +21,30 @@ _EVERY = 10.0
 #: How long a process that has stopped is still shown once another one works on its host.
 _FORGET = timedelta(hours=1)
 _said: dict[str, float] = {}
+_saying = threading.Lock()
+
+
+def say_alive(queues: tuple[str, ...] = ()) -> None:
+    """Note in the table of workers that this process sweeps; at most every ten seconds.
+
+    Threads take turns: a second first time would delete the row of the first one.
+    """
+    name = f"{socket.gethostname()[:80]}:{os.getpid()}"
+    if _has_said(name):
+        return
+    with _saying:
+        if not _has_said(name):
+            _write(name, ",".join(queues)[:500])
+            _said[name] = time.monotonic()
+
+
+def _has_said(name: str) -> bool:
+    return time.monotonic() - _said.get(name, -_EVERY) < _EVERY
 
 
 @retrying
-def say_alive(queues: tuple[str, ...] = ()) -> None:
-    """Note in the table of workers that this process sweeps; at most every ten seconds."""
-    shown = ",".join(queues)[:500]
-    host, pid = socket.gethostname()[:80], os.getpid()
-    name = f"{host}:{pid}"
-    if time.monotonic() - _said.get(name, -_EVERY) < _EVERY:
-        return
+def _write(name: str, queues: str) -> None:
+    host, pid = name.rsplit(":", 1)
     now = clock().now()
     workers = Worker.objects.using(alias())
     if name not in _said:
@@ -37,17 +52,16 @@ def say_alive(queues: tuple[str, ...] = ()) -> None:
         workers.filter(Q(name=name) | Q(host=host, last_sweep_at__lt=now - _FORGET)).delete()
     workers.update_or_create(
         name=name,
-        defaults={"last_sweep_at": now, "queues": shown},
+        defaults={"last_sweep_at": now, "queues": queues},
         create_defaults={
             "host": host,
-            "pid": pid,
-            "queues": shown,
+            "pid": int(pid),
+            "queues": queues,
             "plugins": loaded_plugins(),
             "started_at": now,
             "last_sweep_at": now,
         },
     )
-    _said[name] = time.monotonic()
 
 
 @retrying
