@@ -206,6 +206,7 @@ def test_runs_that_failed_are_listed_with_their_reasons(
     trouble = the("errored")
     assert trouble.runs == [run.pk]
     assert "RuntimeError: no paper" in trouble.reasons[0]
+    assert look().is_healthy, "nobody who operates the site can mend a step"
     long_ago = lab.clock.now() - timedelta(days=2)
     FlowRun.objects.filter(pk=run.pk).update(since=long_ago)
     assert codes() == []

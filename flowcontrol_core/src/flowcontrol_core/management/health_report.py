@@ -18,7 +18,7 @@ def health_report(health: Health, *, as_json: bool) -> str:
 
 def _lines(health: Health) -> Iterator[str]:
     if health.is_healthy:
-        yield "All is well."
+        yield "All works, but some runs want attention." if health.troubles else "All is well."
     for trouble in health.troubles:
         yield from _trouble_lines(trouble)
     counts = ", ".join(f"{count} {status}" for status, count in sorted(health.live.items()))

@@ -21,7 +21,7 @@ from flowcontrol_core.runtime.workers import gone_since
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Health:
-    """What ``look`` found; healthy where there is no trouble. Ages are in seconds."""
+    """What ``look`` found; healthy where no trouble is urgent. Ages are in seconds."""
 
     at: datetime
     live: dict[str, int]
@@ -32,7 +32,7 @@ class Health:
 
     @property
     def is_healthy(self) -> bool:
-        return not self.troubles
+        return not any(trouble.is_urgent for trouble in self.troubles)
 
     def as_json(self) -> dict[str, Any]:
         """Give all of it as JSON values."""

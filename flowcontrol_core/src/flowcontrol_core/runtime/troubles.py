@@ -21,12 +21,17 @@ _RECENT = timedelta(days=1)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trouble:
-    """One thing that is not as it should be: a code, a sentence, and what to do."""
+    """One thing that is not as it should be: a code, a sentence, and what to do.
+
+    ``is_urgent`` says whether it is for those who operate the site; what is not, such as a step
+    that has failed, is for those who look after the flow.
+    """
 
     code: str
     message: str
     advice: str
     count: int = 1
+    is_urgent: bool = True
     #: The first of the runs that it is about, and what each of them says of itself.
     runs: list[int] = field(default_factory=list)
     reasons: list[str] = field(default_factory=list)
@@ -93,6 +98,7 @@ def _queued_troubles(now: datetime) -> list[Trouble]:
         ),
         "Look what the runs wait for that hold the slots: if it is one of these, cancel one, or "
         "raise a limit. Where this is usual, raise the setting QUEUED_LONG.",
+        is_urgent=False,
     )
 
 
@@ -149,6 +155,7 @@ def _errored_troubles(now: datetime) -> list[Trouble]:
             "errored",
             ("run ended with an error within a day.", "runs ended with an error within a day."),
             "Remove the causes, then retry the runs, or skip their steps.",
+            is_urgent=False,
         ),
     ]
 
@@ -187,7 +194,9 @@ def _forgotten_troubles(limit: datetime) -> list[Trouble]:
     ]
 
 
-def _trouble(runs: Any, code: str, what: tuple[str, str], advice: str) -> list[Trouble]:
+def _trouble(
+    runs: Any, code: str, what: tuple[str, str], advice: str, *, is_urgent: bool = True
+) -> list[Trouble]:
     """Say ``what``, of one run or of several, about the runs, if there are any."""
     # Counted and listed at once: either looks at all of them. Not ordered by the primary key, which
     # PostgreSQL would then look for them by, among all runs.
@@ -202,6 +211,7 @@ def _trouble(runs: Any, code: str, what: tuple[str, str], advice: str) -> list[T
             message=_counted(count, *what),
             advice=advice,
             count=count,
+            is_urgent=is_urgent,
             runs=[pk for pk, *_ in first],
             reasons=[reason for _, reason, _ in first],
         )
