@@ -146,7 +146,7 @@ class Site:
         """Start workers and wait until all of them are sweeping."""
         workers = [self.start_worker(**settings) for _ in range(count)]
         for worker in workers:
-            self.wait_for(lambda: "has started" in worker.output, worker)  # noqa: B023
+            self.wait_for(lambda: "has started" in worker.output, worker)
         return workers
 
     def wait_for(self, condition: Callable[[], object], *workers: Process) -> None:
@@ -164,7 +164,10 @@ class Site:
             time.sleep(0.02)
 
     def wait_until_done(self, *workers: Process) -> None:
-        self.wait_for(lambda: not FlowRun.objects.live().exists(), *workers)
+        """Wait until all runs have ended; fails if for a long time none does."""
+        live = FlowRun.objects.live()
+        while left := live.count():
+            self.wait_for(lambda: live.count() < left, *workers)
 
     def wait_for_status(self, status: Status, count: int, *workers: Process) -> None:
         runs = FlowRun.objects.filter(status=status)
