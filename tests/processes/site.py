@@ -146,7 +146,7 @@ class Site:
         """Start workers and wait until all of them are sweeping."""
         workers = [self.start_worker(**settings) for _ in range(count)]
         for worker in workers:
-            self.wait_for(lambda: "has started" in worker.output, worker)
+            self.wait_for(lambda: "has started" in worker.output, worker)  # noqa: B023
         return workers
 
     def wait_for(self, condition: Callable[[], object], *workers: Process) -> None:
