@@ -22,9 +22,11 @@ define hatch
     && echo "make $@: OK" || { status=$$?; echo "make $@: FAILED (status $$status)"; exit $$status; }
 endef
 
-# The same for pytest, whose own summary is that line.
+# The same for pytest, whose own summary is that line: what hatch says of an environment that it
+# makes would come behind it.
 define pytest
-@. .venv/index.sh && $(HATCH) run $(1) $(ARGS)
+@. .venv/index.sh && $(HATCH) env create $(firstword $(subst :, ,$(1))) && \
+    $(HATCH) run $(1) $(ARGS)
 endef
 
 .PHONY: help demo site test test-all lint format types contracts docs wheels bench chaos clean
