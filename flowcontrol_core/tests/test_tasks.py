@@ -118,7 +118,7 @@ def test_a_broker_that_does_not_answer_keeps_nobody_waiting_for_long(
     scheme: str,
     quickly: bool,
 ) -> None:
-    monkeypatch.setattr(tasks, "LONGEST_WAIT", 0.2)
+    monkeypatch.setattr(tasks, "LONGEST_WAIT", 0.05)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         app.conf.update(broker_url=f"{scheme}://127.0.0.1:{silent.getsockname()[1]}")
         begun = time.monotonic()
