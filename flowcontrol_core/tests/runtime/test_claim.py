@@ -13,6 +13,7 @@ from django.db import connection
 from flowcontrol_core.models import FlowRun, Outcome, Status
 from flowcontrol_core.runtime import claim as claiming
 from flowcontrol_core.runtime.claim import Choice, claim, release
+from flowcontrol_core.runtime.clock import DatabaseClock
 from flowcontrol_core.runtime.periodic import continue_flowruns
 from flowcontrol_core.runtime.starting import create_flowrun
 
@@ -205,3 +206,10 @@ def test_run_whose_worker_ends_it_after_all_is_not_claimed(
     others_first(lambda: execute([late]))
     assert claim(1) == []
     assert fresh(run).outcome == Outcome.COMPLETE
+
+
+def test_what_is_due_now_is_due_by_the_clock_of_the_database_too(lab: Lab) -> None:
+    run, clock = start(think()), DatabaseClock()
+    for _ in range(50):
+        FlowRun.objects.filter(pk=run.pk).update(wake_at=clock.now())
+        assert FlowRun.objects.due(clock.expression()).exists()

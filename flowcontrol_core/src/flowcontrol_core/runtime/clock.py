@@ -35,7 +35,8 @@ class DatabaseNow(Func):
         return "UTC_TIMESTAMP(6)", []
 
     def as_sqlite(self, compiler: Any, connection: BaseDatabaseWrapper, **_: Any) -> Any:
-        return "STRFTIME('%%Y-%%m-%%d %%H:%%M:%%f', 'NOW')", []
+        # As long as what Django stores: the text of the same time would be less than it otherwise.
+        return "(STRFTIME('%%Y-%%m-%%d %%H:%%M:%%f', 'NOW') || '000')", []
 
 
 class Clock(Protocol):
@@ -64,7 +65,8 @@ class DatabaseClock:
             reading = _ask()
             self.learn(reading)
             return reading
-        return known[0] + timedelta(seconds=at - known[1])
+        # Whole milliseconds, as SQLite tells them: what is due now has to be due there too.
+        return known[0] + timedelta(milliseconds=int((at - known[1]) * 1000))
 
     def expression(self) -> Expression:
         return DatabaseNow()
