@@ -16,9 +16,9 @@ from django.utils import timezone
 
 from flowcontrol.engine import continue_flowruns, start_flowrun
 from flowcontrol.testing import flow, publish_flow, step
+from flowcontrol_core.health import look
 from flowcontrol_core.models import Flow, FlowRun, Status
-from flowcontrol_core.runtime.health import look
-from flowcontrol_core.runtime.retention import prune
+from flowcontrol_core.runs.operations.retention import prune
 from tests.many_runs import analyze, fill
 from tests.plans import plan, reading
 from tests.shop.models import Customer

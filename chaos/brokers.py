@@ -19,8 +19,8 @@ from chaos.results import Figures
 from chaos.servers import RabbitMQ, Redis
 from flowcontrol_core import tasks  # noqa: F401 - so that DISPATCH may be "celery"
 from flowcontrol_core.models import FlowRun
-from flowcontrol_core.runtime.starting import create_flowrun, start_flowrun
-from flowcontrol_core.testing.building import flow
+from flowcontrol_core.runs.execution.start import create_flowrun, start_flowrun
+from flowcontrol_core.testing.builder import flow
 from flowcontrol_core.testing.helpers import publish_flow
 from tests.celery.site import BEAT, CelerySite
 

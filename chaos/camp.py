@@ -19,10 +19,10 @@ from chaos.hosting import Server
 from chaos.processes import Forked, Work, be_worker
 from chaos.results import Figures
 from chaos.servers import DATABASES, Servers
-from flowcontrol_core.definition import Document, Step
+from flowcontrol_core.document.tree import Document, Step
 from flowcontrol_core.models import FlowRun, Outcome, Status
-from flowcontrol_core.runtime.starting import create_flowrun
-from flowcontrol_core.testing.building import flow, step
+from flowcontrol_core.runs.execution.start import create_flowrun
+from flowcontrol_core.testing.builder import flow, step
 from tests.databases import Database, ScratchDatabase
 from tests.effects.models import Effect
 from tests.processes.site import Process, Site

@@ -14,7 +14,7 @@ from django.utils import timezone
 from chaos.camp import Camp, create_runs, write
 from chaos.registry import fault
 from chaos.results import Figures
-from flowcontrol_core.testing.building import flow, step
+from flowcontrol_core.testing.builder import flow, step
 from flowcontrol_core.testing.helpers import publish_flow
 
 HOUR = 3600.0

@@ -6,7 +6,7 @@ from chaos.camp import SETTINGS, Camp, create_runs, write
 from chaos.registry import fault
 from chaos.results import Figures
 from flowcontrol_core.models import FlowRun, Outcome, Status
-from flowcontrol_core.testing.building import flow, step
+from flowcontrol_core.testing.builder import flow, step
 from flowcontrol_core.testing.helpers import publish_flow
 
 PLUGIN = "builtin"

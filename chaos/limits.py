@@ -17,8 +17,8 @@ from chaos.registry import fault
 from chaos.results import Figures
 from flowcontrol_core.errors import NotStartedError
 from flowcontrol_core.models import FlowRun, Status
-from flowcontrol_core.runtime.starting import start_flowrun
-from flowcontrol_core.testing.building import flow, step
+from flowcontrol_core.runs.execution.start import start_flowrun
+from flowcontrol_core.testing.builder import flow, step
 from flowcontrol_core.testing.helpers import publish_flow
 from tests.databases import Database
 from tests.effects.models import Effect

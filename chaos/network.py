@@ -14,7 +14,7 @@ from chaos.proxy import Chances
 from chaos.registry import SERVERS, fault
 from chaos.results import Figures
 from flowcontrol_core.management import worker
-from flowcontrol_core.runtime import batch
+from flowcontrol_core.runs.execution import batch
 from flowcontrol_core.testing.helpers import publish_flow
 
 

@@ -9,8 +9,8 @@ from chaos.registry import fault
 from chaos.results import Figures
 from flowcontrol_core.errors import IllegalChangeError
 from flowcontrol_core.models import FlowRun, Outcome, Status
-from flowcontrol_core.runtime.verbs import cancel_flowrun, pause_flowrun, resume_flowrun
-from flowcontrol_core.testing.building import flow
+from flowcontrol_core.runs.operations.control import cancel_flowrun, pause_flowrun, resume_flowrun
+from flowcontrol_core.testing.builder import flow
 from flowcontrol_core.testing.helpers import publish_flow
 from tests.effects.models import Effect
 

@@ -10,9 +10,10 @@ from typing import Any
 from chaos.camp import Camp, call, write
 from chaos.registry import fault
 from chaos.results import Figures
-from flowcontrol_core.runtime import batch, checkpoint, driver, intake, limits, sweep, waking
-from flowcontrol_core.runtime.starting import create_flowrun
-from flowcontrol_core.testing.building import flow, step
+from flowcontrol_core.runs.execution import admission, batch, checkpoint, driver, sweep
+from flowcontrol_core.runs.execution.start import create_flowrun
+from flowcontrol_core.runs.queue import limits, outbox
+from flowcontrol_core.testing.builder import flow, step
 from flowcontrol_core.testing.helpers import publish_flow
 from tests.effects.actions import Call, Write
 from tests.effects.models import Effect
@@ -34,15 +35,15 @@ POINTS: dict[str, list[Place]] = {
     "before_checkpoint": [(checkpoint, "write", BEFORE)],
     "before_commit": [(checkpoint, "write", BEHIND)],
     "after_commit": [(checkpoint.Execution, "committed", BEFORE)],
-    "before_settle": [(waking, "settle", BEFORE)],
-    "after_settle": [(waking, "settle", BEHIND)],
-    "before_announce_events": [(waking, "announce_events", BEFORE)],
-    "before_announce_ended": [(waking, "announce_ended", BEFORE)],
+    "before_settle": [(outbox, "settle", BEFORE)],
+    "after_settle": [(outbox, "settle", BEHIND)],
+    "before_announce_events": [(outbox, "announce_events", BEFORE)],
+    "before_announce_ended": [(outbox, "announce_ended", BEFORE)],
     "before_ends_together": [(checkpoint, "write_many", BEFORE)],
     "after_ends_together": [(checkpoint, "write_many", BEHIND)],
     "after_checkpoint": [(driver, "after_checkpoint", BEFORE), (batch, "after_checkpoint", BEFORE)],
     "before_queue_is_freed": [(driver, "free_queue", BEFORE)],
-    "after_refusal": [(intake, "_refuse", BEHIND)],
+    "after_refusal": [(admission, "_refuse", BEHIND)],
 }
 
 

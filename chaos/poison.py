@@ -14,10 +14,10 @@ from chaos.camp import Camp, call, create_runs, write
 from chaos.processes import be_sweep
 from chaos.registry import fault
 from chaos.results import Figures
-from flowcontrol_core.definition import Step
+from flowcontrol_core.document.tree import Step
 from flowcontrol_core.models import FlowRun, FlowVersion, Outcome
-from flowcontrol_core.runtime.starting import create_flowrun
-from flowcontrol_core.testing.building import flow, step
+from flowcontrol_core.runs.execution.start import create_flowrun
+from flowcontrol_core.testing.builder import flow, step
 from flowcontrol_core.testing.helpers import publish_flow
 from tests.shop.models import Customer
 

@@ -32,9 +32,9 @@ from flowcontrol_core.models import (
     Status,
     TriggerEvent,
 )
-from flowcontrol_core.runtime.starting import create_flowrun
-from flowcontrol_core.runtime.verbs import pause_flowrun, resume_flowrun, run_now
-from flowcontrol_core.testing.building import flow, step
+from flowcontrol_core.runs.execution.start import create_flowrun
+from flowcontrol_core.runs.operations.control import pause_flowrun, resume_flowrun, run_now
+from flowcontrol_core.testing.builder import flow, step
 from flowcontrol_core.testing.helpers import publish_flow
 from tests.effects.actions import TOLD
 from tests.effects.models import Effect

@@ -10,7 +10,7 @@ from chaos.processes import be_sweep
 from chaos.registry import fault
 from chaos.results import Figures
 from flowcontrol_core.models import FlowRun, Outcome
-from flowcontrol_core.testing.building import flow
+from flowcontrol_core.testing.builder import flow
 from flowcontrol_core.testing.helpers import publish_flow
 from tests.effects.models import Effect
 

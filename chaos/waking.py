@@ -11,11 +11,12 @@ from django.db import transaction
 from chaos.camp import Camp, write
 from chaos.registry import fault
 from chaos.results import Figures
-from flowcontrol_core.definition import Step
+from flowcontrol_core.document.tree import Step
 from flowcontrol_core.models import FlowRun
-from flowcontrol_core.runtime import activation, batch, database, driver
-from flowcontrol_core.runtime.starting import create_flowrun
-from flowcontrol_core.testing.building import flow, step
+from flowcontrol_core.runs.execution import activation, batch, driver
+from flowcontrol_core.runs.execution.start import create_flowrun
+from flowcontrol_core.runs.store import connection
+from flowcontrol_core.testing.builder import flow, step
 from flowcontrol_core.testing.helpers import publish_flow
 from tests.effects.actions import TOLD
 from tests.shop.models import Customer
@@ -79,12 +80,12 @@ def turns(rounds: int) -> list[Step]:
 
 def notice_deadlocks() -> None:
     """Have this process write a line for each deadlock, which the runtime gets over."""
-    original = database.is_transient
+    original = connection.is_transient
 
     def is_transient(error: BaseException) -> bool:
         if "deadlock" in str(error).lower():
             print(DEADLOCK, error, flush=True)
         return original(error)
 
-    for module in (activation, batch, database, driver):
+    for module in (activation, batch, connection, driver):
         module.is_transient = is_transient  # type: ignore[attr-defined]

@@ -8,8 +8,8 @@ from zoneinfo import ZoneInfo
 
 from django.contrib.auth.models import User
 
+from flowcontrol import flows
 from flowcontrol.engine import pause_flowrun, retry_flowrun, start_flowrun
-from flowcontrol_core import authoring
 from flowcontrol_core.models import Flow, FlowRun
 from people import Person
 from shop.carrier import carrier
@@ -151,12 +151,12 @@ def _change_the_tips() -> None:
     """Edit a step as the admin does: fill in its form, save the draft, publish it."""
     flow = Flow.objects.get(key="welcome-series")
     editor = User.objects.get(username="admin")
-    document = authoring.present_document(flow)
+    document = flows.present_document(flow)
     step = document.find("tips")
     assert step is not None
     typed = {**step.config, "subject": "Five books for {{ name }}"}
-    data = {f"{authoring.form_prefix(step.id)}-{name}": value for name, value in typed.items()}
-    form = authoring.step_form(step, data, document=document)
+    data = {f"{flows.form_prefix(step.id)}-{name}": value for name, value in typed.items()}
+    form = flows.step_form(step, data, document=document)
     assert form is not None
-    authoring.configure_step(flow, step.id, form, revision=None, author=editor)
-    authoring.publish(flow, by=editor)
+    flows.configure_step(flow, step.id, form, revision=None, author=editor)
+    flows.publish(flow, by=editor)

@@ -11,9 +11,11 @@ from typing import Any
 from django.core import mail
 from django.core.mail import EmailMessage
 
-from flowcontrol_core.authoring import get_document, step_label, zone_of
+from flowcontrol_core.actions.binding import bind_step
+from flowcontrol_core.flows.config_forms import zone_of
+from flowcontrol_core.flows.drafts import get_document
+from flowcontrol_core.flows.edits import step_label
 from flowcontrol_core.models import FlowRun, RunEvent
-from flowcontrol_core.plugins.binding import bind_step
 from flowcontrol_example_audit.models import AuditEntry
 from flowcontrol_example_sms import gateway
 

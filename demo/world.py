@@ -18,9 +18,9 @@ from django.db import connection
 from django.test.utils import setup_test_environment, teardown_test_environment
 from django.utils import timezone
 
+from flowcontrol import flows
 from flowcontrol.engine import continue_flowruns
 from flowcontrol.testing import ManualClock, manual_clock
-from flowcontrol_core import authoring
 from flowcontrol_core.models import Flow, FlowRun
 
 FLOWS = Path(__file__).resolve().parent / "flows"
@@ -104,9 +104,9 @@ def load_flows() -> list[Flow]:
     """Import the flows of the YAML files; publish and activate them once all are there."""
     results = []
     for path in sorted(FLOWS.glob("*.yaml")):
-        results += authoring.import_flows(path.read_text(encoding="utf-8"))
+        results += flows.import_flows(path.read_text(encoding="utf-8"))
     for result in results:
-        authoring.publish(result.flow)
-        authoring.activate(result.flow)
-    authoring.deactivate(Flow.objects.get(key="customer-survey"))
+        flows.publish(result.flow)
+        flows.activate(result.flow)
+    flows.deactivate(Flow.objects.get(key="customer-survey"))
     return [result.flow for result in results]

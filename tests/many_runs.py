@@ -9,7 +9,7 @@ from typing import Any
 from django.db import connection
 
 from flowcontrol_core.models import Flow, FlowRun, Outcome, Status
-from flowcontrol_core.runtime.objects import reference
+from flowcontrol_core.runs.store.objects import reference
 
 _NUMBERS = {
     "postgresql": "GENERATE_SERIES(1, {number}) AS numbers(n)",

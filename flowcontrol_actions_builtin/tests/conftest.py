@@ -11,10 +11,10 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from flowcontrol.base import BaseAction, BoundConfig, FlowDirective, RunContext
+from flowcontrol_core.actions.config import bind, read_config, to_stored
+from flowcontrol_core.actions.context import FlowReference
 from flowcontrol_core.engine.state import State
 from flowcontrol_core.expressions import Scope
-from flowcontrol_core.plugins.config import bind, read_config, to_stored
-from flowcontrol_core.plugins.context import FlowReference
 
 BERLIN = ZoneInfo("Europe/Berlin")
 # A Monday, 12:00 in Berlin.

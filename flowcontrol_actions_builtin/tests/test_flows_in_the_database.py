@@ -20,7 +20,7 @@ from flowcontrol.testing import (
     step,
     temporary_registry,
 )
-from flowcontrol_core.authoring import check_document
+from flowcontrol_core.flows.document_checks import check_document
 from flowcontrol_core.models import FlowRun
 from tests.cases import each
 from tests.shop.models import Customer

@@ -20,7 +20,7 @@ from kombu.exceptions import OperationalError
 
 from flowcontrol import tasks as public
 from flowcontrol_core import tasks
-from flowcontrol_core.runtime.claim import Choice
+from flowcontrol_core.runs.queue.claim import Choice
 
 CLOSED = ["amqp://127.0.0.1:1//", "redis://127.0.0.1:1/0"]
 

@@ -11,10 +11,10 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from flowcontrol.testing import flow, publish_flow, step
-from flowcontrol_core.authoring import associate_trigger
 from flowcontrol_core.engine.codec import decode
+from flowcontrol_core.flows.flow_triggers import associate_trigger
 from flowcontrol_core.models import FlowRun, FlowTrigger
-from flowcontrol_core.runtime.listeners import cache
+from flowcontrol_core.runs.triggers.listeners import cache
 from tests.shop.models import Customer, Order
 
 Listen = Callable[..., FlowTrigger]

@@ -8,9 +8,9 @@ import pytest
 from django.db import transaction
 
 from flowcontrol_core.models import FlowRun, Outcome, Status
-from flowcontrol_core.runtime.clock import clock
-from flowcontrol_core.runtime.starting import create_flowrun
-from flowcontrol_core.testing.building import flow, step
+from flowcontrol_core.runs.execution.start import create_flowrun
+from flowcontrol_core.runs.store.clock import clock
+from flowcontrol_core.testing.builder import flow, step
 from flowcontrol_core.testing.helpers import publish_flow
 from tests.celery.site import BEAT, CLOSED, CelerySite
 from tests.effects.models import Effect

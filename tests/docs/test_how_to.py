@@ -107,8 +107,8 @@ def test_the_first_action_of_the_readme_is_a_plugin_in_fifteen_lines(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     from flowcontrol.testing import flow, run_flow, step
+    from flowcontrol_core.actions.registry import Registry
     from flowcontrol_core.plugins.manager import PluginManager, PluginStatus
-    from flowcontrol_core.plugins.registry import Registry
 
     (source,) = (
         block.text
@@ -153,7 +153,7 @@ def test_the_celery_project_of_the_guide_knows_the_tasks_and_sends_them(tmp_path
         (tmp_path / name).write_text(text, encoding="utf-8")
     look = (
         "import django; django.setup()\n"
-        "from flowcontrol_core.runtime.dispatch import senders\n"
+        "from flowcontrol_core.runs.queue.dispatch import senders\n"
         "assert 'celery' in senders\n"
         "from bookshop.celery import app\n"
         "app.loader.import_default_modules()\n"

@@ -20,21 +20,23 @@ import flowcontrol
 from flowcontrol import engine
 from flowcontrol.base import BaseAction, RunContext
 from flowcontrol.registry import Trigger, registry
-from flowcontrol_core.authoring.flows import KEEPING, LIMITS, POLICIES
-from flowcontrol_core.authoring.import_reading import read_file
 from flowcontrol_core.conf import Settings
-from flowcontrol_core.definition import parse, rules, to_data
-from flowcontrol_core.definition.document import Document, RetryPolicy, Step
+from flowcontrol_core.document import rules
+from flowcontrol_core.document.parse import parse
+from flowcontrol_core.document.serialize import to_data
+from flowcontrol_core.document.tree import Document, RetryPolicy, Step
 from flowcontrol_core.engine.directives import Kind
 from flowcontrol_core.engine.state import State
-from flowcontrol_core.expressions import limits
+from flowcontrol_core.expressions import bounds
 from flowcontrol_core.expressions.filters import FILTERS
 from flowcontrol_core.expressions.scope import RESERVED_NAMES
 from flowcontrol_core.expressions.templates import _TAGS
+from flowcontrol_core.flows.import_files import read_file
+from flowcontrol_core.flows.lifecycle import KEEPING, LIMITS, POLICIES
 from flowcontrol_core.models import EventKind, LimitPolicy, Mode, Outcome, Refusal, Status
 from flowcontrol_core.plugins import hookspecs
 from flowcontrol_core.plugins.manager import PluginStatus
-from flowcontrol_core.runtime import verbs
+from flowcontrol_core.runs.operations import control
 from flowcontrol_triggers_signals import authentication
 from flowcontrol_triggers_signals.watching import WatchedModel
 from tests.cases import each
@@ -277,8 +279,8 @@ def test_every_limit_and_policy_is_documented() -> None:
 
 def test_every_verb_is_documented_with_the_statuses_it_is_possible_in() -> None:
     found = {row[0]: row for row in rows(sections(read("reference/runs.md"))["Verbs"])}
-    assert set(found) == set(verbs.LEGAL)
-    for verb, statuses in verbs.LEGAL.items():
+    assert set(found) == set(control.LEGAL)
+    for verb, statuses in control.LEGAL.items():
         assert found[verb][1].strip("`") in engine.__all__
         written = set(re.sub(r"\(.*?\)", "", found[verb][2]).replace(" ", "").split(","))
         assert written == {status.value for status in statuses}, verb
@@ -294,15 +296,15 @@ def test_every_filter_tag_and_name_of_expressions_is_documented() -> None:
 def test_the_bounds_of_expressions_are_those_of_the_sandbox() -> None:
     written = [int(row[1]) for row in rows(sections(read("reference/expressions.md"))["Bounds"])]
     assert written == [
-        limits.EXPRESSION_CHARACTERS,
-        limits.TEMPLATE_CHARACTERS,
-        limits.NESTING,
-        limits.TEXT_CHARACTERS,
-        limits.LIST_ITEMS,
-        limits.NUMBER_DIGITS,
-        limits.ITERATIONS,
-        limits.OUTPUT_CHARACTERS,
-        limits.RENDER_SECONDS,
+        bounds.EXPRESSION_CHARACTERS,
+        bounds.TEMPLATE_CHARACTERS,
+        bounds.NESTING,
+        bounds.TEXT_CHARACTERS,
+        bounds.LIST_ITEMS,
+        bounds.NUMBER_DIGITS,
+        bounds.ITERATIONS,
+        bounds.OUTPUT_CHARACTERS,
+        bounds.RENDER_SECONDS,
     ]
 
 

@@ -30,7 +30,7 @@ from flowcontrol_core.models import (
     Status,
     TriggerEvent,
 )
-from flowcontrol_core.runtime import versions
+from flowcontrol_core.runs.store import compiled
 from tests.databases import Database, ScratchDatabase, database_settings
 from tests.effects.models import Effect
 from tests.shop.models import Customer
@@ -230,5 +230,5 @@ class Site:
 
 def forget_database() -> None:
     """Forget what this process remembers of the rows of another database."""
-    versions._compiled.clear()
+    compiled._compiled.clear()
     ContentType.objects.clear_cache()

@@ -8,9 +8,9 @@ import pytest
 
 from flowcontrol_core.errors import NotStartedError
 from flowcontrol_core.models import FlowRun, LimitPolicy, Status
-from flowcontrol_core.runtime.starting import create_flowrun
-from flowcontrol_core.runtime.verbs import cancel_flowrun
-from flowcontrol_core.testing.building import flow, step
+from flowcontrol_core.runs.execution.start import create_flowrun
+from flowcontrol_core.runs.operations.control import cancel_flowrun
+from flowcontrol_core.testing.builder import flow, step
 from flowcontrol_core.testing.helpers import publish_flow
 from tests.effects.models import Effect
 from tests.processes.site import Site

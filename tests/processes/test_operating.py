@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import pytest
 
-from flowcontrol_core.authoring import deactivate, edit_draft, publish
-from flowcontrol_core.definition import Document, Step
+from flowcontrol_core.document.tree import Document, Step
+from flowcontrol_core.flows.drafts import edit_draft
+from flowcontrol_core.flows.lifecycle import deactivate
+from flowcontrol_core.flows.publication import publish
 from flowcontrol_core.models import Flow, FlowRun, Outcome, Status
-from flowcontrol_core.runtime.starting import create_flowrun
-from flowcontrol_core.runtime.verbs import cancel_flowrun, pause_flowrun, resume_flowrun, run_now
-from flowcontrol_core.testing.building import flow, step
+from flowcontrol_core.runs.execution.start import create_flowrun
+from flowcontrol_core.runs.operations.control import (
+    cancel_flowrun,
+    pause_flowrun,
+    resume_flowrun,
+    run_now,
+)
+from flowcontrol_core.testing.builder import flow, step
 from flowcontrol_core.testing.helpers import publish_flow
 from tests.effects.models import Effect
 from tests.processes.site import Site

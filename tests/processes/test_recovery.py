@@ -6,10 +6,10 @@ import signal
 
 import pytest
 
-from flowcontrol_core.definition import Step
+from flowcontrol_core.document.tree import Step
 from flowcontrol_core.models import FlowRun, Outcome
-from flowcontrol_core.runtime.starting import create_flowrun
-from flowcontrol_core.testing.building import flow, step
+from flowcontrol_core.runs.execution.start import create_flowrun
+from flowcontrol_core.testing.builder import flow, step
 from flowcontrol_core.testing.helpers import publish_flow
 from tests.databases import Database
 from tests.effects.models import Effect

@@ -8,8 +8,8 @@ import pytest
 from django.db import transaction
 
 from flowcontrol_core.models import FlowRun, Outcome, Status
-from flowcontrol_core.runtime.starting import create_flowrun
-from flowcontrol_core.testing.building import flow, step
+from flowcontrol_core.runs.execution.start import create_flowrun
+from flowcontrol_core.testing.builder import flow, step
 from flowcontrol_core.testing.helpers import publish_flow
 from tests.effects.models import Effect
 from tests.processes.site import Site

@@ -11,10 +11,10 @@ from django.db import transaction
 from django.utils import timezone
 
 from flowcontrol_core.models import FlowRun, Job, Outcome, RunEvent, SpentSlot, Worker
-from flowcontrol_core.runtime.jobs import create_job
-from flowcontrol_core.runtime.retention import prune
-from flowcontrol_core.runtime.starting import create_flowrun
-from flowcontrol_core.testing.building import flow, step
+from flowcontrol_core.runs.execution.start import create_flowrun
+from flowcontrol_core.runs.operations.bulk import create_job
+from flowcontrol_core.runs.operations.retention import prune
+from flowcontrol_core.testing.builder import flow, step
 from flowcontrol_core.testing.helpers import publish_flow
 from tests.effects.models import Effect
 from tests.processes.site import Site

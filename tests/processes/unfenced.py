@@ -15,8 +15,8 @@ from django.core.management import call_command
 def switch_the_fence_off() -> None:
     """Have this process write its checkpoints, whoever the runs belong to."""
     from flowcontrol_core.models import FlowRun
-    from flowcontrol_core.runtime import checkpoint, intake
-    from flowcontrol_core.runtime.rows import WRITTEN
+    from flowcontrol_core.runs.execution import admission, checkpoint
+    from flowcontrol_core.runs.store.rows import WRITTEN
 
     def write_unguarded(runs: Sequence[FlowRun], **_: Any) -> int:
         for run in runs:
@@ -25,7 +25,7 @@ def switch_the_fence_off() -> None:
             )
         return len(runs)
 
-    for module in (checkpoint, intake):
+    for module in (checkpoint, admission):
         assert hasattr(module, "write_guarded")
         module.write_guarded = write_unguarded  # type: ignore[attr-defined]
 

@@ -5,8 +5,8 @@ Importing this package needs neither Django nor settings, and imports no plugin.
 
 from __future__ import annotations
 
+from flowcontrol_core.plugins.discovery import plugin_apps
 from flowcontrol_core.plugins.hookspecs import hookimpl
-from flowcontrol_core.plugins.metadata import plugin_apps
 
 __version__ = "0.1.0"
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from flowcontrol_core.actions.base import BaseAction, Effects
+from flowcontrol_core.actions.config import BoundConfig
+from flowcontrol_core.actions.context import RunContext, Wakeup
 from flowcontrol_core.engine.directives import FlowDirective
-from flowcontrol_core.plugins.actions import BaseAction, Effects
-from flowcontrol_core.plugins.config import BoundConfig
-from flowcontrol_core.plugins.context import RunContext, Wakeup
 
 __all__ = ["BaseAction", "BoundConfig", "Effects", "FlowDirective", "RunContext", "Wakeup"]

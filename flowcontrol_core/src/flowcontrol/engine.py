@@ -2,21 +2,12 @@
 
 from __future__ import annotations
 
-from flowcontrol_core.runtime.firing import trigger_flows
-from flowcontrol_core.runtime.health import Health, look
-from flowcontrol_core.runtime.jobs import create_job
-from flowcontrol_core.runtime.periodic import continue_flowruns
-from flowcontrol_core.runtime.restarting import (
-    check_move,
-    edit_state,
-    move_to_current_version,
-    restart_at_step,
-)
-from flowcontrol_core.runtime.retention import Pruned, prune
-from flowcontrol_core.runtime.starting import create_flowrun, start_flowrun
-from flowcontrol_core.runtime.sweep import SweepResult
-from flowcontrol_core.runtime.troubles import Trouble
-from flowcontrol_core.runtime.verbs import (
+from flowcontrol_core.health import Health, look
+from flowcontrol_core.runs.execution.periodic import continue_flowruns
+from flowcontrol_core.runs.execution.start import create_flowrun, start_flowrun
+from flowcontrol_core.runs.execution.sweep import SweepResult
+from flowcontrol_core.runs.operations.bulk import create_job
+from flowcontrol_core.runs.operations.control import (
     cancel_flowrun,
     pause_flowrun,
     release_held,
@@ -26,6 +17,15 @@ from flowcontrol_core.runtime.verbs import (
     send_to_step,
     skip_step,
 )
+from flowcontrol_core.runs.operations.restarts import (
+    check_move,
+    edit_state,
+    move_to_current_version,
+    restart_at_step,
+)
+from flowcontrol_core.runs.operations.retention import Pruned, prune
+from flowcontrol_core.runs.triggers.fire import trigger_flows
+from flowcontrol_core.troubles import Trouble
 
 __all__ = [
     "Health",

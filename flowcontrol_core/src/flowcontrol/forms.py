@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from flowcontrol_core.expressions.scope import RESERVED_NAMES
-from flowcontrol_core.plugins.fields import (
+from flowcontrol_core.actions.fields import (
     ExpressionField,
     FlowField,
     JSONExpressionField,
@@ -11,7 +10,8 @@ from flowcontrol_core.plugins.fields import (
     TriggerField,
     check_texts,
 )
-from flowcontrol_core.plugins.mapping import MappingField
+from flowcontrol_core.actions.mapping_field import MappingField
+from flowcontrol_core.expressions.scope import RESERVED_NAMES
 
 __all__ = [
     "RESERVED_NAMES",

@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-from flowcontrol_core.plugins.registry import (
-    Registry,
-    register_action,
-    register_trigger,
-    registry,
-)
-from flowcontrol_core.plugins.triggers import Trigger
+from flowcontrol_core.actions.registry import Registry, register_action, register_trigger, registry
+from flowcontrol_core.actions.trigger import Trigger
 
 __all__ = ["Registry", "Trigger", "register_action", "register_trigger", "registry"]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from flowcontrol_core.runtime.clock import ManualClock
-from flowcontrol_core.testing.building import flow, step
+from flowcontrol_core.runs.store.clock import ManualClock
+from flowcontrol_core.testing.builder import flow, step
 from flowcontrol_core.testing.contract import check_action
 from flowcontrol_core.testing.helpers import (
     manual_clock,

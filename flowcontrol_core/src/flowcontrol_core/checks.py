@@ -21,13 +21,15 @@ from django.core.checks import Warning as CheckWarning
 from django.db import DatabaseError, connections
 
 import flowcontrol_core
-from flowcontrol_core.authoring import check_association, check_document, get_document
 from flowcontrol_core.conf import Settings, get_settings, known_names
 from flowcontrol_core.errors import DefinitionError, Problem
+from flowcontrol_core.flows.document_checks import check_document
+from flowcontrol_core.flows.drafts import get_document
+from flowcontrol_core.flows.flow_triggers import check_association
 from flowcontrol_core.management.plugin_table import broken_plugins
 from flowcontrol_core.models import Flow, FlowTrigger
 from flowcontrol_core.plugins.manager import plugin_manager
-from flowcontrol_core.runtime.database import alias
+from flowcontrol_core.runs.store.connection import alias
 
 TAG = "flowcontrol"
 DISPATCHES = ("sweep", "inline", "celery")

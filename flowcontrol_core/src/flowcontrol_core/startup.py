@@ -5,11 +5,11 @@ from __future__ import annotations
 from contextlib import suppress
 from importlib import import_module
 
+from flowcontrol_core.actions.trigger import connection
 from flowcontrol_core.conf import get_settings
 from flowcontrol_core.plugins.manager import plugin_manager
-from flowcontrol_core.plugins.triggers import connection
-from flowcontrol_core.runtime import listeners
-from flowcontrol_core.runtime.firing import Dispatcher
+from flowcontrol_core.runs.triggers import listeners
+from flowcontrol_core.runs.triggers.fire import Dispatcher
 
 
 def start() -> None:

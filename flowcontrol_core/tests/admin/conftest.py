@@ -16,17 +16,19 @@ from django.contrib.auth.models import Permission, User
 from django.test import Client
 from django.urls import reverse
 
-from flowcontrol_core.authoring import create_flow, edit_draft, publish
+from flowcontrol_core.actions.base import BaseAction, Effects
+from flowcontrol_core.actions.config import BoundConfig
+from flowcontrol_core.actions.fields import ExpressionField, TemplateField
+from flowcontrol_core.actions.trigger import Trigger
+from flowcontrol_core.flows.drafts import edit_draft
+from flowcontrol_core.flows.lifecycle import create_flow
+from flowcontrol_core.flows.publication import publish
 from flowcontrol_core.models import Flow, FlowRun
-from flowcontrol_core.plugins.actions import BaseAction, Effects
-from flowcontrol_core.plugins.config import BoundConfig
-from flowcontrol_core.plugins.fields import ExpressionField, TemplateField
-from flowcontrol_core.plugins.triggers import Trigger
-from flowcontrol_core.runtime import workers
-from flowcontrol_core.runtime.clock import ManualClock
-from flowcontrol_core.runtime.starting import create_flowrun
-from flowcontrol_core.testing.building import flow as build
-from flowcontrol_core.testing.building import step
+from flowcontrol_core.runs.execution.start import create_flowrun
+from flowcontrol_core.runs.queue import workers
+from flowcontrol_core.runs.store.clock import ManualClock
+from flowcontrol_core.testing.builder import flow as build
+from flowcontrol_core.testing.builder import step
 from flowcontrol_core.testing.helpers import (
     manual_clock,
     publish_flow,

@@ -11,8 +11,8 @@ from flowcontrol_core.admin import run_bulk
 from flowcontrol_core.admin.run_verbs import VERBS
 from flowcontrol_core.engine.history import HIDDEN
 from flowcontrol_core.models import EventKind, Flow, FlowRun, Job, RunEvent
-from flowcontrol_core.runtime import jobs
-from flowcontrol_core.runtime.starting import create_flowrun
+from flowcontrol_core.runs.execution.start import create_flowrun
+from flowcontrol_core.runs.operations import bulk
 from flowcontrol_core.testing.helpers import run_due
 from tests.cases import each
 
@@ -36,7 +36,7 @@ def said(run: FlowRun) -> list[tuple[str, str]]:
 
 
 def test_each_verb_is_offered_for_many_runs(client: Client, waiting: FlowRun) -> None:
-    assert {verb.name for verb in VERBS.values()} == set(jobs.VERBS)
+    assert {verb.name for verb in VERBS.values()} == set(bulk.VERBS)
     page = client.get(url("flowrun_changelist")).content.decode()
     for verb in VERBS:
         assert f'value="{verb.replace("-", "_")}_runs"' in page

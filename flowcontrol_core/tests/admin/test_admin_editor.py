@@ -10,17 +10,14 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from flowcontrol_core.authoring import (
-    configure_step,
-    create_flow,
-    present_document,
-    present_revision,
-    step_form,
-)
-from flowcontrol_core.definition import Document, Step
+from flowcontrol_core.document.tree import Document, Step
+from flowcontrol_core.flows.config_forms import step_form
+from flowcontrol_core.flows.drafts import present_document, present_revision
+from flowcontrol_core.flows.edits import configure_step
+from flowcontrol_core.flows.lifecycle import create_flow
 from flowcontrol_core.models import Flow, FlowRun, FlowVersion
-from flowcontrol_core.testing.building import flow as build
-from flowcontrol_core.testing.building import step
+from flowcontrol_core.testing.builder import flow as build
+from flowcontrol_core.testing.builder import step
 
 from .conftest import logged_in, make_user, text_of, url
 

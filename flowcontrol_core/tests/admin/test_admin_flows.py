@@ -9,13 +9,14 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from flowcontrol_core.authoring import create_flow, present_document
-from flowcontrol_core.authoring.overview import with_facts
-from flowcontrol_core.authoring.recording import record
+from flowcontrol_core.flows.changes import record
+from flowcontrol_core.flows.drafts import present_document
+from flowcontrol_core.flows.lifecycle import create_flow
+from flowcontrol_core.flows.overview import with_facts
 from flowcontrol_core.models import Flow, FlowEvent, FlowRun, RunEvent
-from flowcontrol_core.runtime.starting import create_flowrun
-from flowcontrol_core.testing.building import flow as build
-from flowcontrol_core.testing.building import step
+from flowcontrol_core.runs.execution.start import create_flowrun
+from flowcontrol_core.testing.builder import flow as build
+from flowcontrol_core.testing.builder import step
 from flowcontrol_core.testing.helpers import publish_flow, run_due
 
 from .conftest import text_of, url

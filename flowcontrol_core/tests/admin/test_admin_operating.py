@@ -9,11 +9,11 @@ import pytest
 from django.test import Client
 
 from flowcontrol_core.admin.pages import url
-from flowcontrol_core.authoring.recording import record
 from flowcontrol_core.engine.history import HIDDEN
+from flowcontrol_core.flows.changes import record
 from flowcontrol_core.models import Flow, FlowRun
-from flowcontrol_core.runtime.clock import ManualClock
-from flowcontrol_core.runtime.starting import create_flowrun
+from flowcontrol_core.runs.execution.start import create_flowrun
+from flowcontrol_core.runs.store.clock import ManualClock
 from flowcontrol_core.testing.helpers import run_due
 
 from .conftest import logged_in, make_user, text_of

@@ -14,7 +14,7 @@ from django.urls import reverse
 
 from flowcontrol_core.admin.flow_routes import ROUTES as FLOW_ROUTES
 from flowcontrol_core.admin.runs import ROUTES as RUN_ROUTES
-from flowcontrol_core.authoring import associate_trigger
+from flowcontrol_core.flows.flow_triggers import associate_trigger
 from flowcontrol_core.models import Flow, FlowRun
 
 from .conftest import logged_in, make_user

@@ -9,7 +9,7 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 
 from flowcontrol_core.admin import portable
-from flowcontrol_core.authoring import export_flows
+from flowcontrol_core.flows.exports import export_flows
 from flowcontrol_core.models import Flow
 from flowcontrol_core.plugins.reports import PluginReport, PluginStatus
 

@@ -7,19 +7,14 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from flowcontrol_core.authoring import (
-    annotate_step,
-    create_flow,
-    delete_step,
-    move_step,
-    present_document,
-    present_revision,
-)
-from flowcontrol_core.definition import Place
+from flowcontrol_core.document.tree import Place
+from flowcontrol_core.flows.drafts import present_document, present_revision
+from flowcontrol_core.flows.edits import annotate_step, delete_step, move_step
+from flowcontrol_core.flows.lifecycle import create_flow
 from flowcontrol_core.models import Flow, FlowRun, FlowVersion
-from flowcontrol_core.runtime.starting import create_flowrun
-from flowcontrol_core.testing.building import flow as build
-from flowcontrol_core.testing.building import step
+from flowcontrol_core.runs.execution.start import create_flowrun
+from flowcontrol_core.testing.builder import flow as build
+from flowcontrol_core.testing.builder import step
 from flowcontrol_core.testing.helpers import run_due
 
 from .conftest import text_of, url

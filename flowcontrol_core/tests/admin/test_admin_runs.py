@@ -14,10 +14,10 @@ from django.test.utils import CaptureQueriesContext
 from flowcontrol_core.admin import runs as admin_runs
 from flowcontrol_core.admin.run_words import length
 from flowcontrol_core.models import LIVE, Flow, FlowRun, RunEvent
-from flowcontrol_core.runtime.clock import ManualClock
-from flowcontrol_core.runtime.starting import create_flowrun
-from flowcontrol_core.testing.building import flow as build
-from flowcontrol_core.testing.building import step
+from flowcontrol_core.runs.execution.start import create_flowrun
+from flowcontrol_core.runs.store.clock import ManualClock
+from flowcontrol_core.testing.builder import flow as build
+from flowcontrol_core.testing.builder import step
 from flowcontrol_core.testing.helpers import publish_flow, run_due
 from tests.shop.models import Customer
 

@@ -9,10 +9,10 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
-from flowcontrol_core.authoring import deactivate
+from flowcontrol_core.flows.lifecycle import deactivate
 from flowcontrol_core.models import Flow, FlowRun
-from flowcontrol_core.testing.building import flow as build
-from flowcontrol_core.testing.building import step
+from flowcontrol_core.testing.builder import flow as build
+from flowcontrol_core.testing.builder import step
 from flowcontrol_core.testing.helpers import publish_flow, run_due
 from tests.shop.models import Customer, Parcel
 

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from flowcontrol_core.authoring import associate_trigger
+from flowcontrol_core.actions.registry import registry
+from flowcontrol_core.flows.flow_triggers import associate_trigger
 from flowcontrol_core.models import Flow, FlowRun, FlowTrigger
-from flowcontrol_core.plugins.registry import registry
-from flowcontrol_core.testing.building import flow as build
-from flowcontrol_core.testing.building import step
+from flowcontrol_core.testing.builder import flow as build
+from flowcontrol_core.testing.builder import step
 from flowcontrol_core.testing.helpers import publish_flow
 
 from .conftest import text_of, url

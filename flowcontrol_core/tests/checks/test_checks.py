@@ -15,6 +15,8 @@ from django.core.checks import CheckMessage, run_checks
 from django.db import connections
 
 from flowcontrol_core import checks
+from flowcontrol_core.actions.base import BaseAction, Effects
+from flowcontrol_core.actions.fields import ExpressionField
 from flowcontrol_core.checks import (
     SQLITE_OPTIONS,
     check_dispatch,
@@ -27,11 +29,9 @@ from flowcontrol_core.checks import (
 )
 from flowcontrol_core.conf import Settings
 from flowcontrol_core.models import Flow, FlowTrigger, FlowVersion
-from flowcontrol_core.plugins.actions import BaseAction, Effects
-from flowcontrol_core.plugins.fields import ExpressionField
 from flowcontrol_core.plugins.manager import plugin_manager
 from flowcontrol_core.plugins.reports import PluginReport, PluginStatus
-from flowcontrol_core.testing.building import flow, step
+from flowcontrol_core.testing.builder import flow, step
 from flowcontrol_core.testing.helpers import publish_flow, temporary_registry
 from tests.databases import ROOT
 

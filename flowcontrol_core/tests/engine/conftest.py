@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from flowcontrol_core.definition import Document, Step
+from flowcontrol_core.document.tree import Document, Step
 from flowcontrol_core.engine.program import Program
 
 Compile = Callable[..., Program]

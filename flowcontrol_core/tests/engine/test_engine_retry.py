@@ -8,7 +8,7 @@ from datetime import timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flowcontrol_core.definition import RetryPolicy
+from flowcontrol_core.document.tree import RetryPolicy
 from flowcontrol_core.engine.retry import MAX_AFTER, MAX_BACKOFF, backoff, wait_for
 from flowcontrol_core.errors import Retry
 from tests.cases import each

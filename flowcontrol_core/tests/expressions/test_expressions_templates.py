@@ -11,7 +11,7 @@ from django.contrib.auth.models import User
 from django.utils import timezone, translation
 
 from flowcontrol_core.errors import ExpressionError
-from flowcontrol_core.expressions import Scope, compile_template, limits
+from flowcontrol_core.expressions import Scope, bounds, compile_template
 from tests.cases import each
 
 STATE: dict[str, Any] = {
@@ -199,7 +199,7 @@ def test_rendering_time_is_bounded(
 ) -> None:
     ticks = iter(range(0, 1_000_000, 2))
     monkeypatch.setattr("time.monotonic", lambda: float(next(ticks)))
-    assert limits.RENDER_SECONDS == 5
+    assert bounds.RENDER_SECONDS == 5
     assert render("{{ a }}{{ b }}") == ""
     with pytest.raises(ExpressionError, match="longer than 5 seconds"):
         render("{{ a }}{{ b }}{{ c }}")

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from django.core.management import call_command
 
-from flowcontrol_core.plugins.actions import BaseAction, Effects
-from flowcontrol_core.plugins.registry import Registry
+from flowcontrol_core.actions.base import BaseAction, Effects
+from flowcontrol_core.actions.registry import Registry
 from flowcontrol_core.testing.helpers import temporary_registry
 
 Call = Callable[..., str]

@@ -8,7 +8,7 @@ import pytest
 from django.core.management import CommandError
 
 from flowcontrol_core.models import Flow
-from flowcontrol_core.testing.building import flow, step
+from flowcontrol_core.testing.builder import flow, step
 from flowcontrol_core.testing.helpers import publish_flow
 
 pytestmark = pytest.mark.django_db

@@ -8,11 +8,12 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.db import InterfaceError, OperationalError
 
-from flowcontrol_core.authoring import edit_draft, publish
+from flowcontrol_core import health
+from flowcontrol_core.flows.drafts import edit_draft
+from flowcontrol_core.flows.publication import publish
 from flowcontrol_core.models import Flow, FlowRun, Job, Outcome, RunEvent, Status, Worker
-from flowcontrol_core.runtime import health
-from flowcontrol_core.runtime.starting import create_flowrun
-from flowcontrol_core.testing.building import flow, step
+from flowcontrol_core.runs.execution.start import create_flowrun
+from flowcontrol_core.testing.builder import flow, step
 from flowcontrol_core.testing.helpers import publish_flow, run_due
 
 Call = Callable[..., str]

@@ -13,20 +13,20 @@ from django.core.management.base import SystemCheckError
 from django.db import InterfaceError, OperationalError, ProgrammingError
 from django.db.models.sql.compiler import SQLCompiler
 
+from flowcontrol_core.actions.base import BaseAction, Effects
 from flowcontrol_core.management import worker
 from flowcontrol_core.management.worker import stopping_on_signals, work
 from flowcontrol_core.models import FlowRun, Status, Worker
-from flowcontrol_core.plugins.actions import BaseAction, Effects
-from flowcontrol_core.runtime.clock import clock
-from flowcontrol_core.runtime.starting import create_flowrun
-from flowcontrol_core.runtime.stopping import (
+from flowcontrol_core.runs.execution.start import create_flowrun
+from flowcontrol_core.runs.execution.sweep import SweepResult
+from flowcontrol_core.runs.queue.stopping import (
     clear_stop,
     request_stop,
     should_stop,
     wait_for_stop,
 )
-from flowcontrol_core.runtime.sweep import SweepResult
-from flowcontrol_core.testing.building import flow, step
+from flowcontrol_core.runs.store.clock import clock
+from flowcontrol_core.testing.builder import flow, step
 from flowcontrol_core.testing.helpers import publish_flow, temporary_registry
 
 Call = Callable[..., str]

@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 from django.db import IntegrityError, transaction
 
-from flowcontrol_core.authoring import create_flow, get_document, open_draft
-from flowcontrol_core.definition import MAX_DEPTH, Document, Step
+from flowcontrol_core.document.rules import MAX_DEPTH
+from flowcontrol_core.document.tree import Document, Step
+from flowcontrol_core.flows.drafts import get_document, open_draft
+from flowcontrol_core.flows.lifecycle import create_flow
 from flowcontrol_core.models import Flow
 
 pytestmark = pytest.mark.django_db

@@ -22,8 +22,8 @@ from django.utils.datastructures import MultiValueDict
 from hypothesis import given
 from hypothesis import strategies as st
 
+from flowcontrol_core.actions.config import initial_values, read_config, to_stored, unknown_fields
 from flowcontrol_core.errors import ConfigError
-from flowcontrol_core.plugins.config import initial_values, read_config, to_stored, unknown_fields
 from tests.cases import each
 from tests.shop.models import Customer, Voucher
 

@@ -21,10 +21,10 @@ from flowcontrol.forms import (
     check_texts,
 )
 from flowcontrol.registry import Trigger, registry
+from flowcontrol_core.actions.context import FlowReference
 from flowcontrol_core.engine.directives import Kind
 from flowcontrol_core.engine.state import State
 from flowcontrol_core.models import Flow
-from flowcontrol_core.plugins.context import FlowReference
 
 NOW = datetime(2026, 1, 5, 12, tzinfo=UTC)
 

@@ -10,9 +10,9 @@ from django import forms
 from django.core.exceptions import ValidationError
 
 from flowcontrol.forms import MappingField
+from flowcontrol_core.actions.config import bind, initial_values, read_config, to_stored
+from flowcontrol_core.actions.mapping_field import MAX_LINES
 from flowcontrol_core.expressions import Scope
-from flowcontrol_core.plugins.config import bind, initial_values, read_config, to_stored
-from flowcontrol_core.plugins.mapping import MAX_LINES
 from tests.cases import each
 
 NOW = datetime(2024, 6, 3, 10, tzinfo=UTC)

@@ -12,8 +12,8 @@ from typing import Any
 import importlib_metadata
 import pytest
 
-from flowcontrol_core.plugins import metadata
-from flowcontrol_core.plugins.metadata import (
+from flowcontrol_core.plugins import discovery
+from flowcontrol_core.plugins.discovery import (
     PluginSource,
     disabled_by_environment,
     find_conflicts,
@@ -78,7 +78,7 @@ def test_finding_plugins_and_apps_imports_nothing(site: Any) -> None:
 
 def test_settings_module_may_ask_for_plugin_apps_before_django_is_imported() -> None:
     code = (
-        "import sys; from flowcontrol_core.plugins.metadata import plugin_apps; plugin_apps();"
+        "import sys; from flowcontrol_core.plugins.discovery import plugin_apps; plugin_apps();"
         "print([name for name in sys.modules if name.split('.')[0] == 'django'])"
     )
     assert run_python(code) == "[]"
@@ -179,7 +179,7 @@ def test_broken_metadata_of_one_distribution_hides_no_other(
 def test_plugin_that_asks_for_what_is_installed_is_compatible(
     requires: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(metadata, "_core_version", lambda: "1.5.0b1")
+    monkeypatch.setattr(discovery, "_core_version", lambda: "1.5.0b1")
     assert incompatibility(PluginSource("sms", "fake_sms", requires=requires)) == ""
 
 
@@ -198,7 +198,7 @@ def test_plugin_that_asks_for_what_is_installed_is_compatible(
 def test_plugin_that_asks_for_another_core_is_incompatible(
     requires: tuple[str, ...], reason: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(metadata, "_core_version", lambda: "1.5.0b1")
+    monkeypatch.setattr(discovery, "_core_version", lambda: "1.5.0b1")
     assert reason in incompatibility(PluginSource("sms", "fake_sms", requires=requires))
 
 

@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
-from flowcontrol_core.plugins.actions import BaseAction, Effects
+from flowcontrol_core.actions.base import BaseAction, Effects
+from flowcontrol_core.actions.registry import Registry
+from flowcontrol_core.plugins.discovery import PluginSource, find_plugins
 from flowcontrol_core.plugins.hookspecs import hookimpl
 from flowcontrol_core.plugins.manager import PluginManager, PluginReport, PluginStatus
-from flowcontrol_core.plugins.metadata import PluginSource, find_plugins
-from flowcontrol_core.plugins.registry import Registry
 
 HEAD = """
 from flowcontrol_core.plugins.actions import BaseAction, Effects

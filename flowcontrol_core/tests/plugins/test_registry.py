@@ -11,11 +11,11 @@ import pytest
 from django import forms
 
 from flowcontrol.registry import register_action, register_trigger, registry
+from flowcontrol_core.actions.base import BaseAction, Effects
+from flowcontrol_core.actions.registry import Registry
+from flowcontrol_core.actions.trigger import Connection, Trigger
+from flowcontrol_core.actions.trigger import connection as connection_in_force
 from flowcontrol_core.errors import RegistrationError, UnknownActionError, UnknownTriggerError
-from flowcontrol_core.plugins.actions import BaseAction, Effects
-from flowcontrol_core.plugins.registry import Registry
-from flowcontrol_core.plugins.triggers import Connection, Trigger
-from flowcontrol_core.plugins.triggers import connection as connection_in_force
 from tests.cases import each
 
 

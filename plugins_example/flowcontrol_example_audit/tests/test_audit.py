@@ -21,7 +21,7 @@ from flowcontrol.testing import (
     step,
     temporary_registry,
 )
-from flowcontrol_core.authoring import associate_trigger
+from flowcontrol_core.flows.flow_triggers import associate_trigger
 from flowcontrol_core.models import FlowRun
 from flowcontrol_example_audit.models import AuditEntry
 from flowcontrol_example_audit.plugin import Record

@@ -7,20 +7,21 @@ from typing import Any
 from django.http import HttpResponse
 from django.utils.translation import gettext as say
 
+from flowcontrol_core.actions.registry import registry
 from flowcontrol_core.admin.pages import CHANGE_FLOW, Page
 from flowcontrol_core.admin.tree import TreeBuilder, by_step
-from flowcontrol_core.authoring import (
-    check_associations,
-    check_document,
-    get_document,
-    present_version,
-)
 from flowcontrol_core.conf import get_settings
-from flowcontrol_core.definition import Document
+from flowcontrol_core.document.tree import Document
 from flowcontrol_core.errors import DefinitionError, FlowcontrolError, Problem
+from flowcontrol_core.flows.document_checks import check_document
+from flowcontrol_core.flows.drafts import get_document, present_version
+from flowcontrol_core.flows.flow_triggers import check_associations
 from flowcontrol_core.models import Flow, FlowTrigger, FlowVersion, Refusal
-from flowcontrol_core.plugins.registry import registry
-from flowcontrol_core.runtime.observing import associations, counts_by_step, is_nobody_sweeping
+from flowcontrol_core.runs.operations.observing import (
+    associations,
+    counts_by_step,
+    is_nobody_sweeping,
+)
 
 
 def show_editor(page: Page, flow: Flow) -> HttpResponse:

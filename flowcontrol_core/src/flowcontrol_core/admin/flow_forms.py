@@ -14,10 +14,11 @@ from flowcontrol_core.admin.fields import (
     model_choices,
     zone_choices,
 )
-from flowcontrol_core.authoring.flows import LIMITS, POLICIES
-from flowcontrol_core.authoring.options import check_options
-from flowcontrol_core.definition import MAX_GUARD, Document
+from flowcontrol_core.document.rules import MAX_GUARD
+from flowcontrol_core.document.tree import Document
 from flowcontrol_core.errors import Problem
+from flowcontrol_core.flows.lifecycle import LIMITS, POLICIES
+from flowcontrol_core.flows.options import check_options
 from flowcontrol_core.models import MAX_LIMIT, Flow, LimitPolicy
 
 #: Each limit with what happens to a run too many.

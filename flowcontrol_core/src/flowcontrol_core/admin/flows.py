@@ -27,18 +27,14 @@ from flowcontrol_core.admin.pages import (
     patterns,
     url,
 )
-from flowcontrol_core.authoring import (
-    change_flow,
-    create_flow,
-    present_document,
-    present_revision,
-    set_options,
-)
-from flowcontrol_core.authoring.database import atomic
-from flowcontrol_core.authoring.deleting import delete_flow
-from flowcontrol_core.authoring.overview import count_name, with_facts
-from flowcontrol_core.definition import Document
+from flowcontrol_core.document.tree import Document
 from flowcontrol_core.errors import DefinitionError, EditError
+from flowcontrol_core.flows.changes import atomic
+from flowcontrol_core.flows.deletion import delete_flow
+from flowcontrol_core.flows.drafts import present_document, present_revision
+from flowcontrol_core.flows.edits import set_options
+from flowcontrol_core.flows.lifecycle import change_flow, create_flow
+from flowcontrol_core.flows.overview import count_name, with_facts
 from flowcontrol_core.models import LIVE, Flow, FlowRun
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ from django.http import HttpResponse, JsonResponse
 from django.utils.translation import gettext as say
 
 from flowcontrol_core.admin.pages import VIEW_RUN, Page
+from flowcontrol_core.health import look
 from flowcontrol_core.models import FlowEvent, Job, Status
-from flowcontrol_core.runtime.health import look
 
 MOST_JOBS = 20
 

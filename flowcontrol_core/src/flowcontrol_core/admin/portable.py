@@ -12,14 +12,15 @@ from django.utils.translation import gettext as say
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
+from flowcontrol_core.actions.registry import registry
 from flowcontrol_core.admin.flow_forms import add_problems
 from flowcontrol_core.admin.pages import ACTIVATE_FLOW, CHANGE_FLOW, PUBLISH_FLOW, Page, url
-from flowcontrol_core.authoring import export_flows, import_flows
-from flowcontrol_core.authoring.yaml_text import MAX_BYTES
 from flowcontrol_core.errors import DefinitionError, FlowcontrolError, Problem
+from flowcontrol_core.flows.exports import export_flows
+from flowcontrol_core.flows.imports import import_flows
+from flowcontrol_core.flows.yaml_text import MAX_BYTES
 from flowcontrol_core.models import Flow
 from flowcontrol_core.plugins.manager import plugin_manager
-from flowcontrol_core.plugins.registry import registry
 from flowcontrol_core.plugins.reports import PluginStatus
 
 _STATUSES = {

@@ -11,25 +11,26 @@ from django.shortcuts import get_object_or_404
 from django.utils.translation import gettext as say
 from django.utils.translation import ngettext
 
-from flowcontrol_core import authoring
+from flowcontrol import flows
 from flowcontrol_core.admin.editor import read_version
 from flowcontrol_core.admin.pages import Page, url
 from flowcontrol_core.admin.steps import read_revision
 from flowcontrol_core.admin.tree import TreeBuilder
-from flowcontrol_core.authoring.describing import describe_diff
-from flowcontrol_core.authoring.overview import versions_with_runs
-from flowcontrol_core.definition import Document, diff
+from flowcontrol_core.document.diff import diff
+from flowcontrol_core.document.tree import Document
 from flowcontrol_core.errors import EditError, Problem, PublishError
+from flowcontrol_core.flows.descriptions import describe_diff
+from flowcontrol_core.flows.overview import versions_with_runs
 from flowcontrol_core.models import Flow, FlowRun, FlowVersion
-from flowcontrol_core.runtime.verbs import release_held
+from flowcontrol_core.runs.operations.control import release_held
 
 
 def publish(page: Page, flow: Flow) -> HttpResponse:
     """What publishing would change and what stands in its way; and publishing."""
     if not page.is_post:
-        return _publish_page(page, flow, authoring.present_problems(flow))
+        return _publish_page(page, flow, flows.present_problems(flow))
     try:
-        version = authoring.publish(
+        version = flows.publish(
             flow, by=page.user, reason=page.reason, revision=read_revision(page)
         )
     except PublishError as error:
@@ -46,25 +47,25 @@ def publish(page: Page, flow: Flow) -> HttpResponse:
 
 def activate(page: Page, flow: Flow) -> HttpResponse:
     """Let the flow start runs."""
-    return _switch(page, flow, authoring.activate, say("The flow is active: it starts runs."))
+    return _switch(page, flow, flows.activate, say("The flow is active: it starts runs."))
 
 
 def deactivate(page: Page, flow: Flow) -> HttpResponse:
     """Start no further runs."""
     text = say("The flow is inactive: it starts no further runs; those in flight go on.")
-    return _switch(page, flow, authoring.deactivate, text)
+    return _switch(page, flow, flows.deactivate, text)
 
 
 def hold(page: Page, flow: Flow) -> HttpResponse:
     """Pause what becomes due."""
     text = say("The flow is on hold: runs that become due are paused.")
-    return _switch(page, flow, authoring.hold, text)
+    return _switch(page, flow, flows.hold, text)
 
 
 def release(page: Page, flow: Flow) -> HttpResponse:
     """End the hold, and wake what it has paused."""
     who: dict[str, Any] = {"by": page.user, "reason": page.reason}
-    authoring.release(flow, **who)
+    flows.release(flow, **who)
     count = release_held(flow, **who)
     text = ngettext(
         "The hold has ended; %(count)d run goes on.",
@@ -83,7 +84,7 @@ def show_versions(page: Page, flow: Flow) -> HttpResponse:
         flow=flow,
         tab="versions",
         versions=versions_with_runs(flow),
-        revision=authoring.present_revision(flow),
+        revision=flows.present_revision(flow),
         crumbs=[(say("Versions"), "")],
     )
 
@@ -92,7 +93,7 @@ def show_version(page: Page, flow: Flow, number: int) -> HttpResponse:
     """One version, and how it differs from what is being edited."""
     version = get_object_or_404(FlowVersion, flow=flow, number=number)
     document, problems = read_version(version)
-    present, _ = read_version(authoring.present_version(flow))
+    present, _ = read_version(flows.present_version(flow))
     return page.render(
         "version.html",
         title=str(version),
@@ -103,7 +104,7 @@ def show_version(page: Page, flow: Flow, number: int) -> HttpResponse:
         problems=problems,
         lines=TreeBuilder(document).lines(),
         difference=describe_diff(diff(document, present), document, present),
-        revision=authoring.present_revision(flow),
+        revision=flows.present_revision(flow),
         crumbs=[(say("Versions"), url("flow_versions", flow.pk)), (f"v{number}", "")],
     )
 
@@ -112,7 +113,7 @@ def restore(page: Page, flow: Flow, number: int) -> HttpResponse:
     """Make an older version's document the draft."""
     version = get_object_or_404(FlowVersion, flow=flow, number=number)
     revision = read_revision(page)
-    authoring.restore_version(flow, version, revision=revision, author=page.user)
+    flows.restore_version(flow, version, revision=revision, author=page.user)
     page.say(say("The draft is now as version %(number)d was.") % {"number": number})
     return page.redirect("flow_editor", flow.pk)
 
@@ -120,11 +121,11 @@ def restore(page: Page, flow: Flow, number: int) -> HttpResponse:
 def discard(page: Page, flow: Flow) -> HttpResponse:
     """Throw the draft away, after showing what is lost."""
     if page.is_post:
-        authoring.discard_draft(flow, revision=read_revision(page))
+        flows.discard_draft(flow, revision=read_revision(page))
         page.say(say("The draft was discarded; this is the published version."))
         return page.redirect("flow_editor", flow.pk)
     draft = FlowVersion.objects.filter(draft_of=flow).first()
-    if draft is None or authoring.published_version(flow) is None:
+    if draft is None or flows.published_version(flow) is None:
         raise EditError(say("There is no draft that could be discarded in favour of a version."))
     return page.render(
         "discard.html",
@@ -146,7 +147,7 @@ def _switch(page: Page, flow: Flow, verb: Callable[..., Flow], text: str) -> Htt
 def _publish_page(
     page: Page, flow: Flow, problems: list[Problem], *, status: int = 200
 ) -> HttpResponse:
-    document, unreadable = read_version(authoring.present_version(flow))
+    document, unreadable = read_version(flows.present_version(flow))
     known = set(document.step_ids())
     return page.render(
         "publish.html",
@@ -156,16 +157,16 @@ def _publish_page(
         tab="publish",
         problems=[(item, item.step in known) for item in problems],
         difference=[] if unreadable else _difference(flow),
-        is_unchanged=authoring.is_unchanged(flow),
+        is_unchanged=flows.is_unchanged(flow),
         live=FlowRun.objects.filter(flow=flow).live().count(),
-        published=authoring.published_version(flow),
-        revision=authoring.present_revision(flow),
+        published=flows.published_version(flow),
+        revision=flows.present_revision(flow),
         crumbs=[(say("Publish"), "")],
     )
 
 
 def _difference(flow: Flow) -> list[Any]:
-    published = authoring.published_version(flow)
-    old = authoring.get_document(published) if published else Document()
-    new = authoring.present_document(flow)
-    return describe_diff(authoring.diff_with_published(flow), old, new)
+    published = flows.published_version(flow)
+    old = flows.get_document(published) if published else Document()
+    new = flows.present_document(flow)
+    return describe_diff(flows.diff_with_published(flow), old, new)

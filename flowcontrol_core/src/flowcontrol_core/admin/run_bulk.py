@@ -19,11 +19,11 @@ from flowcontrol_core.admin.fields import JsonObjectField, choice_field
 from flowcontrol_core.admin.pages import Page
 from flowcontrol_core.admin.run_forms import ReasonForm, state_of, steps_of
 from flowcontrol_core.admin.run_verbs import VERBS, Verb
-from flowcontrol_core.authoring import get_document
 from flowcontrol_core.errors import DefinitionError, FlowcontrolError, StateError
+from flowcontrol_core.flows.drafts import get_document
 from flowcontrol_core.models import FlowRun, FlowVersion
-from flowcontrol_core.runtime import jobs
-from flowcontrol_core.runtime.restarting import kept_state
+from flowcontrol_core.runs.operations import bulk
+from flowcontrol_core.runs.operations.restarts import kept_state
 
 MOST_REASONS = 10
 #: More runs than that are left to a job; and so many one job takes: it keeps a list of them.
@@ -175,7 +175,7 @@ def _create_job(page: Page, verb: Verb, runs: QuerySet[FlowRun], arguments: dict
     """Leave what would take too long to the sweeps."""
     ids = list(runs.order_by("pk").values_list("pk", flat=True)[:MOST_IN_A_JOB])
     reason = arguments.pop("reason", "")
-    job = jobs.create_job(
+    job = bulk.create_job(
         verb.name, {"pk__in": ids}, arguments=arguments, by=page.user, reason=reason
     )
     text = say(
@@ -190,7 +190,7 @@ def _do_at_once(page: Page, verb: Verb, runs: QuerySet[FlowRun], arguments: dict
     done, refused = 0, []
     for run in runs:
         try:
-            jobs.VERBS[verb.name](run, by=page.user, **arguments)
+            bulk.VERBS[verb.name](run, by=page.user, **arguments)
             done += 1
         except (FlowcontrolError, AttributeError, TypeError) as error:
             refused.append(str(error))

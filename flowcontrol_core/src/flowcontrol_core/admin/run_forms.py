@@ -13,14 +13,14 @@ from django.utils.translation import gettext_lazy as _
 from flowcontrol_core.admin.fields import JsonObjectField, choice_field
 from flowcontrol_core.admin.pages import MAX_REASON
 from flowcontrol_core.admin.timeline import pretty
-from flowcontrol_core.authoring import get_document
-from flowcontrol_core.authoring.describing import Describer
-from flowcontrol_core.definition import Document
+from flowcontrol_core.document.tree import Document
 from flowcontrol_core.engine.codec import decode
 from flowcontrol_core.engine.history import HIDDEN
 from flowcontrol_core.errors import DefinitionError, StateError
+from flowcontrol_core.flows.descriptions import Describer
+from flowcontrol_core.flows.drafts import get_document
 from flowcontrol_core.models import FlowRun
-from flowcontrol_core.runtime.observing import documents_of
+from flowcontrol_core.runs.operations.observing import documents_of
 
 
 class ReasonForm(forms.Form):

@@ -11,20 +11,20 @@ from django.http import HttpResponse
 from django.urls import NoReverseMatch, reverse
 from django.utils.translation import gettext as say
 
+from flowcontrol_core.actions.registry import registry
 from flowcontrol_core.admin import run_words
 from flowcontrol_core.admin.badges import run_badge
 from flowcontrol_core.admin.pages import OPERATE_RUN, Page
 from flowcontrol_core.admin.run_verbs import legal_verbs
 from flowcontrol_core.admin.timeline import entries, pretty
 from flowcontrol_core.models import FlowRun, RunEvent
-from flowcontrol_core.plugins.registry import registry
-from flowcontrol_core.runtime.clock import clock
-from flowcontrol_core.runtime.observing import (
+from flowcontrol_core.runs.operations.observing import (
     documents_of,
     find_step,
     is_nobody_sweeping,
     is_overdue,
 )
+from flowcontrol_core.runs.store.clock import clock
 
 EVENTS_A_PAGE = 100
 MOST_CHILDREN = 50

@@ -14,7 +14,7 @@ from flowcontrol_core.admin.pages import Page, url
 from flowcontrol_core.admin.run_forms import RestartForm, RunForm, SendForm, StateForm
 from flowcontrol_core.errors import FlowcontrolError
 from flowcontrol_core.models import FlowRun, Status
-from flowcontrol_core.runtime import restarting, verbs
+from flowcontrol_core.runs.operations import control, restarts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +42,7 @@ VERBS = {
             question=_("Let this run go on at once?"),
             effect=_("Whatever it waits for is no longer waited for."),
             done=_("The run is due now; a worker takes it up."),
-            call=verbs.run_now,
+            call=control.run_now,
         ),
         Verb(
             slug="retry",
@@ -51,7 +51,7 @@ VERBS = {
             question=_("Try the step again?"),
             effect=_("It is called as if it had never been tried."),
             done=_("The step is tried again as soon as a worker takes the run up."),
-            call=verbs.retry_flowrun,
+            call=control.retry_flowrun,
         ),
         Verb(
             slug="skip",
@@ -60,7 +60,7 @@ VERBS = {
             question=_("Skip the step?"),
             effect=_("The run goes on behind it; what the step was to do is not done."),
             done=_("The step is skipped; a worker takes the run up behind it."),
-            call=verbs.skip_step,
+            call=control.skip_step,
         ),
         Verb(
             slug="send",
@@ -69,7 +69,7 @@ VERBS = {
             question=_("Send this run to another step?"),
             effect=_("It goes on there, at its next checkpoint."),
             done=_("The run goes to that step at its next checkpoint."),
-            call=verbs.send_to_step,
+            call=control.send_to_step,
             form=SendForm,
         ),
         Verb(
@@ -79,7 +79,7 @@ VERBS = {
             question=_("Start a new run at a step of this one?"),
             effect=_("It has the state and the object of this run, which stays as it is."),
             done=_("This is the new run; a worker takes it up."),
-            call=restarting.restart_at_step,
+            call=restarts.restart_at_step,
             form=RestartForm,
         ),
         Verb(
@@ -89,7 +89,7 @@ VERBS = {
             question=_("Replace the state of this run?"),
             effect=_("The run goes on with what you write here."),
             done=_("The state was replaced."),
-            call=restarting.edit_state,
+            call=restarts.edit_state,
             form=StateForm,
         ),
         Verb(
@@ -99,7 +99,7 @@ VERBS = {
             question=_("Move this run to the published version of its flow?"),
             effect=_("It goes on there, at the step that it is at."),
             done=_("The run is on the published version now."),
-            call=restarting.move_to_current_version,
+            call=restarts.move_to_current_version,
         ),
         Verb(
             slug="pause",
@@ -108,7 +108,7 @@ VERBS = {
             question=_("Pause this run?"),
             effect=_("It does not go on until somebody resumes it."),
             done=_("The run is paused."),
-            call=verbs.pause_flowrun,
+            call=control.pause_flowrun,
         ),
         Verb(
             slug="resume",
@@ -117,7 +117,7 @@ VERBS = {
             question=_("Resume this run?"),
             effect=_("It goes on, or waits on for what it was waiting for."),
             done=_("The run goes on."),
-            call=verbs.resume_flowrun,
+            call=control.resume_flowrun,
         ),
         Verb(
             slug="cancel",
@@ -126,7 +126,7 @@ VERBS = {
             question=_("Cancel this run?"),
             effect=_("It ends, and the runs that it has started with it. There is no way back."),
             done=_("The run is canceled."),
-            call=verbs.cancel_flowrun,
+            call=control.cancel_flowrun,
             is_grave=True,
         ),
     )
@@ -143,7 +143,7 @@ def is_possible(verb: Verb, run: FlowRun) -> bool:
     if verb.slug == "move" and run.flow.published_id in (None, run.version_id):
         return False
     try:
-        return verbs.is_legal(verb.name, run)
+        return control.is_legal(verb.name, run)
     except (AttributeError, IndexError, KeyError, TypeError):
         return False
 

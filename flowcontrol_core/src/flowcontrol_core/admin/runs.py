@@ -37,13 +37,13 @@ from flowcontrol_core.admin.run_page import show_run
 from flowcontrol_core.admin.run_verbs import operate
 from flowcontrol_core.admin.run_words import duration, where
 from flowcontrol_core.models import FlowRun
-from flowcontrol_core.runtime.clock import clock
-from flowcontrol_core.runtime.observing import (
+from flowcontrol_core.runs.operations.observing import (
     documents_of,
     find_step,
     is_nobody_sweeping,
     is_overdue,
 )
+from flowcontrol_core.runs.store.clock import clock
 
 if TYPE_CHECKING:
     _ModelAdmin = admin.ModelAdmin[FlowRun]

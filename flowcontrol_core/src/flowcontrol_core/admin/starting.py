@@ -15,12 +15,12 @@ from django.utils import timezone
 from django.utils.translation import gettext as say
 from django.utils.translation import gettext_lazy as _
 
-from flowcontrol_core import authoring
+from flowcontrol import flows
 from flowcontrol_core.admin.fields import JsonObjectField
 from flowcontrol_core.admin.pages import MAX_REASON, Page, url
 from flowcontrol_core.errors import FlowcontrolError
 from flowcontrol_core.models import Flow, FlowRun, Status
-from flowcontrol_core.runtime.starting import create_flowrun, start_flowrun
+from flowcontrol_core.runs.execution.start import create_flowrun, start_flowrun
 
 MAX_KEY = 200
 LATEST = timedelta(days=3_660)
@@ -106,7 +106,7 @@ def start(page: Page, flow: Flow) -> HttpResponse:
         tab="start",
         form=form,
         gone=gone,
-        published=authoring.published_version(flow),
+        published=flows.published_version(flow),
         lookup=_lookup(page, model),
         crumbs=[(say("Start a run"), "")],
         back=url("flow_editor", flow.pk),
@@ -123,7 +123,7 @@ def _start(flow: Flow, cleaned: dict[str, Any], user: Any) -> FlowRun:
 
 def _model(flow: Flow) -> tuple[type[Model] | None, str]:
     """Give the model of the published version's objects; and its name where it is not there."""
-    version = authoring.published_version(flow)
+    version = flows.published_version(flow)
     label = version.object_type if version else ""
     if not label:
         return None, ""

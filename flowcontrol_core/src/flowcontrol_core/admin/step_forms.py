@@ -19,12 +19,12 @@ from flowcontrol_core.admin.fields import (
     place_value,
     show_seconds,
 )
-from flowcontrol_core.authoring import places
-from flowcontrol_core.authoring.describing import Describer
-from flowcontrol_core.definition import MAX_NOTE, Document, Place, RetryPolicy, Step
-from flowcontrol_core.definition.editing import place_of
-from flowcontrol_core.definition.rules import ERROR_NAME
+from flowcontrol_core.document.edit import place_of
+from flowcontrol_core.document.rules import ERROR_NAME, MAX_NOTE
+from flowcontrol_core.document.tree import Document, Place, RetryPolicy, Step
 from flowcontrol_core.errors import EditError, FlowcontrolError
+from flowcontrol_core.flows.descriptions import Describer
+from flowcontrol_core.flows.edits import places
 
 logger = logging.getLogger(__name__)
 _Value = TypeVar("_Value")

@@ -13,7 +13,8 @@ from django.http import Http404, HttpResponse
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as say
 
-from flowcontrol_core import authoring
+from flowcontrol import flows
+from flowcontrol_core.actions.registry import ActionEntry, registry
 from flowcontrol_core.admin.fields import place_value, read_place
 from flowcontrol_core.admin.pages import Page, url
 from flowcontrol_core.admin.step_forms import (
@@ -28,21 +29,20 @@ from flowcontrol_core.admin.step_forms import (
     policy_values,
 )
 from flowcontrol_core.admin.tree import describe_size, waiting_inside
-from flowcontrol_core.authoring import Edit
-from flowcontrol_core.authoring.describing import Describer
-from flowcontrol_core.authoring.drafts import stale_revision
-from flowcontrol_core.definition import Document, Place, Step
+from flowcontrol_core.document.tree import Document, Place, Step
 from flowcontrol_core.errors import EditError
+from flowcontrol_core.flows.descriptions import Describer
+from flowcontrol_core.flows.drafts import stale_revision
+from flowcontrol_core.flows.edits import Edit
 from flowcontrol_core.models import Flow
-from flowcontrol_core.plugins.registry import ActionEntry, registry
-from flowcontrol_core.runtime.observing import counts_by_step
+from flowcontrol_core.runs.operations.observing import counts_by_step
 
 
 def pick(page: Page, flow: Flow) -> HttpResponse:
     """Choose an action for a place, and add it there."""
     if page.is_post:
         return _add(page, flow)
-    document = authoring.present_document(flow)
+    document = flows.present_document(flow)
     place = _legal_place(document, page.request.GET.get("place", ""))
     query = page.request.GET.get("q", "").strip()[:100]
     return page.render(
@@ -53,7 +53,7 @@ def pick(page: Page, flow: Flow) -> HttpResponse:
         where=Describer(document).place(place),
         query=query,
         groups=_groups(page, document, query),
-        revision=authoring.present_revision(flow),
+        revision=flows.present_revision(flow),
         crumbs=[(say("Add a step"), "")],
     )
 
@@ -61,12 +61,12 @@ def pick(page: Page, flow: Flow) -> HttpResponse:
 def configure(page: Page, flow: Flow, step_id: str) -> HttpResponse:
     """The form of a step's action."""
     document, step, revision = _seen(page, flow, step_id)
-    if not authoring.may_place(step.action, page.user):
+    if not flows.may_place(step.action, page.user):
         raise PermissionDenied
-    label = authoring.step_label(step)
+    label = flows.step_label(step)
     data = page.request.POST if page.is_post else None
-    why = authoring.why_no_form(step)
-    form = guarded(lambda: authoring.step_form(step, data, document=document), label)
+    why = flows.why_no_form(step)
+    form = guarded(lambda: flows.step_form(step, data, document=document), label)
     if page.is_post and form is not None and guarded(form.is_valid, label):
         return _configured(page, flow, step, form, revision)
     return page.render(
@@ -94,7 +94,7 @@ def move(page: Page, flow: Flow, step_id: str) -> HttpResponse:
     )
     if page.is_post and form.is_valid():
         place = _read_place(form.cleaned_data["place"])
-        edit = authoring.move_step(flow, step_id, place, revision=revision, author=page.user)
+        edit = flows.move_step(flow, step_id, place, revision=revision, author=page.user)
         return _done(page, flow, edit)
     return _form_page(page, flow, step, form, say("Move “%(step)s”"), say("Move"))
 
@@ -106,7 +106,7 @@ def note(page: Page, flow: Flow, step_id: str) -> HttpResponse:
     form = NoteForm(page.request.POST or None, initial=initial)
     if page.is_post and form.is_valid():
         text = form.cleaned_data["note"]
-        edit = authoring.annotate_step(flow, step_id, text, revision=revision, author=page.user)
+        edit = flows.annotate_step(flow, step_id, text, revision=revision, author=page.user)
         return _done(page, flow, edit)
     return _form_page(page, flow, step, form, say("Note at “%(step)s”"), say("Save"))
 
@@ -119,7 +119,7 @@ def policy(page: Page, flow: Flow, step_id: str) -> HttpResponse:
     )
     if page.is_post and form.is_valid():
         try:
-            edit = authoring.set_policy(
+            edit = flows.set_policy(
                 flow,
                 step_id,
                 retry=form.retry(),
@@ -139,11 +139,11 @@ def delete(page: Page, flow: Flow, step_id: str) -> HttpResponse:
     """Delete a step, after saying what goes with it and who waits there."""
     document, step, revision = _seen(page, flow, step_id)
     if page.is_post:
-        edit = authoring.delete_step(flow, step_id, revision=revision, author=page.user)
+        edit = flows.delete_step(flow, step_id, revision=revision, author=page.user)
         return _done(page, flow, edit)
     return page.render(
         "step_delete.html",
-        title=say("Delete “%(step)s”?") % {"step": authoring.step_label(step)},
+        title=say("Delete “%(step)s”?") % {"step": flows.step_label(step)},
         flow=flow,
         step=step,
         size=describe_size(step),
@@ -159,9 +159,9 @@ def duplicate(page: Page, flow: Flow, step_id: str) -> HttpResponse:
     """Copy a step with everything inside it."""
     _document, step, revision = _seen(page, flow, step_id)
     inside = {visit.step.action for visit in Document(steps=(step,)).walk()}
-    if not all(authoring.may_place(action, page.user) for action in inside):
+    if not all(flows.may_place(action, page.user) for action in inside):
         raise PermissionDenied
-    edit = authoring.duplicate_step(flow, step_id, revision=revision, author=page.user)
+    edit = flows.duplicate_step(flow, step_id, revision=revision, author=page.user)
     return _done(page, flow, edit)
 
 
@@ -169,7 +169,7 @@ def shift(page: Page, flow: Flow, step_id: str) -> HttpResponse:
     """Move a step up or down by one."""
     _document, _step, revision = _seen(page, flow, step_id)
     by = _cleaned(ShiftForm(page.request.POST))["by"]
-    edit = authoring.shift_step(flow, step_id, by, revision=revision, author=page.user)
+    edit = flows.shift_step(flow, step_id, by, revision=revision, author=page.user)
     return _done(page, flow, edit)
 
 
@@ -177,7 +177,7 @@ def disable(page: Page, flow: Flow, step_id: str) -> HttpResponse:
     """Disable a step, or enable it."""
     _document, _step, revision = _seen(page, flow, step_id)
     off = _cleaned(DisableForm(page.request.POST))["disabled"]
-    edit = authoring.set_disabled(flow, step_id, off, revision=revision, author=page.user)
+    edit = flows.set_disabled(flow, step_id, off, revision=revision, author=page.user)
     return _done(page, flow, edit)
 
 
@@ -193,8 +193,8 @@ def _seen(page: Page, flow: Flow, step_id: str) -> tuple[Document, Step, int]:
     A stale request is refused before anything else is looked at. Raises Http404 for a step that
     the flow does not have.
     """
-    version = authoring.present_version(flow)
-    document = authoring.get_document(version) if version else Document()
+    version = flows.present_version(flow)
+    document = flows.get_document(version) if version else Document()
     present = version.revision if version else 1
     revision = read_revision(page) if page.is_post else present
     if revision != present:
@@ -219,17 +219,15 @@ def _cleaned(form: forms.Form) -> dict[str, Any]:
 
 def _add(page: Page, flow: Flow) -> HttpResponse:
     cleaned = _cleaned(AddForm(page.request.POST))
-    if cleaned["revision"] != authoring.present_revision(flow):
+    if cleaned["revision"] != flows.present_revision(flow):
         raise stale_revision(flow)
-    place = _legal_place(authoring.present_document(flow), cleaned["place"])
+    place = _legal_place(flows.present_document(flow), cleaned["place"])
     key = cleaned["action"]
-    if not authoring.may_place(key, page.user):
+    if not flows.may_place(key, page.user):
         raise PermissionDenied
     entry = registry.get_action(key)
     edit = guarded(
-        lambda: authoring.add_step(
-            flow, key, place, revision=cleaned["revision"], author=page.user
-        ),
+        lambda: flows.add_step(flow, key, place, revision=cleaned["revision"], author=page.user),
         key,
     )
     page.say(edit.message)
@@ -248,7 +246,7 @@ def _read_place(text: str) -> Place:
 def _legal_place(document: Document, text: str) -> Place:
     """Read a place; raises Http404 for one in a step, or at an index, that is not there."""
     place = _read_place(text)
-    legal = authoring.places(document)
+    legal = flows.places(document)
     if not legal:
         raise EditError(say("The flow has as many steps as it can have; split it."))
     if place not in legal:
@@ -263,7 +261,7 @@ def _groups(page: Page, document: Document, query: str) -> list[tuple[str, list[
         wanted = entry.action.object_type.lower()
         if wanted and wanted != document.object:
             continue
-        if authoring.may_place(entry.key, page.user) and _matches(entry, query):
+        if flows.may_place(entry.key, page.user) and _matches(entry, query):
             groups[str(entry.action.group or entry.plugin)].append(entry)
     return [
         (name, sorted(found, key=lambda entry: str(entry.action.verbose_name)))
@@ -280,7 +278,7 @@ def _matches(entry: ActionEntry, query: str) -> bool:
 def _configured(
     page: Page, flow: Flow, step: Step, form: forms.BaseForm, revision: int
 ) -> HttpResponse:
-    edit = authoring.configure_step(flow, step.id, form, revision=revision, author=page.user)
+    edit = flows.configure_step(flow, step.id, form, revision=revision, author=page.user)
     return _done(page, flow, edit)
 
 
@@ -291,7 +289,7 @@ def _as_html(form: forms.BaseForm | None) -> SafeString:
 def _form_page(
     page: Page, flow: Flow, step: Step, form: forms.Form, title: str, submit: str
 ) -> HttpResponse:
-    words: Mapping[str, str] = {"step": authoring.step_label(step)}
+    words: Mapping[str, str] = {"step": flows.step_label(step)}
     return page.render(
         "form.html",
         title=title % words,

@@ -10,12 +10,12 @@ from typing import Any
 
 from django.utils.dateparse import parse_datetime
 
+from flowcontrol_core.actions.registry import registry
 from flowcontrol_core.admin.run_words import answer, length
-from flowcontrol_core.authoring import step_label
-from flowcontrol_core.definition import Document, Step
+from flowcontrol_core.document.tree import Document, Step
 from flowcontrol_core.engine.history import HIDDEN, SECRET
+from flowcontrol_core.flows.edits import step_label
 from flowcontrol_core.models import RunEvent
-from flowcontrol_core.plugins.registry import registry
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,12 +12,13 @@ from dataclasses import dataclass, field
 from django.utils.translation import gettext as say
 from django.utils.translation import ngettext
 
+from flowcontrol_core.actions.registry import registry
 from flowcontrol_core.admin.fields import place_value, show_seconds
-from flowcontrol_core.authoring import offered_branches, step_label, why_no_form
-from flowcontrol_core.authoring.describing import shown_config, step_numbers, summarize_step
-from flowcontrol_core.definition import Document, Place, Step, count_steps
+from flowcontrol_core.document.tree import Document, Place, Step, count_steps
 from flowcontrol_core.errors import Problem
-from flowcontrol_core.plugins.registry import registry
+from flowcontrol_core.flows.config_forms import why_no_form
+from flowcontrol_core.flows.descriptions import shown_config, step_numbers, summarize_step
+from flowcontrol_core.flows.edits import offered_branches, step_label
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,17 +11,17 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as say
 from django.utils.translation import gettext_lazy as _
 
-from flowcontrol_core import authoring
+from flowcontrol import flows
+from flowcontrol_core.actions.registry import TriggerEntry, registry
 from flowcontrol_core.admin.fields import choice_field
 from flowcontrol_core.admin.flow_forms import add_problems
 from flowcontrol_core.admin.pages import Page, url
 from flowcontrol_core.admin.step_forms import guarded
-from flowcontrol_core.authoring.describing import Describer
 from flowcontrol_core.conf import get_settings
-from flowcontrol_core.definition import Document
+from flowcontrol_core.document.tree import Document
 from flowcontrol_core.errors import DefinitionError, Problem
+from flowcontrol_core.flows.descriptions import Describer
 from flowcontrol_core.models import Flow, FlowTrigger, Mode
-from flowcontrol_core.plugins.registry import TriggerEntry, registry
 
 MAX_CONDITION = 1_000
 SHOWN_FIRINGS = 20
@@ -68,7 +68,7 @@ def pick(page: Page, flow: Flow) -> HttpResponse:
     """Choose one of the registered triggers."""
     query = page.request.GET.get("q", "").strip()[:100]
     groups: dict[str, list[Offer]] = defaultdict(list)
-    document = authoring.present_document(flow)
+    document = flows.present_document(flow)
     for entry in registry.triggers.values():
         if _fits(entry, document) and query.lower() in f"{entry.trigger.label} {entry.key}".lower():
             groups[entry.plugin].append(_offer(entry))
@@ -97,7 +97,7 @@ def change(page: Page, flow: Flow, trigger_id: int) -> HttpResponse:
 def toggle(page: Page, flow: Flow, trigger_id: int) -> HttpResponse:
     """Switch a flow trigger on or off."""
     association = _own(flow, trigger_id)
-    authoring.change_trigger(association, active=not association.active)
+    flows.change_trigger(association, active=not association.active)
     on, off = say("The trigger is switched on."), say("The trigger is switched off.")
     page.say(on if association.active else off)
     page.log(flow, f"{association.trigger}: {on if association.active else off}")
@@ -108,7 +108,7 @@ def delete(page: Page, flow: Flow, trigger_id: int) -> HttpResponse:
     """End an association."""
     association = _own(flow, trigger_id)
     if page.is_post:
-        authoring.remove_trigger(association)
+        flows.remove_trigger(association)
         page.say(say("The trigger was removed; runs that it started go on."))
         page.log(flow, say("Removed the trigger %(key)s.") % {"key": association.trigger})
         return page.redirect("flow_editor", flow.pk, anchor="triggers")
@@ -131,7 +131,7 @@ def _own(flow: Flow, trigger_id: int) -> FlowTrigger:
 
 
 def _edit(page: Page, flow: Flow, association: FlowTrigger, *, is_new: bool) -> HttpResponse:
-    document = authoring.present_document(flow)
+    document = flows.present_document(flow)
     data = page.request.POST if page.is_post else None
     initial = {name: getattr(association, name) for name in ("mode", "condition", "step", "active")}
     form = AssociationForm(data, document=document, present=association.step, initial=initial)
@@ -166,7 +166,7 @@ def _config_form(association: FlowTrigger, data: Any, document: Document) -> for
     if key not in registry.triggers or not registry.get_trigger(key).Config.base_fields:
         return None
     stored = association.config
-    return guarded(lambda: authoring.trigger_form(key, stored, data, document=document), key)
+    return guarded(lambda: flows.trigger_form(key, stored, data, document=document), key)
 
 
 def _save(
@@ -174,12 +174,12 @@ def _save(
 ) -> bool:
     values = dict(form.cleaned_data)
     if config is not None:
-        values["config"] = authoring.stored_config(config)
+        values["config"] = flows.stored_config(config)
     try:
         if is_new:
-            authoring.associate_trigger(association.flow, association.trigger, **values)
+            flows.associate_trigger(association.flow, association.trigger, **values)
         else:
-            authoring.change_trigger(association, **values)
+            flows.change_trigger(association, **values)
     except DefinitionError as error:
         problems = list(error.problems)
         add_problems(form, [Problem(one.path, one.message, field=one.field) for one in problems])

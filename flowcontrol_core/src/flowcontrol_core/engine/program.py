@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from flowcontrol_core.definition import Document, Step
+from flowcontrol_core.document.tree import Document, Step
 
 
 @dataclass(frozen=True, slots=True)

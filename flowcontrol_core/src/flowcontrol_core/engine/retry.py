@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from flowcontrol_core.definition import RetryPolicy
+from flowcontrol_core.document.tree import RetryPolicy
 
 #: No backoff is longer than a day, and nothing that an action asks for longer than a year.
 MAX_BACKOFF = 86_400.0

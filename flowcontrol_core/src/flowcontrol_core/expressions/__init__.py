@@ -8,8 +8,8 @@ allow-list with bounds (``filters``), and whatever goes wrong is an ExpressionEr
 from __future__ import annotations
 
 from flowcontrol_core.errors import ExpressionError
-from flowcontrol_core.expressions.checking import check_names
 from flowcontrol_core.expressions.expression import Expression, compile_expression
+from flowcontrol_core.expressions.name_checks import check_names
 from flowcontrol_core.expressions.scope import Scope
 from flowcontrol_core.expressions.templates import TextTemplate, compile_template
 

@@ -13,10 +13,10 @@ from django.utils import timezone
 from django.utils.safestring import SafeData
 
 from flowcontrol_core.errors import ExpressionError
-from flowcontrol_core.expressions import limits
+from flowcontrol_core.expressions import bounds
 from flowcontrol_core.expressions.visibility import harmless, is_model, names_of_others, unwrap
 
-_LARGEST = 10**limits.NUMBER_DIGITS
+_LARGEST = 10**bounds.NUMBER_DIGITS
 # Values that cannot be changed and hold nothing: given as they are.
 _ATOMS = frozenset({bool, int, float, Decimal, str, type(None), datetime, date, time})
 
@@ -52,20 +52,20 @@ def _text_of_object(value: Model) -> str:
 
 def bounded_text(text: str) -> str:
     """Refuse a text that is longer than filters take."""
-    if len(text) > limits.TEXT_CHARACTERS:
+    if len(text) > bounds.TEXT_CHARACTERS:
         raise ExpressionError(
             f"A text of {len(text):,} characters is too long for a filter; "
-            f"at most {limits.TEXT_CHARACTERS:,} are possible."
+            f"at most {bounds.TEXT_CHARACTERS:,} are possible."
         )
     return text
 
 
 def bounded_list(items: list[Any] | tuple[Any, ...]) -> list[Any] | tuple[Any, ...]:
     """Refuse a list that is longer than filters take."""
-    if len(items) > limits.LIST_ITEMS:
+    if len(items) > bounds.LIST_ITEMS:
         raise ExpressionError(
             f"A list of {len(items):,} items is too long for a filter; "
-            f"at most {limits.LIST_ITEMS:,} are possible."
+            f"at most {bounds.LIST_ITEMS:,} are possible."
         )
     return items
 
@@ -75,13 +75,13 @@ def bounded_number(number: Any) -> Any:
     if isinstance(number, Decimal):
         digits = len(number.as_tuple().digits)
         too_large = number.is_finite() and (
-            abs(number.adjusted()) > limits.NUMBER_DIGITS or digits > limits.NUMBER_DIGITS
+            abs(number.adjusted()) > bounds.NUMBER_DIGITS or digits > bounds.NUMBER_DIGITS
         )
     else:
         too_large = isinstance(number, int) and abs(number) >= _LARGEST
     if too_large:
         raise ExpressionError(
-            f"A number is too large for a filter; at most {limits.NUMBER_DIGITS} digits are "
+            f"A number is too large for a filter; at most {bounds.NUMBER_DIGITS} digits are "
             "possible."
         )
     return number
@@ -96,7 +96,7 @@ def as_number(value: Any) -> int | float | Decimal | None:
     if isinstance(value, int | float | Decimal):
         number: int | float | Decimal = bounded_number(value)
         return number
-    if isinstance(value, str) and len(value) <= limits.NUMBER_DIGITS:
+    if isinstance(value, str) and len(value) <= bounds.NUMBER_DIGITS:
         try:
             return int(value)
         except ValueError:
@@ -108,7 +108,7 @@ def as_decimal(value: Any) -> Decimal | None:
     """Give a finite number, or a text that is one, as a Decimal; None for anything else."""
     if isinstance(value, bool) or not isinstance(value, int | float | Decimal | str):
         return None
-    if isinstance(value, str) and len(value) > limits.NUMBER_DIGITS:
+    if isinstance(value, str) and len(value) > bounds.NUMBER_DIGITS:
         return None
     try:
         number = Decimal(str(bounded_number(value)))
@@ -142,8 +142,8 @@ def plain(value: Any, depth: int = 0, *, show: Callable[[Model], Any] | None = N
     """
     if type(value) in _ATOMS or isinstance(value, SafeData):
         return value
-    if depth > limits.VALUE_DEPTH:
-        raise ExpressionError(f"The value is nested more than {limits.VALUE_DEPTH} levels deep.")
+    if depth > bounds.VALUE_DEPTH:
+        raise ExpressionError(f"The value is nested more than {bounds.VALUE_DEPTH} levels deep.")
     if isinstance(value, Mapping):
         return {key: plain(item, depth + 1, show=show) for key, item in value.items()}
     if isinstance(value, list):

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from flowcontrol_core.errors import ExpressionError
-from flowcontrol_core.expressions import limits
-from flowcontrol_core.expressions.building import build, collect_names
+from flowcontrol_core.expressions import bounds
 from flowcontrol_core.expressions.coercion import plain
+from flowcontrol_core.expressions.compiler import build, collect_names
 from flowcontrol_core.expressions.lookup import Read
 from flowcontrol_core.expressions.parser import Parser, check_length
 from flowcontrol_core.expressions.scope import Scope
@@ -69,7 +69,7 @@ class Expression:
 
 def compile_expression(text: str) -> Expression:
     """Compile an expression. Raises ExpressionError, with the place that is wrong."""
-    check_length(text, limits.EXPRESSION_CHARACTERS, "The expression")
+    check_length(text, bounds.EXPRESSION_CHARACTERS, "The expression")
     if not text.strip():
         raise ExpressionError("The expression is empty. Write a condition or a value.", source=text)
     node = Parser(text).parse_condition()

@@ -17,7 +17,7 @@ from typing import Any, Literal
 from django.template import defaultfilters as django_filters
 
 from flowcontrol_core.errors import ExpressionError
-from flowcontrol_core.expressions import limits
+from flowcontrol_core.expressions import bounds
 from flowcontrol_core.expressions.coercion import (
     as_decimal,
     as_local,
@@ -65,7 +65,7 @@ def _of_text_with_number(function: Callable[..., Any]) -> Apply:
     """Wrap a filter that takes a text, and a width or count as its argument."""
 
     def apply(value: Any, argument: Any, _now: datetime) -> Any:
-        number = whole_number(argument, limits.TEXT_CHARACTERS)
+        number = whole_number(argument, bounds.TEXT_CHARACTERS)
         return _result(function(as_text(value), number))
 
     return apply
@@ -102,10 +102,10 @@ def _join(*, autoescape: bool) -> Apply:
         texts = [as_text(item) for item in bounded_list(value)]
         glue = as_text(argument)
         length = sum(map(len, texts)) + len(glue) * len(texts)
-        if length > limits.TEXT_CHARACTERS:
+        if length > bounds.TEXT_CHARACTERS:
             raise ExpressionError(
                 f"The joined text has about {length:,} characters; "
-                f"at most {limits.TEXT_CHARACTERS:,} are possible."
+                f"at most {bounds.TEXT_CHARACTERS:,} are possible."
             )
         return _result(django_filters.join(texts, glue, autoescape=autoescape))
 
@@ -157,10 +157,10 @@ def _date_format(function: Callable[..., Any]) -> Apply:
     def apply(value: Any, argument: Any, _now: datetime) -> str:
         local = as_local(value)
         written = None if argument is None else as_text(argument)
-        if written is not None and len(written) > limits.DATE_FORMAT_CHARACTERS:
+        if written is not None and len(written) > bounds.DATE_FORMAT_CHARACTERS:
             raise ExpressionError(
                 f"The format has {len(written):,} characters; "
-                f"at most {limits.DATE_FORMAT_CHARACTERS} are possible."
+                f"at most {bounds.DATE_FORMAT_CHARACTERS} are possible."
             )
         return "" if local is None else str(function(local, written))
 

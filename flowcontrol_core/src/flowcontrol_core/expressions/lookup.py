@@ -12,8 +12,8 @@ from typing import Any
 
 from django.utils import timezone
 
-from flowcontrol_core.expressions.places import Place
 from flowcontrol_core.expressions.scope import Scope
+from flowcontrol_core.expressions.spans import Place
 from flowcontrol_core.expressions.visibility import (
     OF_ROOT,
     Names,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from flowcontrol_core.expressions.filters import Filter
-from flowcontrol_core.expressions.places import Place
+from flowcontrol_core.expressions.spans import Place
 
 
 @dataclass(frozen=True, slots=True)

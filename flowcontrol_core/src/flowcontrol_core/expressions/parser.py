@@ -11,7 +11,7 @@ import re
 from typing import Any
 
 from flowcontrol_core.errors import ExpressionError
-from flowcontrol_core.expressions import limits
+from flowcontrol_core.expressions import bounds
 from flowcontrol_core.expressions.filters import FILTERS, Filter
 from flowcontrol_core.expressions.nodes import (
     Comparison,
@@ -24,7 +24,7 @@ from flowcontrol_core.expressions.nodes import (
     Operand,
     Path,
 )
-from flowcontrol_core.expressions.places import Place
+from flowcontrol_core.expressions.spans import Place
 from flowcontrol_core.expressions.tokens import Token, scan
 
 # How tightly operators bind: the numbers of django.template.smartif.
@@ -99,16 +99,16 @@ class Parser:
 
     def _expression(self, binding: int) -> Node:
         self._depth += 1
-        if self._depth > limits.NESTING:
+        if self._depth > bounds.NESTING:
             raise self.current.place.error(
-                f"This is nested more than {limits.NESTING} levels deep. Write it more simply."
+                f"This is nested more than {bounds.NESTING} levels deep. Write it more simply."
             )
         left = self._prefixed(self._take())
         length = 0
         while binding < _BINDING.get(self.current.text, 0) and self.current.kind == "operator":
             operator = self._take()
             length += operator.text not in ("and", "or")
-            if length > limits.NESTING:
+            if length > bounds.NESTING:
                 raise operator.place.error("Too many comparisons in one row. Write it more simply.")
             right = self._expression(_BINDING[operator.text])
             left = _combined(operator.text, left, right)
@@ -184,8 +184,8 @@ def _combined(operator: str, left: Node, right: Node) -> Node:
 
 
 def _number(token: Token) -> Any:
-    if len(token.text) > limits.NUMBER_DIGITS:
-        raise token.place.error(f"A number has at most {limits.NUMBER_DIGITS} digits.")
+    if len(token.text) > bounds.NUMBER_DIGITS:
+        raise token.place.error(f"A number has at most {bounds.NUMBER_DIGITS} digits.")
     if token.text.lstrip("+-").isdigit():
         return int(token.text)
     number = float(token.text)

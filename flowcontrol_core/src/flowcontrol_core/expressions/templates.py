@@ -10,13 +10,12 @@ import re
 from collections.abc import Callable
 
 from flowcontrol_core.errors import ExpressionError
-from flowcontrol_core.expressions import limits
-from flowcontrol_core.expressions.building import build, collect_names
+from flowcontrol_core.expressions import bounds
+from flowcontrol_core.expressions.compiler import build, collect_names
 from flowcontrol_core.expressions.lookup import Read
 from flowcontrol_core.expressions.nodes import Literal, Node
 from flowcontrol_core.expressions.parser import Parser, check_length
-from flowcontrol_core.expressions.places import Place
-from flowcontrol_core.expressions.rendering import (
+from flowcontrol_core.expressions.renderer import (
     Body,
     Case,
     FirstOf,
@@ -30,6 +29,7 @@ from flowcontrol_core.expressions.rendering import (
     With,
 )
 from flowcontrol_core.expressions.scope import RESERVED_NAMES, Scope
+from flowcontrol_core.expressions.spans import Place
 from flowcontrol_core.expressions.template_pieces import Piece, cut
 
 _TAGS = ("comment", "firstof", "for", "if", "now", "with")
@@ -83,7 +83,7 @@ def compile_template(text: str, *, html: bool = False) -> TextTemplate:
 
     Raises ExpressionError, with the place that is wrong.
     """
-    check_length(text, limits.TEMPLATE_CHARACTERS, "The template")
+    check_length(text, bounds.TEMPLATE_CHARACTERS, "The template")
     compiler = _Compiler(text, html=html)
     body = compiler.compile()
     return TextTemplate(text, body, frozenset(compiler.names))
@@ -117,8 +117,8 @@ class _Compiler:
     def _body(self, tag: Piece | None, *ends: str) -> tuple[Body, Piece]:
         """Read up to one of the tags in ``ends`` and give that one too; or to the end."""
         self._depth += 1
-        if tag is not None and self._depth > limits.NESTING:
-            raise tag.place.error(f"Tags are nested more than {limits.NESTING} levels deep.")
+        if tag is not None and self._depth > bounds.NESTING:
+            raise tag.place.error(f"Tags are nested more than {bounds.NESTING} levels deep.")
         parts: list[Part] = []
         while self._next < len(self._pieces):
             piece = self._pieces[self._next]
@@ -205,9 +205,9 @@ class _Compiler:
         node = self._parser(piece.start, piece.stop).parse_value()
         if not isinstance(node, Literal) or not isinstance(node.value, str):
             raise piece.place.error('Write the format in quotes: {% now "Y-m-d" %}')
-        if len(node.value) > limits.DATE_FORMAT_CHARACTERS:
+        if len(node.value) > bounds.DATE_FORMAT_CHARACTERS:
             raise piece.place.error(
-                f"The format has more than {limits.DATE_FORMAT_CHARACTERS} characters."
+                f"The format has more than {bounds.DATE_FORMAT_CHARACTERS} characters."
             )
         return Now(node.value)
 
@@ -218,10 +218,10 @@ class _Compiler:
         return self._build(self._parser(start, stop).parse_value())
 
     def _parser(self, start: int, stop: int) -> Parser:
-        if stop - start > limits.EXPRESSION_CHARACTERS:
+        if stop - start > bounds.EXPRESSION_CHARACTERS:
             raise Place(self._source, start, stop - start).error(
                 f"This has {stop - start:,} characters; "
-                f"at most {limits.EXPRESSION_CHARACTERS:,} are possible."
+                f"at most {bounds.EXPRESSION_CHARACTERS:,} are possible."
             )
         return Parser(self._source, start, stop, html=self._html)
 

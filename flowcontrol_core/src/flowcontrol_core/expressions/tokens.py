@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-from flowcontrol_core.expressions.places import Place
+from flowcontrol_core.expressions.spans import Place
 
 Kind = Literal["text", "number", "name", "operator", "mark", "end"]
 

@@ -9,9 +9,10 @@ from pathlib import Path
 
 from django.core.management import CommandError
 
-from flowcontrol_core.authoring import ImportResult, export_flows, import_flows
 from flowcontrol_core.errors import DefinitionError, FlowcontrolError, PublishError
-from flowcontrol_core.management.operating import operator
+from flowcontrol_core.flows.exports import export_flows
+from flowcontrol_core.flows.imports import ImportResult, import_flows
+from flowcontrol_core.management.run_commands import operator
 from flowcontrol_core.models import Flow
 
 

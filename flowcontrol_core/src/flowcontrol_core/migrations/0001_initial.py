@@ -7,7 +7,7 @@ import django.db.models.deletion
 from django.conf import settings
 from django.db import migrations, models
 
-import flowcontrol_core.models.fields
+import flowcontrol_core.models.columns
 
 
 class Migration(migrations.Migration):
@@ -30,7 +30,7 @@ class Migration(migrations.Migration):
                 ),
                 (
                     "key",
-                    flowcontrol_core.models.fields.KeyField(
+                    flowcontrol_core.models.columns.KeyField(
                         help_text="The name by which code, other flows and exports refer to it.",
                         max_length=100,
                         unique=True,
@@ -128,7 +128,7 @@ class Migration(migrations.Migration):
                 ),
                 (
                     "queue",
-                    flowcontrol_core.models.fields.KeyField(
+                    flowcontrol_core.models.columns.KeyField(
                         default="default",
                         help_text="Which workers execute its runs; on Celery the name of the queue.",
                         max_length=50,
@@ -185,9 +185,9 @@ class Migration(migrations.Migration):
                 ("verb", models.CharField(max_length=20, verbose_name="verb")),
                 (
                     "filters",
-                    flowcontrol_core.models.fields.JsonField(default=dict, verbose_name="filters"),
+                    flowcontrol_core.models.columns.JsonField(default=dict, verbose_name="filters"),
                 ),
-                ("arguments", flowcontrol_core.models.fields.JsonField(default=dict)),
+                ("arguments", flowcontrol_core.models.columns.JsonField(default=dict)),
                 ("actor", models.CharField(blank=True, max_length=200, verbose_name="by")),
                 ("reason", models.TextField(blank=True, verbose_name="reason")),
                 ("up_to", models.PositiveBigIntegerField()),
@@ -196,7 +196,9 @@ class Migration(migrations.Migration):
                 ("refused", models.PositiveIntegerField(default=0, verbose_name="refused")),
                 (
                     "refusals",
-                    flowcontrol_core.models.fields.JsonField(default=dict, verbose_name="refusals"),
+                    flowcontrol_core.models.columns.JsonField(
+                        default=dict, verbose_name="refusals"
+                    ),
                 ),
                 ("created_at", models.DateTimeField(verbose_name="created at")),
                 (
@@ -231,7 +233,7 @@ class Migration(migrations.Migration):
                 ),
                 (
                     "name",
-                    flowcontrol_core.models.fields.KeyField(
+                    flowcontrol_core.models.columns.KeyField(
                         max_length=100, unique=True, verbose_name="name"
                     ),
                 ),
@@ -240,7 +242,7 @@ class Migration(migrations.Migration):
                 ("queues", models.CharField(blank=True, max_length=500, verbose_name="queues")),
                 (
                     "plugins",
-                    flowcontrol_core.models.fields.JsonField(default=dict, verbose_name="plugins"),
+                    flowcontrol_core.models.columns.JsonField(default=dict, verbose_name="plugins"),
                 ),
                 ("started_at", models.DateTimeField(verbose_name="started at")),
                 (
@@ -265,7 +267,7 @@ class Migration(migrations.Migration):
                 ),
                 (
                     "key",
-                    flowcontrol_core.models.fields.KeyField(
+                    flowcontrol_core.models.columns.KeyField(
                         blank=True, max_length=100, verbose_name="flow"
                     ),
                 ),
@@ -292,7 +294,7 @@ class Migration(migrations.Migration):
                 ),
                 (
                     "trigger",
-                    flowcontrol_core.models.fields.KeyField(
+                    flowcontrol_core.models.columns.KeyField(
                         db_index=True, max_length=150, verbose_name="trigger"
                     ),
                 ),
@@ -321,7 +323,7 @@ class Migration(migrations.Migration):
                 ),
                 (
                     "config",
-                    flowcontrol_core.models.fields.JsonField(
+                    flowcontrol_core.models.columns.JsonField(
                         blank=True, default=dict, verbose_name="configuration"
                     ),
                 ),
@@ -412,7 +414,7 @@ class Migration(migrations.Migration):
                 ("number", models.PositiveIntegerField(verbose_name="number")),
                 (
                     "definition",
-                    flowcontrol_core.models.fields.JsonField(
+                    flowcontrol_core.models.columns.JsonField(
                         default=dict, verbose_name="definition"
                     ),
                 ),
@@ -506,11 +508,11 @@ class Migration(migrations.Migration):
                 ("reason", models.TextField(blank=True, verbose_name="reason")),
                 (
                     "cursor",
-                    flowcontrol_core.models.fields.JsonField(default=list, verbose_name="cursor"),
+                    flowcontrol_core.models.columns.JsonField(default=list, verbose_name="cursor"),
                 ),
                 (
                     "state",
-                    flowcontrol_core.models.fields.JsonField(default=dict, verbose_name="state"),
+                    flowcontrol_core.models.columns.JsonField(default=dict, verbose_name="state"),
                 ),
                 (
                     "sequence",
@@ -518,7 +520,7 @@ class Migration(migrations.Migration):
                 ),
                 (
                     "object_key",
-                    flowcontrol_core.models.fields.KeyField(
+                    flowcontrol_core.models.columns.KeyField(
                         max_length=200, null=True, verbose_name="object key"
                     ),
                 ),
@@ -546,16 +548,16 @@ class Migration(migrations.Migration):
                 ),
                 (
                     "wait_trigger",
-                    flowcontrol_core.models.fields.KeyField(
+                    flowcontrol_core.models.columns.KeyField(
                         max_length=150, null=True, verbose_name="waits for trigger"
                     ),
                 ),
                 ("wait_match_object", models.BooleanField(default=False)),
                 ("wait_child", models.UUIDField(null=True, verbose_name="waits for run")),
-                ("events_taken", flowcontrol_core.models.fields.JsonField(default=list)),
+                ("events_taken", flowcontrol_core.models.columns.JsonField(default=list)),
                 (
                     "blocked_on",
-                    flowcontrol_core.models.fields.KeyField(
+                    flowcontrol_core.models.columns.KeyField(
                         max_length=150, null=True, verbose_name="blocked on"
                     ),
                 ),
@@ -564,19 +566,19 @@ class Migration(migrations.Migration):
                 ("depth", models.PositiveIntegerField(default=0, verbose_name="depth")),
                 (
                     "queue",
-                    flowcontrol_core.models.fields.KeyField(
+                    flowcontrol_core.models.columns.KeyField(
                         default="default", max_length=50, verbose_name="queue"
                     ),
                 ),
                 (
                     "trigger",
-                    flowcontrol_core.models.fields.KeyField(
+                    flowcontrol_core.models.columns.KeyField(
                         blank=True, max_length=150, verbose_name="trigger"
                     ),
                 ),
                 (
                     "payload",
-                    flowcontrol_core.models.fields.JsonField(default=dict, verbose_name="payload"),
+                    flowcontrol_core.models.columns.JsonField(default=dict, verbose_name="payload"),
                 ),
                 ("slot", models.CharField(editable=False, max_length=64, null=True)),
                 ("slot_object", models.CharField(editable=False, max_length=64, null=True)),
@@ -685,7 +687,7 @@ class Migration(migrations.Migration):
                         max_length=10,
                     ),
                 ),
-                ("data", flowcontrol_core.models.fields.JsonField(default=dict)),
+                ("data", flowcontrol_core.models.columns.JsonField(default=dict)),
                 ("actor", models.CharField(blank=True, max_length=200)),
                 ("created_at", models.DateTimeField()),
                 ("announce_at", models.DateTimeField(db_index=True, null=True)),
@@ -734,12 +736,12 @@ class Migration(migrations.Migration):
                 ),
                 (
                     "steps",
-                    flowcontrol_core.models.fields.JsonField(default=list, verbose_name="steps"),
+                    flowcontrol_core.models.columns.JsonField(default=list, verbose_name="steps"),
                 ),
                 ("message", models.TextField(blank=True, verbose_name="message")),
                 (
                     "error",
-                    flowcontrol_core.models.fields.JsonField(null=True, verbose_name="error"),
+                    flowcontrol_core.models.columns.JsonField(null=True, verbose_name="error"),
                 ),
                 ("actor", models.CharField(blank=True, max_length=200, verbose_name="by")),
                 (
@@ -767,13 +769,15 @@ class Migration(migrations.Migration):
                         auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
                     ),
                 ),
-                ("key", flowcontrol_core.models.fields.KeyField(max_length=150)),
+                ("key", flowcontrol_core.models.columns.KeyField(max_length=150)),
                 ("content_type_id", models.IntegerField(null=True)),
-                ("object_key", flowcontrol_core.models.fields.KeyField(max_length=200, null=True)),
-                ("payload", flowcontrol_core.models.fields.JsonField(default=dict)),
+                ("object_key", flowcontrol_core.models.columns.KeyField(max_length=200, null=True)),
+                ("payload", flowcontrol_core.models.columns.JsonField(default=dict)),
                 (
                     "unique_key",
-                    flowcontrol_core.models.fields.KeyField(max_length=200, null=True, unique=True),
+                    flowcontrol_core.models.columns.KeyField(
+                        max_length=200, null=True, unique=True
+                    ),
                 ),
                 ("created_at", models.DateTimeField()),
                 ("announce_at", models.DateTimeField(db_index=True, null=True)),

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from flowcontrol_core.models.flows import MAX_LIMIT, Flow, FlowVersion, LimitPolicy
-from flowcontrol_core.models.operations import FlowEvent, Job, SpentSlot, Worker
-from flowcontrol_core.models.runs import (
+from flowcontrol_core.models.flow import MAX_LIMIT, Flow, FlowVersion, LimitPolicy
+from flowcontrol_core.models.flow_trigger import Firing, FlowTrigger, Mode, Refusal, TriggerEvent
+from flowcontrol_core.models.operation import FlowEvent, Job, SpentSlot, Worker
+from flowcontrol_core.models.run import (
     LIVE,
     EventKind,
     FlowRun,
@@ -15,7 +16,6 @@ from flowcontrol_core.models.runs import (
     RunEvent,
     Status,
 )
-from flowcontrol_core.models.triggers import Firing, FlowTrigger, Mode, Refusal, TriggerEvent
 
 __all__ = [
     "LIVE",

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Final
 import pluggy
 
 if TYPE_CHECKING:
-    from flowcontrol_core.plugins.actions import BaseAction
-    from flowcontrol_core.plugins.triggers import Trigger
+    from flowcontrol_core.actions.base import BaseAction
+    from flowcontrol_core.actions.trigger import Trigger
 
 PROJECT_NAME: Final = "flowcontrol"
 

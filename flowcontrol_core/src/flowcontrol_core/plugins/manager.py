@@ -13,10 +13,10 @@ from typing import Any, Final
 
 import pluggy
 
+from flowcontrol_core.actions.registry import Registry, registry
 from flowcontrol_core.errors import RegistrationError
 from flowcontrol_core.plugins import hookspecs
-from flowcontrol_core.plugins.metadata import PluginSource, find_conflicts, find_plugins
-from flowcontrol_core.plugins.registry import Registry, registry
+from flowcontrol_core.plugins.discovery import PluginSource, find_conflicts, find_plugins
 from flowcontrol_core.plugins.reports import (
     PluginReport,
     PluginStatus,

@@ -14,7 +14,7 @@ from django.apps import AppConfig, apps
 
 from flowcontrol_core.conf import get_settings
 from flowcontrol_core.errors import RegistrationError
-from flowcontrol_core.plugins.metadata import (
+from flowcontrol_core.plugins.discovery import (
     CORE,
     DISABLE_VARIABLE,
     PluginSource,

@@ -9,10 +9,10 @@ from zoneinfo import ZoneInfo
 
 from django.utils import translation
 
+from flowcontrol_core.actions.base import BaseAction
+from flowcontrol_core.actions.config import bind, read_config, store_values, to_stored
+from flowcontrol_core.actions.registry import Registry
 from flowcontrol_core.errors import FlowcontrolError
-from flowcontrol_core.plugins.actions import BaseAction
-from flowcontrol_core.plugins.config import bind, read_config, store_values, to_stored
-from flowcontrol_core.plugins.registry import Registry
 
 _ZONES = (ZoneInfo("UTC"), ZoneInfo("Asia/Kolkata"))
 

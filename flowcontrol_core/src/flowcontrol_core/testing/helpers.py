@@ -7,14 +7,15 @@ from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 
-from flowcontrol_core.authoring import activate, create_flow, publish
-from flowcontrol_core.definition import Document
+from flowcontrol_core.actions.base import BaseAction
+from flowcontrol_core.actions.registry import Registry, registry
+from flowcontrol_core.actions.trigger import Trigger
+from flowcontrol_core.document.tree import Document
+from flowcontrol_core.flows.lifecycle import activate, create_flow
+from flowcontrol_core.flows.publication import publish
 from flowcontrol_core.models import Flow
-from flowcontrol_core.plugins.actions import BaseAction
-from flowcontrol_core.plugins.registry import Registry, registry
-from flowcontrol_core.plugins.triggers import Trigger
-from flowcontrol_core.runtime.clock import ManualClock, use_clock
-from flowcontrol_core.runtime.periodic import continue_flowruns
+from flowcontrol_core.runs.execution.periodic import continue_flowruns
+from flowcontrol_core.runs.store.clock import ManualClock, use_clock
 
 _MOST_SWEEPS = 1_000
 

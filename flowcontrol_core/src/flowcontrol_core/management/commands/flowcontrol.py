@@ -9,10 +9,12 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from flowcontrol_core.management.bulk import add_job_arguments, create_bulk_job
+from flowcontrol_core.health import look_or_say_why
+from flowcontrol_core.management.bulk_commands import add_job_arguments, create_bulk_job
 from flowcontrol_core.management.files import exported, import_report, imported
 from flowcontrol_core.management.health_report import health_report
-from flowcontrol_core.management.operating import (
+from flowcontrol_core.management.plugin_table import broken_plugins, plugin_table
+from flowcontrol_core.management.run_commands import (
     Verb,
     find_run,
     needing_database,
@@ -20,7 +22,6 @@ from flowcontrol_core.management.operating import (
     operator,
     refusing,
 )
-from flowcontrol_core.management.plugin_table import broken_plugins, plugin_table
 from flowcontrol_core.management.worker import (
     MOST_THREADS,
     stopping_on_signals,
@@ -30,11 +31,8 @@ from flowcontrol_core.management.worker import (
 )
 from flowcontrol_core.models import FlowRun
 from flowcontrol_core.plugins.manager import plugin_manager
-from flowcontrol_core.runtime.health import look_or_say_why
-from flowcontrol_core.runtime.periodic import continue_flowruns
-from flowcontrol_core.runtime.restarting import move_to_current_version, restart_at_step
-from flowcontrol_core.runtime.retention import Pruned, prune
-from flowcontrol_core.runtime.verbs import (
+from flowcontrol_core.runs.execution.periodic import continue_flowruns
+from flowcontrol_core.runs.operations.control import (
     cancel_flowrun,
     pause_flowrun,
     resume_flowrun,
@@ -42,6 +40,8 @@ from flowcontrol_core.runtime.verbs import (
     run_now,
     skip_step,
 )
+from flowcontrol_core.runs.operations.restarts import move_to_current_version, restart_at_step
+from flowcontrol_core.runs.operations.retention import Pruned, prune
 
 _VERBS: dict[str, tuple[Verb, str]] = {
     "cancel": (cancel_flowrun, "end a run, and the runs that it has started, as canceled"),

@@ -1,0 +1,131 @@
+"""The form field for assignments: lines ``key: expression``, evaluated when the action asks."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from django import forms
+from django.core.exceptions import ValidationError
+from django.utils.translation import gettext_lazy as _
+
+from flowcontrol_core.actions.fields import MAX_EXPRESSION_LENGTH, refuse_expression
+from flowcontrol_core.errors import ExpressionError
+from flowcontrol_core.expressions import Expression, Scope, compile_expression
+from flowcontrol_core.expressions.scope import RESERVED_NAMES
+
+MAX_LINES = 100
+_KEY = re.compile(r"[a-zA-Z][a-zA-Z0-9_]{0,99}")
+
+
+class Assignments:
+    """Expressions by key, in the situation of a run; called with the values of further names."""
+
+    __slots__ = ("_expressions", "_scope")
+
+    def __init__(self, expressions: Mapping[str, Expression], scope: Scope) -> None:
+        self._expressions = expressions
+        self._scope = scope
+
+    def __call__(self, **names: Any) -> dict[str, Any]:
+        """Give the values by key; raises ExpressionError where one cannot be computed."""
+        scope = _Extended(self._scope, names)
+        return {key: expression.evaluate(scope) for key, expression in self._expressions.items()}
+
+
+class MappingField(forms.CharField):
+    """Lines ``key: expression``: the action gets a function that gives the values by key.
+
+    The function takes further names for the expressions, for what is known only when the action
+    is called: ``config.output(result=…)``. They go before the keys of the state.
+    """
+
+    def __init__(self, **kwargs: Any) -> None:
+        kwargs.setdefault("widget", forms.Textarea(attrs={"rows": 3, "cols": 60}))
+        super().__init__(**kwargs)
+        self.widget.attrs.setdefault("spellcheck", "false")
+
+    def clean(self, value: Any) -> Any:
+        expressions: dict[str, str] = {}
+        for number, line in _lines(str(super().clean(value) or "")):
+            key, expression = _read(number, line)
+            if key in expressions:
+                raise _wrong(number, _("the key “%(key)s” stands in another line too."), key=key)
+            expressions[key] = expression
+        if len(expressions) > MAX_LINES:
+            raise ValidationError(_("These are more than %(n)d lines."), params={"n": MAX_LINES})
+        return expressions
+
+    def compile_value(self, value: Any, cleaned: Mapping[str, Any]) -> _Compiled:
+        return _Compiled({key: compile_expression(text) for key, text in (value or {}).items()})
+
+    def to_stored(self, value: Any) -> Any:
+        return value
+
+    def from_stored(self, stored: Any) -> Any:
+        if not isinstance(stored, dict):
+            return stored
+        return "\n".join(f"{key}: {expression}" for key, expression in stored.items())
+
+
+class _Compiled:
+    """Lets assignments be bound to a run like an expression."""
+
+    __slots__ = ("expressions", "names")
+
+    def __init__(self, expressions: Mapping[str, Expression]) -> None:
+        self.expressions = expressions
+        self.names = frozenset(name for each in expressions.values() for name in each.names)
+
+    def evaluate(self, scope: Scope) -> Assignments:
+        return Assignments(self.expressions, scope)
+
+
+class _Extended(Scope):
+    """A scope with further variables; the object stays as lazy as it was."""
+
+    __slots__ = ("_base",)
+
+    def __init__(self, base: Scope, variables: Mapping[str, Any]) -> None:
+        self._base = base
+        self.state = base.state
+        self.now = base.now
+        self.payload = base.payload
+        self.variables = {**base.variables, **variables}
+
+    @property
+    def obj(self) -> Any:
+        return self._base.obj
+
+
+def _lines(text: str) -> Iterator[tuple[int, str]]:
+    for number, line in enumerate(text.splitlines(), start=1):
+        if line.strip():
+            yield number, line.strip()
+
+
+def _read(number: int, line: str) -> tuple[str, str]:
+    key, colon, expression = (part.strip() for part in line.partition(":"))
+    if not colon or not expression:
+        raise _wrong(number, _("write a key, a colon and an expression."))
+    if not _KEY.fullmatch(key):
+        text = _(
+            "“%(key)s” is no key: use letters, digits and underscores, starting with a letter."
+        )
+        raise _wrong(number, text, key=key)
+    if key in RESERVED_NAMES:
+        raise _wrong(number, _("“%(key)s” has a meaning of its own in expressions."), key=key)
+    if len(expression) > MAX_EXPRESSION_LENGTH:
+        raise _wrong(number, _("the expression is too long."))
+    try:
+        compile_expression(expression)
+    except ExpressionError as error:
+        raise _wrong(number, "%(problem)s", problem=refuse_expression(error).message) from error
+    return key, expression
+
+
+def _wrong(number: int, text: Any, **params: Any) -> ValidationError:
+    return ValidationError(
+        _("Line %(number)d: %(text)s"), params={"number": number, "text": text % params}
+    )

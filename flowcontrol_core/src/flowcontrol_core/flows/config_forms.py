@@ -1,0 +1,142 @@
+"""The form of a step's configuration: shown, filled in, and stored again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, tzinfo
+from functools import cache
+from typing import Any, cast
+from zoneinfo import ZoneInfo
+
+from django import forms
+from django.utils import timezone, translation
+
+from flowcontrol_core.actions.base import BaseAction
+from flowcontrol_core.actions.binding import upgraded_config
+from flowcontrol_core.actions.config import initial_values, to_stored
+from flowcontrol_core.actions.registry import registry
+from flowcontrol_core.document.tree import Document, Step
+from flowcontrol_core.errors import ConfigError, EditError, FlowcontrolError
+
+
+def zone_of(document: Document) -> tzinfo:
+    """Give the time zone in which the times of a flow are meant."""
+    return ZoneInfo(document.time_zone) if document.time_zone else timezone.get_default_timezone()
+
+
+def form_prefix(step_id: str) -> str:
+    """Give the prefix of the names of a step's form, the same each time it is shown."""
+    return f"step-{step_id}"
+
+
+def step_form(
+    step: Step, data: Mapping[str, Any] | None = None, *, document: Document
+) -> forms.BaseForm | None:
+    """Give the form of a step: with what is stored, or bound to what was sent.
+
+    For a step without a configuration it shows the initial values of the form itself, and no
+    errors. ``None`` where no form can be shown; ``why_no_form`` says why.
+    """
+    try:
+        action = registry.get_action(step.action).action
+        stored = upgraded_config(step, action)
+    except FlowcontrolError:
+        return None
+    return config_form(action.Config, stored, data, document=document, prefix=form_prefix(step.id))
+
+
+def why_no_form(step: Step) -> str:
+    """Say why a step has no form (a missing plugin, one that is too old); empty where it has."""
+    try:
+        upgraded_config(step, registry.get_action(step.action).action)
+    except FlowcontrolError as error:
+        return str(error)
+    return ""
+
+
+def trigger_form(
+    trigger_key: str,
+    stored: Mapping[str, Any] | None = None,
+    data: Mapping[str, Any] | None = None,
+    *,
+    document: Document,
+) -> forms.BaseForm:
+    """Give the form of a trigger; raises UnknownTriggerError."""
+    trigger = registry.get_trigger(trigger_key)
+    return config_form(trigger.Config, stored or {}, data, document=document, prefix="trigger")
+
+
+def config_form(
+    form_class: type[forms.Form],
+    stored: Mapping[str, Any],
+    data: Mapping[str, Any] | None,
+    *,
+    document: Document,
+    prefix: str,
+) -> forms.BaseForm:
+    """Give a form for a stored configuration; its times are those of the flow's zone."""
+    zone = zone_of(document)
+    initial = {
+        name: _local(value, zone)
+        for name, value in initial_values(form_class, stored, zone).items()
+    }
+    form = _zoned(form_class)(data=data, initial=initial, prefix=prefix)
+    cast("_Zoned", form).zone = zone
+    return form
+
+
+def stored_config(form: forms.BaseForm) -> dict[str, Any]:
+    """Give the values of a bound, valid form as they are stored.
+
+    Raises EditError where the form is not valid, and ConfigError where a value cannot be stored.
+    """
+    if not form.is_bound or not form.is_valid():
+        listed = "; ".join(
+            f"{name}: {' '.join(str(message) for message in found)}"
+            for name, found in form.errors.items()
+        )
+        raise EditError(f"The form is not filled in correctly: {listed or 'it was not sent'}.")
+    with translation.override(None):
+        return to_stored(form)
+
+
+def initial_config(action: BaseAction, document: Document) -> dict[str, Any]:
+    """Give the initial values of an action's form as the configuration of a new step.
+
+    It need not be valid yet; an initial value that cannot be stored is left to the form.
+    """
+    config: dict[str, Any] = {}
+    with translation.override(None), timezone.override(zone_of(document)):
+        form = action.Config()
+        for name, field in form.fields.items():
+            value = form.get_initial_for_field(field, name)
+            if value is None:
+                continue
+            try:
+                form.cleaned_data = {name: field.to_python(value)}
+                config.update(to_stored(form))
+            except (forms.ValidationError, ConfigError, LookupError, TypeError, ValueError):
+                continue
+    return config
+
+
+class _Zoned:
+    """Reads what was typed in the zone of the flow, whatever that of the editor is."""
+
+    zone: tzinfo
+
+    def full_clean(self) -> None:
+        with timezone.override(self.zone):
+            super().full_clean()  # type: ignore[misc]
+
+
+@cache
+def _zoned(form_class: type[forms.Form]) -> type[forms.Form]:
+    return cast("type[forms.Form]", type(form_class.__name__, (_Zoned, form_class), {}))
+
+
+def _local(value: Any, zone: tzinfo) -> Any:
+    """Show a moment as the clock of the flow's zone shows it; the form would take the editor's."""
+    if isinstance(value, datetime) and timezone.is_aware(value):
+        return timezone.make_naive(value, zone)
+    return value

@@ -1,0 +1,104 @@
+"""Publish a draft: look at it, and make it the immutable version that new runs start on."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from django.utils import timezone
+
+from flowcontrol_core.document.diff import Diff, diff
+from flowcontrol_core.document.digest import digest
+from flowcontrol_core.document.tree import Document
+from flowcontrol_core.errors import Problem, PublishError
+from flowcontrol_core.flows.changes import atomic, lock, record
+from flowcontrol_core.flows.document_checks import Inspection, check_document, inspect_document
+from flowcontrol_core.flows.drafts import (
+    get_document,
+    present_document,
+    published_version,
+    stale_revision,
+)
+from flowcontrol_core.flows.flow_triggers import check_associations
+from flowcontrol_core.models import Flow, FlowVersion
+
+logger = logging.getLogger(__name__)
+
+
+def publish(
+    flow: Flow, *, by: Any = None, reason: str = "", revision: int | None = None
+) -> FlowVersion:
+    """Make the draft the published version; runs in flight stay on theirs.
+
+    Raises PublishError with everything that would fail at run time, or where there is nothing
+    to publish, and StaleRevisionError where the draft is not the one that the author has seen.
+    """
+    draft = FlowVersion.objects.filter(draft_of=flow).first()
+    if revision is not None and (draft is None or draft.revision != revision):
+        with atomic():
+            raise stale_revision(flow)
+    if draft is None or is_unchanged(flow):
+        raise PublishError([Problem("", _nothing(flow))])
+    document = get_document(draft)
+    # Plugins are asked outside of the transaction, and before anything is locked.
+    inspection = inspect_document(document, flow=flow)
+    problems = [*inspection.problems, *check_associations(flow, document)]
+    if problems:
+        raise PublishError(problems)
+    with atomic():
+        _freeze(flow, draft, document, inspection)
+        record(flow.key, "publish", f"Version {draft.number}.", by=by, reason=reason)
+    logger.info("%s was published by %s.", draft, by or "code")
+    return draft
+
+
+def is_unchanged(flow: Flow) -> bool:
+    """Say whether there is nothing to publish."""
+    published = published_version(flow)
+    if published is None:
+        return False
+    draft = FlowVersion.objects.filter(draft_of=flow).only("digest").first()
+    return draft is None or draft.digest == published.digest
+
+
+def diff_with_published(flow: Flow) -> Diff:
+    """Give what publishing would change; without a published version, everything is new."""
+    published = published_version(flow)
+    old = get_document(published) if published else Document()
+    return diff(old, present_document(flow))
+
+
+def present_problems(flow: Flow) -> list[Problem]:
+    """List what stands in the way of publishing what the editor shows."""
+    document = present_document(flow)
+    return check_document(document, flow=flow) + check_associations(flow, document)
+
+
+def _freeze(flow: Flow, draft: FlowVersion, document: Document, inspection: Inspection) -> None:
+    """Write it if the draft still is as it was looked at."""
+    lock(flow)
+    looked_at = FlowVersion.objects.filter(
+        pk=draft.pk, draft_of__isnull=False, revision=draft.revision
+    )
+    now = timezone.now()
+    frozen = looked_at.update(
+        published_at=now,
+        updated_at=now,
+        draft_of=None,
+        digest=digest(document),
+        object_type=document.object or "",
+        waits_for="\n".join(sorted(inspection.waits_for)),
+    )
+    if not frozen:
+        raise stale_revision(flow)
+    draft.refresh_from_db()
+    flow.published = draft
+    flow.updated_at = now
+    flow.save(update_fields=["published", "updated_at"])
+
+
+def _nothing(flow: Flow) -> str:
+    return (
+        f"There is nothing to publish: the flow {flow.key!r} has no changes since its published "
+        "version. Change something first."
+    )

@@ -1,0 +1,230 @@
+"""Flows and their versions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from django.conf import settings
+from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
+from django.db import models
+from django.utils.translation import gettext_lazy as _
+
+from flowcontrol_core.errors import EditError
+from flowcontrol_core.models.columns import JsonField, KeyField
+
+#: Each run of a limit has a slot of its own, and all of them are looked at when one is taken.
+MAX_LIMIT = 10_000
+
+
+class LimitPolicy(models.TextChoices):
+    """What happens to a run that a limit refuses."""
+
+    SKIP = "skip", _("skip: the new run ends at once, with the reason")
+    QUEUE = "queue", _("queue: the new run waits for a free slot")
+    REPLACE = "replace", _("replace: the oldest live run is canceled")
+
+
+def _limit(text: Any, help_text: Any) -> models.PositiveIntegerField[int | None, int | None]:
+    return models.PositiveIntegerField(
+        text,
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1), MaxValueValidator(MAX_LIMIT)],
+        help_text=help_text,
+    )
+
+
+def _policy(text: Any) -> models.CharField[str, str]:
+    return models.CharField(
+        text, max_length=10, choices=LimitPolicy.choices, default=LimitPolicy.SKIP
+    )
+
+
+class Flow(models.Model):
+    """A named automation: its key, its limits, whether it is active, and its versions."""
+
+    key = KeyField(
+        _("key"),
+        max_length=100,
+        unique=True,
+        validators=[
+            RegexValidator(
+                r"^[a-z0-9][a-z0-9_-]*$",
+                _("Use lower-case letters, digits, hyphens and underscores."),
+            )
+        ],
+        help_text=_("The name by which code, other flows and exports refer to it."),
+    )
+    name = models.CharField(_("name"), max_length=200)
+    description = models.TextField(_("description"), blank=True)
+    active = models.BooleanField(
+        _("active"), default=False, help_text=_("Only an active, published flow starts runs.")
+    )
+    held = models.BooleanField(
+        _("on hold"), default=False, help_text=_("Runs that become due are paused instead.")
+    )
+    max_concurrent = _limit(_("runs at once"), _("At most this many unfinished runs."))
+    max_concurrent_policy = _policy(_("a run too many"))
+    max_concurrent_per_object = _limit(
+        _("runs at once per object"), _("At most this many unfinished runs for one object.")
+    )
+    max_concurrent_per_object_policy = _policy(_("a run too many for an object"))
+    max_per_object = _limit(
+        _("runs per object, ever"), _("Counts finished runs too; a further one is skipped.")
+    )
+    queue = KeyField(
+        _("queue"),
+        max_length=50,
+        default="default",
+        validators=[
+            RegexValidator(
+                r"^[A-Za-z0-9][A-Za-z0-9_.-]*$",
+                _("Use letters, digits, dots, hyphens and underscores."),
+            )
+        ],
+        help_text=_("Which workers execute its runs; on Celery the name of the queue."),
+    )
+    keep_days = models.PositiveIntegerField(
+        _("keep finished runs for days"),
+        null=True,
+        blank=True,
+        help_text=_("Older ones are pruned; empty: as the project's settings say."),
+    )
+    keep_runs = models.PositiveIntegerField(
+        _("keep finished runs"),
+        null=True,
+        blank=True,
+        help_text=_("At most so many, the newest; empty: as the project's settings say."),
+    )
+    published = models.ForeignKey(
+        "FlowVersion",
+        verbose_name=_("published version"),
+        null=True,
+        blank=True,
+        editable=False,
+        on_delete=models.SET_NULL,
+        related_name="+",
+    )
+    created_at = models.DateTimeField(_("created at"), auto_now_add=True)
+    updated_at = models.DateTimeField(_("updated at"), auto_now=True)
+
+    class Meta:
+        verbose_name = _("flow")
+        verbose_name_plural = _("flows")
+        ordering = ("name", "id")
+        permissions = [
+            ("publish_flow", "Can publish a flow"),
+            ("activate_flow", "Can activate, deactivate and hold a flow"),
+            ("start_flow", "Can start a run of a flow"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+    def natural_key(self) -> tuple[str]:
+        return (self.key,)
+
+    @property
+    def has_limits(self) -> bool:
+        """Say whether any limit is set."""
+        return any((self.max_concurrent, self.max_per_object, self.max_concurrent_per_object))
+
+    def policy_of(self, limit: str) -> LimitPolicy:
+        """Say what happens to a run that one of the limits refuses.
+
+        A slot of the one that counts all runs ever is never free again: there, it is skipped.
+        """
+        if limit == "max_per_object":
+            return LimitPolicy.SKIP
+        return LimitPolicy(getattr(self, f"{limit}_policy"))
+
+    @property
+    def has_queue(self) -> bool:
+        """Say whether a run may wait for the slot of another."""
+        return any(
+            getattr(self, limit) is not None and self.policy_of(limit) != LimitPolicy.SKIP
+            for limit in ("max_concurrent", "max_concurrent_per_object")
+        )
+
+
+class FlowVersion(models.Model):
+    """A document: a draft that is being edited, or a published one that never changes."""
+
+    flow = models.ForeignKey(
+        Flow, verbose_name=_("flow"), on_delete=models.CASCADE, related_name="versions"
+    )
+    number = models.PositiveIntegerField(_("number"))
+    definition = JsonField(_("definition"), default=dict)
+    digest = models.CharField(_("digest"), max_length=64, editable=False)
+    #: The model label of its objects, and below what else is asked of it without reading it.
+    object_type = models.CharField(max_length=200, blank=True, default="", editable=False)
+    #: The keys of the triggers its steps wait for, one a line; written when it is published.
+    waits_for = models.TextField(blank=True, default="", editable=False)
+    #: Set while it is the draft: unique, so that a flow has one draft at most, on any database.
+    draft_of = models.OneToOneField(
+        Flow, null=True, editable=False, on_delete=models.CASCADE, related_name="draft"
+    )
+    #: Grows with each change of the draft; an edit names the one it was made on.
+    revision = models.PositiveIntegerField(_("revision"), default=1)
+    author = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        verbose_name=_("author"),
+        null=True,
+        on_delete=models.SET_NULL,
+        related_name="+",
+    )
+    created_at = models.DateTimeField(_("created at"), auto_now_add=True)
+    updated_at = models.DateTimeField(_("updated at"), auto_now=True)
+    published_at = models.DateTimeField(_("published at"), null=True)
+
+    class Meta:
+        verbose_name = _("flow version")
+        verbose_name_plural = _("flow versions")
+        ordering = ("-number",)
+        constraints = [
+            models.UniqueConstraint(fields=["flow", "number"], name="flowcontrol_version_number")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.flow} v{self.number}"
+
+    #: What runs in flight rely on: never changes once the version is published.
+    FROZEN = ("flow_id", "number", "definition", "digest", "draft_of_id", "published_at")
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """Raises EditError for a change of a published version."""
+        self._refuse_change(kwargs.get("update_fields"))
+        super().save(*args, **kwargs)
+
+    def delete(self, *args: Any, **kwargs: Any) -> tuple[int, dict[str, int]]:
+        """Raises EditError for the version that new runs of its flow start on."""
+        if Flow.objects.filter(published=self).exists():
+            raise EditError(
+                f"{self} is the published version of its flow and cannot be deleted; publish "
+                "another one first, or delete the flow."
+            )
+        return super().delete(*args, **kwargs)
+
+    @property
+    def is_draft(self) -> bool:
+        """Say whether it may still be edited."""
+        return self.published_at is None
+
+    def _refuse_change(self, update_fields: Iterable[str] | None) -> None:
+        written = None if update_fields is None else set(update_fields)
+        names = [
+            name
+            for name in self.FROZEN
+            if written is None or name in written or name.removesuffix("_id") in written
+        ]
+        if self._state.adding or not names:
+            return
+        stored = FlowVersion.objects.filter(pk=self.pk, published_at__isnull=False)
+        for values in stored.values(*names):
+            changed = [name for name in names if getattr(self, name) != values[name]]
+            if changed:
+                raise EditError(
+                    f"{self} is published and never changes ({', '.join(changed)}); edit the "
+                    "draft of its flow instead."
+                )

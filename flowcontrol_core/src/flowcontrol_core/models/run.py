@@ -1,0 +1,277 @@
+"""Flow runs, their history and their inbox.
+
+References from and to runs carry no foreign key constraint in the database: on MariaDB inserting
+a child row locks its parent row, so that a run created inside of somebody's transaction would lock
+its flow, and a message to a run would wait for the run's own step. Django keeps them consistent.
+"""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+from django.contrib.contenttypes.models import ContentType
+from django.db import models
+from django.db.models import Q
+from django.utils.translation import gettext_lazy as _
+
+from flowcontrol_core.models.columns import JsonField, KeyField
+from flowcontrol_core.models.flow import Flow, FlowVersion
+
+
+class Status(models.TextChoices):
+    """Where a run is in its life."""
+
+    PENDING = "pending", _("pending")
+    RUNNING = "running", _("running")
+    WAITING = "waiting", _("waiting")
+    PAUSED = "paused", _("paused")
+    BLOCKED = "blocked", _("blocked")
+    DONE = "done", _("done")
+
+
+#: Named one by one, for queries: no index helps with "not DONE".
+LIVE = tuple(status for status in Status if status != Status.DONE)
+
+
+class Outcome(models.TextChoices):
+    """How a run that is DONE ended."""
+
+    COMPLETE = "complete", _("complete")
+    ABORTED = "aborted", _("aborted")
+    ERRORED = "errored", _("errored")
+    OBSOLETE = "obsolete", _("obsolete")
+    CANCELED = "canceled", _("canceled")
+
+
+class Request(models.TextChoices):
+    """What a running run is asked to look at, at its next checkpoint."""
+
+    NONE = "", "-"
+    INBOX = "inbox", _("look into the inbox")
+    CANCEL = "cancel", _("cancel")
+
+
+class FlowRunQuerySet(models.QuerySet["FlowRun"]):
+    """The questions that are asked about runs; each is answered by an index."""
+
+    def live(self) -> FlowRunQuerySet:
+        """Give the runs that are not DONE."""
+        return self.filter(status__in=LIVE)
+
+    def due(self, now: Any) -> FlowRunQuerySet:
+        """Give the runs that somebody has to look at, the longest overdue first."""
+        return self.filter(wake_at__lte=now).order_by("wake_at", "id")
+
+    def for_object(self, obj: models.Model) -> FlowRunQuerySet:
+        """Give the runs that belong to a model object."""
+        content_type = ContentType.objects.db_manager(self.db).get_for_model(obj)
+        return self.filter(content_type_id=content_type.pk, object_key=str(obj.pk))
+
+
+class FlowRun(models.Model):
+    """One execution of one version of a flow; written only by the runtime."""
+
+    uuid = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
+    flow = models.ForeignKey(
+        Flow,
+        verbose_name=_("flow"),
+        on_delete=models.PROTECT,
+        db_constraint=False,
+        db_index=False,
+        related_name="runs",
+    )
+    version = models.ForeignKey(
+        FlowVersion,
+        verbose_name=_("version"),
+        on_delete=models.PROTECT,
+        db_constraint=False,
+        db_index=False,
+        related_name="runs",
+    )
+    status = models.CharField(
+        _("status"), max_length=10, choices=Status.choices, default=Status.PENDING
+    )
+    outcome = models.CharField(_("outcome"), max_length=10, choices=Outcome.choices, blank=True)
+    #: A sentence: why it is in this status, or ended with this outcome.
+    reason = models.TextField(_("reason"), blank=True)
+    cursor = JsonField(_("cursor"), default=list)
+    state = JsonField(_("state"), default=dict)
+    sequence = models.PositiveBigIntegerField(_("steps finished"), default=0)
+
+    content_type = models.ForeignKey(
+        ContentType,
+        verbose_name=_("object type"),
+        null=True,
+        on_delete=models.DO_NOTHING,
+        db_constraint=False,
+        db_index=False,
+        related_name="+",
+    )
+    object_key = KeyField(_("object key"), max_length=200, null=True)
+    object_text = models.CharField(_("object"), max_length=200, blank=True)
+
+    #: When somebody has to look at the run: its due time, or while it runs the expiry of its lease.
+    wake_at = models.DateTimeField(_("next look at"), null=True)
+    #: The present lease's number: a checkpoint of an older one fails.
+    fence = models.PositiveBigIntegerField(_("fence"), default=0)
+    #: Executions that were started since the last checkpoint.
+    attempt = models.PositiveIntegerField(_("attempt"), default=0)
+    worker = models.CharField(_("worker"), max_length=100, blank=True)
+    request = models.CharField(max_length=10, choices=Request.choices, blank=True, default="")
+
+    wait_until = models.DateTimeField(_("waits until"), null=True)
+    wait_timeout = models.DateTimeField(_("gives up waiting at"), null=True)
+    wait_trigger = KeyField(_("waits for trigger"), max_length=150, null=True)
+    wait_match_object = models.BooleanField(default=False)
+    wait_child = models.UUIDField(_("waits for run"), null=True)
+    #: The events this run has taken, so that each wakes it once.
+    events_taken = JsonField(default=list)
+    #: The key of the action whose plugin is missing, while BLOCKED on it.
+    blocked_on = KeyField(_("blocked on"), max_length=150, null=True)
+
+    #: Since when it waits for a free slot, while PENDING in the queue of a limit.
+    queued_at = models.DateTimeField(_("queued since"), null=True)
+    #: Set when it ended, until the run that started it has been told.
+    announce_at = models.DateTimeField(null=True, db_index=True)
+
+    parent = models.ForeignKey(
+        "self",
+        verbose_name=_("started by run"),
+        null=True,
+        on_delete=models.SET_NULL,
+        db_constraint=False,
+        related_name="children",
+    )
+    depth = models.PositiveIntegerField(_("depth"), default=0)
+    #: The run that this one was restarted from.
+    origin = models.ForeignKey(
+        "self",
+        verbose_name=_("restarted from run"),
+        null=True,
+        on_delete=models.SET_NULL,
+        db_constraint=False,
+        related_name="successors",
+    )
+    #: The flow's queue when the run was created: a claim joins no other table.
+    queue = KeyField(_("queue"), max_length=50, default="default")
+    trigger = KeyField(_("trigger"), max_length=150, blank=True)
+    payload = JsonField(_("payload"), default=dict)
+
+    #: Unique slots, one for each kind of limit: a digest of flow, limit, object and number.
+    slot = models.CharField(max_length=64, null=True, editable=False)
+    slot_object = models.CharField(max_length=64, null=True, editable=False)
+    slot_ever = models.CharField(max_length=64, null=True, editable=False)
+
+    created_at = models.DateTimeField(_("created at"))
+    started_at = models.DateTimeField(_("started at"), null=True)
+    finished_at = models.DateTimeField(_("finished at"), null=True)
+    #: When the present status was reached.
+    since = models.DateTimeField(_("since"))
+
+    objects = FlowRunQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("flow run")
+        verbose_name_plural = _("flow runs")
+        ordering = ("-id",)
+        permissions = [("operate_flowrun", "Can cancel, retry, skip, pause and resume a run")]
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(status=Status.DONE) ^ Q(outcome=""), name="flowcontrol_run_outcome"
+            ),
+            # Not ``unique=True``: that makes a second index on PostgreSQL, for LIKE.
+            models.UniqueConstraint(fields=["slot"], name="flowcontrol_run_slot"),
+            models.UniqueConstraint(fields=["slot_object"], name="flowcontrol_run_slot_object"),
+            models.UniqueConstraint(fields=["slot_ever"], name="flowcontrol_run_slot_ever"),
+        ]
+        indexes = [
+            models.Index(fields=["wake_at", "id"], name="flowcontrol_run_due"),
+            models.Index(fields=["queue", "wake_at", "id"], name="flowcontrol_run_queue"),
+            models.Index(fields=["flow", "status", "finished_at"], name="flowcontrol_run_flow"),
+            models.Index(
+                fields=["content_type", "object_key", "status", "flow"],
+                name="flowcontrol_run_object",
+            ),
+            models.Index(fields=["version", "status"], name="flowcontrol_run_version"),
+            models.Index(fields=["wait_trigger"], name="flowcontrol_run_trigger"),
+            models.Index(fields=["wait_child"], name="flowcontrol_run_child"),
+            models.Index(fields=["blocked_on"], name="flowcontrol_run_blocked"),
+            models.Index(fields=["status", "outcome", "since"], name="flowcontrol_run_status"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.flow} #{self.pk}"
+
+    @property
+    def is_live(self) -> bool:
+        """Say whether the run has not ended."""
+        return self.status != Status.DONE
+
+
+class EventKind(models.TextChoices):
+    """What a history row is about."""
+
+    STEPS = "steps", _("steps")
+    SUSPENDED = "suspended", _("suspended")
+    ENDED = "ended", _("ended")
+    FAILED = "failed", _("failed")
+    BLOCKED = "blocked", _("blocked")
+    RECOVERED = "recovered", _("recovered")
+    OPERATOR = "operator", _("operator")
+    REFUSED = "refused", _("refused")
+
+
+class RunEvent(models.Model):
+    """One checkpoint in the history of a run: the steps that it covers, or what was done to it."""
+
+    run = models.ForeignKey(
+        FlowRun, on_delete=models.CASCADE, db_constraint=False, related_name="events"
+    )
+    at = models.DateTimeField(_("at"))
+    kind = models.CharField(_("kind"), max_length=10, choices=EventKind.choices)
+    #: One entry a step: see ``engine.history``.
+    steps = JsonField(_("steps"), default=list)
+    message = models.TextField(_("message"), blank=True)
+    #: ``{"type", "message", "traceback", "step", "action"}`` of a failure.
+    error = JsonField(_("error"), null=True)
+    actor = models.CharField(_("by"), max_length=200, blank=True)
+
+    class Meta:
+        verbose_name = _("run event")
+        verbose_name_plural = _("run events")
+        ordering = ("id",)
+
+    def __str__(self) -> str:
+        return f"{self.get_kind_display()} {self.at:%Y-%m-%d %H:%M:%S}"
+
+
+class MessageKind(models.TextChoices):
+    """What a message in a run's inbox asks for."""
+
+    WAKE = "wake", _("wake")
+    JUMP = "jump", _("go to a step")
+    CANCEL = "cancel", _("cancel")
+    PAUSE = "pause", _("pause")
+
+
+class Message(models.Model):
+    """A request to a run, inserted by anybody, taken by whoever holds the run."""
+
+    run = models.ForeignKey(
+        FlowRun, on_delete=models.CASCADE, db_constraint=False, related_name="inbox"
+    )
+    kind = models.CharField(max_length=10, choices=MessageKind.choices)
+    data = JsonField(default=dict)
+    actor = models.CharField(max_length=200, blank=True)
+    created_at = models.DateTimeField()
+    #: Set until the run has been told of it; never where that happens in the same transaction.
+    announce_at = models.DateTimeField(null=True, db_index=True)
+
+    class Meta:
+        verbose_name = _("message")
+        verbose_name_plural = _("messages")
+        ordering = ("id",)
+
+    def __str__(self) -> str:
+        return f"{self.get_kind_display()} -> {self.run_id}"

@@ -1,0 +1,180 @@
+"""Executes claimed runs: each in a boundary of its own, ends without effects written together."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from functools import partial
+
+from django.db import DatabaseError, InterfaceError
+
+from flowcontrol_core.conf import get_settings
+from flowcontrol_core.errors import FlowcontrolError
+from flowcontrol_core.models import Flow, FlowRun, Message
+from flowcontrol_core.runs.execution import checkpoint
+from flowcontrol_core.runs.execution.admission import admit, read_inboxes, set_aside
+from flowcontrol_core.runs.execution.checkpoint import Execution, LostLease, has_heartbeat
+from flowcontrol_core.runs.execution.driver import Driver, after_checkpoint
+from flowcontrol_core.runs.execution.stops import Stop, StopKind
+from flowcontrol_core.runs.queue.claim import release, renew
+from flowcontrol_core.runs.queue.heartbeat import Heartbeat
+from flowcontrol_core.runs.queue.stopping import should_stop
+from flowcontrol_core.runs.store.compiled import preload
+from flowcontrol_core.runs.store.connection import (
+    WriteGuard,
+    alias,
+    connection,
+    durable,
+    is_lost_connection,
+    is_transient,
+    retry_transient,
+)
+from flowcontrol_core.runs.store.objects import ObjectSource
+
+logger = logging.getLogger("flowcontrol.runtime")
+POSTPONED = timedelta(seconds=5)
+
+
+class Batch:
+    """The runs of one claim.
+
+    First all are executed in memory, and the ends of those that needed nothing else are written
+    together; then the others, one after the other, as long as their steps may take. ``between`` is
+    called before each run: what has to be done in time, however long a batch is.
+    """
+
+    def __init__(
+        self,
+        runs: Sequence[FlowRun],
+        guard: WriteGuard,
+        heartbeat: Heartbeat,
+        between: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.runs = runs
+        self.between = between
+        self.guard = guard
+        self.heartbeat = heartbeat
+        self.source = ObjectSource(runs)
+        self.finished: list[tuple[Execution, Stop]] = []
+        self.unfinished: list[tuple[Driver, Stop]] = []
+        self.given_back = 0
+        self._claimed_at = time.monotonic()
+
+    def execute(self) -> int:
+        """Execute all runs; no run, however broken, keeps another from being executed.
+
+        Gives their number, without those that are given back because the process shall stop.
+        """
+        self.heartbeat.hold(self.runs)
+        preload(run.version_id for run in self.runs)
+        flows = Flow.objects.using(alias()).in_bulk({run.flow_id for run in self.runs})
+        inboxes = read_inboxes(self.runs)
+        for run in self.runs:
+            begin = partial(self._begin, run, flows.get(run.flow_id), inboxes.get(run.pk, []))
+            self._do_unless_stopped(run, begin)
+        self._write_finished()
+        for driver, stop in self.unfinished:
+            run = driver.execution.run
+            self._do_unless_stopped(run, partial(self._go_on, driver, stop))
+        return len(self.runs) - self.given_back
+
+    def _do_unless_stopped(self, run: FlowRun, work: partial[None]) -> None:
+        if should_stop():
+            self.given_back += 1
+            self._bounded(run, partial(release, run))
+        else:
+            self._do_between()
+            self._bounded(run, work)
+
+    def _do_between(self) -> None:
+        try:
+            self.between()
+        except (DatabaseError, InterfaceError):
+            # The runs have boundaries of their own: here none is to blame.
+            logger.warning("What a sweep does between two runs has to wait.", exc_info=True)
+            connection().close_if_unusable_or_obsolete()
+
+    def _begin(self, run: FlowRun, flow: Flow | None, messages: Sequence[Message]) -> None:
+        if flow is None:
+            raise FlowcontrolError("The flow of this run does not exist any more.")
+        run.flow = flow
+        execution = admit(run, flow, messages, self.source, self.guard)
+        if execution is None:
+            return
+        execution.activation.context.beat = partial(self.heartbeat.touch, run, self.guard)
+        driver = Driver(execution, self.heartbeat.watch)
+        stop = driver.begin()
+        if stop.kind is StopKind.NEEDS:
+            self.unfinished.append((driver, stop))
+        else:
+            self.finished.append((execution, stop))
+
+    def _go_on(self, driver: Driver, stop: Stop) -> None:
+        run = driver.execution.run
+        if not has_heartbeat() and time.monotonic() - self._claimed_at > get_settings().LEASE / 2:
+            renew(run)
+        # What those before it have taken is not its own time.
+        driver.activation.renew_budget()
+        driver.go_on(stop)
+
+    def _bounded(self, run: FlowRun, work: partial[None]) -> None:
+        """Do something with one run; what goes wrong concerns this run only.
+
+        A database that cannot be reached concerns all: that is raised on.
+        """
+        try:
+            work()
+        except LostLease:
+            logger.info("Run %s belongs to another worker by now.", run.pk)
+        except Exception as error:
+            if isinstance(error, DatabaseError | InterfaceError) and (
+                is_lost_connection(error) or is_transient(error)
+            ):
+                self._postpone(run)
+                if is_lost_connection(error):
+                    raise
+                return
+            logger.exception("Run %s cannot be executed and is set aside.", run.pk)
+            self._set_aside(run, error)
+
+    def _postpone(self, run: FlowRun) -> None:
+        """Have a run tried again soon; this counts as an attempt, so it does not go on for ever."""
+        self.heartbeat.drop(run)
+        try:
+            connection().close_if_unusable_or_obsolete()
+            release(run, after=POSTPONED)
+        except (DatabaseError, InterfaceError):
+            logger.warning("Run %s goes on when its lease has expired.", run.pk)
+
+    def _set_aside(self, run: FlowRun, error: Exception) -> None:
+        self.heartbeat.drop(run)
+        try:
+            retry_transient(partial(set_aside, run, error))
+        except LostLease:
+            logger.info("Run %s belongs to another worker by now.", run.pk)
+        except (DatabaseError, InterfaceError):
+            logger.exception("Run %s could not be set aside; its lease will expire.", run.pk)
+
+    def _write_finished(self) -> None:
+        """Write the ends of runs that had nothing to write before, all in one transaction."""
+        finished, self.finished = self.finished, []
+        if len(finished) > 1:
+            try:
+                retry_transient(partial(_write_together, finished))
+            except Exception:  # noqa: BLE001 - written alone, each has what is wrong to itself
+                for execution, _ in finished:
+                    execution.rolled_back()
+            else:
+                for execution, _ in finished:
+                    execution.committed()
+                    after_checkpoint(execution.run)
+                return
+        for execution, stop in finished:
+            self._bounded(execution.run, partial(Driver(execution).finish, stop))
+
+
+def _write_together(finished: list[tuple[Execution, Stop]]) -> None:
+    with durable():
+        checkpoint.write_many(finished)

@@ -1,0 +1,192 @@
+"""Pruning: what has ended long ago is deleted, in batches, never a live run.
+
+A slot of ``max_per_object`` outlives its run: that limit counts the pruned ones too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db.models import Exists, Min, OuterRef, Q, QuerySet
+
+from flowcontrol_core.conf import get_settings
+from flowcontrol_core.flows.changes import record
+from flowcontrol_core.models import (
+    Firing,
+    Flow,
+    FlowEvent,
+    FlowRun,
+    Job,
+    Message,
+    RunEvent,
+    SpentSlot,
+    Status,
+    TriggerEvent,
+    Worker,
+)
+from flowcontrol_core.models.run import FlowRunQuerySet
+from flowcontrol_core.runs.store.clock import clock
+from flowcontrol_core.runs.store.connection import alias, durable, retry_transient
+
+#: Of less than 200 keys MariaDB looks up how many rows they have, of more it takes an average.
+BATCH = 150
+
+
+@dataclass(slots=True)
+class Pruned:
+    """How much was deleted."""
+
+    runs: int = 0
+    history: int = 0
+    events: int = 0
+    firings: int = 0
+    workers: int = 0
+    jobs: int = 0
+    records: int = 0
+
+
+def prune(*, batches: int | None = None, by: Any = "") -> Pruned:
+    """Delete what is older than the settings and the flows say, up to so many batches of 150.
+
+    That runs or their history were deleted is recorded, with who (``by``) did it.
+    """
+    pruned = Pruned()
+    now = clock().now()
+    for number, work in enumerate(_work(now, pruned)):
+        if batches is not None and number >= batches:
+            break
+        retry_transient(work)
+    if pruned.runs or pruned.history:
+        record("", "prune", f"Deleted: runs {pruned.runs}, history {pruned.history}.", by=by)
+    return pruned
+
+
+def _work(now: datetime, pruned: Pruned) -> Iterator[_Batch]:
+    """Give batch after batch; each is looked for when it is about to be deleted."""
+    for flow in Flow.objects.using(alias()).order_by("pk"):
+        while ids := _prunable(flow, now):
+            yield _Batch(pruned, "runs", ids)
+    for kind, rows in _old_rows(now):
+        while ids := _first(rows):
+            yield _Batch(pruned, kind, ids)
+
+
+def _old_rows(now: datetime) -> Iterator[tuple[str, QuerySet[Any]]]:
+    """Give what is not a run and too old, by the names of the columns of ``Pruned``."""
+    history_days = get_settings().KEEP_HISTORY_DAYS
+    before = now - timedelta(days=get_settings().KEEP_EVENTS_DAYS)
+    if history_days is not None:
+        limit = now - timedelta(days=history_days)
+        old = _older(RunEvent.objects.using(alias()), "at", limit)
+        yield "history", old.filter(run__status=Status.DONE, run__finished_at__lt=limit)
+    yield "events", _needless_events(before)
+    yield "firings", _older(Firing.objects.using(alias()), "created_at", before)
+    yield "workers", Worker.objects.using(alias()).filter(last_sweep_at__lt=before)
+    yield "records", FlowEvent.objects.using(alias()).filter(key="", at__lt=before)
+    yield "jobs", Job.objects.using(alias()).filter(finished_at__lt=before)
+
+
+def _older(rows: Any, column: str, limit: datetime) -> QuerySet[Any]:
+    """Give the rows in front of the first one, by primary key, that is not older than a time.
+
+    The keys grow with the time, so the column needs no index, and young rows are not read.
+    """
+    young = rows.filter(**{f"{column}__gte": limit}).order_by("pk")
+    first = young.values_list("pk", flat=True).first()
+    old: QuerySet[Any] = rows.all() if first is None else rows.filter(pk__lt=first)
+    return old
+
+
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """Rows to be deleted in one transaction."""
+
+    pruned: Pruned
+    kind: str
+    ids: list[int]
+
+    def __call__(self) -> None:
+        with durable():
+            if self.kind == "runs":
+                count = _delete_runs(self.ids)
+            else:
+                count, _ = (
+                    _MODELS[self.kind].objects.using(alias()).filter(pk__in=self.ids).delete()
+                )
+        setattr(self.pruned, self.kind, getattr(self.pruned, self.kind) + count)
+
+
+_MODELS: dict[str, Any] = {
+    "history": RunEvent,
+    "events": TriggerEvent,
+    "firings": Firing,
+    "workers": Worker,
+    "jobs": Job,
+    "records": FlowEvent,
+}
+
+
+def _prunable(flow: Flow, now: datetime) -> list[int]:
+    """Give runs of a flow that are finished and too old or too many, the oldest first."""
+    settings = get_settings()
+    days = settings.KEEP_DAYS if flow.keep_days is None else flow.keep_days
+    most = settings.KEEP_RUNS if flow.keep_runs is None else flow.keep_runs
+    done = FlowRun.objects.using(alias()).filter(flow=flow, status=Status.DONE)
+    if days is not None:
+        old = done.filter(finished_at__lt=now - timedelta(days=days))
+        old = old.order_by("finished_at", "pk")
+        if ids := _first(_free(old)):
+            return ids
+    if most is not None:
+        ordered = done.order_by("-finished_at", "-pk")
+        limit = ordered.values_list("finished_at", "pk")[most : most + 1].first()
+        if limit is not None:
+            at, pk = limit
+            # Runs that ended together are told apart by their keys, as in the order above.
+            beyond = Q(finished_at__lt=at) | Q(finished_at=at, pk__lte=pk)
+            return _first(_free(done.filter(beyond)).order_by("finished_at", "pk"))
+    return []
+
+
+def _free(runs: FlowRunQuerySet) -> FlowRunQuerySet:
+    """Leave out what a live run waits for, or has not been told of: it may want the result."""
+    waiting = FlowRun.objects.using(alias()).live().filter(wait_child=OuterRef("uuid"))
+    return runs.filter(~Exists(waiting), status=Status.DONE, announce_at__isnull=True)
+
+
+def _first(rows: QuerySet[Any]) -> list[int]:
+    ordered = rows if rows.query.order_by else rows.order_by("pk")
+    return list(ordered.values_list("pk", flat=True)[:BATCH])
+
+
+def _needless_events(before: datetime) -> QuerySet[TriggerEvent]:
+    """Give the old events that no live run can see: it began after them."""
+    oldest = FlowRun.objects.using(alias()).live().aggregate(oldest=Min("created_at"))["oldest"]
+    limit = before if oldest is None else min(before, oldest)
+    return _older(TriggerEvent.objects.using(alias()), "created_at", limit)
+
+
+def _delete_runs(ids: list[int]) -> int:
+    """Delete runs that are still finished, with what belongs to them; keep their spent slots."""
+    # Looked at again: an operator may have taken one up, or a run may wait for one by now.
+    free = _free(FlowRun.objects.using(alias()).filter(pk__in=ids))
+    runs = FlowRun.objects.using(alias()).filter(
+        pk__in=list(free.values_list("pk", flat=True)), status=Status.DONE
+    )
+    runs = runs.order_by("pk")
+    rows = list(runs.select_for_update().values_list("pk", "slot_ever"))
+    keys = [pk for pk, _ in rows]
+    SpentSlot.objects.using(alias()).bulk_create(
+        [SpentSlot(digest=digest) for _, digest in rows if digest], ignore_conflicts=True
+    )
+    RunEvent.objects.using(alias()).filter(run_id__in=keys).delete()
+    Message.objects.using(alias()).filter(run_id__in=keys).delete()
+    for column in ("parent_id", "origin_id"):
+        related = FlowRun.objects.using(alias())
+        # By their keys: where MariaDB finds an index of little use, an update locks all rows.
+        children = related.filter(**{f"{column}__in": keys}).order_by().values_list("pk", flat=True)
+        related.filter(pk__in=list(children)).update(**{column: None})
+    return FlowRun.objects.using(alias()).filter(pk__in=keys).delete()[0]

@@ -1,0 +1,138 @@
+"""Limits, held under any race by unique slots: a run owns one slot for each limit of its flow.
+
+The unique index decides, at every isolation level. A stale read costs another try, never a run
+too many.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from django.db import IntegrityError, transaction
+
+from flowcontrol_core.models import Flow, FlowRun, LimitPolicy, SpentSlot
+from flowcontrol_core.runs.execution.checkpoint import LostLease
+from flowcontrol_core.runs.store.connection import alias, retry_transient
+from flowcontrol_core.runs.store.rows import held
+
+_TRIES = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """One limit that a run is subject to: its policy, the column of its slot, and the digests."""
+
+    name: str
+    column: str
+    policy: LimitPolicy
+    digests: tuple[str, ...]
+
+
+def limits_of(flow: Flow, content_type_id: int | None, object_key: str | None) -> list[Limit]:
+    """Give the limits of a flow for a run on an object."""
+    whole = ("max_concurrent", "slot", flow.max_concurrent, "")
+    about = f"{content_type_id}:{object_key}"
+    limits = [whole]
+    if object_key is not None:
+        limits += [
+            ("max_concurrent_per_object", "slot_object", flow.max_concurrent_per_object, about),
+            ("max_per_object", "slot_ever", flow.max_per_object, about),
+        ]
+    return [
+        Limit(
+            name,
+            column,
+            flow.policy_of(name),
+            tuple(_digest(flow.pk, name, scope, n) for n in range(most)),
+        )
+        for name, column, most, scope in limits
+        if most is not None
+    ]
+
+
+def skipping(limits: Iterable[Limit]) -> list[Limit]:
+    """Give the limits that refuse a run for good: no row is needed to wait for a slot."""
+    return [limit for limit in limits if limit.policy == LimitPolicy.SKIP]
+
+
+def reached(limits: Iterable[Limit]) -> str:
+    """Name a limit of which no slot is free, without a lock; empty where all have one."""
+    for limit in limits:
+        if not _free(limit):
+            return limit.name
+    return ""
+
+
+def take_slots(run: FlowRun, flow: Flow) -> str:
+    """Give a claimed run its slots; name the limit that refuses it, or give an empty text.
+
+    Of several it is the one that does least: to cancel a run for its slot, and then wait for that
+    of another limit, or be skipped, would help nobody.
+    """
+    limits = wanting(run, flow)
+    for _ in range(_TRIES):
+        free = {limit: _free(limit) for limit in limits}
+        full = [limit for limit, digests in free.items() if not digests]
+        if full:
+            return min(full, key=_doing).name
+        chosen = {limit.column: found[run.pk % len(found)] for limit, found in free.items()}
+        if not chosen or _write_slots(run, chosen):
+            return ""
+    return limits[0].name
+
+
+def wanting(run: FlowRun, flow: Flow) -> list[Limit]:
+    """Give the limits of which a run has no slot, and needs one."""
+    return [
+        limit
+        for limit in limits_of(flow, run.content_type_id, run.object_key)
+        if getattr(run, limit.column) is None and not _is_counted(run, limit)
+    ]
+
+
+def _doing(limit: Limit) -> int:
+    return list(LimitPolicy).index(limit.policy)
+
+
+def _is_counted(run: FlowRun, limit: Limit) -> bool:
+    """Say whether a run began before there was this limit on how many may ever begin."""
+    return limit.column == "slot_ever" and run.started_at is not None
+
+
+def _free(limit: Limit) -> list[str]:
+    used: set[str | None] = set(
+        FlowRun.objects.using(alias())
+        .filter(**{f"{limit.column}__in": limit.digests})
+        # Ordered by the primary key, SQLite would look for them among all runs ever.
+        .order_by()
+        .values_list(limit.column, flat=True)
+    )
+    if limit.column == "slot_ever":
+        # Read second: a run that is being pruned is in one of the two tables at any time.
+        spent = SpentSlot.objects.using(alias()).filter(digest__in=limit.digests)
+        used.update(spent.values_list("digest", flat=True))
+    return [digest for digest in limit.digests if digest not in used]
+
+
+def _write_slots(run: FlowRun, chosen: dict[str, str]) -> bool:
+    """Try to take slots; False where another run was faster. Raises LostLease."""
+
+    def work() -> int:
+        with transaction.atomic(using=alias()):
+            return held(run.pk, run.fence).update(**chosen)
+
+    try:
+        written = retry_transient(work)
+    except IntegrityError:
+        return False
+    if written != 1:
+        raise LostLease
+    for column, digest in chosen.items():
+        setattr(run, column, digest)
+    return True
+
+
+def _digest(flow_id: int, name: str, scope: str, number: int) -> str:
+    return hashlib.sha256(f"{flow_id}|{name}|{scope}|{number}".encode()).hexdigest()

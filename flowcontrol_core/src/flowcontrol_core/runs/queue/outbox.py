@@ -1,0 +1,273 @@
+"""Who wakes a waiting run, and how no wake-up is lost.
+
+Both sides commit first and look then: an event commits and then looks for waiting runs; a run
+commits that it waits and then looks for events. The sweep repeats both looks, for the case that
+a process died in between. Nobody updates another run's row inside of a step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator
+from datetime import UTC, datetime
+from uuid import UUID
+
+from django.db.models import Q, QuerySet
+
+from flowcontrol_core.actions.context import Wakeup
+from flowcontrol_core.actions.registry import registry
+from flowcontrol_core.engine.codec import decode
+from flowcontrol_core.models import (
+    LIVE,
+    FlowRun,
+    Message,
+    MessageKind,
+    Request,
+    Status,
+    TriggerEvent,
+)
+from flowcontrol_core.runs.store.clock import clock
+from flowcontrol_core.runs.store.connection import alias, retrying
+from flowcontrol_core.runs.store.rows import rows
+
+_BATCH = 500
+#: "Not null" as a range: SQLite searches an index for the latter only.
+_EVER = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def waits(run: FlowRun) -> bool:
+    """Say whether a row has a wait that has not been dealt with."""
+    return bool(run.wait_until or run.wait_timeout or run.wait_trigger or run.wait_child)
+
+
+def find_wakeup(run: FlowRun, now: datetime) -> Wakeup | None:
+    """Say what woke a claimed run that waits; ``None``: nothing did. Takes the event, if any."""
+    if run.wait_child is not None:
+        child = FlowRun.objects.using(alias()).filter(uuid=run.wait_child).first()
+        if child is None:
+            return Wakeup(kind="child", outcome="canceled", child=str(run.wait_child))
+        if child.status == Status.DONE:
+            result = decode(child.state)
+            uuid = str(run.wait_child)
+            return Wakeup(kind="child", outcome=child.outcome, result=result, child=uuid)
+    if run.wait_trigger:
+        event = matching_events(run).first()
+        if event is not None:
+            run.events_taken = [*run.events_taken, event.pk]
+            payload = decode(event.payload)
+            return Wakeup(kind="trigger", trigger=event.key, payload=payload)
+    if run.wait_until is not None and run.wait_until <= now:
+        return Wakeup(kind="time")
+    if run.wait_timeout is not None and run.wait_timeout <= now:
+        return Wakeup(kind="timeout")
+    return None
+
+
+def matching_events(run: FlowRun) -> QuerySet[TriggerEvent]:
+    """Give the events since the run began that it waits for and has not taken, oldest first."""
+    events = TriggerEvent.objects.using(alias()).filter(
+        key=run.wait_trigger, created_at__gte=run.created_at
+    )
+    if run.wait_match_object and run.object_key is not None:
+        events = events.filter(content_type_id=run.content_type_id, object_key=run.object_key)
+    return events.exclude(pk__in=run.events_taken).order_by("created_at", "pk")
+
+
+def next_look(run: FlowRun) -> datetime | None:
+    """Give the time at which a waiting run has to be looked at, if nothing wakes it before."""
+    times = [moment for moment in (run.wait_until, run.wait_timeout) if moment is not None]
+    return min(times) if times else None
+
+
+@retrying
+def settle(run: FlowRun) -> None:
+    """Look, after the commit that made a run wait, whether it has come already; if not, let it be.
+
+    Until then the run was due. ``request`` tells if somebody woke it in the meantime.
+    """
+    if run.wait_child is not None and not _is_live(run.wait_child):
+        # A child that has ended, or was deleted, wakes it.
+        return
+    if run.wait_trigger and matching_events(run).values("pk").first():
+        return
+    waiting = rows([run.pk], Status.WAITING)
+    waiting.filter(fence=run.fence, request=Request.NONE).update(wake_at=next_look(run))
+
+
+@retrying
+def _is_live(key: UUID) -> bool:
+    return FlowRun.objects.using(alias()).filter(uuid=key).live().exists()
+
+
+def _wake(ids: Collection[int]) -> int:
+    """Make those runs due at once that wait or are blocked; give their number.
+
+    Outside of any step's transaction. One that has begun to wait for something else in the
+    meantime finds out that it has to go on.
+    """
+    keys, now = sorted(ids), clock().now()
+    return sum(
+        rows(keys[start : start + _BATCH], Status.WAITING, Status.BLOCKED).update(
+            wake_at=now, request=Request.INBOX
+        )
+        for start in range(0, len(keys), _BATCH)
+    )
+
+
+def _keys(runs: QuerySet[FlowRun]) -> list[int]:
+    return list(runs.order_by().values_list("pk", flat=True))
+
+
+@retrying
+def ask(ids: Collection[int]) -> None:
+    """Tell runs to look into their inboxes: running ones when they can, waiting ones at once.
+
+    So are blocked ones: a jump may lead them past what they miss.
+
+    In this order: a running one that begins to wait in between is still found, and a waiting one
+    that is claimed in between looks by itself, as any that is claimed does.
+    """
+    running = rows(ids, Status.RUNNING)
+    running.filter(request=Request.NONE).update(request=Request.INBOX)
+    _wake(ids)
+
+
+@retrying
+def ask_to_cancel(pk: int) -> None:
+    """Let a run that has a cancellation in its inbox be looked at, whatever its status."""
+    if not rows([pk], Status.RUNNING).update(request=Request.CANCEL):
+        rows([pk], *LIVE).update(wake_at=clock().now(), request=Request.CANCEL)
+
+
+@retrying
+def wake_queued(run: FlowRun) -> None:
+    """Let those that have queued longest for a slot of a run that ended try again.
+
+    One of the same flow and one for the same object: either may be what the slot was for. Those
+    that were told already are left out, so that two ends wake two.
+    """
+    now = clock().now()
+    queued = _untold(run.flow_id, now)
+    same_object = queued.filter(content_type_id=run.content_type_id, object_key=run.object_key)
+    candidates = [queued] if run.object_key is None else [queued, same_object]
+    ids = {pk for runs in candidates for pk in runs.values_list("pk", flat=True)[:1]}
+    if ids:
+        rows(ids, Status.PENDING).update(wake_at=now)
+
+
+@retrying
+def wake_behind(run: FlowRun) -> None:
+    """Let the next one try behind a run that was told of a slot, but is kept by its object's limit.
+
+    It is about another object. Each wakes one that has queued for less long, so this has an end.
+    """
+    now = clock().now()
+    behind = Q(queued_at__gt=run.queued_at) | Q(queued_at=run.queued_at, pk__gt=run.pk)
+    others = _untold(run.flow_id, now).exclude(
+        content_type_id=run.content_type_id, object_key=run.object_key
+    )
+    ids = list(others.filter(behind).values_list("pk", flat=True)[:1])
+    if ids:
+        rows(ids, Status.PENDING).update(wake_at=now)
+
+
+@retrying
+def wake_again(run: FlowRun) -> None:
+    """Let a run try again that was put into the queue when a slot was just becoming free."""
+    rows([run.pk], Status.PENDING).filter(fence=run.fence).update(wake_at=clock().now())
+
+
+def _untold(flow_id: int, now: datetime) -> QuerySet[FlowRun]:
+    """Give the runs that queue and have not been told to try, those that queue longest first."""
+    queued = FlowRun.objects.using(alias()).filter(
+        flow_id=flow_id, status=Status.PENDING, queued_at__isnull=False, wake_at__gt=now
+    )
+    return queued.order_by("queued_at", "pk")
+
+
+def unannounced_events() -> QuerySet[TriggerEvent]:
+    """Give the events whose waiting runs have not been told yet."""
+    events = TriggerEvent.objects.using(alias()).filter(announce_at__gt=_EVER)
+    return events.order_by("announce_at")
+
+
+def unannounced_ends() -> QuerySet[FlowRun]:
+    """Give the runs that have ended without their parents having been told."""
+    ended = FlowRun.objects.using(alias()).filter(announce_at__gt=_EVER)
+    return ended.order_by("announce_at")
+
+
+def untold_messages() -> QuerySet[Message]:
+    """Give the messages of which the runs have not been told yet."""
+    messages = Message.objects.using(alias()).filter(announce_at__gt=_EVER)
+    return messages.order_by("announce_at")
+
+
+def missing_actions(after: str = "") -> QuerySet[FlowRun]:
+    """Give the runs that are blocked on actions, by the actions' keys, those behind ``after``."""
+    return FlowRun.objects.using(alias()).filter(blocked_on__gt=after).order_by("blocked_on")
+
+
+@retrying
+def announce_events(keys: Iterable[int] | None = None) -> int:
+    """Wake the runs that wait for events which nobody has announced yet."""
+    events = unannounced_events()
+    if keys is not None:
+        events = events.filter(pk__in=list(keys))
+    count = 0
+    for event in events[:_BATCH]:
+        same_object = Q(content_type_id=event.content_type_id, object_key=event.object_key)
+        anything = Q(wait_match_object=False) | Q(object_key__isnull=True)
+        waiting = FlowRun.objects.using(alias()).filter(wait_trigger=event.key)
+        count += _wake(_keys(waiting.filter(anything | same_object)))
+        TriggerEvent.objects.using(alias()).filter(pk=event.pk).update(announce_at=None)
+    return count
+
+
+@retrying
+def announce_ended(ids: Iterable[int] | None = None) -> int:
+    """Wake the runs that wait for children which have ended without their parents being told."""
+    ended = unannounced_ends()
+    if ids is not None:
+        ended = ended.filter(pk__in=list(ids))
+    children = list(ended.values_list("pk", "uuid")[:_BATCH])
+    if not children:
+        return 0
+    parents = FlowRun.objects.using(alias()).filter(wait_child__in=[key for _, key in children])
+    count = _wake(_keys(parents))
+    rows([pk for pk, _ in children]).update(announce_at=None)
+    return count
+
+
+@retrying
+def deliver_messages(run_ids: Iterable[int] | None = None) -> int:
+    """Tell runs of the messages that nobody has told them of yet."""
+    messages = untold_messages()
+    if run_ids is not None:
+        messages = messages.filter(run_id__in=list(run_ids))
+    untold = list(messages.values_list("pk", "run_id", "kind")[:_BATCH])
+    if not untold:
+        return 0
+    canceled = {run_id for _, run_id, kind in untold if kind == MessageKind.CANCEL}
+    for run_id in sorted(canceled):
+        ask_to_cancel(run_id)
+    ask({run_id for _, run_id, _ in untold} - canceled)
+    told = Message.objects.using(alias()).filter(pk__in=[pk for pk, _, _ in untold])
+    return told.update(announce_at=None)
+
+
+def unblock() -> int:
+    """Make runs due that are blocked on an action which this process knows."""
+    known = [key for key in missing_keys() if registry.knows_action(key)]
+    blocked = FlowRun.objects.using(alias()).filter(status=Status.BLOCKED, wake_at__isnull=True)
+    ids = _keys(blocked.filter(blocked_on__in=known)) if known else []
+    return rows(ids, Status.BLOCKED).update(wake_at=clock().now()) if ids else 0
+
+
+def missing_keys() -> Iterator[str]:
+    """Give the keys of the actions that runs are blocked on, each by one probe of the index.
+
+    Thousands of runs may be blocked on the same one for days.
+    """
+    key = ""
+    while key := missing_actions(key).values_list("blocked_on", flat=True).first() or "":
+        yield key

@@ -1,0 +1,139 @@
+"""The one clock of the runtime: the database's, carried on by the machine's monotonic time.
+
+Workers whose own clocks are wrong agree all the same. Tests put a manual clock in its place.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any, Protocol
+
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models import DateTimeField, Expression, Func, Value
+
+from flowcontrol_core.runs.store.connection import connection
+
+_FRESH_SECONDS = 60.0
+
+
+class DatabaseNow(Func):
+    """The database's time in UTC at the start of the statement.
+
+    Django's ``Now()`` is the session's local time on MariaDB, and the start of the transaction on
+    PostgreSQL. A statement's time is constant in it, so an index can be searched with it.
+    """
+
+    output_field = DateTimeField()
+
+    def as_postgresql(self, compiler: Any, connection: BaseDatabaseWrapper, **_: Any) -> Any:
+        return "STATEMENT_TIMESTAMP()", []
+
+    def as_mysql(self, compiler: Any, connection: BaseDatabaseWrapper, **_: Any) -> Any:
+        return "UTC_TIMESTAMP(6)", []
+
+    def as_sqlite(self, compiler: Any, connection: BaseDatabaseWrapper, **_: Any) -> Any:
+        # As long as what Django stores: the text of the same time would be less than it otherwise.
+        return "(STRFTIME('%%Y-%%m-%%d %%H:%%M:%%f', 'NOW') || '000')", []
+
+
+class Clock(Protocol):
+    """What tells the time."""
+
+    def now(self) -> datetime:
+        """Give the time, aware, in UTC."""
+
+    def expression(self) -> Expression:
+        """Give the time as a database expression."""
+
+    def learn(self, reading: datetime) -> None:
+        """Take note of the time that the database has just told."""
+
+
+class DatabaseClock:
+    """The database's time; asked for once a minute at most, and told by each claim."""
+
+    def __init__(self) -> None:
+        #: What the database has told, and the monotonic time of it: one value, as threads share it.
+        self._known: tuple[datetime, float] | None = None
+
+    def now(self) -> datetime:
+        known, at = self._known, time.monotonic()
+        if known is None or at - known[1] > _FRESH_SECONDS:
+            reading = _ask()
+            self.learn(reading)
+            return reading
+        # Whole milliseconds, as SQLite tells them: what is due now has to be due there too.
+        return known[0] + timedelta(milliseconds=int((at - known[1]) * 1000))
+
+    def expression(self) -> Expression:
+        return DatabaseNow()
+
+    def learn(self, reading: datetime) -> None:
+        self._known = (reading, time.monotonic())
+
+
+class _Moment(Value):
+    """A fixed time as the database gives it back: MariaDB would give the text of a plain value."""
+
+    def as_mysql(self, compiler: Any, connection: BaseDatabaseWrapper, **_: Any) -> Any:
+        sql, params = super().as_sql(compiler, connection)
+        return f"CAST({sql} AS DATETIME(6))", params
+
+
+class ManualClock:
+    """A clock that stands still until it is moved; for tests."""
+
+    def __init__(self, start: datetime | None = None) -> None:
+        self._now = start or datetime(2026, 1, 5, 12, 0, tzinfo=UTC)
+
+    def now(self) -> datetime:
+        return self._now
+
+    def expression(self) -> Expression:
+        return _Moment(self._now, output_field=DateTimeField())
+
+    def learn(self, reading: datetime) -> None:
+        return None
+
+    def advance(self, delta: timedelta | None = None, **parts: float) -> datetime:
+        """Move on by a duration (``days=3, hours=1``), and give the new time."""
+        self._now += delta if delta is not None else timedelta(**parts)
+        return self._now
+
+    def set(self, moment: datetime) -> None:
+        """Move to a time (aware)."""
+        self._now = moment.astimezone(UTC)
+
+
+_clocks: list[Clock] = [DatabaseClock()]
+
+
+def clock() -> Clock:
+    """Give the clock in force."""
+    return _clocks[-1]
+
+
+@contextmanager
+def use_clock(replacement: Clock) -> Iterator[Clock]:
+    """Put another clock in force for the length of a ``with`` block, for all threads."""
+    _clocks.append(replacement)
+    try:
+        yield replacement
+    finally:
+        _clocks.remove(replacement)
+
+
+def _ask() -> datetime:
+    database = connection()
+    sql, _ = {
+        "postgresql": DatabaseNow().as_postgresql,
+        "mysql": DatabaseNow().as_mysql,
+    }.get(database.vendor, DatabaseNow().as_sqlite)(None, database)
+    with database.cursor() as cursor:
+        cursor.execute(f"SELECT {sql.replace('%%', '%')}")
+        (value,) = cursor.fetchone()
+    moment: datetime = datetime.fromisoformat(value) if isinstance(value, str) else value
+    return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)

@@ -1,0 +1,115 @@
+"""The guarded write of a run's row: it counts only while the run is still ours."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from django.db.models import Q, QuerySet
+
+from flowcontrol_core.models import FlowRun, Message, Request, Status
+from flowcontrol_core.runs.store.connection import alias, connection
+
+#: What a checkpoint writes; every write of a run names its columns.
+WRITTEN = (
+    "status",
+    "outcome",
+    "reason",
+    "cursor",
+    "state",
+    "sequence",
+    "wake_at",
+    "attempt",
+    "worker",
+    "request",
+    "wait_until",
+    "wait_timeout",
+    "wait_trigger",
+    "wait_match_object",
+    "wait_child",
+    "events_taken",
+    "blocked_on",
+    "queued_at",
+    "announce_at",
+    "slot",
+    "slot_object",
+    "started_at",
+    "finished_at",
+    "since",
+)
+
+
+#: What the end of a run writes: neither its cursor nor its state, which may be damaged.
+ENDED = tuple(
+    name for name in WRITTEN if name not in ("cursor", "state", "sequence", "events_taken")
+)
+
+
+def rows(ids: Iterable[int], *statuses: Status) -> QuerySet[FlowRun]:
+    """Give the rows of runs to be updated, those that have one of the statuses.
+
+    No update finds its rows in another way. By any other index MariaDB would lock the index's entry
+    first and the row second, and deadlock with whoever has locked the row and changes the entry; so
+    the status is compared in a way that no index helps with. The keys are in order, as all lock.
+    """
+    has_status = Q()
+    for status in statuses:
+        has_status |= Q(status__endswith=status.value)
+    return FlowRun.objects.using(alias()).filter(has_status, pk__in=sorted(ids))
+
+
+def held(pk: int, fence: int) -> QuerySet[FlowRun]:
+    """Give the row of a claimed run, while it is ours."""
+    return rows([pk], Status.RUNNING).filter(fence=fence)
+
+
+def write_end(run: FlowRun) -> bool:
+    """Write the end of a run as it stands in memory; say whether it was still ours.
+
+    What somebody asks of it in the meantime does not matter any more.
+    """
+    return held(run.pk, run.fence).update(**{name: getattr(run, name) for name in ENDED}) == 1
+
+
+def write_guarded(runs: Sequence[FlowRun], *, request: str = Request.NONE) -> int:
+    """Write runs as they stand in memory, each guarded by its fence; give how many were ours.
+
+    One statement for all of them. A run that was claimed by another worker, was ended, or is
+    asked for something (``request``), is not written.
+    """
+    database = connection()
+    fields: list[Any] = [FlowRun._meta.get_field(name) for name in WRITTEN]
+    quote = database.ops.quote_name
+    columns = ", ".join(f"{quote(field.column)} = %s" for field in fields)
+    # MariaDB is told to lock the row first: see ``held``.
+    index = " FORCE INDEX (PRIMARY)" if database.vendor == "mysql" else ""
+    guard = " AND ".join(f"{quote(name)} = %s" for name in ("id", "fence", "status", "request"))
+    # Made of the names of columns only.
+    sql = f"UPDATE {quote(FlowRun._meta.db_table)}{index} SET {columns} WHERE {guard}"  # noqa: S608
+    values: list[list[Any]] = [
+        [
+            *(field.get_db_prep_save(getattr(run, field.attname), database) for field in fields),
+            run.pk,
+            run.fence,
+            str(Status.RUNNING),
+            str(request),
+        ]
+        for run in runs
+    ]
+    with database.cursor() as cursor:
+        if len(values) == 1:
+            cursor.execute(sql, values[0])
+        else:
+            cursor.executemany(sql, values)
+        return int(cursor.rowcount)
+
+
+def empty_inbox(run_id: int) -> None:
+    """Delete the messages of a run that has ended.
+
+    By primary key: on MariaDB a deletion by run would wait for anybody who is just inserting one.
+    """
+    messages = Message.objects.using(alias())
+    keys = list(messages.filter(run_id=run_id).values_list("pk", flat=True))
+    if keys:
+        messages.filter(pk__in=keys).delete()

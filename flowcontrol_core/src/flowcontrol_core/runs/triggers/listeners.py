@@ -1,0 +1,125 @@
+"""Who listens to which trigger: read for all triggers at once, kept for a moment.
+
+A firing that nobody listens to costs no query. A change in this process is seen at once, one in
+another after TRIGGER_CACHE_SECONDS.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.db import transaction
+from django.db.models import F, OuterRef, Q, Subquery
+from django.db.models.functions import Coalesce
+from django.db.models.signals import post_delete, post_save
+
+from flowcontrol_core.actions.config import BoundConfig
+from flowcontrol_core.conf import get_settings
+from flowcontrol_core.models import Flow, FlowRun, FlowTrigger, FlowVersion, Status
+from flowcontrol_core.runs.store.connection import alias, connection
+
+
+@dataclass(frozen=True, slots=True)
+class Listeners:
+    """The flow triggers by trigger key, and the keys that some live version waits for.
+
+    ``configs`` is filled by those who fire: compiled configurations by flow trigger.
+    """
+
+    associations: Mapping[str, tuple[FlowTrigger, ...]] = field(default_factory=dict)
+    waited: frozenset[str] = frozenset()
+    configs: dict[int, BoundConfig] = field(default_factory=dict)
+
+
+class ListenerCache:
+    """What is known of the listeners, and until when."""
+
+    def __init__(self) -> None:
+        self._known: tuple[float, Listeners] | None = None
+        #: Grows with each change, so that what was read before it is not kept after it.
+        self._generation = 0
+
+    def get(self) -> Listeners:
+        """Give the listeners, at most TRIGGER_CACHE_SECONDS old.
+
+        An error of the database leaves the caller's transaction as it was.
+        """
+        if self._is_private():
+            return _read()
+        known = self._known
+        if known is None or known[0] < time.monotonic():
+            generation = self._generation
+            until = time.monotonic() + get_settings().TRIGGER_CACHE_SECONDS
+            known = (until, _read())
+            if generation == self._generation:
+                self._known = known
+        return known[1]
+
+    def forget(self) -> None:
+        """Read again next time; inside of a transaction, keep nothing until it is over."""
+        self._drop()
+        if connection().in_atomic_block and not self._is_private():
+            transaction.on_commit(self._drop, using=alias())
+
+    def _drop(self) -> None:
+        self._generation += 1
+        self._known = None
+
+    def _is_private(self) -> bool:
+        """Say whether this thread is in a transaction that has changed the listeners.
+
+        What it reads then must not be kept for others: it may be rolled back. The transaction is
+        known by what it has to do after its commit, which a rollback forgets.
+        """
+        database = connection()
+        return database.in_atomic_block and any(
+            entry[1] == self._drop for entry in database.run_on_commit
+        )
+
+
+cache = ListenerCache()
+
+
+def connect() -> None:
+    """Notice changes in this process."""
+    for model in (Flow, FlowTrigger, FlowVersion):
+        for signal in (post_save, post_delete):
+            signal.connect(_changed, sender=model, dispatch_uid=f"flowcontrol.{model.__name__}")
+
+
+def _changed(**_: Any) -> None:
+    cache.forget()
+
+
+def _read() -> Listeners:
+    if not connection().in_atomic_block:
+        return _query()
+    # In a savepoint: on PostgreSQL an error would be the end of the caller's transaction.
+    with transaction.atomic(using=alias()):
+        return _query()
+
+
+def _query() -> Listeners:
+    by_key: dict[str, list[FlowTrigger]] = defaultdict(list)
+    rows = FlowTrigger.objects.using(alias()).filter(active=True)
+    rows = rows.select_related("flow__published").defer("flow__published__definition")
+    for association in rows.order_by("pk"):
+        by_key[association.trigger].append(association)
+    # The live ones by two probes of the index: EXISTS would drop the order, and may read all runs.
+    runs = FlowRun.objects.using(alias()).filter(version_id=OuterRef("pk")).order_by("status")
+    first = [
+        Subquery(part.values("pk")[:1])
+        for part in (runs.filter(status__lt=Status.DONE), runs.filter(status__gt=Status.DONE))
+    ]
+    versions = (
+        FlowVersion.objects.using(alias())
+        .exclude(waits_for="")
+        .annotate(live=Coalesce(*first))
+        .filter(Q(flow__published_id=F("pk")) | Q(live__isnull=False), published_at__isnull=False)
+    )
+    waited = {key for keys in versions.values_list("waits_for", flat=True) for key in keys.split()}
+    return Listeners({key: tuple(found) for key, found in by_key.items()}, frozenset(waited))

@@ -1,1 +1,0 @@
-"""The imperative shell: starting, firing, claiming, driving, waking; the only writer of runs."""

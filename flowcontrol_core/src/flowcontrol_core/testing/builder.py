@@ -1,0 +1,88 @@
+"""A builder for flows in Python: it reads like the tree that it builds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+from flowcontrol_core.document.tree import Document, RetryPolicy, Step
+from flowcontrol_core.document.values import to_seconds
+
+#: What a keyword of ``step`` is, if it is no configuration and no branch.
+_OPTIONS = frozenset({"note", "disabled", "retry", "timeout", "if_unknown", "config_version"})
+
+
+def flow(
+    *steps: Step,
+    object: str | None = None,  # noqa: A002 - the document calls it so
+    guard: str = "",
+    time_zone: str | None = None,
+) -> Document:
+    """Build a document from steps; those without an id are numbered ``s1``, ``s2`` in order.
+
+    ::
+
+        flow(
+            step("builtin.set_state", state={"n": 0}),
+            step("builtin.if", condition="object.is_active", then=[
+                step("builtin.update_state", state={"n": 1}),
+            ]),
+            object="auth.user",
+        )
+    """
+    taken = {found for one in steps for found in _ids(one)}
+    numbers = (f"s{n}" for n in range(1, 1_000_000))
+    fresh = (name for name in numbers if name not in taken)
+    return Document(
+        object=object,
+        guard=guard,
+        time_zone=time_zone,
+        steps=tuple(_numbered(one, fresh) for one in steps),
+    )
+
+
+def step(action: str, *, id: str = "", **keywords: Any) -> Step:  # noqa: A002 - as in the document
+    """Build a step: a list of steps is a branch, everything else is configuration.
+
+    ``note``, ``disabled``, ``retry``, ``timeout``, ``if_unknown`` and ``config_version`` are those
+    of the document (``retry`` also as a dictionary); a configuration with such a name goes into
+    ``config={...}``.
+    """
+    config = dict(keywords.pop("config", {}))
+    options = {name: keywords.pop(name) for name in _OPTIONS & keywords.keys()}
+    if isinstance(retry := options.get("retry"), Mapping):
+        options["retry"] = _policy(retry)
+    branches = {
+        name: tuple(keywords.pop(name))
+        for name, value in list(keywords.items())
+        if _is_branch(value)
+    }
+    return Step(id=id, action=action, config=config | keywords, branches=branches, **options)
+
+
+def _policy(retry: Mapping[str, Any]) -> RetryPolicy:
+    backoff = to_seconds(retry.get("backoff", RetryPolicy.BACKOFF))
+    return RetryPolicy(**{**retry, "backoff": backoff})
+
+
+def _is_branch(value: Any) -> bool:
+    return (
+        isinstance(value, list | tuple)
+        and bool(value)
+        and all(isinstance(item, Step) for item in value)
+    )
+
+
+def _ids(one: Step) -> set[str]:
+    inner = {found for branch in one.branches.values() for sub in branch for found in _ids(sub)}
+    return inner | ({one.id} if one.id else set())
+
+
+def _numbered(one: Step, fresh: Iterator[str]) -> Step:
+    own = one.id or next(fresh)
+    branches = {
+        name: tuple(_numbered(sub, fresh) for sub in branch)
+        for name, branch in one.branches.items()
+    }
+    return replace(one, id=own, branches=branches)

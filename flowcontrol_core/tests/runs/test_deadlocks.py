@@ -1,0 +1,145 @@
+"""A deadlock outside of a step costs another try: for operators, for sweeps and between runs."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.db.models import QuerySet
+
+from flowcontrol_core.flows.lifecycle import hold
+from flowcontrol_core.flows.lifecycle import release as end_hold
+from flowcontrol_core.models import FlowRun, Message, Status
+from flowcontrol_core.runs.execution.start import create_flowrun
+from flowcontrol_core.runs.operations import control
+from flowcontrol_core.runs.queue import outbox
+from flowcontrol_core.runs.queue.claim import claim, release
+
+from .conftest import (
+    Lab,
+    Once,
+    deadlock,
+    event,
+    fresh,
+    publish,
+    start,
+    sweep,
+    think,
+)
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def deadlocks(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Once]:
+    """Have the next call of a queryset's method be chosen as the victim of a deadlock."""
+
+    def choose(method: str) -> Once:
+        original: Any = getattr(QuerySet, method)
+        once = Once(original, deadlock())
+
+        def call(queryset: Any, *args: Any, **options: Any) -> Any:
+            return once(queryset, *args, **options)
+
+        monkeypatch.setattr(QuerySet, method, call)
+        return once
+
+    return choose
+
+
+@pytest.mark.parametrize("verb", [control.cancel_flowrun, control.pause_flowrun])
+def test_an_operator_is_not_the_victim_of_a_deadlock(
+    lab: Lab, deadlocks: Callable[[str], Once], verb: Callable[[FlowRun], FlowRun]
+) -> None:
+    run = start(think())
+    FlowRun.objects.update(status=Status.RUNNING)
+    once = deadlocks("update")
+    verb(run)
+    assert once.calls > 1
+    assert Message.objects.filter(run=run).count() == 1, "what was asked is asked once"
+    assert fresh(run).request
+
+
+def test_retry_is_tried_again_after_a_deadlock(lab: Lab, deadlocks: Callable[[str], Once]) -> None:
+    def fail(run: Any, obj: Any) -> None:
+        raise ValueError
+
+    lab.on("a", fail)
+    run = start(think("a"))
+    sweep()
+    once = deadlocks("select_for_update")
+    control.retry_flowrun(run)
+    assert (once.calls, fresh(run).status) == (2, Status.WAITING)
+
+
+def test_a_run_is_woken_although_its_row_deadlocks(
+    lab: Lab, deadlocks: Callable[[str], Once]
+) -> None:
+    run = start(think())
+    FlowRun.objects.update(status=Status.WAITING, wake_at=None)
+    once = deadlocks("update")
+    outbox.ask([run.pk])
+    assert once.calls > 1
+    assert fresh(run).wake_at is not None
+
+
+def test_a_run_that_is_given_back_has_lost_no_attempt_by_a_deadlock(
+    lab: Lab, deadlocks: Callable[[str], Once]
+) -> None:
+    start(think())
+    (run,) = claim(1)
+    deadlocks("update")
+    release(run)
+    assert fresh(run).attempt == 0
+
+
+@pytest.fixture
+def updates() -> Iterator[list[str]]:
+    """Give the conditions of all updates of runs."""
+    found: list[str] = []
+    table = re.escape(connection.ops.quote_name(FlowRun._meta.db_table))
+
+    def note(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+        if update := re.match(rf"UPDATE {table}.*? WHERE (.*)", sql, re.DOTALL):
+            found.append(update[1])
+        return execute(sql, params, many, context)
+
+    with connection.execute_wrapper(note):
+        yield found
+
+
+def test_runs_are_updated_by_their_keys_only(lab: Lab, updates: list[str]) -> None:
+    lab.on("listen", lambda run, obj: run.suspend(trigger="lab.paid"))
+    lab.on("parent", lambda run, obj: run.suspend(child=create_flowrun("child")))
+    listening = start(think("listen"), key="listening")
+    publish(think("child"), key="child")
+    start(think("parent"), key="parent")
+    held = publish(think(), key="held")
+    create_flowrun(held)
+    limited = publish(
+        think("listen"), key="limited", max_concurrent=1, max_concurrent_policy="queue"
+    )
+    for _ in range(2):
+        create_flowrun(limited)
+    hold(held)
+    for _ in range(3):
+        sweep()
+    end_hold(held)
+    control.release_held(held)
+    event()
+    control.pause_flowrun(fresh(listening))
+    control.cancel_flowrun(fresh(listening))
+    FlowRun.objects.filter(flow=held).update(
+        status=Status.BLOCKED, blocked_on="lab.think", wake_at=None
+    )
+    del updates[-1]
+    outbox.unblock()
+    sweep()
+    keys = re.compile(r'[`"]id[`"] (=|IN) ')
+    # The statement of checkpoints, which names no table here, says itself which index is used.
+    index = re.compile(r'\.[`"](status|wait_\w+|blocked_on|queued_at|flow_id)[`"] (=|IN|IS) ')
+    assert len(updates) > 15
+    assert [where for where in updates if not keys.search(where) or index.search(where)] == []

@@ -1,0 +1,144 @@
+"""A trigger wakes runs, sends them back to a step, and keeps events for those who wait."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.db import transaction
+
+from flowcontrol.engine import create_flowrun, trigger_flows
+from flowcontrol.testing import flow, publish_flow, step
+from flowcontrol_core.models import (
+    Flow,
+    FlowRun,
+    Message,
+    Status,
+    TriggerEvent,
+)
+from flowcontrol_core.runs.queue.outbox import matching_events
+from tests.shop.models import Customer
+
+from .conftest import Lab, fresh, publish, sweep, think
+from .listening import KEY, listener, refusals
+
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("lab")]
+
+
+@pytest.fixture
+def ada() -> Customer:
+    return Customer.objects.create(name="Ada")
+
+
+def waiting(lab: Lab, target: Flow, obj: Any) -> FlowRun:
+    lab.on("wait", lambda run, _: run.suspend(until=run.now.replace(year=2030)))
+    run = create_flowrun(target, obj)
+    sweep()
+    assert fresh(run).status == Status.WAITING
+    return run
+
+
+def test_trigger_wakes_the_waiting_runs_of_its_object_only(ada: Customer, lab: Lab) -> None:
+    target = publish(think("wait"), think())
+    listener(flow=target, mode="wake")
+    mine, other = (waiting(lab, target, obj) for obj in (ada, Customer.objects.create(name="Bob")))
+    trigger_flows(KEY, ada)
+    assert list(Message.objects.values_list("run_id", "kind")) == [(mine.pk, "wake")]
+    sweep()
+    assert (fresh(mine).outcome, fresh(other).status) == ("complete", Status.WAITING)
+
+
+def test_trigger_sends_the_runs_of_its_object_back_to_a_step(ada: Customer, lab: Lab) -> None:
+    target = publish(think("first", id="first"), think("wait"))
+    listener(flow=target, mode="restart", step="first")
+    run = waiting(lab, target, ada)
+    trigger_flows(KEY, ada)
+    sweep()
+    assert lab.calls == ["first", "wait", "first", "wait"]
+    assert fresh(run).status == Status.WAITING
+
+
+def test_trigger_sends_a_blocked_run_past_what_it_misses(ada: Customer, lab: Lab) -> None:
+    target = publish(think(id="first"), think("wait"))
+    listener(flow=target, mode="restart", step="first")
+    run = waiting(lab, target, ada)
+    FlowRun.objects.update(status=Status.BLOCKED, blocked_on="gone.action", wake_at=None)
+    trigger_flows(KEY, ada)
+    sweep()
+    assert lab.calls == ["think", "wait", "think", "wait"]
+    assert fresh(run).status == Status.WAITING
+
+
+def test_run_that_has_not_begun_is_neither_woken_nor_sent_back(ada: Customer) -> None:
+    association = listener(mode="wake")
+    listener(flow=association.flow, mode="restart", step="first")
+    create_flowrun(association.flow, ada)
+    trigger_flows(KEY, ada)
+    assert Message.objects.count() == 0
+
+
+def test_runs_that_were_not_told_are_not_passed_over_in_silence(
+    ada: Customer, lab: Lab, settings: Any
+) -> None:
+    target = publish(think("wait"))
+    listener(flow=target, mode="wake")
+    runs = [waiting(lab, target, ada) for _ in range(3)]
+    settings.FLOWCONTROL = {"MAX_FAN_OUT": 2}
+    trigger_flows(KEY, ada)
+    told = set(Message.objects.values_list("run_id", flat=True))
+    assert told == {runs[0].pk, runs[1].pk}
+    assert refusals() == ["fan_out"]
+
+
+def test_event_is_kept_only_for_a_key_that_somebody_waits_for(ada: Customer) -> None:
+    listener()
+    trigger_flows(KEY, ada)
+    assert TriggerEvent.objects.count() == 0
+    publish_waiting()
+    trigger_flows(KEY, ada, {"n": 1})
+    event = TriggerEvent.objects.get()
+    assert (event.object_key, event.payload) == (str(ada.pk), {"n": 1})
+
+
+def publish_waiting() -> Flow:
+    """Publish a flow that waits for the trigger."""
+    return publish_flow(flow(step("builtin.wait_for_trigger", trigger=KEY)), key="waits")
+
+
+def test_event_wakes_who_waits_for_it(ada: Customer) -> None:
+    run = create_flowrun(publish_waiting(), ada)
+    sweep()
+    assert fresh(run).status == Status.WAITING
+    trigger_flows(KEY, ada)
+    assert matching_events(fresh(run)).count() == 1
+    sweep()
+    assert fresh(run).outcome == "complete"
+
+
+def test_second_event_with_the_same_unique_key_is_ignored_and_recorded(ada: Customer) -> None:
+    listener()
+    assert len(trigger_flows(KEY, ada, unique_key="order-7")) == 1
+    assert trigger_flows(KEY, ada, unique_key="order-7") == []
+    assert len(trigger_flows(KEY, ada, unique_key="order-8")) == 1
+    assert refusals() == ["duplicate"]
+
+
+def test_long_unique_keys_that_begin_alike_are_two(ada: Customer) -> None:
+    listener()
+    assert len(trigger_flows(KEY, ada, unique_key="x" * 300 + "1")) == 1
+    assert len(trigger_flows(KEY, ada, unique_key="x" * 300 + "2")) == 1
+    assert trigger_flows(KEY, ada, unique_key="x" * 300 + "1") == []
+
+
+def test_unique_keys_are_told_apart_byte_by_byte(ada: Customer) -> None:
+    listener()
+    started = [trigger_flows(KEY, ada, unique_key=key) for key in ("abc", "ABC", "abc ")]
+    assert [len(runs) for runs in started] == [1, 1, 1]
+
+
+def test_unique_key_of_a_rolled_back_event_is_free_again(ada: Customer) -> None:
+    listener()
+    with transaction.atomic():
+        trigger_flows(KEY, ada, unique_key="once")
+        transaction.set_rollback(True)
+    assert len(trigger_flows(KEY, ada, unique_key="once")) == 1

@@ -1,0 +1,439 @@
+"""Verbs in bulk."""
+
+from __future__ import annotations
+
+import re
+import threading
+from datetime import date, timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from django.db import DataError, OperationalError, connection
+
+from flowcontrol_core.errors import FlowcontrolError
+from flowcontrol_core.models import FlowRun, Job, Outcome, RunEvent, Status
+from flowcontrol_core.runs.execution import periodic
+from flowcontrol_core.runs.execution.periodic import continue_flowruns
+from flowcontrol_core.runs.execution.start import create_flowrun
+from flowcontrol_core.runs.operations import bulk
+from flowcontrol_core.runs.operations.bulk import VERBS, create_job, work_on_jobs
+from flowcontrol_core.runs.operations.control import pause_flowrun
+
+from .conftest import (
+    Lab,
+    Once,
+    WorkerDied,
+    deadlock,
+    events,
+    fresh,
+    publish,
+    republish,
+    send,
+    sweep,
+    think,
+)
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def fail(run: Any, obj: Any) -> None:
+    if not run.state.get("well"):
+        raise ValueError("broken")
+
+
+@pytest.fixture
+def runs(lab: Lab) -> list[FlowRun]:
+    """Three runs that wait for a day in their first step."""
+    lab.on("wait", lambda run, obj: run.suspend(until=timedelta(days=1)))
+    lab.on("fail", fail)
+    target = publish(think("wait", id="first"), think(id="last"))
+    made = [create_flowrun(target) for _ in range(3)]
+    sweep()
+    return made
+
+
+def do(verb: str, arguments: dict[str, Any] | None = None, **filters: Any) -> Job:
+    """Create a job and let it be worked on until it is through."""
+    chosen = filters or {"flow__key": "flow"}
+    job = create_job(verb, chosen, arguments=arguments, by="Ada", reason="because")
+    for _ in range(10):
+        work_on_jobs()
+        job.refresh_from_db()
+        if job.finished_at:
+            return job
+    raise AssertionError("it never ends")
+
+
+def statuses() -> set[str]:
+    return set(FlowRun.objects.values_list("status", flat=True))
+
+
+def test_every_verb_of_a_job_is_one_that_is_tested_here() -> None:
+    assert set(VERBS) == {
+        "cancel", "pause", "resume", "run now", "retry", "skip", "send", "restart", "edit state",
+        "move",
+    }  # fmt: skip
+
+
+def test_runs_are_canceled_in_bulk_and_each_says_by_whom_and_why(runs: list[FlowRun]) -> None:
+    job = do("cancel")
+    assert (job.done, job.refused, job.refusals) == (3, 0, {})
+    assert set(FlowRun.objects.values_list("outcome", "reason")) == {("canceled", "because")}
+    for run in runs:
+        assert [(e.actor, e.message) for e in events(run)][-1] == ("Ada", "because")
+
+
+def test_runs_are_paused_and_resumed_in_bulk(runs: list[FlowRun]) -> None:
+    assert do("pause").done == 3
+    assert statuses() == {Status.PAUSED}
+    assert do("resume", status="paused").done == 3
+    assert statuses() == {Status.WAITING}
+
+
+@pytest.mark.parametrize("verb", ["run now", "skip"])
+def test_runs_are_hurried_in_bulk(runs: list[FlowRun], verb: str) -> None:
+    assert do(verb).done == 3
+    sweep()
+    assert set(FlowRun.objects.values_list("outcome", flat=True)) == {Outcome.COMPLETE}
+
+
+def test_runs_are_retried_in_bulk(lab: Lab) -> None:
+    lab.on("fail", fail)
+    target = publish(think("fail"))
+    for _ in range(2):
+        create_flowrun(target)
+    sweep()
+    FlowRun.objects.update(state={"well": True})
+    assert do("retry", outcome__in=["errored"]).done == 2
+    sweep()
+    assert set(FlowRun.objects.values_list("outcome", flat=True)) == {Outcome.COMPLETE}
+
+
+def test_runs_are_moved_in_bulk_and_those_that_cannot_say_why(runs: list[FlowRun]) -> None:
+    flow = republish(runs[0].flow, think("wait", id="first"), think(id="new"))
+    pause_flowrun(runs[1].pk)
+    job = do("move")
+    assert job.done == 3
+    again = do("move")
+    assert (again.done, again.refused) == (0, 3)
+    assert again.refusals == {"A run cannot be moved: it is on the published version already.": 3}
+    assert set(FlowRun.objects.values_list("version_id", flat=True)) == {flow.published_id}
+
+
+def test_runs_are_sent_to_a_step_in_bulk(lab: Lab, runs: list[FlowRun]) -> None:
+    lab.calls.clear()
+    assert do("send", {"step": "last"}).done == 3
+    sweep()
+    assert lab.calls == ["think"] * 3
+    assert set(FlowRun.objects.values_list("outcome", flat=True)) == {Outcome.COMPLETE}
+
+
+def test_runs_are_restarted_in_bulk_and_each_has_one_successor(
+    lab: Lab, runs: list[FlowRun]
+) -> None:
+    do("cancel")
+    lab.calls.clear()
+    job = do("restart", {"step": "last"}, status="done")
+    assert (job.done, job.refused) == (3, 0)
+    assert {run.successors.count() for run in runs} == {1}
+    for run in runs:
+        new = run.successors.get()
+        assert [(e.actor, e.message) for e in events(new)] == [
+            ("Ada", f"Restarted from run {run.pk} at the step 'last'. because")
+        ]
+    sweep()
+    assert lab.calls == ["think"] * 3
+
+
+def test_runs_are_restarted_on_the_current_version_in_bulk(runs: list[FlowRun]) -> None:
+    do("cancel")
+    flow = republish(runs[0].flow, think(id="new"))
+    job = do("restart", {"step": "new"}, status="done")
+    assert (job.done, job.refused) == (0, 3)
+    ((sentence, _),) = job.refusals.items()
+    assert "'new'" in sentence
+    assert do("restart", {"step": "new", "current_version": True}, status="done").done == 3
+    assert {run.successors.get().version_id for run in runs} == {flow.published_id}
+
+
+def test_a_bit_that_is_repeated_restarts_no_run_twice(
+    runs: list[FlowRun], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The worker dies, or the database takes all of it back, behind the second new run."""
+    do("cancel")
+    died = Once(VERBS["restart"], WorkerDied(), at=2, after=True)
+    monkeypatch.setitem(VERBS, "restart", Once(died, deadlock(), at=4, after=True))
+    job = create_job("restart", {"status": "done"}, arguments={"step": "last"}, by="Ada")
+    with pytest.raises(WorkerDied):
+        work_on_jobs()
+    assert FlowRun.objects.count() == 3
+    work_on_jobs()
+    job.refresh_from_db()
+    assert (job.done, job.refused, bool(job.finished_at)) == (3, 0, True)
+    assert {run.successors.count() for run in runs} == {1}
+    work_on_jobs()
+    assert FlowRun.objects.count() == 6
+
+
+def test_keys_of_the_state_are_set_in_bulk_and_the_others_stay(runs: list[FlowRun]) -> None:
+    FlowRun.objects.filter(pk=runs[0].pk).update(state={"mine": 1, "price": 1})
+    job = do("edit state", {"changes": {"price": Decimal("1.50"), "day": date(2026, 1, 2)}})
+    assert (job.done, job.refused) == (3, 0)
+    changed = {"price": {"$decimal": "1.50"}, "day": {"$date": "2026-01-02"}}
+    assert fresh(runs[0]).state == {"mine": 1, **changed}
+    assert fresh(runs[1]).state == changed
+    last = events(runs[0])[-1]
+    assert (last.actor, last.message) == ("Ada", "The state was edited (day, price). because")
+
+
+def test_a_key_that_looks_like_a_type_is_a_key(runs: list[FlowRun]) -> None:
+    do("edit state", {"changes": {"$decimal": "no number"}})
+    assert fresh(runs[0]).state == {"$decimal": "no number"}
+
+
+def test_a_state_that_becomes_too_large_is_refused_and_the_others_are_set(
+    runs: list[FlowRun], settings: Any
+) -> None:
+    FlowRun.objects.filter(pk=runs[0].pk).update(state={"mine": "x" * 900})
+    settings.FLOWCONTROL = {**settings.FLOWCONTROL, "STATE_MAX_BYTES": 1000}
+    job = do("edit state", {"changes": {"more": "y" * 200}})
+    assert (job.done, job.refused) == (2, 1)
+    assert fresh(runs[0]).state == {"mine": "x" * 900}
+
+
+@pytest.mark.parametrize(
+    ("verb", "arguments", "said"),
+    [
+        ("cancel", {"step": "last"}, "'cancel' takes no 'step'"),
+        ("restart", {}, "'restart' needs 'step', a text"),
+        ("restart", {"step": 7}, "'restart' needs 'step', a text"),
+        ("restart", {"step": "a", "current_version": 1}, "'current_version' is true or false"),
+        ("restart", {"step": "a", "by": "Eve"}, "'restart' takes no 'by'"),
+        ("send", {}, "'send' needs 'step', a text"),
+        ("send", {"step": "a", "current_version": True}, "'send' takes no 'current_version'"),
+        ("edit state", {}, "'edit state' needs 'changes'"),
+        ("edit state", {"changes": []}, "'edit state' needs 'changes'"),
+        ("edit state", {"changes": {}}, "'edit state' needs 'changes'"),
+        ("edit state", {"changes": {"x": object()}}, "x"),
+        ("edit state", {"changes": {1: 2}}, "1"),
+        ("edit state", {"changes": {"x": "y" * 300_000}}, "more than"),
+    ],
+)
+def test_arguments_that_no_run_could_take_are_refused_at_once(
+    lab: Lab, verb: str, arguments: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(FlowcontrolError, match=re.escape(said)):
+        create_job(verb, {"status": "done"}, arguments=arguments)
+    assert not Job.objects.exists()
+
+
+@pytest.mark.parametrize(
+    "filters",
+    [{}, {"flow__created_by__password": "x"}, {"state__secret": 1}, {"pk__gt": 1}],
+    ids=str,
+)
+def test_filters_that_are_not_allowed_are_refused(lab: Lab, filters: dict[str, Any]) -> None:
+    with pytest.raises(FlowcontrolError, match="A job needs filters from"):
+        create_job("cancel", filters)
+    assert not Job.objects.exists()
+
+
+@pytest.mark.parametrize(
+    "filters",
+    [
+        {"pk__in": "many"},
+        {"flow_id": "one"},
+        {"since__lt": "soon"},
+        {"status__in": 1},
+        {"queue": 1.5},
+    ],
+    ids=str,
+)
+def test_filters_that_the_database_would_refuse_are_found_at_once(
+    lab: Lab, filters: dict[str, Any]
+) -> None:
+    with pytest.raises(FlowcontrolError, match="cannot be used"):
+        create_job("cancel", filters)
+
+
+def test_an_unknown_verb_is_answered_with_those_that_there_are(lab: Lab) -> None:
+    with pytest.raises(FlowcontrolError, match="'delete' is no verb; use one of cancel, pause"):
+        create_job("delete", {"status": "waiting"})
+
+
+def test_times_are_kept_as_text(lab: Lab, runs: list[FlowRun]) -> None:
+    assert do("cancel", since__lt=lab.clock.now() - timedelta(days=1)).done == 0
+    assert do("cancel", since__gte=lab.clock.now() - timedelta(days=1)).done == 3
+
+
+def test_a_refused_run_does_not_stop_the_others_and_is_counted(runs: list[FlowRun]) -> None:
+    do("cancel", pk__in=[runs[0].pk])
+    job = do("cancel")
+    assert (job.done, job.refused) == (2, 1)
+    ((sentence, number),) = job.refusals.items()
+    assert (number, "it has ended" in sentence) == (1, True)
+
+
+@pytest.mark.parametrize("error", [KeyError("damaged"), DataError("damaged")], ids=repr)
+def test_a_damaged_run_does_not_stop_the_others(
+    runs: list[FlowRun], monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    cancel = VERBS["cancel"]
+
+    def stumble(pk: int, **options: Any) -> FlowRun:
+        if pk == runs[1].pk:
+            raise error
+        return cancel(pk, **options)
+
+    monkeypatch.setitem(VERBS, "cancel", stumble)
+    job = do("cancel")
+    assert (job.done, job.refused) == (2, 1)
+    assert job.refusals == {f"{type(error).__name__}: {error}": 1}
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"filters": {"flow__gone": 1}},
+        {"filters": {"flow_id": "one"}},
+        {"filters": ["status"]},
+        {"refusals": ["none"], "verb": "delete"},
+    ],
+    ids=str,
+)
+def test_a_damaged_job_is_finished_and_stops_neither_the_others_nor_the_sweep(
+    lab: Lab, runs: list[FlowRun], damage: dict[str, Any]
+) -> None:
+    damaged = create_job("cancel", {"flow__key": "flow"})
+    Job.objects.filter(pk=damaged.pk).update(**damage)
+    sound = create_job("pause", {"flow__key": "flow"})
+    late = create_flowrun(runs[0].flow)
+    sweep()
+    assert fresh(late).status == Status.WAITING
+    damaged.refresh_from_db()
+    sound.refresh_from_db()
+    assert (sound.done, sound.refused) == (3, 0)
+    assert (damaged.done, damaged.refused, damaged.finished_at) == (0, 1, lab.clock.now())
+    ((sentence, number),) = damaged.refusals.items()
+    assert (number, sentence[:22]) == (1, "The job cannot go on: ")
+
+
+def test_a_job_is_done_bit_by_bit_over_several_sweeps(
+    lab: Lab, runs: list[FlowRun], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bulk, "CHUNK", 2)
+    job = create_job("cancel", {"flow__key": "flow"})
+    seen = []
+    for _ in range(3):
+        seen.append(work_on_jobs())
+        job.refresh_from_db()
+        seen.append(job.done)
+    assert seen == [2, 2, 1, 3, 0, 3]
+    assert job.finished_at == lab.clock.now()
+
+
+def test_a_sweep_works_on_jobs_and_says_that_there_is_more(runs: list[FlowRun]) -> None:
+    create_job("cancel", {"flow__key": "flow"})
+    assert continue_flowruns().more
+    assert not continue_flowruns().more
+    assert statuses() == {Status.DONE}
+
+
+def test_runs_that_are_due_are_canceled_before_a_worker_gets_to_them(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Although all of them are in one claim, and there are more than a job does at once."""
+
+    def give_up(run: Any, obj: Any) -> None:
+        if not Job.objects.exists():
+            create_job("cancel", {"flow__key": "flow"}, by="Ada")
+
+    monkeypatch.setattr(periodic, "AGAIN", 0)
+    monkeypatch.setattr(bulk, "CHUNK", 4)
+    lab.on("call", give_up)
+    target = publish(send("call"))
+    for _ in range(8):
+        create_flowrun(target)
+    sweep()
+    assert len(lab.calls) <= 3
+    assert Job.objects.get().done >= 6
+    sweep()
+    assert FlowRun.objects.filter(outcome=Outcome.CANCELED).count() >= 6
+    assert not FlowRun.objects.live().exists()
+
+
+def test_a_database_that_fails_between_two_runs_harms_none_of_them(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    begin = Once(periodic.begin_sweep, OperationalError("disk full"), at=2)
+    monkeypatch.setattr(periodic, "begin_sweep", begin)
+    monkeypatch.setattr(periodic, "AGAIN", 0)
+    target = publish(think())
+    for _ in range(3):
+        create_flowrun(target)
+    assert sweep() == 3
+    assert begin.calls == 4
+    assert "has to wait" in caplog.text
+
+
+def test_runs_that_were_created_later_are_no_business_of_the_job(runs: list[FlowRun]) -> None:
+    job = create_job("cancel", {"flow__key": "flow"})
+    late = create_flowrun(runs[0].flow)
+    work_on_jobs()
+    job.refresh_from_db()
+    assert job.done == 3
+    assert fresh(late).is_live
+
+
+def test_a_deadlock_in_between_repeats_the_bit_and_counts_nothing_twice(
+    runs: list[FlowRun], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(VERBS, "cancel", Once(VERBS["cancel"], deadlock(), at=2, after=True))
+    job = do("cancel")
+    assert (job.done, job.refused) == (3, 0)
+    assert RunEvent.objects.filter(actor="Ada").count() == 3
+
+
+def test_a_database_that_goes_away_leaves_the_job_for_the_next_sweep(
+    runs: list[FlowRun], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = Once(VERBS["cancel"], OperationalError("server closed the connection"), at=3)
+    monkeypatch.setitem(VERBS, "cancel", gone)
+    job = create_job("cancel", {"flow__key": "flow"}, by="Ada")
+    with pytest.raises(OperationalError):
+        work_on_jobs()
+    assert statuses() == {Status.WAITING}
+    work_on_jobs()
+    job.refresh_from_db()
+    assert (job.done, job.refused) == (3, 0)
+
+
+@pytest.mark.skipif(
+    "connection.vendor == 'sqlite'", reason="There, one writer at a time is all there is"
+)
+def test_two_workers_at_once_do_each_run_once(
+    runs: list[FlowRun], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second one comes while the first one is in the middle of a bit."""
+    cancel = VERBS["cancel"]
+    calls: list[int] = []
+    looked: list[int] = []
+
+    def second() -> None:
+        looked.append(work_on_jobs())
+        connection.close()
+
+    def cancel_slowly(pk: int, **options: Any) -> FlowRun:
+        calls.append(pk)
+        if len(calls) == 1:
+            other = threading.Thread(target=second)
+            other.start()
+            other.join(30)
+        return cancel(pk, **options)
+
+    monkeypatch.setitem(VERBS, "cancel", cancel_slowly)
+    job = do("cancel")
+    assert looked == [0], "it does not wait either"
+    assert calls == [run.pk for run in runs]
+    assert job.done == 3

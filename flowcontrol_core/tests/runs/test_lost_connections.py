@@ -1,0 +1,68 @@
+"""A database that hangs up is no fault of the runs that were being executed."""
+
+from __future__ import annotations
+
+import pytest
+from django.db import OperationalError
+
+from flowcontrol_core.models import Status
+from flowcontrol_core.runs.store.connection import is_lost_connection, is_transient
+
+from .conftest import (
+    Lab,
+    customers,
+    fresh,
+    make_due,
+    start,
+    sweep,
+    write,
+)
+
+pytestmark = pytest.mark.django_db
+
+
+def postgresql_error(state: str | None) -> OperationalError:
+    """Give an error as Django raises it for one of psycopg's, behind which it has reconnected."""
+    error = OperationalError("terminating connection due to administrator command")
+    error.__cause__ = type("AdminShutdown", (Exception,), {"sqlstate": state})()
+    return error
+
+
+@pytest.mark.parametrize("state", ["57P01", "57P02", "57P03", "08006", "25P03", None])
+def test_a_server_that_has_hung_up_is_known_by_its_code(state: str | None) -> None:
+    assert is_lost_connection(postgresql_error(state))
+
+
+@pytest.mark.parametrize("state", ["40P01", "53200", "57014"])
+def test_other_operational_errors_are_not_about_the_connection(state: str) -> None:
+    assert not is_lost_connection(postgresql_error(state))
+    assert not is_lost_connection(OperationalError("no such table"))
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "canceling statement due to lock timeout",
+        "Lock wait timeout exceeded; try restarting transaction",
+        "database is locked",
+    ],
+)
+def test_a_lock_that_was_not_given_in_time_is_asked_for_again(message: str) -> None:
+    assert is_transient(OperationalError(message))
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_run_whose_server_hung_up_goes_on_later(lab: Lab) -> None:
+    def hang_up(run: object, obj: object) -> None:
+        raise postgresql_error("57P01")
+
+    lab.on("hang up", hang_up)
+    run = start(write("hang up"), write("b"))
+    with pytest.raises(OperationalError, match="terminating connection"):
+        sweep()
+    assert fresh(run).status == Status.RUNNING
+    lab.behaviours.clear()
+    make_due(run, lab)
+    sweep()
+    assert fresh(run).status == Status.DONE
+    assert customers() == ["hang up", "b"]

@@ -1,0 +1,236 @@
+"""Promise 9: each verb is recorded with who did it and why."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from flowcontrol import flows
+from flowcontrol_core.flows.changes import VERBS
+from flowcontrol_core.flows.deletion import delete_flow
+from flowcontrol_core.models import EventKind, Flow, FlowEvent, FlowRun, RunEvent
+from flowcontrol_core.runs.execution.start import create_flowrun
+from flowcontrol_core.runs.operations import control, restarts
+from flowcontrol_core.runs.operations.retention import prune
+from flowcontrol_core.testing.builder import flow
+
+from .conftest import (
+    Lab,
+    fresh,
+    publish,
+    republish,
+    send,
+    start,
+    sweep,
+    think,
+    write,
+)
+
+pytestmark = pytest.mark.django_db(transaction=True)
+WHO: dict[str, Any] = {"by": "Ada", "reason": "because"}
+
+
+def suspend(run: Any, obj: Any) -> Any:
+    return run.suspend(until=timedelta(days=1))
+
+
+def fail(run: Any, obj: Any) -> None:
+    raise ValueError("broken")
+
+
+def waiting(lab: Lab) -> FlowRun:
+    lab.on("wait", suspend)
+    run = start(think("wait", id="first"), think(id="last"))
+    sweep()
+    return run
+
+
+def failed(lab: Lab) -> FlowRun:
+    lab.on("fail", fail)
+    run = start(think("fail", id="first"))
+    sweep()
+    return run
+
+
+def paused(lab: Lab) -> FlowRun:
+    return control.pause_flowrun(waiting(lab))
+
+
+def older(lab: Lab) -> FlowRun:
+    run = waiting(lab)
+    republish(run.flow, think("wait", id="first"), think(id="new"))
+    return run
+
+
+def held(lab: Lab) -> FlowRun:
+    run = waiting(lab)
+    flows.hold(run.flow)
+    lab.clock.advance(days=1)
+    sweep()
+    assert fresh(run).status == "paused"
+    return run
+
+
+#: Each verb for runs: what prepares one, and what is done.
+OF_RUNS: dict[str, tuple[Callable[[Lab], FlowRun], Callable[[FlowRun], Any]]] = {
+    "cancel": (waiting, lambda run: control.cancel_flowrun(run, **WHO)),
+    "pause": (waiting, lambda run: control.pause_flowrun(run, **WHO)),
+    "resume": (paused, lambda run: control.resume_flowrun(run, **WHO)),
+    "run now": (waiting, lambda run: control.run_now(run, **WHO)),
+    "retry": (failed, lambda run: control.retry_flowrun(run, **WHO)),
+    "skip": (waiting, lambda run: control.skip_step(run, **WHO)),
+    "send": (waiting, lambda run: control.send_to_step(run, "last", **WHO)),
+    "restart": (failed, lambda run: restarts.restart_at_step(run, "first", **WHO)),
+    "edit state": (waiting, lambda run: restarts.edit_state(run, {"a": 1}, **WHO)),
+    "move": (older, lambda run: restarts.move_to_current_version(run, **WHO)),
+    "release held": (held, lambda run: control.release_held(run.flow, **WHO)),
+}
+
+
+def recorded(run: FlowRun) -> list[RunEvent]:
+    return list(RunEvent.objects.filter(run_id=run.pk, actor="Ada", kind=EventKind.OPERATOR))
+
+
+def test_the_table_names_every_verb_of_runs() -> None:
+    assert set(OF_RUNS) == {*control.LEGAL, "release held"}
+
+
+@pytest.mark.parametrize("verb", OF_RUNS)
+def test_a_verb_stands_in_the_history_of_the_run_with_who_and_why(lab: Lab, verb: str) -> None:
+    prepare, do = OF_RUNS[verb]
+    run = prepare(lab)
+    do(run)
+    sweep()
+    (event,) = recorded(run)
+    assert "because" in event.message
+
+
+@pytest.mark.parametrize("verb", ["cancel", "pause", "send"])
+def test_what_a_running_run_is_asked_for_is_recorded_when_it_is_done(lab: Lab, verb: str) -> None:
+    asked: list[int] = []
+
+    def ask(run: Any, obj: Any) -> None:
+        if not asked:
+            asked.append(run.pk)
+            OF_RUNS[verb][1](FlowRun.objects.get(pk=run.pk))
+
+    lab.on("ask", ask)
+    run = start(send("ask", id="first"), send(id="last"))
+    for _ in range(3):
+        sweep()
+    (event,) = recorded(run)
+    assert "because" in event.message
+
+
+def test_a_child_that_is_canceled_with_its_parent_names_the_same_person(lab: Lab) -> None:
+    lab.on("wait", suspend)
+    publish(think("wait"), key="child")
+    lab.on("begin", lambda run, obj: run.suspend(child=create_flowrun("child")))
+    run = start(write("begin"))
+    sweep()
+    child = FlowRun.objects.get(parent=run)
+    control.cancel_flowrun(run, **WHO)
+    sweep()
+    assert fresh(child).outcome == "canceled"
+    assert [event.actor for event in recorded(child)] == ["Ada"]
+
+
+@pytest.mark.parametrize("begin", [create_flowrun, start_flowrun])
+@pytest.mark.parametrize("fields", [{}, {"max_concurrent": 5}], ids=str)
+def test_a_start_by_hand_is_recorded(lab: Lab, begin: Any, fields: dict[str, Any]) -> None:
+    target = publish(think(), **fields)
+    run = begin(target, **WHO)
+    sweep()
+    assert [event.message for event in recorded(run)] == ["Started by hand. because"]
+    quiet = begin(target)
+    sweep()
+    assert not RunEvent.objects.filter(run_id=quiet.pk, kind=EventKind.OPERATOR).exists()
+
+
+def drafted() -> Flow:
+    return flows.create_flow(key="flow", name="Flow", document=flow(think()))
+
+
+def published() -> Flow:
+    made = drafted()
+    flows.publish(made)
+    return made
+
+
+#: Each verb for flows.
+OF_FLOWS: dict[str, Callable[[], Any]] = {
+    "create": lambda: flows.create_flow(key="flow", name="Flow", **WHO),
+    "change": lambda: flows.change_flow(drafted(), name="Other", **WHO),
+    "publish": lambda: flows.publish(drafted(), **WHO),
+    "activate": lambda: flows.activate(published(), **WHO),
+    "deactivate": lambda: flows.deactivate(published(), **WHO),
+    "hold": lambda: flows.hold(published(), **WHO),
+    "release": lambda: flows.release(published(), **WHO),
+    "delete": lambda: delete_flow(drafted(), **WHO),
+}
+
+
+def test_the_table_names_every_verb_of_flows() -> None:
+    assert {*OF_FLOWS, "prune"} == set(VERBS)
+
+
+@pytest.mark.parametrize("verb", OF_FLOWS)
+def test_a_verb_is_recorded_of_the_flow_with_who_and_why(lab: Lab, verb: str) -> None:
+    OF_FLOWS[verb]()
+    event = FlowEvent.objects.get(actor="Ada")
+    assert (event.key, event.verb) == ("flow", verb)
+    assert event.message.endswith("because")
+
+
+def test_what_did_not_happen_is_not_recorded(lab: Lab) -> None:
+    made = drafted()
+    FlowEvent.objects.all().delete()
+    flows.change_flow(made, name=made.name, **WHO)
+    with pytest.raises(Exception, match="nothing of it is published"):
+        flows.activate(made, **WHO)
+    assert not FlowEvent.objects.exists()
+
+
+def test_an_import_is_recorded_with_who(lab: Lab) -> None:
+    text = flows.export_flows([drafted()])
+    Flow.objects.all().delete()
+    FlowEvent.objects.all().delete()
+    flows.import_flows(text, by="Ada", publish=True, activate=True)
+    found = FlowEvent.objects.order_by("pk").values_list("verb", "actor")
+    assert list(found) == [("create", "Ada"), ("publish", "Ada"), ("activate", "Ada")]
+
+
+def test_pruning_is_recorded_with_who_and_how_many_where_there_was_something(lab: Lab) -> None:
+    FlowEvent.objects.all().delete()
+    create_flowrun(publish(think(), keep_days=1))
+    sweep()
+    FlowEvent.objects.all().delete()
+    prune(by="Ada")
+    assert not FlowEvent.objects.exists()
+    lab.clock.advance(days=2)
+    prune(by="Ada")
+    event = FlowEvent.objects.get()
+    assert (event.key, event.verb, event.actor) == ("", "prune", "Ada")
+    assert event.message == "Deleted: runs 1, history 0."
+
+
+def test_old_records_of_pruning_are_pruned_and_those_of_flows_stay(lab: Lab) -> None:
+    drafted()
+    FlowEvent.objects.create(key="", verb="prune", at=lab.clock.now() - timedelta(days=400))
+    FlowEvent.objects.update(at=lab.clock.now() - timedelta(days=400))
+    assert prune().records == 1
+    assert list(FlowEvent.objects.values_list("verb", flat=True)) == ["create"]
+
+
+def test_many_held_runs_are_released_bit_by_bit_and_each_says_by_whom(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(control, "_RELEASED", 2)
+    run = held(lab)
+    others = [create_flowrun(run.flow) for _ in range(4)]
+    sweep()
+    assert control.release_held(run.flow, **WHO) == 5
+    assert [len(recorded(each)) for each in (run, *others)] == [1] * 5

@@ -1,0 +1,520 @@
+"""Promise 9: what an operator does to a run is safe at any time, and recorded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from itertools import product
+from typing import Any
+
+import pytest
+
+from flowcontrol_core.admin.run_words import what_next
+from flowcontrol_core.errors import IllegalChangeError
+from flowcontrol_core.health import look
+from flowcontrol_core.models import Flow, FlowRun, Message, Outcome, Status
+from flowcontrol_core.runs.execution.admission import HELD
+from flowcontrol_core.runs.execution.batch import Batch
+from flowcontrol_core.runs.execution.start import create_flowrun, start_flowrun
+from flowcontrol_core.runs.operations import control
+from flowcontrol_core.runs.queue import outbox
+from flowcontrol_core.runs.queue.claim import claim
+from tests.cases import each
+
+from .conftest import (
+    Lab,
+    Once,
+    WorkerDied,
+    customers,
+    event,
+    events,
+    execute,
+    fresh,
+    loop,
+    publish,
+    send,
+    start,
+    sweep,
+    think,
+    write,
+)
+
+pytestmark = pytest.mark.django_db
+
+VERBS: dict[str, Callable[..., FlowRun]] = {
+    "cancel": control.cancel_flowrun,
+    "pause": control.pause_flowrun,
+    "resume": control.resume_flowrun,
+    "run now": control.run_now,
+    "retry": control.retry_flowrun,
+    "skip": control.skip_step,
+    "send": lambda run, **who: control.send_to_step(run, "s1", **who),
+}
+CURSOR = [{"step": "s1", "phase": "run"}]
+SITUATIONS: dict[str, dict[str, Any]] = {
+    "pending": {"cursor": []},
+    "running": {},
+    "waiting": {},
+    "failing": {"status": "waiting", "cursor": [{"step": "s1", "phase": "run", "tries": 1}]},
+    "paused": {"wake_at": None},
+    "blocked": {"blocked_on": "gone.strict", "wake_at": None},
+    "complete": {"status": "done", "outcome": "complete", "wake_at": None},
+    "aborted": {"status": "done", "outcome": "aborted", "wake_at": None},
+    "errored": {"status": "done", "outcome": "errored", "wake_at": None},
+    "obsolete": {"status": "done", "outcome": "obsolete", "wake_at": None},
+    "canceled": {"status": "done", "outcome": "canceled", "wake_at": None},
+}
+LEGAL = {
+    "cancel": {"pending", "running", "waiting", "failing", "paused", "blocked"},
+    "pause": {"pending", "running", "waiting", "failing", "blocked"},
+    "resume": {"paused"},
+    "run now": {"pending", "waiting", "failing", "blocked"},
+    "retry": {"failing", "blocked", "errored"},
+    "skip": {"waiting", "failing", "paused", "blocked", "errored"},
+    "send": {"pending", "running", "waiting", "failing", "paused", "blocked", "errored"},
+}
+
+
+def run_in(situation: str) -> FlowRun:
+    flow = Flow.objects.first() or publish(think("a"), think("b"))
+    run = create_flowrun(flow)
+    values = {"status": situation, "cursor": CURSOR} | SITUATIONS[situation]
+    FlowRun.objects.filter(pk=run.pk).update(**values)
+    return fresh(run)
+
+
+@each(["verb", "situation"], product(VERBS, SITUATIONS))
+def test_verb_is_possible_where_the_table_says_so(lab: Lab, verb: str, situation: str) -> None:
+    Message.objects.all().delete()
+    run = run_in(situation)
+    if situation not in LEGAL[verb]:
+        before = FlowRun.objects.filter(pk=run.pk).values().get()
+        with pytest.raises(IllegalChangeError, match=rf"Run {run.pk} cannot be changed"):
+            VERBS[verb](run, by="ada", reason="because")
+        assert FlowRun.objects.filter(pk=run.pk).values().get() == before
+        assert events(run) == []
+        assert not Message.objects.exists()
+        return
+    VERBS[verb](run, by="ada", reason="because")
+    recorded = [(event.actor, event.message) for event in events(run)]
+    asked = [(message.actor, message.data["reason"]) for message in Message.objects.all()
+             if message.actor]  # fmt: skip
+    assert ("ada", "because") in [*recorded, *asked]
+
+
+@each("verb", VERBS)
+def test_verb_for_a_run_that_does_not_exist_says_so(lab: Lab, verb: str) -> None:
+    with pytest.raises(IllegalChangeError, match="There is no run 77"):
+        VERBS[verb](77)
+
+
+# Cancel
+
+
+def test_canceled_run_waits_for_nothing_and_holds_no_slot(lab: Lab) -> None:
+    lab.on("wait", lambda run, obj: run.suspend(until=timedelta(days=1), trigger="lab.paid"))
+    run = start(think("wait"), max_concurrent=1)
+    sweep()
+    assert fresh(run).slot
+    control.cancel_flowrun(run, by="ada", reason="enough")
+    row = fresh(run)
+    assert (row.status, row.outcome, row.reason) == (Status.DONE, Outcome.CANCELED, "enough")
+    assert (row.wake_at, row.wait_until, row.wait_trigger, row.slot) == (None,) * 4
+    assert row.finished_at == lab.clock.now()
+    assert [(event.message, event.actor) for event in events(run)[1:]] == [("enough", "ada")]
+
+
+def test_cancel_of_a_running_run_is_taken_at_its_next_checkpoint(lab: Lab) -> None:
+    def work(run: Any, obj: Any) -> None:
+        control.cancel_flowrun(run.pk, by="ada", reason="stop it")
+        run.state["touched"] = True
+
+    lab.on("work", work)
+    run = start(write("before"), send("work"), write("after"))
+    sweep()
+    row = fresh(run)
+    assert (row.outcome, row.reason, row.state) == ("canceled", "stop it", {"n": 1})
+    assert lab.calls == ["before", "work"]
+    assert customers() == ["before"]
+    assert not Message.objects.exists()
+    last = events(run)[-1]
+    assert (last.message, last.actor) == ("stop it", "ada")
+
+
+@pytest.mark.parametrize(("method", "step"), [("_go_on", write), ("_write_finished", think)])
+def test_canceled_step_is_rolled_back(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, method: str, step: Any
+) -> None:
+    run = start(step("a"), step("b"))
+    real = getattr(Batch, method)
+
+    def canceled(*arguments: Any) -> None:
+        control.cancel_flowrun(run, by="ada", reason="stop it")
+        real(*arguments)
+
+    monkeypatch.setattr(Batch, method, canceled)
+    sweep()
+    row = fresh(run)
+    assert lab.calls == ["a", "b"]
+    assert customers() == []
+    assert (row.outcome, row.reason, row.state) == ("canceled", "stop it", {})
+    assert [event.actor for event in events(run)] == ["ada"]
+
+
+def test_cancel_reaches_children_and_theirs(lab: Lab) -> None:
+    lab.on("wait", lambda run, obj: run.suspend(until=timedelta(days=1)))
+    leaf = publish(think("wait"), key="leaf")
+    lab.on("start leaf", lambda run, obj: create_flowrun(leaf))
+    middle = publish(write("start leaf"), think("wait"), key="middle")
+    lab.on("start middle", lambda run, obj: create_flowrun(middle))
+    top = start(write("start middle"), think("wait"), key="top")
+    for _ in range(3):
+        sweep()
+    assert FlowRun.objects.filter(status=Status.WAITING).count() == 3
+    control.cancel_flowrun(top, by="ada")
+    for _ in range(3):
+        sweep()
+    assert set(FlowRun.objects.values_list("outcome", flat=True)) == {"canceled"}
+    assert {event.actor for run in FlowRun.objects.all() for event in events(run)[-1:]} == {"ada"}
+
+
+def test_who_cancels_a_run_with_children_may_have_a_long_name(lab: Lab) -> None:
+    lab.on("wait", lambda run, obj: run.suspend(until=timedelta(days=1)))
+    leaf = publish(think("wait"), key="leaf")
+    lab.on("start leaf", lambda run, obj: create_flowrun(leaf))
+    top = start(write("start leaf"), think("wait"))
+    sweep()
+    control.cancel_flowrun(top, by="x" * 300)
+    sweep()
+    assert {event.actor for run in FlowRun.objects.all() for event in events(run)[-1:]} == {
+        "x" * 200
+    }
+
+
+@pytest.mark.parametrize("status", [Status.PAUSED, Status.BLOCKED, Status.WAITING])
+def test_child_is_canceled_although_nobody_told_it_at_once(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, status: Status
+) -> None:
+    lab.on("wait", lambda run, obj: run.suspend(until=timedelta(days=1)))
+    leaf = publish(think("wait"), key="leaf")
+    lab.on("start", lambda run, obj: create_flowrun(leaf))
+    parent = start(write("start"), think("wait"))
+    for _ in range(2):
+        sweep()
+    child = FlowRun.objects.filter(parent_id=parent.pk)
+    child.update(status=status, wake_at=None)
+    with monkeypatch.context() as patch:
+        patch.setattr(outbox, "ask_to_cancel", lambda pk: None)
+        control.cancel_flowrun(parent)
+    sweep()
+    assert child.get().outcome == "canceled"
+
+
+# Pause and resume
+
+
+def test_pause_of_a_running_run_is_taken_at_its_next_checkpoint(lab: Lab) -> None:
+    def work(run: Any, obj: Any) -> None:
+        control.pause_flowrun(run.pk, by="ada", reason="lunch")
+
+    lab.on("work", work)
+    run = start(send("work"), send("after"))
+    sweep()
+    row = fresh(run)
+    assert (row.status, row.reason, row.wake_at) == (Status.PAUSED, "lunch", None)
+    assert lab.calls == ["work"]
+    assert sweep() == 0
+    control.resume_flowrun(run, by="ada")
+    sweep()
+    assert (fresh(run).outcome, lab.calls) == ("complete", ["work", "after"])
+
+
+def test_paused_run_goes_on_waiting_when_it_is_resumed(lab: Lab) -> None:
+    lab.on("wait", lambda run, obj: run.suspend(until=timedelta(days=1)))
+    run = start(think("wait"))
+    sweep()
+    due = fresh(run).wake_at
+    control.pause_flowrun(run)
+    lab.clock.advance(hours=1)
+    control.resume_flowrun(run)
+    sweep()
+    assert (fresh(run).status, fresh(run).wake_at) == (Status.WAITING, due)
+    assert (sweep(), lab.calls) == (0, ["wait"])
+
+
+def test_run_that_was_paused_before_it_began_begins_when_it_is_resumed(lab: Lab) -> None:
+    run = start(think())
+    control.pause_flowrun(run)
+    assert sweep() == 0
+    control.resume_flowrun(run)
+    assert fresh(run).status == Status.PENDING
+    sweep()
+    assert fresh(run).outcome == "complete"
+
+
+@pytest.mark.parametrize("how", ["by hand", "with its flow"])
+def test_run_that_was_paused_before_its_time_still_begins_at_that_time(lab: Lab, how: str) -> None:
+    flow = publish(think(), max_concurrent=1)
+    due = lab.clock.now() + timedelta(days=7)
+    run = create_flowrun(flow, at=due)
+    control.pause_flowrun(run)
+    if how == "by hand":
+        control.resume_flowrun(run)
+    else:
+        FlowRun.objects.filter(pk=run.pk).update(reason=HELD)
+        control.release_held(flow)
+    sweep()
+    row = fresh(run)
+    assert (row.status, row.wake_at, row.slot) == (Status.PENDING, due, None)
+    assert "no_wake_up" not in [trouble.code for trouble in look().troubles]
+    assert any("It is due at" in sentence for sentence in what_next(row))
+    lab.clock.advance(days=7)
+    sweep()
+    assert (fresh(run).outcome, fresh(run).wait_until) == ("complete", None)
+
+
+def test_run_that_was_created_for_later_can_be_run_now(lab: Lab) -> None:
+    woken: list[Any] = []
+    lab.on("work", lambda run, obj: woken.append(run.wakeup))
+    run = create_flowrun(publish(think("work")), at=lab.clock.now() + timedelta(days=7))
+    control.run_now(run)
+    sweep()
+    assert (fresh(run).outcome, woken) == ("complete", [None])
+
+
+def test_event_that_comes_while_a_run_is_paused_is_not_lost(lab: Lab) -> None:
+    lab.on("wait", lambda run, obj: run.suspend(trigger="lab.paid"))
+    run = start(think("wait"))
+    sweep()
+    control.pause_flowrun(run)
+    event()
+    sweep()
+    control.resume_flowrun(run)
+    sweep()
+    assert fresh(run).outcome == "complete"
+
+
+# Run now, retry, skip, send
+
+
+def test_waiting_run_can_be_run_now(lab: Lab) -> None:
+    def work(run: Any, obj: Any) -> Any:
+        if run.wakeup is None:
+            return run.suspend(until=timedelta(days=1), repeat=True)
+        run.state["woken by"] = run.wakeup.kind
+        return None
+
+    lab.on("wait", work)
+    run = start(think("wait"))
+    sweep()
+    since = fresh(run).since
+    lab.clock.advance(hours=1)
+    control.run_now(run, by="ada")
+    assert fresh(run).since == since
+    sweep()
+    assert fresh(run).state == {"woken by": "operator"}
+
+
+def test_failed_run_can_be_retried_until_it_succeeds(lab: Lab) -> None:
+    healthy: list[bool] = []
+
+    def work(run: Any, obj: Any) -> None:
+        if not healthy:
+            raise ValueError("no")
+
+    lab.on("work", work)
+    run = start(write("before"), write("work"), write("after"))
+    for _ in range(3):
+        sweep()
+        assert fresh(run).outcome == "errored"
+        control.retry_flowrun(run, by="ada", reason="again")
+        assert (fresh(run).outcome, fresh(run).finished_at) == ("", None)
+    healthy.append(True)
+    sweep()
+    assert fresh(run).outcome == "complete"
+    assert customers() == ["before", "after"]
+
+
+def tell(run: FlowRun, lab: Lab, kind: str, **data: Any) -> None:
+    """Put a message into a run's inbox of which nobody has told it yet."""
+    now = lab.clock.now()
+    Message.objects.create(run_id=run.pk, kind=kind, data=data, created_at=now, announce_at=now)
+
+
+@pytest.mark.parametrize("kind", ["cancel", "pause", "jump"])
+@pytest.mark.parametrize("verb", ["retry", "skip", "send"])
+def test_message_that_came_too_late_does_nothing_to_a_run_that_is_taken_up_again(
+    lab: Lab, kind: str, verb: str
+) -> None:
+    lab.on("fail", lambda run, obj: 1 / 0)
+    run = start(think("fail"), think("last"))
+    sweep()
+    tell(run, lab, kind, step="s2")
+    lab.on("fail", lambda run, obj: None)
+    lab.calls.clear()
+    VERBS[verb](run)
+    sweep()
+    assert fresh(run).outcome == "complete"
+    assert lab.calls == (["last"] if verb == "skip" else ["fail", "last"])
+
+
+@pytest.mark.parametrize("verb", ["retry", "skip"])
+def test_live_run_that_is_taken_up_again_keeps_what_it_was_asked(lab: Lab, verb: str) -> None:
+    lab.on("fail", lambda run, obj: 1 / 0)
+    run = start(think("fail", retry={"attempts": 2}), think("last"))
+    sweep()
+    tell(run, lab, "cancel")
+    VERBS[verb](run)
+    sweep()
+    assert fresh(run).outcome == "canceled"
+
+
+def test_run_that_is_set_aside_leaves_no_messages(lab: Lab) -> None:
+    run = start(think())
+    tell(run, lab, "jump", step="s1")
+    FlowRun.objects.filter(pk=run.pk).update(state=[1])
+    sweep()
+    assert fresh(run).outcome == "errored"
+    assert not Message.objects.exists()
+
+
+def test_failed_step_can_be_skipped(lab: Lab) -> None:
+    lab.on("work", lambda run, obj: 1 / 0)
+    run = start(loop(2, think("work"), think("next")))
+    sweep()
+    control.skip_step(run, by="ada")
+    sweep()
+    assert lab.calls == ["work", "next", "work"]
+    control.skip_step(run, by="ada")
+    sweep()
+    assert fresh(run).outcome == "complete"
+
+
+def test_run_that_has_not_begun_has_no_step_to_skip(lab: Lab) -> None:
+    run = start(think())
+    control.pause_flowrun(run)
+    with pytest.raises(IllegalChangeError, match="no step that could be skipped"):
+        control.skip_step(run)
+
+
+@pytest.mark.parametrize("situation", sorted(LEGAL["send"] - {"running", "paused", "blocked"}))
+def test_run_can_be_sent_to_a_step(lab: Lab, situation: str) -> None:
+    run = run_in(situation)
+    control.send_to_step(run, "s2", by="ada", reason="because")
+    sweep()
+    assert (fresh(run).outcome, lab.calls) == ("complete", ["b"])
+    assert any(event.actor == "ada" and "because" in event.message for event in events(run))
+
+
+def test_running_run_goes_to_the_step_at_its_next_checkpoint(lab: Lab) -> None:
+    lab.on("work", lambda run, obj: control.send_to_step(run.pk, "s4", by="ada"))
+    run = start(think("a"), send("work"), send("left out"), think("b"))
+    for _ in range(2):
+        sweep()
+    assert (fresh(run).outcome, lab.calls) == ("complete", ["a", "work", "b"])
+
+
+def test_paused_run_goes_to_the_step_when_it_is_resumed(lab: Lab) -> None:
+    run = run_in("paused")
+    control.send_to_step(run, "s2")
+    assert sweep() == 0
+    control.resume_flowrun(run)
+    sweep()
+    assert lab.calls == ["b"]
+
+
+def test_blocked_run_can_be_sent_past_what_it_misses(lab: Lab) -> None:
+    run = run_in("blocked")
+    control.send_to_step(run, "s2")
+    sweep()
+    assert (fresh(run).outcome, lab.calls) == ("complete", ["b"])
+
+
+@pytest.mark.parametrize(
+    ("step", "message"), [("zz", "no enabled step 'zz'"), ("inner", "inside of the loop")]
+)
+def test_run_cannot_be_sent_to_a_step_that_is_not_possible(
+    lab: Lab, step: str, message: str
+) -> None:
+    run = start(loop(2, think(id="inner"), id="outer"))
+    with pytest.raises(IllegalChangeError, match=message):
+        control.send_to_step(run, step)
+
+
+# Holding a flow
+
+
+def hold(flow: Flow, *, held: bool = True) -> None:
+    Flow.objects.filter(pk=flow.pk).update(held=held)
+    flow.refresh_from_db()
+
+
+def test_runs_of_a_flow_on_hold_are_paused_and_go_on_when_it_is_released(lab: Lab) -> None:
+    lab.on("wait", lambda run, obj: run.suspend(until=timedelta(days=1)))
+    flow = publish(think("wait"))
+    waiting, new = create_flowrun(flow), create_flowrun(flow)
+    FlowRun.objects.filter(pk=new.pk).update(wake_at=lab.clock.now() + timedelta(hours=1))
+    sweep()
+    hold(flow)
+    lab.clock.advance(days=1)
+    sweep()
+    assert {fresh(run).status for run in (waiting, new)} == {Status.PAUSED}
+    assert fresh(new).reason == "The flow is on hold."
+    hold(flow, held=False)
+    assert control.release_held(flow) == 2
+    sweep()
+    assert fresh(waiting).outcome == "complete"
+    assert fresh(new).status == Status.WAITING
+
+
+@pytest.mark.django_db(transaction=True)
+def test_run_that_is_started_on_a_flow_on_hold_is_paused(lab: Lab) -> None:
+    flow = publish(think())
+    hold(flow)
+    run = start_flowrun(flow)
+    assert (run.status, lab.calls) == (Status.PAUSED, [])
+
+
+def test_run_that_an_operator_paused_is_not_released_with_its_flow(lab: Lab) -> None:
+    flow = publish(think())
+    run = create_flowrun(flow)
+    control.pause_flowrun(run, by="ada")
+    control.release_held(flow)
+    assert fresh(run).status == Status.PAUSED
+
+
+# What arrives between the claim and the first step
+
+
+@pytest.mark.parametrize("verb", ["cancel", "pause"])
+def test_request_that_arrives_while_a_run_is_put_back_is_taken_at_once(lab: Lab, verb: str) -> None:
+    lab.on("wait", lambda run, obj: run.suspend(until=timedelta(days=1)))
+    run = start(think("wait"))
+    sweep()
+    FlowRun.objects.filter(pk=run.pk).update(wake_at=lab.clock.now())
+    claimed = claim(1)
+    real = outbox.find_wakeup
+    asked: list[FlowRun] = []
+
+    def find(row: FlowRun, now: Any) -> Any:
+        if not asked:
+            asked.append(VERBS[verb](run, by="ada"))
+        return real(row, now)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(outbox, "find_wakeup", find)
+        execute(claimed)
+    assert fresh(run).wake_at == lab.clock.now()
+    sweep()
+    expected = {"cancel": "canceled", "pause": Status.PAUSED}[verb]
+    assert expected in (fresh(run).status, fresh(run).outcome)
+
+
+def test_recovered_run_says_so_in_its_history(lab: Lab) -> None:
+    lab.on("a", Once(lambda run, obj: None, WorkerDied()))
+    run = start(think("a"))
+    with pytest.raises(WorkerDied):
+        sweep()
+    lab.clock.advance(hours=1)
+    sweep()
+    assert [event.kind for event in events(run)] == ["recovered", "ended"]
