@@ -20,6 +20,7 @@ import flowcontrol
 from flowcontrol import engine
 from flowcontrol.base import BaseAction, RunContext
 from flowcontrol.registry import Trigger, registry
+from flowcontrol_core import bounds
 from flowcontrol_core.conf import Settings
 from flowcontrol_core.document import rules
 from flowcontrol_core.document.parse import parse
@@ -27,7 +28,6 @@ from flowcontrol_core.document.serialize import to_data
 from flowcontrol_core.document.tree import Document, RetryPolicy, Step
 from flowcontrol_core.engine.directives import Kind
 from flowcontrol_core.engine.state import State
-from flowcontrol_core.expressions import bounds
 from flowcontrol_core.expressions.filters import FILTERS
 from flowcontrol_core.expressions.scope import RESERVED_NAMES
 from flowcontrol_core.expressions.templates import _TAGS

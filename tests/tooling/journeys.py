@@ -1,6 +1,6 @@
 """How many files and functions of the project one call passes through, counted while it runs.
 
-``python -m tests.tooling.journeys`` prints the counts; with ``-v`` also which they are. Each journey
+``python -m tests.tooling.journeys`` prints the counts; ``-v`` also names them. Each journey
 is counted when it is made for the second time in a process, so that caches are filled.
 """
 

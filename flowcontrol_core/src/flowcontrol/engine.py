@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from flowcontrol_core.health import Health, look
-from flowcontrol_core.runs.execution.periodic import continue_flowruns
+from flowcontrol_core.health import Health, Trouble, look
 from flowcontrol_core.runs.execution.start import create_flowrun, start_flowrun
-from flowcontrol_core.runs.execution.sweep import SweepResult
+from flowcontrol_core.runs.execution.sweep import SweepResult, continue_flowruns
 from flowcontrol_core.runs.operations.bulk import create_job
 from flowcontrol_core.runs.operations.control import (
     cancel_flowrun,
@@ -25,7 +24,6 @@ from flowcontrol_core.runs.operations.restarts import (
 )
 from flowcontrol_core.runs.operations.retention import Pruned, prune
 from flowcontrol_core.runs.triggers.fire import trigger_flows
-from flowcontrol_core.troubles import Trouble
 
 __all__ = [
     "Health",

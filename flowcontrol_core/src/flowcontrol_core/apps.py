@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from importlib import import_module
+
 from django.apps import AppConfig
 from django.utils.module_loading import autodiscover_modules
 from django.utils.translation import gettext_lazy as _
+
+from flowcontrol_core.conf import get_settings
 
 
 class FlowcontrolConfig(AppConfig):
@@ -17,8 +22,24 @@ class FlowcontrolConfig(AppConfig):
 
     def ready(self) -> None:
         # Models can be imported only now.
-        from flowcontrol_core import checks, startup  # noqa: PLC0415
+        from flowcontrol_core import checks  # noqa: PLC0415
+        from flowcontrol_core.plugins.manager import plugin_manager  # noqa: PLC0415
+        from flowcontrol_core.runs.operations import bulk  # noqa: PLC0415
+        from flowcontrol_core.runs.triggers import fire  # noqa: PLC0415
 
         checks.register_checks()
-        startup.start()
+        fire.connect()
+        bulk.connect()
+        plugin_manager.load()
+        load_dispatcher()
         autodiscover_modules("flow_actions")
+
+
+def load_dispatcher() -> None:
+    """Import what the setting DISPATCH names, which registers itself.
+
+    Without Celery (extra ``celery``) nothing happens here; a system check says what is missing.
+    """
+    if get_settings().DISPATCH == "celery":
+        with suppress(ModuleNotFoundError):
+            import_module("flowcontrol_core.tasks")

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import DatabaseError, InterfaceError
-from django.db.models import Count
+from django.db.models import Count, Exists, OuterRef, Q, Window
 from django.utils import timezone
+from django.utils.translation import ngettext
 
+from flowcontrol_core.actions.registry import registry
 from flowcontrol_core.conf import get_settings
-from flowcontrol_core.models import FlowRun, Worker
+from flowcontrol_core.models import LIVE, FlowRun, Outcome, Status, Worker
 from flowcontrol_core.plugins.manager import PluginStatus, plugin_manager
+from flowcontrol_core.runs.queue.outbox import missing_keys
 from flowcontrol_core.runs.queue.workers import gone_since
 from flowcontrol_core.runs.store.clock import clock
 from flowcontrol_core.runs.store.connection import alias
-from flowcontrol_core.troubles import Trouble, overdue_troubles, run_troubles
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,3 +151,210 @@ def _plugin_troubles() -> list[Trouble]:
         )
         for report in broken
     ]
+
+
+_MOST = 20
+_RECENT = timedelta(days=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trouble:
+    """One thing that is not as it should be: a code, a sentence, and what to do.
+
+    ``is_urgent`` says whether it is for those who operate the site; what is not, such as a step
+    that has failed, is for those who look after the flow.
+    """
+
+    code: str
+    message: str
+    advice: str
+    count: int = 1
+    is_urgent: bool = True
+    #: The first of the runs that it is about, and what each of them says of itself.
+    runs: list[int] = field(default_factory=list)
+    reasons: list[str] = field(default_factory=list)
+
+
+def run_troubles(now: datetime) -> list[Trouble]:
+    """Give what is wrong with runs that are not just overdue."""
+    return [
+        *_stuck_troubles(now),
+        *_queued_troubles(now),
+        *_blocked_troubles(),
+        *_deaf_troubles(),
+        *_errored_troubles(now),
+        *_forgotten_troubles(now - timedelta(seconds=get_settings().OVERDUE)),
+    ]
+
+
+def overdue_troubles(
+    late: Any, overdue: int, oldest: datetime | None, now: datetime
+) -> list[Trouble]:
+    """Say how many runs are due that nobody has taken up, and since when the oldest is."""
+    if not overdue or oldest is None:
+        return []
+    seconds = int((now - oldest).total_seconds())
+    first = list(late.values_list("pk", "reason")[:_MOST])
+    return [
+        Trouble(
+            code="overdue",
+            message=f"{_counted(overdue, 'run is', 'runs are')} overdue, the oldest for {seconds} "
+            "seconds.",
+            advice="See that workers run; start more of them.",
+            count=overdue,
+            runs=[pk for pk, _ in first],
+            reasons=[reason for _, reason in first],
+        )
+    ]
+
+
+def _stuck_troubles(now: datetime) -> list[Trouble]:
+    """Runs whose lease expired long ago without anybody having taken them up."""
+    limit = now - 2 * timedelta(seconds=get_settings().LEASE)
+    stuck = FlowRun.objects.using(alias()).filter(status=Status.RUNNING, wake_at__lt=limit)
+    return _trouble(
+        stuck,
+        "stuck",
+        (
+            "run is said to be running, but its worker is gone.",
+            "runs are said to be running, but their workers are gone.",
+        ),
+        "They go on with the next sweep; see that one runs.",
+    )
+
+
+def _queued_troubles(now: datetime) -> list[Trouble]:
+    """Runs that have queued for long, maybe because two flows wait for each other's slots."""
+    limit = now - timedelta(seconds=get_settings().QUEUED_LONG)
+    queued = FlowRun.objects.using(alias()).filter(status=Status.PENDING, queued_at__lt=limit)
+    return _trouble(
+        queued,
+        "queued",
+        (
+            "run has queued for a limit of its flow for long.",
+            "runs have queued for a limit of their flow for long.",
+        ),
+        "Look what the runs wait for that hold the slots: if it is one of these, cancel one, or "
+        "raise a limit. Where this is usual, raise the setting QUEUED_LONG.",
+        is_urgent=False,
+    )
+
+
+def _blocked_troubles() -> list[Trouble]:
+    blocked = FlowRun.objects.using(alias()).filter(status=Status.BLOCKED)
+    keys = [key for key in missing_keys() if not registry.knows_action(key)]
+    named = f" Missing actions: {', '.join(keys)}." if keys else ""
+    return _trouble(
+        blocked,
+        "blocked",
+        (f"run is blocked.{named}", f"runs are blocked.{named}"),
+        "Install or enable the plugins, or correct the configuration that the runs name.",
+    )
+
+
+def _deaf_troubles() -> list[Trouble]:
+    """Runs that wait for a trigger that nobody can fire."""
+    waiting = FlowRun.objects.using(alias()).filter(
+        status=Status.WAITING, wait_trigger__isnull=False
+    )
+    deaf = waiting.exclude(wait_trigger__in=list(registry.triggers))
+    keys = deaf.order_by("wait_trigger").values_list("wait_trigger", flat=True).distinct()
+    named = ", ".join(key or "" for key in keys[:_MOST])
+    if not named:
+        return []
+    return _trouble(
+        deaf,
+        "unknown_trigger",
+        (
+            f"run waits for a trigger that is not registered: {named}.",
+            f"runs wait for triggers that are not registered: {named}.",
+        ),
+        "Install or enable the plugins that they belong to, or skip the steps that wait for them.",
+    )
+
+
+def _errored_troubles(now: datetime) -> list[Trouble]:
+    recent = FlowRun.objects.using(alias()).filter(
+        status=Status.DONE, outcome=Outcome.ERRORED, since__gte=now - _RECENT
+    )
+    killers = Q(reason__startswith="Set aside")
+    return [
+        *_trouble(
+            recent.filter(killers),
+            "set_aside",
+            (
+                "run was set aside within a day, because it kept killing its workers.",
+                "runs were set aside within a day, because they kept killing their workers.",
+            ),
+            "Find out why, then retry them.",
+        ),
+        *_trouble(
+            recent.exclude(killers),
+            "errored",
+            ("run ended with an error within a day.", "runs ended with an error within a day."),
+            "Remove the causes, then retry the runs, or skip their steps.",
+            is_urgent=False,
+        ),
+    ]
+
+
+def _forgotten_troubles(limit: datetime) -> list[Trouble]:
+    """Runs that nothing will ever wake: there should be none."""
+    asleep = FlowRun.objects.using(alias()).filter(
+        status__in=set(LIVE) - {Status.PAUSED},
+        wake_at__isnull=True,
+        blocked_on__isnull=True,
+    )
+    # One that waits for a trigger or a child has no time to be looked at, and needs none.
+    forgotten = asleep.filter(
+        ~Q(status=Status.WAITING) | (Q(wait_trigger__isnull=True) & Q(wait_child__isnull=True))
+    )
+    # One that has ended just now is about to be announced.
+    present = Q(finished_at__isnull=True) | Q(finished_at__gte=limit)
+    child = FlowRun.objects.using(alias()).filter(present, uuid=OuterRef("wait_child"))
+    missing_child = asleep.filter(~Exists(child), wait_child__isnull=False)
+    return [
+        *_trouble(
+            forgotten,
+            "no_wake_up",
+            ("run waits for nothing.", "runs wait for nothing."),
+            "Let them run now; and please report it: this must not happen.",
+        ),
+        *_trouble(
+            missing_child,
+            "ended_child",
+            (
+                "run waits for another run that has ended.",
+                "runs wait for other runs that have ended.",
+            ),
+            "They go on with the next sweep; see that one runs.",
+        ),
+    ]
+
+
+def _trouble(
+    runs: Any, code: str, what: tuple[str, str], advice: str, *, is_urgent: bool = True
+) -> list[Trouble]:
+    """Say ``what``, of one run or of several, about the runs, if there are any."""
+    # Counted and listed at once: either looks at all of them. Not ordered by the primary key, which
+    # PostgreSQL would then look for them by, among all runs.
+    counted = runs.annotate(number=Window(Count("*"))).order_by("since", "pk")
+    first = list(counted.values_list("pk", "reason", "number")[:_MOST])
+    if not first:
+        return []
+    count = first[0][2]
+    return [
+        Trouble(
+            code=code,
+            message=_counted(count, *what),
+            advice=advice,
+            count=count,
+            is_urgent=is_urgent,
+            runs=[pk for pk, *_ in first],
+            reasons=[reason for _, reason, _ in first],
+        )
+    ]
+
+
+def _counted(count: int, one: str, many: str) -> str:
+    return f"{count} {ngettext(one, many, count)}"

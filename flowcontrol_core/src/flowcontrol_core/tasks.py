@@ -20,13 +20,11 @@ from kombu.pools import producers
 
 from flowcontrol_core.conf import get_settings
 from flowcontrol_core.models import FlowRun
-from flowcontrol_core.runs.execution.periodic import begin_sweep
-from flowcontrol_core.runs.execution.sweep import due_by_queue, execute_due
+from flowcontrol_core.runs.execution.sweep import begin_sweep, due_by_queue, execute_due
 from flowcontrol_core.runs.operations.retention import prune
 from flowcontrol_core.runs.queue.claim import Choice
 from flowcontrol_core.runs.queue.dispatch import senders
-from flowcontrol_core.runs.queue.stopping import should_stop
-from flowcontrol_core.runs.queue.workers import say_alive
+from flowcontrol_core.runs.queue.workers import say_alive, should_stop
 from flowcontrol_core.runs.store.connection import alias
 
 logger = logging.getLogger("flowcontrol.runtime")

@@ -6,7 +6,7 @@ import hashlib
 
 import pytest
 
-from flowcontrol_core.document.digest import canonical_json, digest
+from flowcontrol_core.document.serialize import canonical_json, digest
 from flowcontrol_core.document.tree import Document, RetryPolicy, Step
 from tests.cases import each
 

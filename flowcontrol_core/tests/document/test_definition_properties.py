@@ -11,7 +11,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from flowcontrol_core.document.diff import diff
-from flowcontrol_core.document.digest import digest
 from flowcontrol_core.document.edit import (
     add_step,
     annotate_step,
@@ -24,7 +23,7 @@ from flowcontrol_core.document.edit import (
 )
 from flowcontrol_core.document.parse import parse
 from flowcontrol_core.document.places import legal_places
-from flowcontrol_core.document.serialize import to_data
+from flowcontrol_core.document.serialize import digest, to_data
 from flowcontrol_core.document.tree import Document, RetryPolicy, Step, count_steps
 
 TEXTS = st.text(st.characters(codec="utf-8", exclude_characters="\x00"), max_size=8)

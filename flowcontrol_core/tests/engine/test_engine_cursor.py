@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from flowcontrol_core.engine.cursor import Frame, cursor_from_json, cursor_to_json
+from flowcontrol_core.engine.codec import cursor_from_json, cursor_to_json
+from flowcontrol_core.engine.cursor import Frame
 from flowcontrol_core.engine.directives import Wait
 from flowcontrol_core.errors import StateError
 from tests.cases import each

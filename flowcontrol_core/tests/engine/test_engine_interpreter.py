@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flowcontrol_core.document.tree import Document, Step
-from flowcontrol_core.engine.cursor import Cursor, Frame, cursor_from_json, cursor_to_json
+from flowcontrol_core.engine.codec import cursor_from_json, cursor_to_json
+from flowcontrol_core.engine.cursor import Cursor, Frame
 from flowcontrol_core.engine.directives import FlowDirective, Kind, Target, Wait
 from flowcontrol_core.engine.interpreter import (
     ABORTED,

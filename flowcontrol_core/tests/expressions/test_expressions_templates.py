@@ -10,8 +10,9 @@ import pytest
 from django.contrib.auth.models import User
 from django.utils import timezone, translation
 
+from flowcontrol_core import bounds
 from flowcontrol_core.errors import ExpressionError
-from flowcontrol_core.expressions import Scope, bounds, compile_template
+from flowcontrol_core.expressions import Scope, compile_template
 from tests.cases import each
 
 STATE: dict[str, Any] = {

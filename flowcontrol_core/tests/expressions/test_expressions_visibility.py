@@ -14,8 +14,8 @@ from django.utils.translation import gettext_lazy
 from pytest_django import Settings
 
 from flowcontrol_core.errors import ExpressionError
-from flowcontrol_core.expressions.secrecy import is_secret
 from flowcontrol_core.expressions.visibility import names_of_root
+from flowcontrol_core.redaction import is_secret
 from tests.cases import each
 
 # Models of these tests only: no table, no migration, unknown to the project.

@@ -12,9 +12,8 @@ from django.db.models import ProtectedError
 from django.utils import timezone
 
 from flowcontrol import flows
-from flowcontrol_core.document.digest import digest
 from flowcontrol_core.document.edit import delete_step, set_options
-from flowcontrol_core.document.serialize import to_data
+from flowcontrol_core.document.serialize import digest, to_data
 from flowcontrol_core.document.tree import Document
 from flowcontrol_core.errors import DefinitionError, EditError, StaleRevisionError
 from flowcontrol_core.flows import drafts

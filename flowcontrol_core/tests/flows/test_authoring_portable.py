@@ -10,10 +10,9 @@ from django.contrib.auth.models import User
 
 from flowcontrol import flows
 from flowcontrol_core.actions.registry import Registry
-from flowcontrol_core.document.digest import digest
 from flowcontrol_core.document.parse import parse
 from flowcontrol_core.document.rules import MAX_DEPTH
-from flowcontrol_core.document.serialize import to_data
+from flowcontrol_core.document.serialize import digest, to_data
 from flowcontrol_core.errors import DefinitionError, EditError, PublishError
 from flowcontrol_core.flows import yaml_text
 from flowcontrol_core.flows.exports import export_flows

@@ -11,8 +11,8 @@ from django.utils import timezone
 
 from flowcontrol import flows
 from flowcontrol_core.actions.registry import Registry
-from flowcontrol_core.document.digest import digest
 from flowcontrol_core.document.edit import delete_step, set_options
+from flowcontrol_core.document.serialize import digest
 from flowcontrol_core.errors import (
     DefinitionError,
     EditError,

@@ -19,12 +19,7 @@ from flowcontrol_core.management.worker import stopping_on_signals, work
 from flowcontrol_core.models import FlowRun, Status, Worker
 from flowcontrol_core.runs.execution.start import create_flowrun
 from flowcontrol_core.runs.execution.sweep import SweepResult
-from flowcontrol_core.runs.queue.stopping import (
-    clear_stop,
-    request_stop,
-    should_stop,
-    wait_for_stop,
-)
+from flowcontrol_core.runs.queue.workers import clear_stop, request_stop, should_stop, wait_for_stop
 from flowcontrol_core.runs.store.clock import clock
 from flowcontrol_core.testing.builder import flow, step
 from flowcontrol_core.testing.helpers import publish_flow, temporary_registry

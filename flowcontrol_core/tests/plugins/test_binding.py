@@ -13,12 +13,13 @@ from django import forms
 from flowcontrol.forms import ExpressionField, JSONExpressionField, TemplateField
 from flowcontrol.testing import flow, step
 from flowcontrol_core.actions.base import BaseAction, Effects
-from flowcontrol_core.actions.binding import bind_step, compile_flow, upgraded_config
+from flowcontrol_core.actions.binding import bind_step, upgraded_config
 from flowcontrol_core.actions.config import BoundConfig, bind
 from flowcontrol_core.actions.registry import Registry
 from flowcontrol_core.document.tree import Step
 from flowcontrol_core.errors import ConfigError, ExpressionError, UnknownActionError
 from flowcontrol_core.expressions import Scope
+from flowcontrol_core.runs.store.compiled import compile_flow
 from tests.shop.models import Customer
 
 

@@ -19,9 +19,9 @@ from flowcontrol_core.plugins.hookspecs import hookimpl
 from flowcontrol_core.plugins.manager import PluginManager, PluginReport, PluginStatus
 
 HEAD = """
-from flowcontrol_core.plugins.actions import BaseAction, Effects
+from flowcontrol_core.actions.base import BaseAction, Effects
 from flowcontrol_core.plugins.hookspecs import hookimpl
-from flowcontrol_core.plugins.triggers import Trigger
+from flowcontrol_core.actions.trigger import Trigger
 
 class Send(BaseAction):
     name = "send"

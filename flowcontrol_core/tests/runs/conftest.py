@@ -21,9 +21,9 @@ from flowcontrol_core.flows.drafts import edit_draft
 from flowcontrol_core.flows.publication import publish as publish_draft
 from flowcontrol_core.models import Flow, FlowRun, RunEvent, TriggerEvent
 from flowcontrol_core.runs.execution.batch import Batch
-from flowcontrol_core.runs.execution.periodic import continue_flowruns
 from flowcontrol_core.runs.execution.start import create_flowrun
-from flowcontrol_core.runs.queue.heartbeat import Heartbeat
+from flowcontrol_core.runs.execution.sweep import continue_flowruns
+from flowcontrol_core.runs.queue.claim import Heartbeat
 from flowcontrol_core.runs.store.clock import ManualClock, clock
 from flowcontrol_core.runs.store.connection import WriteGuard
 from flowcontrol_core.runs.store.objects import reference

@@ -11,8 +11,8 @@ from django.db import connection
 from flowcontrol_core.errors import NotStartedError
 from flowcontrol_core.models import Flow, FlowRun, Message, Status
 from flowcontrol_core.runs.execution import activation
-from flowcontrol_core.runs.execution.periodic import continue_flowruns
 from flowcontrol_core.runs.execution.start import create_flowrun, start_flowrun
+from flowcontrol_core.runs.execution.sweep import continue_flowruns
 from flowcontrol_core.runs.operations import control
 from tests.shop.models import Customer
 

@@ -11,8 +11,8 @@ import pytest
 from django.db import connection
 
 from flowcontrol_core.models import FlowRun, Outcome, Status
-from flowcontrol_core.runs.execution.periodic import continue_flowruns
 from flowcontrol_core.runs.execution.start import create_flowrun
+from flowcontrol_core.runs.execution.sweep import continue_flowruns
 from flowcontrol_core.runs.queue import claim as claiming
 from flowcontrol_core.runs.queue.claim import Choice, claim, release
 from flowcontrol_core.runs.store.clock import DatabaseClock

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from flowcontrol_core import startup
+from flowcontrol_core import apps
 from flowcontrol_core.runs.queue import dispatch
 
 pytest.importorskip("celery")
@@ -17,8 +17,8 @@ def test_start_of_the_site_brings_in_the_tasks(
 ) -> None:
     settings.FLOWCONTROL = {"DISPATCH": "celery"}
     imported: list[str] = []
-    monkeypatch.setattr(startup, "import_module", imported.append)
-    startup.start()
+    monkeypatch.setattr(apps, "import_module", imported.append)
+    apps.load_dispatcher()
     assert imported == ["flowcontrol_core.tasks"]
 
 

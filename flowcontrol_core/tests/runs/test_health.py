@@ -10,13 +10,12 @@ from typing import Any
 import pytest
 
 from flowcontrol_core import health
-from flowcontrol_core.health import look
+from flowcontrol_core.health import Trouble, look
 from flowcontrol_core.models import FlowRun, Outcome, Status, Worker
 from flowcontrol_core.plugins.manager import PluginStatus
 from flowcontrol_core.runs.execution.start import create_flowrun
 from flowcontrol_core.runs.operations.control import cancel_flowrun, retry_flowrun, run_now
 from flowcontrol_core.runs.queue import workers
-from flowcontrol_core.troubles import Trouble
 
 from .conftest import (
     Lab,

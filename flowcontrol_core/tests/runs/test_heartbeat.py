@@ -15,9 +15,8 @@ from django.db import OperationalError, connection
 from flowcontrol_core.models import FlowRun, Outcome
 from flowcontrol_core.runs.execution import batch
 from flowcontrol_core.runs.execution.start import create_flowrun, start_flowrun
-from flowcontrol_core.runs.queue import heartbeat as heartbeat_module
-from flowcontrol_core.runs.queue.claim import claim
-from flowcontrol_core.runs.queue.heartbeat import Heartbeat
+from flowcontrol_core.runs.queue import claim as heartbeat_module
+from flowcontrol_core.runs.queue.claim import Heartbeat, claim
 from flowcontrol_core.runs.store.connection import WriteGuard
 
 from .conftest import (

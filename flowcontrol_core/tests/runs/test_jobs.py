@@ -13,9 +13,9 @@ from django.db import DataError, OperationalError, connection
 
 from flowcontrol_core.errors import FlowcontrolError
 from flowcontrol_core.models import FlowRun, Job, Outcome, RunEvent, Status
-from flowcontrol_core.runs.execution import periodic
-from flowcontrol_core.runs.execution.periodic import continue_flowruns
+from flowcontrol_core.runs.execution import sweep as sweep_module
 from flowcontrol_core.runs.execution.start import create_flowrun
+from flowcontrol_core.runs.execution.sweep import continue_flowruns
 from flowcontrol_core.runs.operations import bulk
 from flowcontrol_core.runs.operations.bulk import VERBS, create_job, work_on_jobs
 from flowcontrol_core.runs.operations.control import pause_flowrun
@@ -349,7 +349,7 @@ def test_runs_that_are_due_are_canceled_before_a_worker_gets_to_them(
         if not Job.objects.exists():
             create_job("cancel", {"flow__key": "flow"}, by="Ada")
 
-    monkeypatch.setattr(periodic, "AGAIN", 0)
+    monkeypatch.setattr(sweep_module, "AGAIN", 0)
     monkeypatch.setattr(bulk, "CHUNK", 4)
     lab.on("call", give_up)
     target = publish(send("call"))
@@ -366,9 +366,9 @@ def test_runs_that_are_due_are_canceled_before_a_worker_gets_to_them(
 def test_a_database_that_fails_between_two_runs_harms_none_of_them(
     lab: Lab, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    begin = Once(periodic.begin_sweep, OperationalError("disk full"), at=2)
-    monkeypatch.setattr(periodic, "begin_sweep", begin)
-    monkeypatch.setattr(periodic, "AGAIN", 0)
+    begin = Once(sweep_module.begin_sweep, OperationalError("disk full"), at=2)
+    monkeypatch.setattr(sweep_module, "begin_sweep", begin)
+    monkeypatch.setattr(sweep_module, "AGAIN", 0)
     target = publish(think())
     for _ in range(3):
         create_flowrun(target)

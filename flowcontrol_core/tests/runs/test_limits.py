@@ -11,22 +11,14 @@ from flowcontrol_core.errors import NotStartedError
 from flowcontrol_core.flows.lifecycle import POLICIES
 from flowcontrol_core.models import Flow, FlowRun, LimitPolicy, Status
 from flowcontrol_core.runs.execution import admission
-from flowcontrol_core.runs.execution.checkpoint import LostLease
 from flowcontrol_core.runs.execution.start import create_flowrun, start_flowrun
 from flowcontrol_core.runs.operations import control
 from flowcontrol_core.runs.queue import limits, outbox
 from flowcontrol_core.runs.queue.claim import claim
+from flowcontrol_core.runs.store.rows import LostLease
 from tests.shop.models import Customer, Voucher
 
-from .conftest import (
-    Lab,
-    events,
-    execute,
-    fresh,
-    publish,
-    sweep,
-    think,
-)
+from .conftest import Lab, events, execute, fresh, publish, sweep, think
 
 pytestmark = pytest.mark.django_db
 

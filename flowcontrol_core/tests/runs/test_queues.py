@@ -8,21 +8,12 @@ from typing import Any
 import pytest
 
 from flowcontrol_core.models import Flow, FlowRun, Outcome, Status
-from flowcontrol_core.runs.execution.periodic import continue_flowruns
 from flowcontrol_core.runs.execution.start import create_flowrun
-from flowcontrol_core.runs.execution.sweep import due_by_queue
+from flowcontrol_core.runs.execution.sweep import continue_flowruns, due_by_queue
 from flowcontrol_core.runs.queue.claim import Choice, claim
 from tests.shop.models import Customer
 
-from .conftest import (
-    Lab,
-    counted,
-    fresh,
-    publish,
-    sweep,
-    think,
-    write,
-)
+from .conftest import Lab, counted, fresh, publish, sweep, think, write
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -12,7 +12,7 @@ from flowcontrol import flows
 from flowcontrol_core.flows.changes import VERBS
 from flowcontrol_core.flows.deletion import delete_flow
 from flowcontrol_core.models import EventKind, Flow, FlowEvent, FlowRun, RunEvent
-from flowcontrol_core.runs.execution.start import create_flowrun
+from flowcontrol_core.runs.execution.start import create_flowrun, start_flowrun
 from flowcontrol_core.runs.operations import control, restarts
 from flowcontrol_core.runs.operations.retention import prune
 from flowcontrol_core.testing.builder import flow

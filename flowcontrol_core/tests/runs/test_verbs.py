@@ -13,12 +13,12 @@ from flowcontrol_core.admin.run_words import what_next
 from flowcontrol_core.errors import IllegalChangeError
 from flowcontrol_core.health import look
 from flowcontrol_core.models import Flow, FlowRun, Message, Outcome, Status
-from flowcontrol_core.runs.execution.admission import HELD
 from flowcontrol_core.runs.execution.batch import Batch
 from flowcontrol_core.runs.execution.start import create_flowrun, start_flowrun
 from flowcontrol_core.runs.operations import control
 from flowcontrol_core.runs.queue import outbox
 from flowcontrol_core.runs.queue.claim import claim
+from flowcontrol_core.runs.queue.inbox import HELD
 from tests.cases import each
 
 from .conftest import (

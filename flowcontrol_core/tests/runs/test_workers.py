@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from flowcontrol_core.models import Worker
-from flowcontrol_core.runs.execution import periodic
-from flowcontrol_core.runs.execution.periodic import continue_flowruns
+from flowcontrol_core.runs.execution import sweep as sweep_module
 from flowcontrol_core.runs.execution.start import create_flowrun
+from flowcontrol_core.runs.execution.sweep import continue_flowruns
 from flowcontrol_core.runs.queue import workers
 from flowcontrol_core.runs.queue.workers import loaded_plugins, say_alive, say_goodbye
 
@@ -60,7 +60,7 @@ def test_each_process_that_sweeps_has_a_row(lab: Lab, process: Process) -> None:
 def test_a_worker_with_many_slow_runs_is_not_taken_for_gone(
     lab: Lab, process: Process, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(periodic, "AGAIN", 0)
+    monkeypatch.setattr(sweep_module, "AGAIN", 0)
     ages: list[timedelta] = []
 
     def work(run: Any, obj: Any) -> None:

@@ -8,10 +8,9 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta, tzinfo
 from typing import Any, Literal
 
-from flowcontrol_core.engine.codec import normalize
+from flowcontrol_core.engine.codec import normalize, storable
 from flowcontrol_core.engine.directives import FlowDirective, Kind, Wait
 from flowcontrol_core.engine.state import State
-from flowcontrol_core.engine.times import storable
 from flowcontrol_core.errors import DirectiveError
 
 

@@ -16,12 +16,8 @@ from flowcontrol_core.errors import DefinitionError, FlowcontrolError, Problem
 from flowcontrol_core.flows.document_checks import check_document
 from flowcontrol_core.flows.drafts import get_document, present_version
 from flowcontrol_core.flows.flow_triggers import check_associations
+from flowcontrol_core.flows.overview import associations, counts_by_step, is_nobody_sweeping
 from flowcontrol_core.models import Flow, FlowTrigger, FlowVersion, Refusal
-from flowcontrol_core.runs.operations.observing import (
-    associations,
-    counts_by_step,
-    is_nobody_sweeping,
-)
 
 
 def show_editor(page: Page, flow: Flow) -> HttpResponse:

@@ -17,8 +17,8 @@ from flowcontrol_core.admin.fields import (
 from flowcontrol_core.document.rules import MAX_GUARD
 from flowcontrol_core.document.tree import Document
 from flowcontrol_core.errors import Problem
+from flowcontrol_core.flows.document_checks import check_options
 from flowcontrol_core.flows.lifecycle import LIMITS, POLICIES
-from flowcontrol_core.flows.options import check_options
 from flowcontrol_core.models import MAX_LIMIT, Flow, LimitPolicy
 
 #: Each limit with what happens to a run too many.

@@ -11,8 +11,8 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
+from flowcontrol_core.flows.overview import at_step, overdue
 from flowcontrol_core.models import Flow
-from flowcontrol_core.runs.operations.observing import at_step, overdue
 
 _Lookups = list[tuple[str, Any]]
 

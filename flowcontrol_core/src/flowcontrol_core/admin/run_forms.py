@@ -19,8 +19,8 @@ from flowcontrol_core.engine.history import HIDDEN
 from flowcontrol_core.errors import DefinitionError, StateError
 from flowcontrol_core.flows.descriptions import Describer
 from flowcontrol_core.flows.drafts import get_document
+from flowcontrol_core.flows.overview import documents_of
 from flowcontrol_core.models import FlowRun
-from flowcontrol_core.runs.operations.observing import documents_of
 
 
 class ReasonForm(forms.Form):

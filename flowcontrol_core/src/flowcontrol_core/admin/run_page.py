@@ -17,13 +17,8 @@ from flowcontrol_core.admin.badges import run_badge
 from flowcontrol_core.admin.pages import OPERATE_RUN, Page
 from flowcontrol_core.admin.run_verbs import legal_verbs
 from flowcontrol_core.admin.timeline import entries, pretty
+from flowcontrol_core.flows.overview import documents_of, find_step, is_nobody_sweeping, is_overdue
 from flowcontrol_core.models import FlowRun, RunEvent
-from flowcontrol_core.runs.operations.observing import (
-    documents_of,
-    find_step,
-    is_nobody_sweeping,
-    is_overdue,
-)
 from flowcontrol_core.runs.store.clock import clock
 
 EVENTS_A_PAGE = 100

@@ -13,8 +13,8 @@ from django.utils.translation import gettext_lazy as _
 from flowcontrol_core.actions.registry import registry
 from flowcontrol_core.document.tree import Step
 from flowcontrol_core.flows.edits import step_label
+from flowcontrol_core.flows.overview import step_of
 from flowcontrol_core.models import FlowRun, Status
-from flowcontrol_core.runs.operations.observing import step_of
 
 #: Days, hours and minutes as they are written behind a number.
 _UNITS = ((_("d"), 86_400), (_("h"), 3_600), (_("min"), 60))

@@ -36,13 +36,8 @@ from flowcontrol_core.admin.run_filters import (
 from flowcontrol_core.admin.run_page import show_run
 from flowcontrol_core.admin.run_verbs import operate
 from flowcontrol_core.admin.run_words import duration, where
+from flowcontrol_core.flows.overview import documents_of, find_step, is_nobody_sweeping, is_overdue
 from flowcontrol_core.models import FlowRun
-from flowcontrol_core.runs.operations.observing import (
-    documents_of,
-    find_step,
-    is_nobody_sweeping,
-    is_overdue,
-)
 from flowcontrol_core.runs.store.clock import clock
 
 if TYPE_CHECKING:

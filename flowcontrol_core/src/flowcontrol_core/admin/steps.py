@@ -34,8 +34,8 @@ from flowcontrol_core.errors import EditError
 from flowcontrol_core.flows.descriptions import Describer
 from flowcontrol_core.flows.drafts import stale_revision
 from flowcontrol_core.flows.edits import Edit
+from flowcontrol_core.flows.overview import counts_by_step
 from flowcontrol_core.models import Flow
-from flowcontrol_core.runs.operations.observing import counts_by_step
 
 
 def pick(page: Page, flow: Flow) -> HttpResponse:

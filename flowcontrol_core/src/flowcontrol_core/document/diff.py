@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields
 from enum import Enum
 from typing import Any, Final, NamedTuple, TypeAlias
 
-from flowcontrol_core.document.digest import canonical_json
+from flowcontrol_core.document.serialize import canonical_json
 from flowcontrol_core.document.tree import Document, Place, Step, Visit
 
 

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from datetime import date, datetime, time, timedelta, timezone
+from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from typing import Any
 
+from flowcontrol_core.engine.cursor import PHASES, Cursor, Frame
 from flowcontrol_core.errors import StateError
 
 MAX_DEPTH = 20
@@ -222,3 +223,70 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "$time": time.fromisoformat,
     "$duration": lambda parts: timedelta(parts[0], parts[1], parts[2]),
 }
+
+
+#: MariaDB's begin with the year 1000; a day is left at either end for time zones.
+EARLIEST = datetime(1000, 1, 2, tzinfo=UTC)
+LATEST = datetime(9999, 12, 30, tzinfo=UTC)
+
+
+def storable(moment: datetime) -> datetime:
+    """Give a time in UTC; raises ValueError for a naive one, or one that cannot be kept."""
+    if moment.tzinfo is None:
+        raise ValueError(f"The time {moment} has no time zone; make it aware.")
+    try:
+        found = moment.astimezone(UTC)
+    except OverflowError:
+        found = None
+    if found is None or not EARLIEST <= found <= LATEST:
+        raise ValueError(f"The time {moment} is not between the years 1000 and 9999.")
+    return found
+
+
+def cursor_to_json(cursor: Cursor) -> list[dict[str, Any]]:
+    """Give the cursor as one JSON value; fields with their default are left out."""
+    return [_frame_to_json(frame) for frame in cursor]
+
+
+def cursor_from_json(data: Any) -> Cursor:
+    """Read a stored cursor; raises StateError where it is damaged."""
+    if not isinstance(data, list):
+        raise StateError(f"The stored cursor is no list: {data!r}. Restart the run at a step.")
+    try:
+        return tuple(_frame_from_json(item) for item in data)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise StateError(
+            f"The stored cursor cannot be read ({error!r}). Restart the run at a step."
+        ) from error
+
+
+def _frame_to_json(frame: Frame) -> dict[str, Any]:
+    data: dict[str, Any] = {"step": frame.step, "phase": frame.phase}
+    if frame.branch is not None:
+        data["branch"] = frame.branch
+    if frame.memo:
+        data["memo"] = encode(dict(frame.memo))
+    if frame.variables:
+        data["variables"] = list(frame.variables)
+    if frame.wakeup:
+        data["wakeup"] = encode(dict(frame.wakeup))
+    for name in ("tries", "passes", "calling"):
+        if value := getattr(frame, name):
+            data[name] = value
+    return data
+
+
+def _frame_from_json(data: dict[str, Any]) -> Frame:
+    if data["phase"] not in PHASES:
+        raise ValueError(f"unknown phase {data['phase']!r}")
+    return Frame(
+        step=data["step"],
+        phase=data["phase"],
+        branch=data.get("branch"),
+        memo=dict(decode(data.get("memo", {}))),
+        variables=tuple(data.get("variables", ())),
+        tries=int(data.get("tries", 0)),
+        passes=int(data.get("passes", 0)),
+        calling=bool(data.get("calling", False)),
+        wakeup=decode(data["wakeup"]) if "wakeup" in data else None,
+    )

@@ -12,8 +12,8 @@ from django.db.models import Model
 from django.utils import timezone
 from django.utils.safestring import SafeData
 
+from flowcontrol_core import bounds
 from flowcontrol_core.errors import ExpressionError
-from flowcontrol_core.expressions import bounds
 from flowcontrol_core.expressions.visibility import harmless, is_model, names_of_others, unwrap
 
 _LARGEST = 10**bounds.NUMBER_DIGITS

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from flowcontrol_core import bounds
 from flowcontrol_core.errors import ExpressionError
-from flowcontrol_core.expressions import bounds
 from flowcontrol_core.expressions.coercion import plain
 from flowcontrol_core.expressions.compiler import build, collect_names
 from flowcontrol_core.expressions.lookup import Read

@@ -16,8 +16,8 @@ from typing import Any, Literal
 
 from django.template import defaultfilters as django_filters
 
+from flowcontrol_core import bounds
 from flowcontrol_core.errors import ExpressionError
-from flowcontrol_core.expressions import bounds
 from flowcontrol_core.expressions.coercion import (
     as_decimal,
     as_local,

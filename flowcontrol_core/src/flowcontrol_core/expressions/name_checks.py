@@ -27,9 +27,9 @@ from django.db.models import DateTimeField as DateTime
 from flowcontrol_core.expressions.expression import Expression
 from flowcontrol_core.expressions.lookup import DATE_PARTS, DURATION_PARTS, TIME_PARTS
 from flowcontrol_core.expressions.scope import RESERVED_NAMES
-from flowcontrol_core.expressions.secrecy import is_secret
 from flowcontrol_core.expressions.templates import TextTemplate
 from flowcontrol_core.expressions.visibility import Access, Names, names_of_others, names_of_root
+from flowcontrol_core.redaction import is_secret
 
 _NO_PARTS = (
     BooleanField,

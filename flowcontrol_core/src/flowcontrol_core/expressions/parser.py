@@ -10,8 +10,8 @@ import math
 import re
 from typing import Any
 
+from flowcontrol_core import bounds
 from flowcontrol_core.errors import ExpressionError
-from flowcontrol_core.expressions import bounds
 from flowcontrol_core.expressions.filters import FILTERS, Filter
 from flowcontrol_core.expressions.nodes import (
     Comparison,

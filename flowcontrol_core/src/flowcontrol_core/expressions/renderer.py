@@ -11,8 +11,8 @@ from django.template import defaultfilters as django_filters
 from django.utils import timezone
 from django.utils.html import conditional_escape
 
+from flowcontrol_core import bounds
 from flowcontrol_core.errors import ExpressionError
-from flowcontrol_core.expressions import bounds
 from flowcontrol_core.expressions.coercion import as_long_text
 from flowcontrol_core.expressions.lookup import Read
 from flowcontrol_core.expressions.scope import Scope

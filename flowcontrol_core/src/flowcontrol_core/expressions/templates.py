@@ -9,8 +9,8 @@ import difflib
 import re
 from collections.abc import Callable
 
+from flowcontrol_core import bounds
 from flowcontrol_core.errors import ExpressionError
-from flowcontrol_core.expressions import bounds
 from flowcontrol_core.expressions.compiler import build, collect_names
 from flowcontrol_core.expressions.lookup import Read
 from flowcontrol_core.expressions.nodes import Literal, Node

@@ -30,7 +30,7 @@ from django.utils.functional import LazyObject, Promise, empty
 from django.utils.functional import cached_property as django_cached_property
 
 from flowcontrol_core.conf import get_settings
-from flowcontrol_core.expressions.secrecy import is_secret
+from flowcontrol_core.redaction import is_secret
 
 _COMPUTED = (property, cached_property, django_cached_property)
 _MISSING = object()

@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import tzinfo
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from django.apps import apps
 from django.db.models import Model
 
 from flowcontrol_core.actions.registry import registry
+from flowcontrol_core.document.parse import parse
 from flowcontrol_core.document.tree import Document, Step
 from flowcontrol_core.document.values import child_path
-from flowcontrol_core.errors import ExpressionError, Problem
+from flowcontrol_core.errors import DefinitionError, ExpressionError, Problem
 from flowcontrol_core.expressions import check_names, compile_expression
 from flowcontrol_core.flows.config_forms import zone_of
 from flowcontrol_core.flows.step_checks import (
@@ -119,3 +120,19 @@ def _guard_problems(document: Document, model: type[Model] | None) -> Iterator[P
         names = [expression_problem(error)]
     for message in names:
         yield Problem("guard", message, field="guard")
+
+
+def check_options(
+    *,
+    object: str | None,  # noqa: A002 - the word of the document
+    guard: str,
+    time_zone: str | None,
+) -> list[Problem]:
+    """List what is wrong with the model, the guard or the time zone of a flow, by field."""
+    data: dict[str, Any] = {"format": 1, "object": object, "guard": guard, "steps": []}
+    data["time_zone"] = time_zone
+    try:
+        document: Document = parse(data)
+    except DefinitionError as error:
+        return list(error.problems)
+    return check_document(document)

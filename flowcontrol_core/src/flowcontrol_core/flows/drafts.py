@@ -17,9 +17,8 @@ from django.db.models import Max
 from django.utils import timezone
 from django.utils.translation import gettext
 
-from flowcontrol_core.document.digest import digest
 from flowcontrol_core.document.parse import parse
-from flowcontrol_core.document.serialize import to_data
+from flowcontrol_core.document.serialize import digest, to_data
 from flowcontrol_core.document.tree import Document
 from flowcontrol_core.errors import EditError, StaleRevisionError
 from flowcontrol_core.flows.changes import atomic, lock

@@ -12,8 +12,8 @@ from django.utils.translation import gettext, ngettext
 
 from flowcontrol_core.actions.registry import registry
 from flowcontrol_core.document import edit
-from flowcontrol_core.document.digest import digest
 from flowcontrol_core.document.places import legal_places
+from flowcontrol_core.document.serialize import digest
 from flowcontrol_core.document.tree import (
     Document,
     IfUnknown,

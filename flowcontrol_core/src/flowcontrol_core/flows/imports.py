@@ -12,7 +12,7 @@ from django.utils.translation import gettext
 
 from flowcontrol_core.actions.binding import upgraded_config
 from flowcontrol_core.actions.registry import registry
-from flowcontrol_core.document.digest import digest
+from flowcontrol_core.document.serialize import digest
 from flowcontrol_core.document.tree import Document, Step
 from flowcontrol_core.errors import DefinitionError, FlowcontrolError, Problem
 from flowcontrol_core.flows.changes import atomic

@@ -10,8 +10,7 @@ from django.core.exceptions import ValidationError
 from django.db import IntegrityError
 from django.utils import timezone
 
-from flowcontrol_core.document.digest import digest
-from flowcontrol_core.document.serialize import to_data
+from flowcontrol_core.document.serialize import digest, to_data
 from flowcontrol_core.document.tree import Document
 from flowcontrol_core.errors import DefinitionError, EditError, Problem
 from flowcontrol_core.flows.changes import atomic, record

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.db.models import (
@@ -14,12 +17,28 @@ from django.db.models import (
     Q,
     QuerySet,
     Subquery,
+    TextField,
     Value,
     When,
 )
-from django.db.models.functions import Coalesce
+from django.db.models.functions import Cast, Coalesce
 
-from flowcontrol_core.models import LIVE, Flow, FlowRun, FlowVersion
+from flowcontrol_core.document.tree import Document, Step
+from flowcontrol_core.errors import FlowcontrolError
+from flowcontrol_core.flows.drafts import get_document
+from flowcontrol_core.models import (
+    LIVE,
+    EventKind,
+    Firing,
+    Flow,
+    FlowRun,
+    FlowTrigger,
+    FlowVersion,
+    RunEvent,
+    Status,
+)
+from flowcontrol_core.runs.store.clock import clock
+from flowcontrol_core.runs.store.connection import alias
 
 
 def count_name(status: str) -> str:
@@ -66,3 +85,104 @@ def _count(status: str) -> Coalesce:
     runs = FlowRun.objects.filter(flow=OuterRef("pk"), status=status).order_by()
     counted = runs.values("flow").annotate(number=Count("pk")).values("number")
     return Coalesce(Subquery(counted, output_field=IntegerField()), 0)
+
+
+#: A run that is due is overdue after that time: a sweep is expected to come once a minute.
+GRACE = timedelta(minutes=2)
+#: Overdue runs for that long, and nothing executed meanwhile: nobody sweeps.
+SILENCE = timedelta(minutes=5)
+_RECENT_EVENTS = 50
+
+
+def step_of(run: FlowRun) -> str:
+    """Give the id of the step that a run is at; empty before the first, or where unreadable."""
+    return _last_step(run.cursor)
+
+
+def counts_by_step(flow: Flow) -> Counter[str]:
+    """Count the live runs at each step of a flow; runs at the same place are counted together."""
+    live = FlowRun.objects.using(alias()).filter(flow=flow).live()
+    rows = live.order_by().values_list("cursor").annotate(number=Count("pk"))
+    counts: Counter[str] = Counter()
+    for cursor, number in rows:
+        counts[_last_step(cursor)] += number
+    del counts[""]
+    return counts
+
+
+def at_step(runs: QuerySet[FlowRun], step: str) -> QuerySet[FlowRun]:
+    """Give the runs whose innermost step is the one with that id.
+
+    Looks at the cursor as text, which all databases write alike: ``step`` stands right before
+    ``phase``, and the phase of the steps around is ``inside``.
+    """
+    texts = [f'"step": "{step}", "phase": "{phase}"' for phase in ("run", "return", "behind")]
+    found = Q()
+    for text in texts:
+        found |= Q(cursor_text__contains=text)
+    return runs.annotate(cursor_text=Cast("cursor", TextField())).filter(found)
+
+
+def documents_of(runs: Iterable[FlowRun]) -> dict[int, Document]:
+    """Give the documents of the versions of runs, with one query; unreadable ones are left out."""
+    versions = FlowVersion.objects.using(alias()).in_bulk({run.version_id for run in runs})
+    documents = {}
+    for pk, version in versions.items():
+        try:
+            documents[pk] = get_document(version)
+        except FlowcontrolError:
+            continue
+    return documents
+
+
+def find_step(run: FlowRun, documents: dict[int, Document]) -> Step | None:
+    """Give the step that a run is at, from its version's document."""
+    document = documents.get(run.version_id)
+    return document.find(step_of(run)) if document and step_of(run) else None
+
+
+def is_overdue(run: FlowRun, now: datetime | None = None) -> bool:
+    """Say whether a run should have been looked at long ago."""
+    if run.wake_at is None or run.status == Status.DONE:
+        return False
+    return bool(run.wake_at < (now or clock().now()) - GRACE)
+
+
+def overdue(runs: QuerySet[FlowRun]) -> QuerySet[FlowRun]:
+    """Give the runs that should have been looked at long ago."""
+    return runs.exclude(status=Status.DONE).filter(wake_at__lt=clock().now() - GRACE)
+
+
+def is_nobody_sweeping() -> bool:
+    """Say whether it looks as if no worker and no periodic sweep is running at all.
+
+    That is so where a run has been due for SILENCE and none was executed since.
+    """
+    limit = clock().now() - SILENCE
+    if not FlowRun.objects.using(alias()).due(limit).values_list("pk").first():
+        return False
+    events = RunEvent.objects.using(alias()).order_by("-pk").values_list("kind", "at")
+    return all(at < limit or kind == EventKind.OPERATOR for kind, at in events[:_RECENT_EVENTS])
+
+
+def associations(flow: Flow) -> QuerySet[FlowTrigger]:
+    """Give the flow triggers of a flow with what became of them lately.
+
+    ``last_started`` is when one last started a run; ``refused_at``, ``refused_reason`` and
+    ``refused_detail`` are about the last time it did not.
+    """
+    runs = FlowRun.objects.filter(flow=OuterRef("flow"), trigger=OuterRef("trigger"))
+    firings = Firing.objects.filter(flow_trigger=OuterRef("pk")).order_by("-id")
+    facts: dict[str, Any] = {
+        "last_started": Subquery(runs.order_by("-id").values("created_at")[:1]),
+        "refused_at": Subquery(firings.values("created_at")[:1]),
+        "refused_reason": Subquery(firings.values("reason")[:1]),
+        "refused_detail": Subquery(firings.values("detail")[:1]),
+    }
+    return FlowTrigger.objects.filter(flow=flow).annotate(**facts).order_by("pk")
+
+
+def _last_step(cursor: Any) -> str:
+    if isinstance(cursor, list) and cursor and isinstance(cursor[-1], dict):
+        return str(cursor[-1].get("step", ""))
+    return ""

@@ -8,7 +8,7 @@ from typing import Any
 from django.utils import timezone
 
 from flowcontrol_core.document.diff import Diff, diff
-from flowcontrol_core.document.digest import digest
+from flowcontrol_core.document.serialize import digest
 from flowcontrol_core.document.tree import Document
 from flowcontrol_core.errors import Problem, PublishError
 from flowcontrol_core.flows.changes import atomic, lock, record

@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 
-from flowcontrol_core.health import Health
-from flowcontrol_core.troubles import Trouble
+from flowcontrol_core.health import Health, Trouble
 
 
 def health_report(health: Health, *, as_json: bool) -> str:

@@ -14,15 +14,14 @@ from typing import Any
 from django.db import DatabaseError, InterfaceError, connections
 
 from flowcontrol_core.models import Flow
-from flowcontrol_core.runs.execution.periodic import continue_flowruns
-from flowcontrol_core.runs.execution.sweep import SweepResult
-from flowcontrol_core.runs.queue.stopping import (
+from flowcontrol_core.runs.execution.sweep import SweepResult, continue_flowruns
+from flowcontrol_core.runs.queue.workers import (
     clear_stop,
     request_stop,
+    say_goodbye,
     should_stop,
     wait_for_stop,
 )
-from flowcontrol_core.runs.queue.workers import say_goodbye
 
 logger = logging.getLogger("flowcontrol.worker")
 

@@ -14,7 +14,7 @@ from flowcontrol_core.document.tree import Document
 from flowcontrol_core.flows.lifecycle import activate, create_flow
 from flowcontrol_core.flows.publication import publish
 from flowcontrol_core.models import Flow
-from flowcontrol_core.runs.execution.periodic import continue_flowruns
+from flowcontrol_core.runs.execution.sweep import continue_flowruns
 from flowcontrol_core.runs.store.clock import ManualClock, use_clock
 
 _MOST_SWEEPS = 1_000

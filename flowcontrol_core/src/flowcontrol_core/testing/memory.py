@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from flowcontrol_core.actions.binding import compile_flow
 from flowcontrol_core.actions.context import FlowReference, Wakeup
 from flowcontrol_core.document.parse import parse
 from flowcontrol_core.document.serialize import to_data
@@ -18,9 +17,9 @@ from flowcontrol_core.engine.directives import Wait
 from flowcontrol_core.engine.history import Call, Recorder
 from flowcontrol_core.engine.state import State
 from flowcontrol_core.errors import FlowcontrolError
-from flowcontrol_core.runs.execution.activation import Activation
-from flowcontrol_core.runs.execution.stops import Stop, StopKind
+from flowcontrol_core.runs.execution.activation import Activation, Stop, StopKind
 from flowcontrol_core.runs.store.clock import ManualClock
+from flowcontrol_core.runs.store.compiled import compile_flow
 from flowcontrol_core.runs.store.connection import WriteGuard
 
 _MOST_WAKEUPS = 100_000

@@ -31,7 +31,7 @@ from flowcontrol_core.management.worker import (
 )
 from flowcontrol_core.models import FlowRun
 from flowcontrol_core.plugins.manager import plugin_manager
-from flowcontrol_core.runs.execution.periodic import continue_flowruns
+from flowcontrol_core.runs.execution.sweep import continue_flowruns
 from flowcontrol_core.runs.operations.control import (
     cancel_flowrun,
     pause_flowrun,

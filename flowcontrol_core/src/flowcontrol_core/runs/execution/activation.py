@@ -12,13 +12,14 @@ from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import asdict, dataclass, field
 from datetime import timedelta
+from enum import Enum
 from typing import Any
 
 from django.db import DatabaseError
 from django.utils.functional import SimpleLazyObject
 
 from flowcontrol_core.actions.base import Effects
-from flowcontrol_core.actions.binding import BoundStep, CompiledFlow
+from flowcontrol_core.actions.binding import BoundStep
 from flowcontrol_core.actions.context import FlowReference, RunContext, Wakeup
 from flowcontrol_core.conf import get_settings
 from flowcontrol_core.engine.codec import normalize, private_copy
@@ -44,16 +45,66 @@ from flowcontrol_core.errors import (
 from flowcontrol_core.expressions import Expression, Scope
 from flowcontrol_core.redaction import MIN_LENGTH, scrub, secrets_in
 from flowcontrol_core.runs.execution.failures import causes, describe, one_line, retry_after
-from flowcontrol_core.runs.execution.scope import RunScope
-from flowcontrol_core.runs.execution.stops import (
-    NEEDS_DATABASE,
-    NEEDS_EXTERNAL,
-    ObjectGone,
-    Stop,
-    StopKind,
-)
 from flowcontrol_core.runs.store.clock import Clock
+from flowcontrol_core.runs.store.compiled import CompiledFlow
 from flowcontrol_core.runs.store.connection import WriteGuard, is_lost_connection, is_transient
+from flowcontrol_core.runs.store.objects import ObjectGone
+
+
+class StopKind(Enum):
+    """Why an activation cannot go on in memory."""
+
+    NEEDS = "needs"
+    SUSPENDED = "suspended"
+    ENDED = "ended"
+    FAILED = "failed"
+    BLOCKED = "blocked"
+    YIELDED = "yielded"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stop:
+    """Where an activation stopped, and why.
+
+    ``outcome`` is one of DESIGN section 7 (``complete`` ...); ``blocked_on`` the key of a missing
+    action; ``error`` has type, message, traceback, step and action.
+    """
+
+    kind: StopKind
+    effects: Effects | None = None
+    wait: Wait | None = None
+    outcome: str = ""
+    reason: str = ""
+    blocked_on: str | None = None
+    error: Mapping[str, Any] | None = None
+    #: The time-out in seconds of the call that is about to be made, where it has one of its own.
+    timeout: float | None = None
+
+
+NEEDS_DATABASE = Stop(kind=StopKind.NEEDS, effects=Effects.DATABASE)
+NEEDS_EXTERNAL = Stop(kind=StopKind.NEEDS, effects=Effects.EXTERNAL)
+
+
+class RunScope(Scope):
+    """What the expressions of a run see: always the present situation, nothing copied."""
+
+    __slots__ = ("_context",)
+
+    def __init__(self, context: RunContext) -> None:
+        self._context = context
+
+    obj = property(lambda self: self._context.object)
+    state = property(lambda self: self._context.state.peek())
+    now = property(lambda self: self._context.now.astimezone(self._context.time_zone))
+    payload = property(lambda self: _payload(self._context))
+    variables = property(lambda self: {})
+
+
+def _payload(context: RunContext) -> Mapping[str, Any]:
+    """Give the payload of the trigger that has just woken the run, or that started it."""
+    wakeup = context.wakeup
+    return wakeup.payload if wakeup is not None and wakeup.kind == "trigger" else context.payload
+
 
 _SUSPENDING = (Kind.SUSPEND, Kind.SUSPEND_AND_REPEAT)
 #: The run whose action is being called in this thread: what it starts is deeper by one.

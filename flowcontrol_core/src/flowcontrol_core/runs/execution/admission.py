@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import logging
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from datetime import timedelta
 from typing import Any
 
-from flowcontrol_core.actions.context import FlowReference, Wakeup
+from django.db.models import Count, Max, Q, QuerySet
+
+from flowcontrol_core.actions.context import Wakeup
 from flowcontrol_core.conf import get_settings
 from flowcontrol_core.engine.codec import decode
-from flowcontrol_core.engine.cursor import cursor_from_json
 from flowcontrol_core.engine.interpreter import place
-from flowcontrol_core.engine.state import State
 from flowcontrol_core.errors import DirectiveError, FlowcontrolError
 from flowcontrol_core.models import (
     EventKind,
@@ -27,36 +26,26 @@ from flowcontrol_core.models import (
     RunEvent,
     Status,
 )
-from flowcontrol_core.runs.execution.activation import Activation
 from flowcontrol_core.runs.execution.checkpoint import (
     Execution,
-    LostLease,
     clear_wait,
     end,
+    end_canceled,
+    make_execution,
     set_status,
 )
-from flowcontrol_core.runs.execution.driver import after_checkpoint, end_canceled
 from flowcontrol_core.runs.execution.failures import describe
-from flowcontrol_core.runs.execution.replacing import give_way, replace_older
 from flowcontrol_core.runs.queue import limits, outbox
 from flowcontrol_core.runs.queue.claim import release
+from flowcontrol_core.runs.queue.inbox import HELD, empty_inbox
+from flowcontrol_core.runs.queue.outbox import after_checkpoint
 from flowcontrol_core.runs.store.clock import clock
-from flowcontrol_core.runs.store.compiled import get_compiled
 from flowcontrol_core.runs.store.connection import WriteGuard, alias, durable, retrying
-from flowcontrol_core.runs.store.objects import ObjectSlot, ObjectSource
-from flowcontrol_core.runs.store.rows import empty_inbox, write_end, write_guarded
+from flowcontrol_core.runs.store.objects import ObjectSource
+from flowcontrol_core.runs.store.rows import LostLease, write_end, write_guarded
 
 logger = logging.getLogger("flowcontrol.runtime")
 QUEUE_RECHECK = timedelta(seconds=60)
-
-
-def read_inboxes(runs: Sequence[FlowRun]) -> dict[int, list[Message]]:
-    """Give the messages of claimed runs, with one query for all of them."""
-    inboxes: dict[int, list[Message]] = defaultdict(list)
-    messages = Message.objects.using(alias()).filter(run_id__in=[run.pk for run in runs])
-    for message in messages.order_by("pk"):
-        inboxes[message.run_id].append(message)
-    return inboxes
 
 
 def admit(
@@ -86,9 +75,6 @@ def admit(
     return _prepare(run, flow, messages, source, guard)
 
 
-HELD = "The flow is on hold."
-
-
 def _is_kept(run: FlowRun, flow: Flow, messages: list[Message]) -> bool:
     """Say whether somebody keeps the run from going on, or its time has not come."""
     kinds = {message.kind for message in messages}
@@ -104,38 +90,6 @@ def _is_kept(run: FlowRun, flow: Flow, messages: list[Message]) -> bool:
     else:
         return False
     return True
-
-
-def make_execution(
-    run: FlowRun, flow: Flow, source: ObjectSource, guard: WriteGuard, wakeup: Wakeup | None = None
-) -> Execution:
-    """Make what is needed to execute a run; raises FlowcontrolError where it is damaged."""
-    compiled = get_compiled(run.version_id)
-    slot = ObjectSlot(run, source)
-    activation = Activation(
-        uuid=run.uuid,
-        flow=FlowReference(flow.key, flow.name, flow.pk),
-        compiled=compiled,
-        clock=clock(),
-        guard=guard,
-        cursor=cursor_from_json(run.cursor),
-        state=State.from_json(run.state, max_bytes=get_settings().STATE_MAX_BYTES),
-        sequence=run.sequence,
-        attempt=max(run.attempt, 1),
-        started=bool(run.cursor),
-        has_object=run.content_type_id is not None,
-        load_object=slot.load,
-    )
-    payload = decode(run.payload) if isinstance(run.payload, dict) else {}
-    activation.prepare(
-        pk=run.pk,
-        depth=run.depth,
-        trigger=run.trigger,
-        payload=payload,
-        wakeup=wakeup,
-        lock=slot.lock,
-    )
-    return Execution(run=run, flow=flow, activation=activation, slot=slot)
 
 
 def set_aside(run: FlowRun, error: BaseException) -> None:
@@ -333,3 +287,57 @@ def _holds(above: FlowRun, run: FlowRun, limit: str) -> bool:
         run.object_key,
     )
     return above.slot_object is not None and same_object
+
+
+#: The columns of the slots of the limits that have this policy.
+_COLUMNS = {"max_concurrent": "slot", "max_concurrent_per_object": "slot_object"}
+
+
+def give_way(run: FlowRun, flow: Flow, limit: str) -> bool:
+    """End a claimed run that newer ones leave no place for; say whether that was so."""
+    newer = _present(run, limit).filter(pk__gt=run.pk).order_by()
+    found = newer.aggregate(number=Count("pk"), newest=Max("pk"))
+    if found["number"] < getattr(flow, limit):
+        return False
+    _write_cancellations([run.pk], found["newest"])
+    end_canceled(run)
+    return True
+
+
+@retrying
+def replace_older(run: FlowRun, flow: Flow, limit: str) -> None:
+    """Ask the older runs to cancel that have no place beside this one and the newer ones.
+
+    A slot that one of them holds wakes the queue when it has ended.
+    """
+    present = _present(run, limit).order_by().values_list("pk", _COLUMNS[limit], "queued_at")
+    superfluous = sorted(present, reverse=True)[getattr(flow, limit) :]
+    # The others are not refused, or are, and replaced, when they are looked at.
+    replaced = [pk for pk, slot, queued_at in superfluous if slot or queued_at]
+    _write_cancellations(replaced, run.pk)
+    outbox.deliver_messages(replaced)
+
+
+def _present(run: FlowRun, limit: str) -> QuerySet[FlowRun]:
+    """Give the live runs that the limit counts or will; not those that do not want to begin yet."""
+    runs = FlowRun.objects.using(alias()).filter(flow_id=run.flow_id).live()
+    if limit == "max_concurrent_per_object":
+        runs = runs.filter(content_type_id=run.content_type_id, object_key=run.object_key)
+    later = Q(started_at__isnull=True, wait_until__gt=clock().now())
+    paused = Q(status=Status.PAUSED, **{f"{_COLUMNS[limit]}__isnull": True})
+    return runs.exclude(later | paused)
+
+
+def _write_cancellations(ids: list[int], newer: int) -> None:
+    now = clock().now()
+    reason = f"Replaced by run {newer}."
+    Message.objects.using(alias()).bulk_create(
+        Message(
+            run_id=pk,
+            kind=MessageKind.CANCEL,
+            data={"reason": reason},
+            created_at=now,
+            announce_at=now,
+        )
+        for pk in ids
+    )

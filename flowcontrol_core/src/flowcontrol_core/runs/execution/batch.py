@@ -14,13 +14,14 @@ from flowcontrol_core.conf import get_settings
 from flowcontrol_core.errors import FlowcontrolError
 from flowcontrol_core.models import Flow, FlowRun, Message
 from flowcontrol_core.runs.execution import checkpoint
-from flowcontrol_core.runs.execution.admission import admit, read_inboxes, set_aside
-from flowcontrol_core.runs.execution.checkpoint import Execution, LostLease, has_heartbeat
-from flowcontrol_core.runs.execution.driver import Driver, after_checkpoint
-from flowcontrol_core.runs.execution.stops import Stop, StopKind
-from flowcontrol_core.runs.queue.claim import release, renew
-from flowcontrol_core.runs.queue.heartbeat import Heartbeat
-from flowcontrol_core.runs.queue.stopping import should_stop
+from flowcontrol_core.runs.execution.activation import Stop, StopKind
+from flowcontrol_core.runs.execution.admission import admit, set_aside
+from flowcontrol_core.runs.execution.checkpoint import Execution
+from flowcontrol_core.runs.execution.driver import Driver
+from flowcontrol_core.runs.queue.claim import Heartbeat, has_heartbeat, release, renew
+from flowcontrol_core.runs.queue.inbox import read_inboxes
+from flowcontrol_core.runs.queue.outbox import after_checkpoint
+from flowcontrol_core.runs.queue.workers import should_stop
 from flowcontrol_core.runs.store.compiled import preload
 from flowcontrol_core.runs.store.connection import (
     WriteGuard,
@@ -32,6 +33,7 @@ from flowcontrol_core.runs.store.connection import (
     retry_transient,
 )
 from flowcontrol_core.runs.store.objects import ObjectSource
+from flowcontrol_core.runs.store.rows import LostLease
 
 logger = logging.getLogger("flowcontrol.runtime")
 POSTPONED = timedelta(seconds=5)
@@ -50,7 +52,7 @@ class Batch:
         runs: Sequence[FlowRun],
         guard: WriteGuard,
         heartbeat: Heartbeat,
-        between: Callable[[], None] = lambda: None,
+        between: Callable[[], object] = lambda: None,
     ) -> None:
         self.runs = runs
         self.between = between

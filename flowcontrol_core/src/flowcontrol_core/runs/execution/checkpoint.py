@@ -8,9 +8,11 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from flowcontrol_core.actions.base import Effects
+from flowcontrol_core.actions.context import FlowReference, Wakeup
 from flowcontrol_core.conf import get_settings
-from flowcontrol_core.engine.cursor import cursor_to_json
+from flowcontrol_core.engine.codec import cursor_from_json, cursor_to_json, decode
 from flowcontrol_core.engine.directives import Wait
+from flowcontrol_core.engine.state import State
 from flowcontrol_core.models import (
     EventKind,
     Flow,
@@ -21,23 +23,30 @@ from flowcontrol_core.models import (
     RunEvent,
     Status,
 )
-from flowcontrol_core.runs.execution.activation import Activation
-from flowcontrol_core.runs.execution.stops import Stop, StopKind
+from flowcontrol_core.runs.execution.activation import Activation, Stop, StopKind
+from flowcontrol_core.runs.queue import outbox
+from flowcontrol_core.runs.queue.claim import lease_until
+from flowcontrol_core.runs.queue.inbox import cancel_children, empty_inbox
+from flowcontrol_core.runs.queue.outbox import free_queue
 from flowcontrol_core.runs.store.clock import clock
-from flowcontrol_core.runs.store.connection import alias, connection
-from flowcontrol_core.runs.store.objects import ObjectSlot
-from flowcontrol_core.runs.store.rows import WRITTEN, empty_inbox, write_guarded
+from flowcontrol_core.runs.store.compiled import get_compiled
+from flowcontrol_core.runs.store.connection import (
+    WriteGuard,
+    alias,
+    durable,
+    retrying,
+)
+from flowcontrol_core.runs.store.objects import ObjectSlot, ObjectSource
+from flowcontrol_core.runs.store.rows import (
+    WRITTEN,
+    CancelRequested,
+    LostLease,
+    write_end,
+    write_guarded,
+)
 
 #: How long a run whose configuration does not validate is left alone before it is looked at again.
 BLOCKED_RECHECK = timedelta(minutes=15)
-
-
-class LostLease(Exception):
-    """The run belongs to somebody else by now; whatever was done here is rolled back."""
-
-
-class CancelRequested(Exception):
-    """The run is to be canceled; whatever was done since the last checkpoint is rolled back."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -84,23 +93,6 @@ class Execution:
 
     def _row(self) -> dict[str, Any]:
         return {name: getattr(self.run, name) for name in ("pk", *WRITTEN)}
-
-
-def has_heartbeat() -> bool:
-    """Say whether leases are extended while steps run; not where one writer locks out all."""
-    return connection().vendor != "sqlite"
-
-
-def lease_until(now: datetime, timeout: float | None = None) -> datetime:
-    """Give the expiry of a lease that begins now.
-
-    Where there is no heartbeat it has to last for the whole call that is made meanwhile, whose
-    time-out is given in seconds.
-    """
-    seconds = get_settings().LEASE
-    if timeout is not None and not has_heartbeat():
-        seconds += timeout
-    return now + timedelta(seconds=seconds)
 
 
 def timeout_of(stop: Stop) -> float:
@@ -292,3 +284,64 @@ def _write_requested(run: FlowRun, now: datetime) -> None:
         empty_inbox(run.pk)
     if write_guarded([run], request=row) != 1:
         raise LostLease
+
+
+@retrying
+def end_canceled(run: FlowRun) -> None:
+    """End a claimed run as CANCELED, as of its last checkpoint, saying who asked for it.
+
+    Its children are asked to cancel too. Raises LostLease where it belongs to somebody else.
+    """
+    now = clock().now()
+    reason = "Canceled."
+    with durable():
+        messages = list(
+            Message.objects.using(alias()).filter(run_id=run.pk, kind="cancel").order_by("pk")
+        )
+        actor = messages[0].actor if messages else ""
+        reason = messages[0].data.get("reason") or reason if messages else reason
+        end(run, Outcome.CANCELED, now, reason)
+        run.attempt = 0
+        if not write_end(run):
+            raise LostLease
+        RunEvent.objects.using(alias()).create(
+            run_id=run.pk, at=now, kind=EventKind.OPERATOR, message=reason, actor=actor
+        )
+        empty_inbox(run.pk)
+        children = cancel_children(run.pk, actor)
+    outbox.deliver_messages(children)
+    if run.parent_id:
+        outbox.announce_ended([run.pk])
+    free_queue(run)
+
+
+def make_execution(
+    run: FlowRun, flow: Flow, source: ObjectSource, guard: WriteGuard, wakeup: Wakeup | None = None
+) -> Execution:
+    """Make what is needed to execute a run; raises FlowcontrolError where it is damaged."""
+    compiled = get_compiled(run.version_id)
+    slot = ObjectSlot(run, source)
+    activation = Activation(
+        uuid=run.uuid,
+        flow=FlowReference(flow.key, flow.name, flow.pk),
+        compiled=compiled,
+        clock=clock(),
+        guard=guard,
+        cursor=cursor_from_json(run.cursor),
+        state=State.from_json(run.state, max_bytes=get_settings().STATE_MAX_BYTES),
+        sequence=run.sequence,
+        attempt=max(run.attempt, 1),
+        started=bool(run.cursor),
+        has_object=run.content_type_id is not None,
+        load_object=slot.load,
+    )
+    payload = decode(run.payload) if isinstance(run.payload, dict) else {}
+    activation.prepare(
+        pk=run.pk,
+        depth=run.depth,
+        trigger=run.trigger,
+        payload=payload,
+        wakeup=wakeup,
+        lock=slot.lock,
+    )
+    return Execution(run=run, flow=flow, activation=activation, slot=slot)

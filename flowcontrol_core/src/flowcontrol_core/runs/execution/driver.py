@@ -13,19 +13,13 @@ from flowcontrol_core.actions.binding import BoundStep
 from flowcontrol_core.conf import get_settings
 from flowcontrol_core.errors import EffectsError, FlowcontrolError
 from flowcontrol_core.models import (
-    EventKind,
-    Flow,
-    FlowRun,
-    Message,
-    Outcome,
-    RunEvent,
     Status,
 )
 from flowcontrol_core.runs.execution import checkpoint
-from flowcontrol_core.runs.execution.checkpoint import CancelRequested, Execution, LostLease
-from flowcontrol_core.runs.execution.stops import NEEDS_DATABASE, Stop, StopKind
-from flowcontrol_core.runs.queue import outbox
-from flowcontrol_core.runs.queue.claim import renew
+from flowcontrol_core.runs.execution.activation import NEEDS_DATABASE, Stop, StopKind
+from flowcontrol_core.runs.execution.checkpoint import Execution, end_canceled
+from flowcontrol_core.runs.queue.claim import lease_until, renew
+from flowcontrol_core.runs.queue.outbox import after_checkpoint
 from flowcontrol_core.runs.store.clock import clock
 from flowcontrol_core.runs.store.connection import (
     alias,
@@ -36,9 +30,8 @@ from flowcontrol_core.runs.store.connection import (
     make_way,
     pause,
     retry_transient,
-    retrying,
 )
-from flowcontrol_core.runs.store.rows import empty_inbox, write_end
+from flowcontrol_core.runs.store.rows import CancelRequested
 
 _TRIES = 6
 _SWALLOWED = (
@@ -144,7 +137,7 @@ class Driver:
         if not execution.stored:
             run = execution.run
             run.status = Status.RUNNING
-            run.wake_at = checkpoint.lease_until(clock().now())
+            run.wake_at = lease_until(clock().now())
             run.save(force_insert=True, using=alias())
             execution.stored = True
             execution.activation.context.pk = run.pk
@@ -273,71 +266,3 @@ def _refuse_swallowed_error() -> None:
 def _needs(bound: BoundStep) -> Stop:
     """Give the stop before a call that is not to be part of the present transaction."""
     return Stop(kind=StopKind.NEEDS, effects=bound.effects, timeout=bound.timeout)
-
-
-def after_checkpoint(run: FlowRun) -> None:
-    """Do what follows the commit of a checkpoint: look for wake-ups, and tell others."""
-    if run.status == Status.WAITING and (run.wait_trigger or run.wait_child):
-        outbox.settle(run)
-    if run.announce_at is not None:
-        outbox.announce_ended([run.pk])
-    if run.status == Status.DONE:
-        free_queue(run)
-
-
-def free_queue(run: FlowRun) -> None:
-    """Let the next run that queues for a slot of the same flow try."""
-    flow = run._state.fields_cache.get("flow") or Flow.objects.filter(pk=run.flow_id).first()
-    if flow is not None and flow.has_queue:
-        outbox.wake_queued(run)
-
-
-@retrying
-def end_canceled(run: FlowRun) -> None:
-    """End a claimed run as CANCELED, as of its last checkpoint, saying who asked for it.
-
-    Its children are asked to cancel too. Raises LostLease where it belongs to somebody else.
-    """
-    now = clock().now()
-    reason = "Canceled."
-    with durable():
-        messages = list(
-            Message.objects.using(alias()).filter(run_id=run.pk, kind="cancel").order_by("pk")
-        )
-        actor = messages[0].actor if messages else ""
-        reason = messages[0].data.get("reason") or reason if messages else reason
-        checkpoint.end(run, Outcome.CANCELED, now, reason)
-        run.attempt = 0
-        if not write_end(run):
-            raise LostLease
-        RunEvent.objects.using(alias()).create(
-            run_id=run.pk, at=now, kind=EventKind.OPERATOR, message=reason, actor=actor
-        )
-        empty_inbox(run.pk)
-        children = cancel_children(run.pk, actor)
-    outbox.deliver_messages(children)
-    if run.parent_id:
-        outbox.announce_ended([run.pk])
-    free_queue(run)
-
-
-def cancel_children(pk: int, actor: str) -> list[int]:
-    """Put a cancellation into the inboxes of a run's live children; give their keys."""
-    live = FlowRun.objects.using(alias()).filter(parent_id=pk).live()
-    children = list(live.values_list("pk", flat=True))
-    now = clock().now()
-    reason = "The run that started this one was canceled."
-    Message.objects.using(alias()).bulk_create(
-        [
-            Message(
-                run_id=child,
-                kind="cancel",
-                data={"reason": reason},
-                actor=actor[:200],
-                created_at=now,
-                announce_at=now,
-            )
-            for child in children
-        ]
-    )
-    return children

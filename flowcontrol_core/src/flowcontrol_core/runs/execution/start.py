@@ -12,23 +12,21 @@ from django.db import models, transaction
 
 from flowcontrol_core.actions.context import RunContext
 from flowcontrol_core.conf import get_settings
-from flowcontrol_core.engine.codec import encode, normalize
+from flowcontrol_core.engine.codec import encode, normalize, storable
 from flowcontrol_core.engine.state import State
-from flowcontrol_core.engine.times import storable
 from flowcontrol_core.errors import NotStartedError, UnknownFlowError
 from flowcontrol_core.models import EventKind, Flow, FlowRun, RunEvent, Status
 from flowcontrol_core.runs.execution.activation import executing
-from flowcontrol_core.runs.execution.admission import make_execution
-from flowcontrol_core.runs.execution.checkpoint import LostLease
+from flowcontrol_core.runs.execution.checkpoint import make_execution
 from flowcontrol_core.runs.execution.driver import Driver
 from flowcontrol_core.runs.execution.sweep import execute_due
 from flowcontrol_core.runs.queue import limits
-from flowcontrol_core.runs.queue.claim import Choice, worker_name
+from flowcontrol_core.runs.queue.claim import Choice, Heartbeat, worker_name
 from flowcontrol_core.runs.queue.dispatch import dispatch
-from flowcontrol_core.runs.queue.heartbeat import Heartbeat
 from flowcontrol_core.runs.store.clock import clock
 from flowcontrol_core.runs.store.connection import WriteGuard, alias, connection
 from flowcontrol_core.runs.store.objects import ObjectSource, reference
+from flowcontrol_core.runs.store.rows import LostLease
 
 
 def create_flowrun(

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections import defaultdict, deque
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
+from typing import Any
 
 from django.db import DatabaseError, InterfaceError
+from django.db.models import QuerySet
 
 from flowcontrol_core.conf import get_settings
 from flowcontrol_core.models import FlowRun
 from flowcontrol_core.runs.execution.batch import Batch
-from flowcontrol_core.runs.queue.claim import ANY, Choice, claim
-from flowcontrol_core.runs.queue.heartbeat import Heartbeat
-from flowcontrol_core.runs.queue.stopping import should_stop
-from flowcontrol_core.runs.store.connection import WriteGuard
+from flowcontrol_core.runs.queue import outbox
+from flowcontrol_core.runs.queue.claim import ANY, Choice, Heartbeat, claim
+from flowcontrol_core.runs.queue.dispatch import senders
+from flowcontrol_core.runs.queue.workers import say_alive, should_stop
+from flowcontrol_core.runs.store.connection import WriteGuard, have_rows
 
 logger = logging.getLogger("flowcontrol.runtime")
 #: The kicks that this thread has still to do.
@@ -32,7 +36,7 @@ class SweepResult:
 
 
 def execute_due(
-    limit: int, choice: Choice = ANY, *, between: Callable[[], None] = lambda: None
+    limit: int, choice: Choice = ANY, *, between: Callable[[], object] = lambda: None
 ) -> SweepResult:
     """Claim and execute due runs in batches, up to ``limit``.
 
@@ -98,3 +102,92 @@ def _execute_kicked(ids: Collection[int]) -> None:
         execute_due(len(ids), Choice(only=ids))
     except (DatabaseError, InterfaceError):
         logger.warning("The runs %s wait for the next sweep.", list(ids), exc_info=True)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Duty:
+    """What each sweep does beside executing runs.
+
+    ``pending`` gives the rows that need it, in the order of the index that answers whether there
+    are any; ``work`` does it, bounded, and returns how many runs it has changed. With ``in_chunks``
+    the sweep comes back to it before the next run.
+    """
+
+    pending: Callable[[], QuerySet[Any]]
+    work: Callable[[], int]
+    in_chunks: bool = False
+
+
+#: Delivers what a process that died after a commit has left; the operations add their own.
+duties = [
+    Duty(pending=outbox.unannounced_events, work=outbox.announce_events),
+    Duty(pending=outbox.unannounced_ends, work=outbox.announce_ended),
+    Duty(pending=outbox.untold_messages, work=outbox.deliver_messages),
+    Duty(pending=outbox.missing_actions, work=outbox.unblock),
+]
+#: Seconds between two rounds of duties within one sweep.
+AGAIN = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """The result of ``begin_sweep``: whether runs may be due, and whether a duty has more to do."""
+
+    due: bool
+    more: bool
+
+
+def continue_flowruns(limit: int | None = None, *, queues: Collection[str] = ()) -> SweepResult:
+    """Execute the runs that are due: one bounded sweep, for cron and periodic tasks.
+
+    ``limit`` is the most runs it executes (setting SWEEP_LIMIT), ``queues`` names those whose runs
+    it executes (empty: all). Any number of sweeps may run at once; they share the work. Not inside
+    of a transaction: raises RuntimeError there, once a run is due.
+    """
+    most = get_settings().SWEEP_LIMIT if limit is None else limit
+    rounds = _Rounds(tuple(queues))
+    if not rounds().due:
+        return SweepResult(executed=0, more=False)
+    result = execute_due(most, Choice(queues=tuple(queues)), between=rounds)
+    # A bulk operation that has changed runs may have more to do: the caller must not pause.
+    return replace(result, more=result.more or rounds.had_more)
+
+
+class _Rounds:
+    """Begins the sweep, and again between two runs while it lasts.
+
+    Otherwise a bulk cancellation would wait until all due runs are executed.
+    """
+
+    def __init__(self, queues: tuple[str, ...]) -> None:
+        self.queues = queues
+        self.had_more = False
+        self._begun = Begun(due=True, more=False)
+        self._next = 0.0
+
+    def __call__(self) -> Begun:
+        if time.monotonic() >= self._next:
+            self._next = time.monotonic() + AGAIN
+            self._begun = begin_sweep(self.queues)
+            if self._begun.more:
+                self.had_more, self._next = True, 0.0
+        return self._begun
+
+
+def begin_sweep(queues: tuple[str, ...] = ()) -> Begun:
+    """Do the duties that are pending, and find out whether runs may be due.
+
+    It also writes the heartbeat of this worker. Where nothing is pending, it costs one query.
+    """
+    say_alive(queues)
+    # By queue: no index gives the first of several queues.
+    due = [Choice(queues=(queue,)).due() for queue in queues] or [ANY.due()]
+    found = have_rows(*(duty.pending() for duty in duties), *due)
+    done = [(duty, duty.work()) for duty, has in zip(duties, found, strict=False) if has]
+    return Begun(
+        due=any(number for _, number in done) or any(found[len(duties) :]),
+        more=any(number for duty, number in done if duty.in_chunks),
+    )
+
+
+senders["inline"] = kick

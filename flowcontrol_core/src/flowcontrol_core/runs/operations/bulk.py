@@ -17,6 +17,7 @@ from django.db.models import F, Max, Q, QuerySet
 from flowcontrol_core.engine.codec import decode, encode, normalize
 from flowcontrol_core.errors import FlowcontrolError
 from flowcontrol_core.models import FlowRun, Job
+from flowcontrol_core.runs.execution.sweep import Duty, duties
 from flowcontrol_core.runs.operations import control, restarts
 from flowcontrol_core.runs.store.clock import clock
 from flowcontrol_core.runs.store.connection import (
@@ -249,3 +250,12 @@ def _refuse(job: Job, sentence: str) -> None:
     job.refused += 1
     if sentence in job.refusals or len(job.refusals) < MAX_REFUSALS:
         job.refusals[sentence] = job.refusals.get(sentence, 0) + 1
+
+
+def connect() -> None:
+    """Make the sweeps work on bulk operations: first, so that a bulk cancel precedes its runs."""
+    if _DUTY not in duties:
+        duties.insert(0, _DUTY)
+
+
+_DUTY = Duty(pending=unfinished, work=work_on_jobs, in_chunks=True)

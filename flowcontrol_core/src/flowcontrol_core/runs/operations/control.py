@@ -13,7 +13,8 @@ from uuid import UUID
 
 from django.db import transaction
 
-from flowcontrol_core.engine.cursor import Cursor, cursor_from_json, cursor_to_json
+from flowcontrol_core.engine.codec import cursor_from_json, cursor_to_json
+from flowcontrol_core.engine.cursor import Cursor
 from flowcontrol_core.engine.interpreter import place
 from flowcontrol_core.errors import DirectiveError, IllegalChangeError, StateError
 from flowcontrol_core.models import (
@@ -28,15 +29,15 @@ from flowcontrol_core.models import (
     RunEvent,
     Status,
 )
-from flowcontrol_core.runs.execution.admission import HELD
 from flowcontrol_core.runs.execution.checkpoint import clear_wait, end, set_status
-from flowcontrol_core.runs.execution.driver import cancel_children, free_queue
 from flowcontrol_core.runs.queue import outbox
 from flowcontrol_core.runs.queue.dispatch import after_commit, dispatch
+from flowcontrol_core.runs.queue.inbox import HELD, cancel_children, empty_inbox
+from flowcontrol_core.runs.queue.outbox import free_queue
 from flowcontrol_core.runs.store.clock import clock
 from flowcontrol_core.runs.store.compiled import get_compiled
 from flowcontrol_core.runs.store.connection import alias, retrying
-from flowcontrol_core.runs.store.rows import WRITTEN, empty_inbox, rows
+from flowcontrol_core.runs.store.rows import WRITTEN, rows
 
 _LIVE = frozenset(LIVE)
 #: Runs that are released in one transaction.

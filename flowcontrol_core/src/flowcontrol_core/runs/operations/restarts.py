@@ -8,9 +8,9 @@ from typing import Any
 
 from django.db import transaction
 
-from flowcontrol_core.actions.binding import CompiledFlow
 from flowcontrol_core.conf import get_settings
-from flowcontrol_core.engine.cursor import Cursor, cursor_from_json, cursor_to_json
+from flowcontrol_core.engine.codec import cursor_from_json, cursor_to_json
+from flowcontrol_core.engine.cursor import Cursor
 from flowcontrol_core.engine.interpreter import place
 from flowcontrol_core.engine.state import State
 from flowcontrol_core.errors import DirectiveError, IllegalChangeError
@@ -20,7 +20,7 @@ from flowcontrol_core.runs.operations.control import locked, write_changed
 from flowcontrol_core.runs.queue import limits
 from flowcontrol_core.runs.queue.dispatch import dispatch
 from flowcontrol_core.runs.store.clock import clock
-from flowcontrol_core.runs.store.compiled import get_compiled
+from flowcontrol_core.runs.store.compiled import CompiledFlow, get_compiled
 from flowcontrol_core.runs.store.connection import alias, retrying
 
 

@@ -12,14 +12,13 @@ from functools import partial
 from django.db import transaction
 
 from flowcontrol_core.conf import get_settings
-from flowcontrol_core.runs.execution.sweep import kick
 from flowcontrol_core.runs.store.connection import alias
 
 logger = logging.getLogger("flowcontrol.runtime")
 
 Send = Callable[[Sequence[int]], None]
-#: By the values of the setting DISPATCH; ``celery`` is added by the tasks module.
-senders: dict[str, Send] = {"sweep": lambda ids: None, "inline": kick}
+#: By the values of the setting DISPATCH; ``inline`` is added by the sweep, ``celery`` by the tasks.
+senders: dict[str, Send] = {"sweep": lambda ids: None}
 
 
 def after_commit(work: Callable[[], object]) -> None:

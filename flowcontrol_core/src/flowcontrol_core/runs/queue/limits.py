@@ -13,9 +13,8 @@ from dataclasses import dataclass
 from django.db import IntegrityError, transaction
 
 from flowcontrol_core.models import Flow, FlowRun, LimitPolicy, SpentSlot
-from flowcontrol_core.runs.execution.checkpoint import LostLease
 from flowcontrol_core.runs.store.connection import alias, retry_transient
-from flowcontrol_core.runs.store.rows import held
+from flowcontrol_core.runs.store.rows import LostLease, held
 
 _TRIES = 50
 

@@ -18,6 +18,7 @@ from flowcontrol_core.actions.registry import registry
 from flowcontrol_core.engine.codec import decode
 from flowcontrol_core.models import (
     LIVE,
+    Flow,
     FlowRun,
     Message,
     MessageKind,
@@ -26,7 +27,10 @@ from flowcontrol_core.models import (
     TriggerEvent,
 )
 from flowcontrol_core.runs.store.clock import clock
-from flowcontrol_core.runs.store.connection import alias, retrying
+from flowcontrol_core.runs.store.connection import (
+    alias,
+    retrying,
+)
 from flowcontrol_core.runs.store.rows import rows
 
 _BATCH = 500
@@ -271,3 +275,20 @@ def missing_keys() -> Iterator[str]:
     key = ""
     while key := missing_actions(key).values_list("blocked_on", flat=True).first() or "":
         yield key
+
+
+def after_checkpoint(run: FlowRun) -> None:
+    """Do what follows the commit of a checkpoint: look for wake-ups, and tell others."""
+    if run.status == Status.WAITING and (run.wait_trigger or run.wait_child):
+        settle(run)
+    if run.announce_at is not None:
+        announce_ended([run.pk])
+    if run.status == Status.DONE:
+        free_queue(run)
+
+
+def free_queue(run: FlowRun) -> None:
+    """Let the next run that queues for a slot of the same flow try."""
+    flow = run._state.fields_cache.get("flow") or Flow.objects.filter(pk=run.flow_id).first()
+    if flow is not None and flow.has_queue:
+        wake_queued(run)

@@ -12,8 +12,10 @@ from django.core.exceptions import ValidationError
 from django.db import models, transaction
 
 from flowcontrol_core.models import FlowRun
-from flowcontrol_core.runs.execution.stops import ObjectGone
-from flowcontrol_core.runs.store.connection import alias, is_lost_connection
+from flowcontrol_core.runs.store.connection import (
+    alias,
+    is_lost_connection,
+)
 
 MAX_TEXT = 200
 
@@ -155,3 +157,7 @@ def _valid_keys(model: type[models.Model], keys: Iterable[str]) -> list[Any]:
 
 def _gone(run: FlowRun) -> Any:
     raise ObjectGone(f"The object {run.object_text or run.object_key!r} does not exist any more.")
+
+
+class ObjectGone(Exception):
+    """The model object of a run does not exist any more."""

@@ -7,7 +7,11 @@ from typing import Any
 
 from django.db.models import Q, QuerySet
 
-from flowcontrol_core.models import FlowRun, Message, Request, Status
+from flowcontrol_core.models import (
+    FlowRun,
+    Request,
+    Status,
+)
 from flowcontrol_core.runs.store.connection import alias, connection
 
 #: What a checkpoint writes; every write of a run names its columns.
@@ -104,12 +108,9 @@ def write_guarded(runs: Sequence[FlowRun], *, request: str = Request.NONE) -> in
         return int(cursor.rowcount)
 
 
-def empty_inbox(run_id: int) -> None:
-    """Delete the messages of a run that has ended.
+class LostLease(Exception):
+    """The run belongs to somebody else by now; whatever was done here is rolled back."""
 
-    By primary key: on MariaDB a deletion by run would wait for anybody who is just inserting one.
-    """
-    messages = Message.objects.using(alias())
-    keys = list(messages.filter(run_id=run_id).values_list("pk", flat=True))
-    if keys:
-        messages.filter(pk__in=keys).delete()
+
+class CancelRequested(Exception):
+    """The run is to be canceled; whatever was done since the last checkpoint is rolled back."""

@@ -13,6 +13,7 @@ from django.db import Error, IntegrityError, models, transaction
 
 from flowcontrol_core.actions.registry import registry
 from flowcontrol_core.actions.trigger import Trigger
+from flowcontrol_core.actions.trigger import connection as trigger_connection
 from flowcontrol_core.conf import get_settings
 from flowcontrol_core.engine.codec import encode, normalize
 from flowcontrol_core.errors import EffectsError, StateError
@@ -21,6 +22,7 @@ from flowcontrol_core.runs.queue import outbox
 from flowcontrol_core.runs.queue.dispatch import after_commit, dispatch
 from flowcontrol_core.runs.store.clock import clock
 from flowcontrol_core.runs.store.connection import alias, connection
+from flowcontrol_core.runs.triggers import listeners
 from flowcontrol_core.runs.triggers.listeners import Listeners, cache
 from flowcontrol_core.runs.triggers.match import ConditionTroubleError, Shot, aim
 
@@ -194,3 +196,9 @@ def _ended_transaction(error: BaseException) -> bool:
     database = connection()
     broken = database.needs_rollback or database.closed_in_transaction
     return isinstance(error, Error) and database.in_atomic_block and broken
+
+
+def connect() -> None:
+    """Connect triggers with the runtime: from now on firing one does something."""
+    trigger_connection.dispatcher = Dispatcher()
+    listeners.connect()
