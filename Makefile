@@ -3,7 +3,7 @@
 #     make test ARGS="-k lease"
 
 PYTHON ?= python3
-DISTRIBUTIONS := flowcontrol_core flowcontrol_actions_builtin flowcontrol_triggers_signals \
+DISTRIBUTIONS := flowcontrol_core flowcontrol_admin flowcontrol_actions_builtin flowcontrol_triggers_signals \
     plugins_example/flowcontrol_example_sms plugins_example/flowcontrol_example_audit
 HATCH := .venv/bin/python -m hatch
 

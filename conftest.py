@@ -13,6 +13,7 @@ from hypothesis import settings
 # pytest names a test module after its path. Were these packages not imported by then, the folders
 # of the same names would take their places.
 import flowcontrol_actions_builtin  # noqa: F401
+import flowcontrol_admin  # noqa: F401
 import flowcontrol_core  # noqa: F401
 import flowcontrol_triggers_signals  # noqa: F401
 from tests.databases import Database, ScratchDatabase, chosen_database

@@ -10,6 +10,7 @@ from tests.databases import ROOT
 
 DISTRIBUTIONS = (
     "flowcontrol_core",
+    "flowcontrol_admin",
     "flowcontrol_actions_builtin",
     "flowcontrol_triggers_signals",
     "plugins_example/flowcontrol_example_sms",

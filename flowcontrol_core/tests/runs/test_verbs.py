@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from flowcontrol_core.admin.run_words import what_next
+from flowcontrol_admin.run_words import what_next
 from flowcontrol_core.errors import IllegalChangeError
 from flowcontrol_core.health import look
 from flowcontrol_core.models import Flow, FlowRun, Message, Outcome, Status

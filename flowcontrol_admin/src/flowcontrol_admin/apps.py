@@ -1,0 +1,13 @@
+"""The Django app of the admin's pages, found by its entry point."""
+
+from __future__ import annotations
+
+from django.apps import AppConfig
+from django.utils.translation import gettext_lazy as _
+
+
+class FlowcontrolAdminConfig(AppConfig):
+    """``flowcontrol_admin`` in ``INSTALLED_APPS``, through ``flowcontrol.plugin_apps()``."""
+
+    name = "flowcontrol_admin"
+    verbose_name = _("Flow control admin")
