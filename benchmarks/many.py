@@ -16,7 +16,7 @@ from django.utils import timezone
 
 from flowcontrol.engine import continue_flowruns, start_flowrun
 from flowcontrol.testing import flow, publish_flow, step
-from flowcontrol_core.health import look
+from flowcontrol_core.health import check_health
 from flowcontrol_core.models import Flow, FlowRun, Status
 from flowcontrol_core.runs.operations.retention import prune
 from tests.many_runs import analyze, fill
@@ -73,7 +73,7 @@ def measure_many() -> None:
     queries = timed("W5 an idle sweep, nothing blocked", continue_flowruns)
     show_plan(queries[0])
     measure_object(made, ada, bob)
-    timed("W5 health", look, 10)
+    timed("W5 health", check_health, 10)
     timed("W5 pruning, nothing to prune", prune, 10)
     client = Client()
     client.force_login(User.objects.create_superuser("operator"))

@@ -112,12 +112,12 @@ def make_due(made: Flow, number: int) -> None:
                 flow=made,
                 version=made.published,
                 status=Status.WAITING,
-                wake_at=now,
+                due_at=now,
                 wait_until=now,
                 created_at=now,
                 started_at=now,
                 since=now,
-                cursor=[{"step": "s3", "phase": "behind"}],
+                cursor=[{"step": "s3", "phase": "after"}],
             )
             for _ in range(number)
         ],

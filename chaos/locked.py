@@ -107,11 +107,11 @@ def lock(camp: Camp, figures: Figures) -> None:
     workers = camp.fork_workers(3, be_impatient)
     runs = create_runs(camp.dose.pick(200, 60, 40))
     seconds = camp.dose.pick(30, 2, 2)
-    troubles = LOCKS[camp.scratch.database]
+    issues = LOCKS[camp.scratch.database]
     if camp.scratch.database is Database.MARIADB and camp.server is None:
         camp.leave_out(figures, "read only", MariaDB.why_not())
-        troubles = [lock_mariadb]
-    for enter in troubles:
+        issues = [lock_mariadb]
+    for enter in issues:
         seen = Effect.objects.count()
         camp.wait_for(lambda: Effect.objects.count() > seen + 20, *workers)  # noqa: B023
         before = Effect.objects.count()
@@ -124,5 +124,5 @@ def lock(camp: Camp, figures: Figures) -> None:
     figures.promise(not any(worker.has_ended() for worker in workers), "a worker has ended")
     camp.stop(*workers)
     camp.audit(figures, runs, document)
-    names = [enter.__name__.rpartition("_")[0].replace("_", " ") for enter in troubles]
+    names = [enter.__name__.rpartition("_")[0].replace("_", " ") for enter in issues]
     figures.note += f"{', '.join(names)}, {seconds} s each"

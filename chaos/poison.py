@@ -77,7 +77,7 @@ def of(*steps: Step, guard: str = "") -> Callable[[str], None]:
 def without_version(key: str) -> None:
     publish_flow(flow(write("a")), key=key)
     run = create_flowrun(key)
-    FlowVersion.objects.filter(pk=run.version_id).update(definition={"format": "nonsense"})
+    FlowVersion.objects.filter(pk=run.version_id).update(document={"format": "nonsense"})
 
 
 def with_stale_type(key: str) -> None:
@@ -96,9 +96,9 @@ def with_gone_object(key: str) -> None:
 def with_gone_action(key: str) -> None:
     publish_flow(flow(write("a")), key=key)
     run = create_flowrun(key)
-    definition = run.version.definition
-    definition["steps"][0]["action"] = "gone.action"
-    FlowVersion.objects.filter(pk=run.version_id).update(definition=definition)
+    document = run.version.document
+    document["steps"][0]["action"] = "gone.action"
+    FlowVersion.objects.filter(pk=run.version_id).update(document=document)
 
 
 BAD: dict[str, Callable[[str], None]] = {

@@ -71,7 +71,7 @@ def record(camp: Camp) -> str:
     (worker,) = camp.fork_workers(1)
     assert worker.exit_status() == -signal.SIGKILL, worker.output
     # From now on nobody is to make the killed call again.
-    FlowRun.objects.filter(flow__key="killed").update(wake_at=None)
+    FlowRun.objects.filter(flow__key="killed").update(due_at=None)
     (worker,) = camp.fork_workers(1, LEASE=60)
     camp.wait_for_status(Status.WAITING, len(runs), worker)
     pause_flowrun(runs["paused"])
@@ -84,7 +84,7 @@ def record(camp: Camp) -> str:
     camp.stop(worker)
     resume_flowrun(new)
     killed = FlowRun.objects.filter(flow__key="killed", status=Status.RUNNING)
-    killed.update(wake_at=new.created_at)
+    killed.update(due_at=new.created_at)
     return rows()
 
 

@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 from django.core import mail
 
 from flowcontrol.registry import registry
-from flowcontrol_core.models import EventKind, Firing, FlowRun, RunEvent
+from flowcontrol_core.models import EventKind, FlowRun, RunEvent, SkippedFiring
 from flowcontrol_example_audit.models import AuditEntry
 from flowcontrol_example_sms import gateway
 from shop.models import Customer, Voucher
@@ -181,7 +181,7 @@ def _refusals() -> Iterator[Finding]:
     survey = FlowRun.objects.get(flow__key="ship-order").state.get("survey", {})
     found = (survey.get("started"), survey.get("reason"))
     yield Finding("the state says why the survey was not started", found, (False, "inactive"))
-    refused = Firing.objects.filter(flow_trigger__flow__key="password-alarm")
+    refused = SkippedFiring.objects.filter(flow_trigger__flow__key="password-alarm")
     reasons = list(refused.values_list("reason", flat=True))
     yield Finding("the limit refused a second alarm", reasons, ["limit"])
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from django.core import mail
 from django.db.models import Sum
 
-from flowcontrol_core.models import Firing, Flow, FlowRun
+from flowcontrol_core.models import Flow, FlowRun, SkippedFiring
 from flowcontrol_example_audit.models import AuditEntry
 from flowcontrol_example_sms import gateway
 from terminal import fit, heading, paint
@@ -40,8 +40,8 @@ def _print_run(run: FlowRun) -> None:
 def print_refusals() -> None:
     """Print which triggers started no run although a flow is associated with them, and why."""
     heading("Triggers that started nothing, and why")
-    firings = Firing.objects.select_related("flow_trigger__flow").order_by("pk")
-    for firing in firings:
+    skipped_firings = SkippedFiring.objects.select_related("flow_trigger__flow").order_by("pk")
+    for firing in skipped_firings:
         trigger = firing.flow_trigger
         text = f"{trigger.trigger} -> {trigger.flow}: {firing.get_reason_display()}"
         print(f"  {fit(f'{text} ({firing.detail})' if firing.detail else text, 2)}")

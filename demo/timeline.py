@@ -11,7 +11,7 @@ from typing import Any
 from django.core import mail
 from django.core.mail import EmailMessage
 
-from flowcontrol_core.actions.binding import bind_step
+from flowcontrol_core.actions.bound_step import bind_step
 from flowcontrol_core.flows.config_forms import zone_of
 from flowcontrol_core.flows.drafts import get_document
 from flowcontrol_core.flows.edits import step_label

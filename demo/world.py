@@ -62,8 +62,8 @@ class World:
 
 def _next_due() -> datetime | None:
     """Give the full minute in which the next run is due."""
-    runs = FlowRun.objects.live().filter(wake_at__isnull=False).order_by("wake_at")
-    moment = runs.values_list("wake_at", flat=True).first()
+    runs = FlowRun.objects.live().filter(due_at__isnull=False).order_by("due_at")
+    moment = runs.values_list("due_at", flat=True).first()
     if moment is None:
         return None
     return datetime.fromtimestamp(math.ceil(moment.timestamp() / 60) * 60, UTC)

@@ -30,7 +30,7 @@ _LATER = {
     "sqlite": "STRFTIME('%Y-%m-%d %H:%M:%f', {column}, n || ' seconds')",
 }
 #: What differs between the copies of a run: a second each.
-_TIMES = ("wake_at", "since", "finished_at")
+_TIMES = ("due_at", "since", "finished_at")
 
 
 def fill(
@@ -43,7 +43,7 @@ def fill(
     """
     later = now + timedelta(days=365)
     earlier = now - timedelta(seconds=finished + sum(of_object.values()), days=1)
-    first = _copies(flow, now, waiting, status=Status.WAITING, wake_at=later, wait_until=later)
+    first = _copies(flow, now, waiting, status=Status.WAITING, due_at=later, wait_until=later)
     kinds: list[dict[str, Any]] = [
         {"status": Status.WAITING, "wait_trigger": "many.runs"},
         {"status": Status.WAITING, "wait_child": first.uuid},

@@ -51,7 +51,7 @@ def start(key: str, obj: Any = None, state: Any = None) -> FlowRun:
 def publish_starter(**config: Any) -> None:
     """Publish the flow ``main``, which starts the flow ``sub``."""
     started = step("builtin.start_flow", flow="sub", result_key="sub", config=config)
-    publish_flow(flow(started, step("builtin.update_state", state={"behind": True})), key="main")
+    publish_flow(flow(started, step("builtin.update_state", state={"after": True})), key="main")
 
 
 def publish_adder(**fields: Any) -> Any:
@@ -68,7 +68,7 @@ def test_the_result_of_a_started_flow_arrives_after_waiting_for_its_end() -> Non
     assert run.outcome == "complete"
     assert run.state == {
         "n": 1,
-        "behind": True,
+        "after": True,
         "sub": {
             "started": True,
             "run": str(child.uuid),
@@ -148,7 +148,7 @@ def test_waiting_for_a_flow_that_starts_later_lasts_until_its_end(clock: ManualC
     publish_starter(wait=True, when="delay", delay="2", delay_unit="hours")
     run = start("main", state={"n": 1})
     assert run.status == "waiting"
-    assert FlowRun.objects.get(flow__key="sub").wake_at == clock.now() + timedelta(hours=2)
+    assert FlowRun.objects.get(flow__key="sub").due_at == clock.now() + timedelta(hours=2)
     clock.advance(hours=2)
     run_due()
     run.refresh_from_db()
@@ -160,7 +160,7 @@ def test_without_waiting_the_run_goes_on_at_once() -> None:
     publish_starter()
     run = start("main")
     child = FlowRun.objects.get(flow__key="sub")
-    assert run.state == {"behind": True, "sub": {"started": True, "run": str(child.uuid)}}
+    assert run.state == {"after": True, "sub": {"started": True, "run": str(child.uuid)}}
     assert child.status == "done"
 
 
@@ -183,7 +183,7 @@ def test_an_inactive_flow_is_not_swallowed_silently() -> None:
     sub.save(update_fields=["active"])
     publish_starter(wait=True)
     run = start("main")
-    assert (run.outcome, run.state["behind"]) == ("complete", True)
+    assert (run.outcome, run.state["after"]) == ("complete", True)
     assert run.state["sub"]["started"] is False
     assert run.state["sub"]["reason"] == "inactive"
     assert "not active" in run.state["sub"]["message"]

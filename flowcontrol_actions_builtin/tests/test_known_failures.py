@@ -48,22 +48,22 @@ def keep(**values: Any) -> Any:
 
 def wakes_at(run: MemoryRun) -> str:
     assert run.wait is not None
-    assert run.wait.wake_at is not None
-    return run.wait.wake_at.isoformat(timespec="minutes")
+    assert run.wait.due_at is not None
+    return run.wait.due_at.isoformat(timespec="minutes")
 
 
 # A container action that defines no return hook ends in an error after its last child.
 
 
 def test_a_container_without_a_return_hook_goes_on_after_its_last_child() -> None:
-    run = execute(step("test.container", body=[keep(inside=True)]), keep(behind=True))
+    run = execute(step("test.container", body=[keep(inside=True)]), keep(after=True))
     assert run.outcome == "complete"
-    assert run.state == {"inside": True, "behind": True}
+    assert run.state == {"inside": True, "after": True}
 
 
 def test_an_empty_branch_counts_as_returned_from() -> None:
-    run = execute(step("builtin.if", condition="True"), keep(behind=True))
-    assert (run.outcome, run.state) == ("complete", {"behind": True})
+    run = execute(step("builtin.if", condition="True"), keep(after=True))
+    assert (run.outcome, run.state) == ("complete", {"after": True})
 
 
 # Loop: step 0 never ends; leaving a loop leaks its counter into the next pass; replacing the state
@@ -122,9 +122,9 @@ def test_counting_goes_on_after_a_wait_inside_of_a_loop() -> None:
 def test_a_loop_can_be_left_or_continued_from_inside_an_if(action: str, counted: int) -> None:
     inside = step("builtin.if", condition="i == 2", then=[step(action, to="loop")])
     loop = step("builtin.for", end="5", variable="i", body=[inside, count("n")])
-    run = execute(loop, count("behind"), n=0, behind=0)
+    run = execute(loop, count("after"), n=0, after=0)
     assert run.outcome == "complete"
-    assert run.state == {"n": counted, "behind": 1}
+    assert run.state == {"n": counted, "after": 1}
 
 
 def test_leaving_the_branch_of_an_if_goes_on_behind_the_if() -> None:
@@ -176,7 +176,7 @@ def test_a_night_when_the_clocks_change_neither_skips_nor_doubles_a_delay() -> N
     waits = []
     while run.status == "waiting":
         waits.append(wakes_at(run))
-        run.advance(run.wait.wake_at - run.clock.now())  # type: ignore[union-attr, operator]
+        run.advance(run.wait.due_at - run.clock.now())  # type: ignore[union-attr, operator]
     assert waits == [
         "2024-10-26T00:30+00:00",
         "2024-10-27T00:30+00:00",
@@ -196,7 +196,7 @@ def waiting(**config: Any) -> MemoryRun:
         triggered=[keep(went="triggered")],
         timed_out=[keep(went="timed_out")],
     )
-    return execute(wait, keep(behind=True))
+    return execute(wait, keep(after=True))
 
 
 def test_only_registered_triggers_are_offered() -> None:
@@ -210,7 +210,7 @@ def test_the_payload_of_the_trigger_is_not_dropped() -> None:
     assert run.state == {
         "paid": {"timed_out": False, "trigger": "test.paid", "payload": {"amount": 7}},
         "went": "triggered",
-        "behind": True,
+        "after": True,
     }
 
 
@@ -228,7 +228,7 @@ def test_a_wait_has_a_time_out() -> None:
     run = waiting().advance(days=3)
     assert run.outcome == "complete"
     assert run.state["paid"]["timed_out"] is True
-    assert (run.state["went"], run.state["behind"]) == ("timed_out", True)
+    assert (run.state["went"], run.state["after"]) == ("timed_out", True)
 
 
 # Mail: plain text is HTML-escaped; MANAGERS in its new form gives one character.

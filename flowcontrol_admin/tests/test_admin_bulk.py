@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from django.test import Client
 
+from flowcontrol.redaction import HIDDEN
 from flowcontrol_admin import run_bulk
-from flowcontrol_admin.run_verbs import VERBS
-from flowcontrol_core.engine.history import HIDDEN
-from flowcontrol_core.models import EventKind, Flow, FlowRun, Job, RunEvent
+from flowcontrol_admin.run_actions import VERBS
+from flowcontrol_core.models import BulkOperation, EventKind, Flow, FlowRun, RunEvent
 from flowcontrol_core.runs.execution.start import create_flowrun
 from flowcontrol_core.runs.operations import bulk
 from flowcontrol_core.testing.helpers import run_due
@@ -134,7 +134,7 @@ def test_many_matching_runs_are_left_to_a_job_that_the_health_page_shows(
     assert FlowRun.objects.live().count() == 3
     assert "not yet" in text_of(client.get(url("flow_health")))
     run_due()
-    job = Job.objects.get()
+    job = BulkOperation.objects.get()
     assert (job.done, job.actor, job.reason) == (3, "root", "too many")
     assert "cancel #" in text_of(client.get(url("flow_health")))
     assert set(FlowRun.objects.values_list("outcome", "reason")) == {("canceled", "too many")}
@@ -150,7 +150,7 @@ def test_a_job_takes_the_arguments_of_its_verb(
     choose_all(client, runs, "edit_state", changes='{"day": {"$date": "2026-01-02"}}')
     for _ in range(3):
         run_due()
-    assert [job.done for job in Job.objects.order_by("pk")] == [2, 2, 2]
+    assert [job.done for job in BulkOperation.objects.order_by("pk")] == [2, 2, 2]
     for run in runs:
         run.refresh_from_db()
         assert run.state == {"day": {"$date": "2026-01-02"}}
@@ -164,4 +164,4 @@ def test_too_many_runs_for_one_job_are_left_alone(
     monkeypatch.setattr(run_bulk, "MOST_IN_A_JOB", 2)
     runs = [create_flowrun(live) for _ in range(3)]
     assert "nothing was done" in choose_all(client, runs)
-    assert not Job.objects.exists()
+    assert not BulkOperation.objects.exists()

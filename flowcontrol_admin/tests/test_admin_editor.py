@@ -158,7 +158,7 @@ def test_the_first_edit_of_a_published_flow_opens_a_draft(client: Client, live: 
     assert FlowVersion.objects.get(draft_of=live).number == 2
     assert find(live, "hello").note == "well"
     assert live.published is not None
-    assert "note" not in live.published.definition["steps"][0]
+    assert "note" not in live.published.document["steps"][0]
 
 
 @pytest.mark.parametrize(
@@ -333,7 +333,7 @@ def test_a_form_whose_code_fails_is_a_message_and_no_server_error(client: Client
 
 
 def test_a_document_that_cannot_be_read_is_shown_as_a_problem(client: Client, draft: Flow) -> None:
-    FlowVersion.objects.filter(draft_of=draft).update(definition={"format": 99, "steps": "?"})
+    FlowVersion.objects.filter(draft_of=draft).update(document={"format": 99, "steps": "?"})
     page = text_of(client.get(url("flow_editor", draft.pk)))
     assert "format" in page
     assert client.get(url("flow_publish", draft.pk)).status_code in (200, 400)

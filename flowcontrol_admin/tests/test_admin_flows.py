@@ -107,7 +107,7 @@ def test_changing_writes_the_columns_at_once_and_the_options_into_the_draft(
     assert (live.name, live.key, live.max_concurrent) == ("Other", "live", 3)
     assert present_document(live).guard == "state.n"
     assert live.published is not None
-    assert live.published.definition.get("guard", "") == ""
+    assert live.published.document.get("guard", "") == ""
 
 
 def test_a_stale_change_of_the_settings_saves_nothing_of_it(client: Client, live: Flow) -> None:
@@ -161,13 +161,13 @@ def test_pages_need_no_inline_style_or_script(
 
 def test_the_history_says_who_did_what_to_a_flow_and_why(client: Client, live: Flow) -> None:
     why = {"reason": "the gateway is down"}
-    client.post(url("flow_hold", live.pk), why)
-    client.post(url("flow_release", live.pk), why)
+    client.post(url("flow_pause", live.pk), why)
+    client.post(url("flow_resume", live.pk), why)
     client.post(url("flow_deactivate", live.pk), why)
     record(live.key, "activate", by="ada (manage.py)", reason="for the night")
     client.post(url("flow_start", live.pk), {"state": ""})
     page = text_of(client.get(url("flow_history", live.pk)))
-    for words in ("Put on hold", "Ended the hold", "Deactivated", "Activated", "root"):
+    for words in ("Paused", "Resumed", "Deactivated", "Activated", "root"):
         assert words in page
     assert page.count("the gateway is down") == 3
     assert "ada (manage.py)" in page

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from django.test import Client
 
+from flowcontrol.redaction import HIDDEN
 from flowcontrol_admin.pages import url
-from flowcontrol_core.engine.history import HIDDEN
 from flowcontrol_core.flows.changes import record
 from flowcontrol_core.models import Flow, FlowRun
 from flowcontrol_core.runs.execution.start import create_flowrun
@@ -116,7 +116,7 @@ def test_health_names_the_troubles_with_links_and_what_to_do(
     assert url("flowrun_change", run.pk) in page.content.decode()
     response = client.get(url("flow_health_json"))
     assert response.status_code == 503
-    assert [each["code"] for each in response.json()["troubles"]] == ["no_worker", "overdue"]
+    assert [each["code"] for each in response.json()["issues"]] == ["no_worker", "overdue"]
     run_due()
 
 
@@ -140,10 +140,10 @@ def test_the_list_of_flows_leads_to_the_health(client: Client, db: None) -> None
 
 
 def test_queue_and_keeping_are_set_on_the_page_of_the_flow(client: Client, live: Flow) -> None:
-    data = {"name": "New", "revision": 1, "keep_runs": "10"}
-    client.post(url("flow_change", live.pk), {**data, "queue": "slow", "keep_days": "7"})
+    data = {"name": "New", "revision": 1, "retention_runs": "10"}
+    client.post(url("flow_change", live.pk), {**data, "queue": "slow", "retention_days": "7"})
     live.refresh_from_db()
-    assert (live.queue, live.keep_days, live.keep_runs) == ("slow", 7, 10)
+    assert (live.queue, live.retention_days, live.retention_runs) == ("slow", 7, 10)
     client.post(url("flow_change", live.pk), {**data, "queue": ""})
     live.refresh_from_db()
-    assert (live.queue, live.keep_days) == ("default", None)
+    assert (live.queue, live.retention_days) == ("default", None)

@@ -102,11 +102,11 @@ CASES = [
     Case("flow_publish", "post", (LOGIN, 403, 403, 403, 302, 302), {}, "draft"),
     do("flow_activate", 302),
     do("flow_deactivate", 302),
-    do("flow_hold", 302),
-    do("flow_release", 302),
+    do("flow_pause", 302),
+    do("flow_resume", 302),
     *(
         Case(name, "get", (LOGIN, 403, 403, 403, 405, 405))
-        for name in ("flow_activate", "flow_deactivate", "flow_hold", "flow_release")
+        for name in ("flow_activate", "flow_deactivate", "flow_pause", "flow_resume")
     ),
     look("flow_versions"),
     look("flow_version", extra=(1,)),

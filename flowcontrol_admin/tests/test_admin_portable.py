@@ -67,7 +67,7 @@ def test_plugins_are_listed_with_what_went_wrong_and_the_way_out(
         module="sms.plugin",
         status=PluginStatus.FAILED,
         reason="ImportError: no gateway",
-        way_out="Uninstall it.",
+        remedy="Uninstall it.",
         traceback="Traceback: here",
         actions=("sms.send",),
     )

@@ -76,12 +76,12 @@ def test_an_unpublished_flow_cannot_be_activated(client: Client, draft: Flow) ->
 
 
 def test_releasing_a_hold_lets_the_held_runs_go_on(client: Client, live: Flow) -> None:
-    post(client, "flow_hold", live)
+    post(client, "flow_pause", live)
     run = create_flowrun(live)
     run_due()
     run.refresh_from_db()
     assert run.status == "paused"
-    assert "1 run goes on" in text_of(post(client, "flow_release", live))
+    assert "1 run goes on" in text_of(post(client, "flow_resume", live))
     run.refresh_from_db()
     assert run.status != "paused"
 

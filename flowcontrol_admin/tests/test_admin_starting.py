@@ -52,7 +52,7 @@ def test_a_run_at_a_later_time_waits_for_it(client: Client, live: Flow) -> None:
     at = timezone.now() + timedelta(days=2)
     start(client, live, at=f"{at:%Y-%m-%dT%H:%M}")
     run = FlowRun.objects.get()
-    assert run.wake_at == at.replace(second=0, microsecond=0)
+    assert run.due_at == at.replace(second=0, microsecond=0)
 
 
 @pytest.mark.parametrize("at", ["soon", "2001-01-01T00:00", "9999-12-31T23:59", "0001-01-01T00:00"])

@@ -58,8 +58,8 @@ def test_the_same_trigger_can_be_associated_twice(client: Client, live: Flow) ->
         ("test.noon", {"condition": "payload.total >"}, "condition"),
         ("test.noon", {"condition": "x" * 5_000}, "condition"),
         ("test.noon", {"mode": "explode"}, "mode"),
-        ("test.noon", {"mode": "restart"}, "step"),
-        ("test.noon", {"mode": "restart", "step": "nosuch"}, "step"),
+        ("test.noon", {"mode": "go_to"}, "step"),
+        ("test.noon", {"mode": "go_to", "step": "nosuch"}, "step"),
         ("test.noon", {"mode": "start", "step": "hello"}, "step"),
     ],
 )
@@ -80,7 +80,7 @@ def test_the_form_of_the_trigger_itself_is_part_of_the_page(client: Client, live
 
 
 def test_a_trigger_sends_runs_back_to_a_step_of_the_flow(client: Client, live: Flow) -> None:
-    add(client, live, "test.noon", mode="restart", step="hello")
+    add(client, live, "test.noon", mode="go_to", step="hello")
     assert FlowTrigger.objects.get().step == "hello"
 
 

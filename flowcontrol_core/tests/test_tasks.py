@@ -173,7 +173,7 @@ def test_what_is_due_still_is_sent_on(
     done = SimpleNamespace(executed=executed)
     monkeypatch.setattr(tasks, "execute_due", lambda limit, choice, between: done)
     monkeypatch.setattr(tasks, "due_by_queue", lambda limit, choice: due)
-    monkeypatch.setattr(tasks, "say_alive", lambda: None)
+    monkeypatch.setattr(tasks, "send_heartbeat", lambda: None)
     assert tasks.run_flowruns_task([1, 2]) == executed
     assert waiting(app) == sent
     assert len(naps) == (executed == 0)
@@ -183,17 +183,17 @@ def test_eager_tasks_need_no_broker(app: Celery, monkeypatch: pytest.MonkeyPatch
     app.conf.update(broker_url=CLOSED[0], task_always_eager=True)
     executed: list[list[int]] = []
 
-    def say_alive() -> None:
+    def send_heartbeat() -> None:
         pass
 
     def execute(limit: int, choice: Choice, between: object) -> SimpleNamespace:
-        assert between is say_alive, "a long task is not taken for gone"
+        assert between is send_heartbeat, "a long task is not taken for gone"
         executed.append(list(choice.only or ()))
         return SimpleNamespace(executed=limit)
 
     monkeypatch.setattr(tasks, "execute_due", execute)
     monkeypatch.setattr(tasks, "due_by_queue", lambda limit, choice: {})
-    monkeypatch.setattr(tasks, "say_alive", say_alive)
+    monkeypatch.setattr(tasks, "send_heartbeat", send_heartbeat)
     assert tasks.send({"default": [1, 2]}) == 2
     assert executed == [[1, 2]]
 

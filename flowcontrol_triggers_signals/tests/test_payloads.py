@@ -12,10 +12,10 @@ from django.contrib.sessions.models import Session
 from django.db import models
 from django.test.utils import isolate_apps
 
+from flowcontrol.redaction import is_secret_field
 from flowcontrol.testing import flow, run_flow
 from flowcontrol_triggers_signals.comparing import compared_fields, shown_fields
 from flowcontrol_triggers_signals.payloads import payload_value
-from flowcontrol_triggers_signals.secrecy import is_secret
 from flowcontrol_triggers_signals.watching import describe
 from tests.cases import each
 
@@ -72,12 +72,12 @@ def test_whatever_it_gives_can_be_fired(value: Any) -> None:
     ["password", "api_token", "secret_answer", "session_data", "key", "api_key", "apiKey", "otp"],
 )
 def test_names_of_secrets_are_known(name: str) -> None:
-    assert is_secret(name)
+    assert is_secret_field(name)
 
 
 @each("name", ["name", "keyboard", "option", "topic", "keynote", "status"])
 def test_other_names_are_none(name: str) -> None:
-    assert not is_secret(name)
+    assert not is_secret_field(name)
 
 
 def test_key_that_is_a_secret_itself_is_not_shown() -> None:

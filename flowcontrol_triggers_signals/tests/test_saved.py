@@ -16,7 +16,7 @@ from django.db.models import F, Model
 from django.db.models.signals import post_save
 
 from flowcontrol.testing import run_due
-from flowcontrol_core.models import Firing, FlowRun
+from flowcontrol_core.models import FlowRun, SkippedFiring
 from flowcontrol_triggers_signals import connecting
 from tests.shop.models import Customer, Order, Parcel, Voucher
 
@@ -178,7 +178,7 @@ def test_chosen_fields_must_have_changed(listen: Listen, order: Order) -> None:
     order.status = Order.Status.PAID
     order.save()
     assert fired() == ["shop.order.updated"]
-    assert Firing.objects.count() == 0
+    assert SkippedFiring.objects.count() == 0
 
 
 def test_one_of_several_flow_triggers_may_be_choosy(listen: Listen, order: Order) -> None:
@@ -282,7 +282,7 @@ def test_broken_flow_trigger_does_not_break_the_save(
     association.save()
     Customer.objects.create(name="Ada")
     assert Customer.objects.count() == 1
-    assert Firing.objects.get().reason == "error"
+    assert SkippedFiring.objects.get().reason == "error"
 
 
 def test_choice_of_a_field_that_is_gone_does_not_break_the_save(
@@ -295,7 +295,7 @@ def test_choice_of_a_field_that_is_gone_does_not_break_the_save(
     order.save()
     order.refresh_from_db()
     assert order.total == 6
-    assert "discount" in Firing.objects.get().detail
+    assert "discount" in SkippedFiring.objects.get().detail
 
 
 def test_comparison_that_fails_does_not_break_the_save(

@@ -33,7 +33,7 @@ def test_a_thousand_waiting_runs_are_executed_once_each_by_two_workers(site: Cel
     sweep = site.start("-m", "django", "flowcontrol", "run", CLAIM_BATCH=200)
     assert sweep.exit_status() == 0, sweep.output
     now = clock().now()
-    assert FlowRun.objects.filter(status=Status.WAITING).update(wait_until=now, wake_at=now) == 1000
+    assert FlowRun.objects.filter(status=Status.WAITING).update(wait_until=now, due_at=now) == 1000
     workers = site.start_celery_workers(2)
     site.send(BEAT)
     site.wait_until_done(*workers)

@@ -32,7 +32,7 @@ from flowcontrol_core.expressions.filters import FILTERS
 from flowcontrol_core.expressions.scope import RESERVED_NAMES
 from flowcontrol_core.expressions.templates import _TAGS
 from flowcontrol_core.flows.import_files import read_file
-from flowcontrol_core.flows.lifecycle import KEEPING, LIMITS, POLICIES
+from flowcontrol_core.flows.lifecycle import LIMITS, POLICIES, RETENTION
 from flowcontrol_core.models import EventKind, LimitPolicy, Mode, Outcome, Refusal, Status
 from flowcontrol_core.plugins import hookspecs
 from flowcontrol_core.plugins.manager import PluginStatus
@@ -112,7 +112,7 @@ def test_what_a_run_offers_is_documented() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["Trigger", "Wakeup", "Problem", "SweepResult", "Health", "Trouble", "Pruned"]
+    "name", ["Trigger", "Wakeup", "Problem", "SweepResult", "Health", "HealthIssue", "Pruned"]
 )
 def test_the_fields_of_a_value_are_documented(name: str) -> None:
     value = public_names()[name]
@@ -188,7 +188,7 @@ def test_the_example_of_a_document_has_every_key_and_is_read_as_it_stands() -> N
     assert to_data(parse(document))["object"] == "shop.customer"
     (exported,) = read_file(yaml.safe_dump(file)).flows
     assert set(file["flows"][0]["limits"]) == {*LIMITS, *POLICIES}
-    assert set(KEEPING) <= set(file["flows"][0])
+    assert set(RETENTION) <= set(file["flows"][0])
     assert exported.triggers[0].condition == 'payload.source != "import"'
 
 

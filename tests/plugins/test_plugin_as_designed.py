@@ -100,7 +100,7 @@ def test_busy_gateway_is_asked_again_after_a_minute_with_the_same_key(gateway: G
         run_due()
         run.refresh_from_db()
         assert run.status == "waiting"
-        assert run.wake_at == clock.now() + timedelta(seconds=60)
+        assert run.due_at == clock.now() + timedelta(seconds=60)
         clock.advance(seconds=59)
         assert run_due() == 0
         clock.advance(seconds=1)

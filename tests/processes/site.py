@@ -20,13 +20,13 @@ from django.db import connections
 from django.db.utils import ConnectionHandler
 
 from flowcontrol_core.models import (
+    ConsumedSlot,
     Flow,
     FlowRun,
     FlowTrigger,
     FlowVersion,
     Message,
     RunEvent,
-    SpentSlot,
     Status,
     TriggerEvent,
 )
@@ -205,7 +205,7 @@ class Site:
         """Delete all rows that tests make."""
         Flow.objects.update(published=None)
         for model in (
-            *(Effect, Message, RunEvent, TriggerEvent, SpentSlot),
+            *(Effect, Message, RunEvent, TriggerEvent, ConsumedSlot),
             *(FlowRun, FlowTrigger, FlowVersion, Flow, Customer),
         ):
             manager: Any = model._base_manager

@@ -10,9 +10,9 @@ import pytest
 from django.db import transaction
 from django.utils import timezone
 
-from flowcontrol_core.models import FlowRun, Job, Outcome, RunEvent, SpentSlot, Worker
+from flowcontrol_core.models import BulkOperation, ConsumedSlot, FlowRun, Outcome, RunEvent, Worker
 from flowcontrol_core.runs.execution.start import create_flowrun
-from flowcontrol_core.runs.operations.bulk import create_job
+from flowcontrol_core.runs.operations.bulk import start_bulk_operation
 from flowcontrol_core.runs.operations.retention import prune
 from flowcontrol_core.testing.builder import flow, step
 from flowcontrol_core.testing.helpers import publish_flow
@@ -27,7 +27,7 @@ WORK = ("-m", "django", "flowcontrol", "worker", "--interval=0.05", "--concurren
 @pytest.fixture(autouse=True)
 def nobody_works(site: Site) -> None:
     Worker.objects.all().delete()
-    Job.objects.all().delete()
+    BulkOperation.objects.all().delete()
 
 
 def create_runs(count: int) -> list[FlowRun]:
@@ -57,9 +57,9 @@ def test_workers_share_a_job_and_do_each_run_once(site: Site) -> None:
     with transaction.atomic():
         for _ in range(150):
             create_flowrun("flow", at=later)
-    job = create_job("cancel", {"flow__key": "flow"}, by="Ada", reason="bulk")
+    job = start_bulk_operation("cancel", {"flow__key": "flow"}, by="Ada", reason="bulk")
     site.wait_until_done(*site.start_workers(3))
-    site.wait_for(lambda: Job.objects.filter(finished_at__isnull=False).exists())
+    site.wait_for(lambda: BulkOperation.objects.filter(finished_at__isnull=False).exists())
     job.refresh_from_db()
     assert (job.done, job.refused) == (150, 0)
     noted = Counter(RunEvent.objects.filter(actor="Ada").values_list("run_id", flat=True))
@@ -72,7 +72,7 @@ def test_pruning_beside_workers_lets_no_object_through_twice(site: Site) -> None
     publish_flow(
         flow(step("effects.write", label="a"), object="shop.customer"),
         max_per_object=1,
-        keep_runs=0,
+        retention_runs=0,
     )
     customers = [Customer.objects.create(name=str(number)) for number in range(20)]
     workers = site.start_workers(2)
@@ -86,5 +86,5 @@ def test_pruning_beside_workers_lets_no_object_through_twice(site: Site) -> None
         return not FlowRun.objects.exists()
 
     site.wait_for(all_gone, *workers)
-    assert SpentSlot.objects.count() == 20
+    assert ConsumedSlot.objects.count() == 20
     assert Effect.objects.count() == 20

@@ -19,7 +19,7 @@ _ICONS: dict[str, str] = {
     Outcome.CANCELED: "⊝",
     "active": "✓",
     "off": "○",
-    "held": "‖",
+    "paused": "‖",
     "draft": "✎",
     "published": "✓",
     "warning": "!",

@@ -12,7 +12,7 @@ from flowcontrol_admin.tree import TreeBuilder, by_step
 from flowcontrol_core.actions.registry import registry
 from flowcontrol_core.conf import get_settings
 from flowcontrol_core.document.tree import Document
-from flowcontrol_core.errors import DefinitionError, FlowcontrolError, Problem
+from flowcontrol_core.errors import DocumentError, FlowcontrolError, Problem
 from flowcontrol_core.flows.document_checks import check_document
 from flowcontrol_core.flows.drafts import get_document, present_version
 from flowcontrol_core.flows.flow_triggers import check_associations
@@ -55,7 +55,7 @@ def read_version(version: FlowVersion | None) -> tuple[Document, list[Problem]]:
         return Document(), []
     try:
         return get_document(version), []
-    except DefinitionError as error:
+    except DocumentError as error:
         return Document(), list(error.problems)
     except FlowcontrolError as error:
         return Document(), [Problem("", str(error))]

@@ -29,7 +29,7 @@ LIMITING = (
     "max_concurrent_per_object_policy",
     "max_per_object",
 )
-KEEPING = ("queue", "keep_days", "keep_runs")
+RETENTION = ("queue", "retention_days", "retention_runs")
 
 
 class FlowForm(forms.ModelForm):  # type: ignore[type-arg]
@@ -55,7 +55,7 @@ class FlowForm(forms.ModelForm):  # type: ignore[type-arg]
 
     class Meta:
         model = Flow
-        fields = ("name", "key", "description", *LIMITING, *KEEPING)
+        fields = ("name", "key", "description", *LIMITING, *RETENTION)
         widgets = {
             "name": forms.TextInput(attrs={"class": "vTextField"}),
             "key": forms.TextInput(attrs={"class": "vTextField", "spellcheck": "false"}),
@@ -66,7 +66,7 @@ class FlowForm(forms.ModelForm):  # type: ignore[type-arg]
         (None, ("name", "key", "description")),
         (_("What it is about (part of the draft)"), ("object", "guard", "time_zone")),
         (_("Limits (in force at once)"), LIMITING),
-        (_("Execution and keeping (in force at once)"), KEEPING),
+        (_("Execution and keeping (in force at once)"), RETENTION),
     )
 
     def __init__(self, *args: Any, document: Document | None = None, **kwargs: Any) -> None:
@@ -119,7 +119,7 @@ class FlowForm(forms.ModelForm):  # type: ignore[type-arg]
 
     def columns(self) -> dict[str, Any]:
         """Give what the form says about the flow itself, apart from its key."""
-        names = ("name", "description", *LIMITING, *KEEPING)
+        names = ("name", "description", *LIMITING, *RETENTION)
         return {name: self.cleaned_data[name] for name in names}
 
     def add_problems(self, problems: Iterable[Problem]) -> None:

@@ -19,8 +19,8 @@ _WORDS = {
     "publish": _("Published"),
     "activate": _("Activated"),
     "deactivate": _("Deactivated"),
-    "hold": _("Put on hold"),
-    "release": _("Ended the hold"),
+    "pause": _("Paused"),
+    "resume": _("Resumed"),
     "delete": _("Deleted a flow with this key"),
     "prune": _("Pruned"),
 }

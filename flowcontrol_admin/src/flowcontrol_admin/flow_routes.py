@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flowcontrol_admin import editor, health, portable, publishing, starting, steps, triggers
+from flowcontrol_admin import editor, health, portable, publication, start, steps, triggers
 from flowcontrol_admin.pages import (
     ACTIVATE_FLOW,
     ADD_FLOW,
@@ -66,29 +66,29 @@ ROUTES = [
     Route(
         path="<int:pk>/publish/",
         name="flow_publish",
-        view=publishing.publish,
+        view=publication.publish,
         needs=(VIEW_FLOW,),
         writes=(PUBLISH_FLOW,),
         methods=ANY,
     ),
-    _switch("activate", publishing.activate),
-    _switch("deactivate", publishing.deactivate),
-    _switch("hold", publishing.hold),
-    _switch("release", publishing.release),
+    _switch("activate", publication.activate),
+    _switch("deactivate", publication.deactivate),
+    _switch("pause", publication.pause),
+    _switch("resume", publication.resume),
     Route(
         path="<int:pk>/versions/",
         name="flow_versions",
-        view=publishing.show_versions,
+        view=publication.show_versions,
         needs=(VIEW_FLOW,),
     ),
     Route(
         path="<int:pk>/versions/<int:number>/",
         name="flow_version",
-        view=publishing.show_version,
+        view=publication.show_version,
         needs=(VIEW_FLOW,),
     ),
-    _edit("<int:pk>/versions/<int:number>/restore/", "flow_restore", publishing.restore, POST),
-    _edit("<int:pk>/discard/", "flow_discard", publishing.discard),
+    _edit("<int:pk>/versions/<int:number>/restore/", "flow_restore", publication.restore, POST),
+    _edit("<int:pk>/discard/", "flow_discard", publication.discard),
     _edit("<int:pk>/triggers/add/", "flow_trigger_pick", triggers.pick, READING),
     _edit("<int:pk>/triggers/add/<str:key>/", "flow_trigger_add", triggers.add),
     Route(
@@ -104,7 +104,7 @@ ROUTES = [
     Route(
         path="<int:pk>/start/",
         name="flow_start",
-        view=starting.start,
+        view=start.start,
         needs=(VIEW_FLOW, START_FLOW),
         methods=ANY,
     ),

@@ -28,7 +28,7 @@ from flowcontrol_admin.pages import (
     url,
 )
 from flowcontrol_core.document.tree import Document
-from flowcontrol_core.errors import DefinitionError, EditError
+from flowcontrol_core.errors import DocumentError, EditError
 from flowcontrol_core.flows.changes import atomic
 from flowcontrol_core.flows.deletion import delete_flow
 from flowcontrol_core.flows.drafts import present_document, present_revision
@@ -67,7 +67,7 @@ class FlowAdmin(_ModelAdmin):
         "shown_name", "key", "shown_active", "shown_version", "shown_changes", "shown_runs",
         "shown_last_run",
     )  # fmt: skip
-    list_filter = ("active", "held", ChangesFilter)
+    list_filter = ("active", "paused", ChangesFilter)
     search_fields = ("name", "key", "description")
     ordering = ("name", "id")
     # The name links to the editor by itself.
@@ -90,8 +90,8 @@ class FlowAdmin(_ModelAdmin):
     @admin.display(description=_("status"), ordering="active")
     def shown_active(self, flow: Flow) -> str:
         badges = [flag("active", say("active")) if flow.active else flag("off", say("inactive"))]
-        if flow.held:
-            badges.append(flag("held", say("on hold")))
+        if flow.paused:
+            badges.append(flag("paused", say("on hold")))
         return format_html_join(" ", "{}", ((badge,) for badge in badges))
 
     @admin.display(description=_("published"), ordering="version_number", empty_value="")
@@ -155,7 +155,7 @@ def add_flow(page: Page) -> HttpResponse:
                 document=Document(**options),
                 **form.columns(),
             )
-        except DefinitionError as error:
+        except DocumentError as error:
             form.add_problems(error.problems)
         else:
             page.admin.log_addition(page.request, flow, say("Added."))
@@ -205,7 +205,7 @@ def _save(page: Page, flow: Flow, form: ChangeFlowForm) -> bool:
             revision = form.cleaned_data["revision"]
             set_options(flow, **form.options(), revision=revision, author=page.user)
             change_flow(flow, by=page.user, **form.columns())
-    except DefinitionError as error:
+    except DocumentError as error:
         form.add_problems(error.problems)
     except EditError as error:
         form.add_error(None, str(error))

@@ -1,4 +1,4 @@
-"""The health of the whole as a page, the troubles first, and as JSON for programs."""
+"""The health of the whole as a page, the issues first, and as JSON for programs."""
 
 from __future__ import annotations
 
@@ -6,21 +6,21 @@ from django.http import HttpResponse, JsonResponse
 from django.utils.translation import gettext as say
 
 from flowcontrol_admin.pages import VIEW_RUN, Page
-from flowcontrol_core.health import look
-from flowcontrol_core.models import FlowEvent, Job, Status
+from flowcontrol_core.health import check_health
+from flowcontrol_core.models import BulkOperation, FlowEvent, Status
 
 MOST_JOBS = 20
 
 
 def show_health(page: Page) -> HttpResponse:
     """What is wrong and what to do about it, the live runs, and who works."""
-    health = look()
+    health = check_health()
     return page.render(
         "health.html",
         title=say("Health"),
         health=health,
         live=[(Status(status).label, count) for status, count in sorted(health.live.items())],
-        jobs=Job.objects.order_by("-pk")[:MOST_JOBS],
+        jobs=BulkOperation.objects.order_by("-pk")[:MOST_JOBS],
         pruned=FlowEvent.objects.filter(key="").order_by("-pk").first(),
         links_runs=page.may(VIEW_RUN),
         crumbs=[(say("Health"), "")],
@@ -29,5 +29,5 @@ def show_health(page: Page) -> HttpResponse:
 
 def show_health_json(_page: Page) -> HttpResponse:
     """The same as JSON, with the status 503 where anything is wrong."""
-    health = look()
+    health = check_health()
     return JsonResponse(health.as_json(), status=200 if health.is_healthy else 503)

@@ -24,7 +24,7 @@ from django.urls import URLPattern, path, reverse
 from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 
-from flowcontrol_core.errors import DefinitionError, FlowcontrolError, StaleRevisionError
+from flowcontrol_core.errors import DocumentError, FlowcontrolError, StaleRevisionError
 
 APP = "flowcontrol_core"
 READING = ("GET", "HEAD")
@@ -88,7 +88,7 @@ class Page:
         self, error: FlowcontrolError | str, *, status: int = 400, back: str = ""
     ) -> HttpResponse:
         """Give a page that says what went wrong."""
-        listed = list(error.problems) if isinstance(error, DefinitionError) else []
+        listed = list(error.problems) if isinstance(error, DocumentError) else []
         return self.render(
             "problem.html",
             status=status,

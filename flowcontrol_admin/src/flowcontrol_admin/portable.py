@@ -15,7 +15,7 @@ from django.utils.translation import ngettext
 from flowcontrol_admin.flow_forms import add_problems
 from flowcontrol_admin.pages import ACTIVATE_FLOW, CHANGE_FLOW, PUBLISH_FLOW, Page, url
 from flowcontrol_core.actions.registry import registry
-from flowcontrol_core.errors import DefinitionError, FlowcontrolError, Problem
+from flowcontrol_core.errors import DocumentError, FlowcontrolError, Problem
 from flowcontrol_core.flows.exports import export_flows
 from flowcontrol_core.flows.imports import import_flows
 from flowcontrol_core.flows.yaml_text import MAX_BYTES
@@ -79,7 +79,7 @@ def show_import(page: Page) -> HttpResponse:
                 publish=form.cleaned_data["publish"],
                 activate=form.cleaned_data["activate"],
             )
-        except DefinitionError as error:
+        except DocumentError as error:
             problems = list(error.problems)
             add_problems(form, [Problem("", say("Nothing was imported; see the problems below."))])
         except FlowcontrolError as error:

@@ -17,9 +17,9 @@ from django.utils.translation import ngettext
 
 from flowcontrol_admin.fields import JsonObjectField, choice_field
 from flowcontrol_admin.pages import Page
+from flowcontrol_admin.run_actions import VERBS, Verb
 from flowcontrol_admin.run_forms import ReasonForm, state_of, steps_of
-from flowcontrol_admin.run_verbs import VERBS, Verb
-from flowcontrol_core.errors import DefinitionError, FlowcontrolError, StateError
+from flowcontrol_core.errors import DocumentError, FlowcontrolError, StateError
 from flowcontrol_core.flows.drafts import get_document
 from flowcontrol_core.models import FlowRun, FlowVersion
 from flowcontrol_core.runs.operations import bulk
@@ -59,7 +59,7 @@ class ManyStepsForm(ManyForm):
         for version in self._versions():
             try:
                 found = steps_of(get_document(version))
-            except DefinitionError:
+            except DocumentError:
                 continue
             for step, words in found.items():
                 steps.setdefault(step, f"{version.flow.name}: {words} ({step})")
@@ -175,7 +175,7 @@ def _create_job(page: Page, verb: Verb, runs: QuerySet[FlowRun], arguments: dict
     """Leave what would take too long to the sweeps."""
     ids = list(runs.order_by("pk").values_list("pk", flat=True)[:MOST_IN_A_JOB])
     reason = arguments.pop("reason", "")
-    job = bulk.create_job(
+    job = bulk.start_bulk_operation(
         verb.name, {"pk__in": ids}, arguments=arguments, by=page.user, reason=reason
     )
     text = say(

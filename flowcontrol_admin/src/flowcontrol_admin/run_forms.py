@@ -10,13 +10,13 @@ from django import forms
 from django.core.exceptions import ValidationError
 from django.utils.translation import gettext_lazy as _
 
+from flowcontrol.redaction import HIDDEN
 from flowcontrol_admin.fields import JsonObjectField, choice_field
 from flowcontrol_admin.pages import MAX_REASON
 from flowcontrol_admin.timeline import pretty
 from flowcontrol_core.document.tree import Document
 from flowcontrol_core.engine.codec import decode
-from flowcontrol_core.engine.history import HIDDEN
-from flowcontrol_core.errors import DefinitionError, StateError
+from flowcontrol_core.errors import DocumentError, StateError
 from flowcontrol_core.flows.descriptions import Describer
 from flowcontrol_core.flows.drafts import get_document
 from flowcontrol_core.flows.overview import documents_of
@@ -79,7 +79,7 @@ class RestartForm(SendForm):
             return steps
         try:
             return {**steps_of(get_document(published)), **steps}
-        except DefinitionError:
+        except DocumentError:
             return steps
 
 

@@ -14,7 +14,7 @@ from django.utils.translation import gettext as say
 from flowcontrol_admin import run_words
 from flowcontrol_admin.badges import run_badge
 from flowcontrol_admin.pages import OPERATE_RUN, Page
-from flowcontrol_admin.run_verbs import legal_verbs
+from flowcontrol_admin.run_actions import legal_verbs
 from flowcontrol_admin.timeline import entries, pretty
 from flowcontrol_core.actions.registry import registry
 from flowcontrol_core.flows.overview import documents_of, find_step, is_nobody_sweeping, is_overdue
@@ -25,9 +25,9 @@ EVENTS_A_PAGE = 100
 MOST_CHILDREN = 50
 #: The columns of the engine, shown as they are, folded away.
 RAW = (
-    "uuid", "cursor", "sequence", "fence", "attempt", "worker", "request", "wake_at",
+    "uuid", "cursor", "sequence", "fence", "attempt", "worker", "request", "due_at",
     "wait_until", "wait_timeout", "wait_trigger", "wait_match_object", "wait_child",
-    "events_taken", "blocked_on", "queued_at", "announce_at", "depth", "slot", "slot_object",
+    "events_taken", "blocked_on", "queued_at", "undelivered_since", "depth", "slot", "slot_object",
     "slot_ever",
 )  # fmt: skip
 

@@ -131,7 +131,7 @@ def _waits(run: FlowRun) -> list[str]:
 
 
 def _looks(run: FlowRun) -> list[str]:
-    if run.wake_at is None:
+    if run.due_at is None:
         return []
     if run.status == Status.PENDING:
         text = say("It is due at %(time)s.")
@@ -141,7 +141,7 @@ def _looks(run: FlowRun) -> list[str]:
         text = say("Its worker's lease lasts until %(time)s.")
     else:
         text = say("A worker looks at it at %(time)s.")
-    return [text % {"time": moment(run.wake_at)}]
+    return [text % {"time": moment(run.due_at)}]
 
 
 def _trigger(run: FlowRun) -> str:
@@ -151,7 +151,7 @@ def _trigger(run: FlowRun) -> str:
 
 def since_overdue(run: FlowRun, now: datetime) -> str:
     """Say for how long a run is overdue."""
-    due = run.wake_at or now
+    due = run.due_at or now
     text = say("Overdue since %(time)s (%(length)s).")
     words: dict[str, Any] = {
         "time": moment(due),

@@ -25,6 +25,7 @@ from flowcontrol_admin.pages import (
     patterns,
     url,
 )
+from flowcontrol_admin.run_actions import operate
 from flowcontrol_admin.run_bulk import bulk_actions
 from flowcontrol_admin.run_filters import (
     FlowFilter,
@@ -34,7 +35,6 @@ from flowcontrol_admin.run_filters import (
     StepFilter,
 )
 from flowcontrol_admin.run_page import show_run
-from flowcontrol_admin.run_verbs import operate
 from flowcontrol_admin.run_words import duration, where
 from flowcontrol_core.flows.overview import documents_of, find_step, is_nobody_sweeping, is_overdue
 from flowcontrol_core.models import FlowRun
@@ -143,11 +143,11 @@ class FlowRunAdmin(_ModelAdmin):
     def shown_step(self, run: Any) -> str:
         return str(run.shown_where) or "-"
 
-    @admin.display(description=_("next look"), ordering="wake_at")
+    @admin.display(description=_("next look"), ordering="due_at")
     def shown_next(self, run: Any) -> Any:
         if run.shown_late:
             return flag("warning", say("overdue"))
-        return run.wake_at
+        return run.due_at
 
     @admin.display(description=_("duration"))
     def shown_duration(self, run: Any) -> str:

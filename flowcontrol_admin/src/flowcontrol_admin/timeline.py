@@ -10,10 +10,10 @@ from typing import Any
 
 from django.utils.dateparse import parse_datetime
 
+from flowcontrol.redaction import redact_json
 from flowcontrol_admin.run_words import answer, length
 from flowcontrol_core.actions.registry import registry
 from flowcontrol_core.document.tree import Document, Step
-from flowcontrol_core.engine.history import HIDDEN, SECRET
 from flowcontrol_core.flows.edits import step_label
 from flowcontrol_core.models import RunEvent
 
@@ -68,7 +68,7 @@ def entries(events: Iterable[RunEvent], document: Document | None) -> list[Entry
 
 def pretty(value: Any) -> str:
     """Write JSON for reading, with secrets hidden."""
-    return json.dumps(_scrubbed(value), indent=2, ensure_ascii=False, default=str)
+    return json.dumps(redact_json(value), indent=2, ensure_ascii=False, default=str)
 
 
 def _entry(event: RunEvent, steps: Mapping[str, Step]) -> Entry:
@@ -130,9 +130,3 @@ def _number(value: Any) -> int:
 
 def _time(value: Any) -> datetime | None:
     return parse_datetime(value) if isinstance(value, str) else None
-
-
-def _scrubbed(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {k: HIDDEN if SECRET.search(k) else _scrubbed(v) for k, v in value.items()}
-    return [_scrubbed(item) for item in value] if isinstance(value, list) else value

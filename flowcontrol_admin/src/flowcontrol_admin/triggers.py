@@ -19,7 +19,7 @@ from flowcontrol_admin.step_forms import guarded
 from flowcontrol_core.actions.registry import TriggerEntry, registry
 from flowcontrol_core.conf import get_settings
 from flowcontrol_core.document.tree import Document
-from flowcontrol_core.errors import DefinitionError, Problem
+from flowcontrol_core.errors import DocumentError, Problem
 from flowcontrol_core.flows.descriptions import Describer
 from flowcontrol_core.models import Flow, FlowTrigger, Mode
 
@@ -154,7 +154,7 @@ def _edit(page: Page, flow: Flow, association: FlowTrigger, *, is_new: bool) -> 
         config=guarded(lambda: _as_html(config), association.trigger),
         media=config.media if config else "",
         offer=_offer(entry) if (entry := registry.triggers.get(association.trigger)) else None,
-        firings=[] if is_new else association.firings.all()[:SHOWN_FIRINGS],
+        skipped_firings=[] if is_new else association.skipped_firings.all()[:SHOWN_FIRINGS],
         delay=_delay(),
         crumbs=[(label, "")],
         back=url("flow_editor", flow.pk) + "#triggers",
@@ -180,7 +180,7 @@ def _save(
             flows.associate_trigger(association.flow, association.trigger, **values)
         else:
             flows.change_trigger(association, **values)
-    except DefinitionError as error:
+    except DocumentError as error:
         problems = list(error.problems)
         add_problems(form, [Problem(one.path, one.message, field=one.field) for one in problems])
         return False

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from flowcontrol_core.health import Health, Trouble, look
+from flowcontrol_core.health import Health, HealthIssue, check_health
 from flowcontrol_core.runs.execution.start import create_flowrun, start_flowrun
 from flowcontrol_core.runs.execution.sweep import SweepResult, continue_flowruns
-from flowcontrol_core.runs.operations.bulk import create_job
+from flowcontrol_core.runs.operations.bulk import start_bulk_operation
 from flowcontrol_core.runs.operations.control import (
     cancel_flowrun,
+    go_to_step,
     pause_flowrun,
-    release_held,
     resume_flowrun,
+    resume_paused_runs,
     retry_flowrun,
     run_now,
-    send_to_step,
     skip_step,
 )
 from flowcontrol_core.runs.operations.restarts import (
@@ -27,26 +27,26 @@ from flowcontrol_core.runs.triggers.fire import trigger_flows
 
 __all__ = [
     "Health",
+    "HealthIssue",
     "Pruned",
     "SweepResult",
-    "Trouble",
     "cancel_flowrun",
+    "check_health",
     "check_move",
     "continue_flowruns",
     "create_flowrun",
-    "create_job",
     "edit_state",
-    "look",
+    "go_to_step",
     "move_to_current_version",
     "pause_flowrun",
     "prune",
-    "release_held",
     "restart_at_step",
     "resume_flowrun",
+    "resume_paused_runs",
     "retry_flowrun",
     "run_now",
-    "send_to_step",
     "skip_step",
+    "start_bulk_operation",
     "start_flowrun",
     "trigger_flows",
 ]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from flowcontrol_core.errors import (
     ConfigError,
-    DefinitionError,
     DirectiveError,
+    DocumentError,
     EditError,
     EffectsError,
     ExpressionError,
@@ -25,8 +25,8 @@ from flowcontrol_core.errors import (
 
 __all__ = [
     "ConfigError",
-    "DefinitionError",
     "DirectiveError",
+    "DocumentError",
     "EditError",
     "EffectsError",
     "ExpressionError",

@@ -7,9 +7,11 @@ from importlib import import_module
 
 from django.apps import AppConfig
 from django.utils.module_loading import autodiscover_modules
+from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
 from flowcontrol_core.conf import get_settings
+from flowcontrol_core.errors import translations
 
 
 class FlowcontrolConfig(AppConfig):
@@ -27,6 +29,7 @@ class FlowcontrolConfig(AppConfig):
         from flowcontrol_core.runs.operations import bulk  # noqa: PLC0415
         from flowcontrol_core.runs.triggers import fire  # noqa: PLC0415
 
+        translations.gettext, translations.ngettext = gettext, ngettext
         checks.register_checks()
         fire.connect()
         bulk.connect()

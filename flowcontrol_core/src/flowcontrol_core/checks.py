@@ -5,7 +5,6 @@ The ids are stable; ``docs/reference/checks.md`` explains each.
 
 from __future__ import annotations
 
-import difflib
 import importlib.util
 import math
 import re
@@ -22,7 +21,7 @@ from django.db import DatabaseError, connections
 
 import flowcontrol_core
 from flowcontrol_core.conf import Settings, get_settings, known_names
-from flowcontrol_core.errors import DefinitionError, Problem
+from flowcontrol_core.errors import DocumentError, Problem
 from flowcontrol_core.flows.document_checks import check_document
 from flowcontrol_core.flows.drafts import get_document
 from flowcontrol_core.flows.flow_triggers import check_association
@@ -30,6 +29,7 @@ from flowcontrol_core.management.plugin_table import broken_plugins
 from flowcontrol_core.models import Flow, FlowTrigger
 from flowcontrol_core.plugins.manager import plugin_manager
 from flowcontrol_core.runs.store.connection import alias
+from flowcontrol_core.suggest import did_you_mean
 
 TAG = "flowcontrol"
 DISPATCHES = ("sweep", "inline", "celery")
@@ -82,13 +82,12 @@ def check_dispatch(**_: Any) -> list[CheckMessage]:
     """E004: DISPATCH has a value nobody knows. E005: it is "celery", which is not installed."""
     dispatch = get_settings().DISPATCH
     if dispatch not in DISPATCHES:
-        close = difflib.get_close_matches(str(dispatch).lower(), DISPATCHES, n=1)
         known = ", ".join(repr(name) for name in DISPATCHES)
         return [
             Error(
                 f'FLOWCONTROL["DISPATCH"] is {dispatch!r}, which is unknown, so that all runs wait '
                 "for the next sweep.",
-                hint=f"Did you mean {close[0]!r}?" if close else f"Write one of {known}.",
+                hint=did_you_mean(dispatch, DISPATCHES, f"Write one of {known}."),
                 id="flowcontrol.E004",
             )
         ]
@@ -141,7 +140,7 @@ def check_plugins(**_: Any) -> list[CheckMessage]:
         kind(
             f"The plugin {report.name!r} ({report.distribution or report.module} "
             f"{report.version}) is not loaded. {report.reason}".replace(" )", ")"),
-            hint=report.way_out or None,
+            hint=report.remedy or None,
             id=id_,
         )
         for report in broken_plugins(plugin_manager.reports)
@@ -184,7 +183,7 @@ def _flow_messages(flow: Flow) -> Iterator[CheckMessage]:
         return
     try:
         document = get_document(version)
-    except DefinitionError as error:
+    except DocumentError as error:
         yield from (_flow_warning(flow, problem, "W005") for problem in error.problems)
         return
     yield from (
@@ -206,10 +205,9 @@ def _flow_warning(flow: Flow, problem: Problem, id_: str, place: str = "") -> Ch
 
 def _unknown_name(name: object) -> CheckMessage:
     known = sorted(known_names())
-    close = difflib.get_close_matches(str(name).upper(), known, n=1)
     return Error(
         f'FLOWCONTROL["{name}"] is no setting, so it does nothing.',
-        hint=f"Did you mean {close[0]}?" if close else f"The settings are {', '.join(known)}.",
+        hint=did_you_mean(name, known, f"The settings are {', '.join(known)}."),
         id="flowcontrol.E001",
     )
 

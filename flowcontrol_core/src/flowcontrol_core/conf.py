@@ -38,12 +38,12 @@ class Settings:
     STEP_TIMEOUT: float = 300.0
     # The most a run's state may hold, as JSON.
     STATE_MAX_BYTES: int = 256 * 1024
-    # What is kept of finished runs, of their history, of events and of refused firings, in days;
+    # What is kept of finished runs, of their history, of events and of skipped firings, in days;
     # None: for ever. How many finished runs of a flow are kept at the most.
-    KEEP_DAYS: int | None = None
-    KEEP_RUNS: int | None = None
-    KEEP_HISTORY_DAYS: int | None = None
-    KEEP_EVENTS_DAYS: int = 30
+    RETENTION_DAYS: int | None = None
+    RETENTION_RUNS: int | None = None
+    RETENTION_HISTORY_DAYS: int | None = None
+    RETENTION_EVENTS_DAYS: int = 30
     # After how many seconds without a sweep a worker counts as gone, and a due run as overdue.
     WORKER_GONE: float = 120.0
     OVERDUE: float = 120.0

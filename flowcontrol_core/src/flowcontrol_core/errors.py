@@ -2,9 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+
+
+class Translations:
+    """The seam to Django's translations; ``document`` and ``engine`` know no framework.
+
+    The app puts Django's functions here when the site starts; until then texts stay English.
+    """
+
+    gettext: Callable[[str], str] = staticmethod(str)
+    ngettext: Callable[[str, str, int], str] = staticmethod(
+        lambda one, many, n: one if n == 1 else many
+    )
+
+
+translations = Translations()
+
+
+def gettext(message: str) -> str:
+    """Return a text in the language of the reader."""
+    return translations.gettext(message)
+
+
+def ngettext(singular: str, plural: str, number: int) -> str:
+    """Return the form of a text that fits a number, in the language of the reader."""
+    return translations.ngettext(singular, plural, number)
 
 
 class FlowcontrolError(Exception):
@@ -28,7 +53,7 @@ class Problem:
         return f"{self.path}: {self.message}" if self.path else self.message
 
 
-class DefinitionError(FlowcontrolError):
+class DocumentError(FlowcontrolError):
     """The document of a flow is not valid; ``problems`` lists every place."""
 
     def __init__(self, problems: Sequence[Problem]) -> None:
@@ -36,7 +61,7 @@ class DefinitionError(FlowcontrolError):
         super().__init__("; ".join(str(problem) for problem in self.problems))
 
 
-class PublishError(DefinitionError):
+class PublishError(DocumentError):
     """The draft cannot be published: it would fail at run time."""
 
 

@@ -23,18 +23,18 @@ from flowcontrol_core.runs.store.connection import alias
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Health:
-    """What ``look`` found; healthy where no trouble is urgent. Ages are in seconds."""
+    """What ``check_health`` found; healthy where no trouble is urgent. Ages are in seconds."""
 
     at: datetime
     live: dict[str, int]
     workers: list[dict[str, Any]]
     overdue: int
     oldest_overdue: float
-    troubles: list[Trouble]
+    issues: list[HealthIssue]
 
     @property
     def is_healthy(self) -> bool:
-        return not any(trouble.is_urgent for trouble in self.troubles)
+        return not any(trouble.is_urgent for trouble in self.issues)
 
     def as_json(self) -> dict[str, Any]:
         """Give all of it as JSON values."""
@@ -45,11 +45,11 @@ class Health:
             "workers": self.workers,
             "overdue": self.overdue,
             "oldest_overdue": self.oldest_overdue,
-            "troubles": [asdict(trouble) for trouble in self.troubles],
+            "issues": [asdict(trouble) for trouble in self.issues],
         }
 
 
-def look() -> Health:
+def check_health() -> Health:
     """Look at runs, workers and plugins; a handful of queries, each by index."""
     now = clock().now()
     runs = FlowRun.objects.using(alias())
@@ -63,12 +63,12 @@ def look() -> Health:
     workers = list(Worker.objects.using(alias()).order_by("name"))
     late = runs.due(now - timedelta(seconds=get_settings().OVERDUE))
     overdue = late.count()
-    oldest = late.values_list("wake_at", flat=True).first()
-    troubles = [
-        *_worker_troubles(workers, live, now),
-        *overdue_troubles(late, overdue, oldest, now),
-        *run_troubles(now),
-        *_plugin_troubles(),
+    oldest = late.values_list("due_at", flat=True).first()
+    issues = [
+        *_worker_issues(workers, live, now),
+        *overdue_issues(late, overdue, oldest, now),
+        *run_issues(now),
+        *_plugin_issues(),
     ]
     return Health(
         at=now,
@@ -76,14 +76,14 @@ def look() -> Health:
         workers=[_shown(worker, now) for worker in workers],
         overdue=overdue,
         oldest_overdue=(now - oldest).total_seconds() if oldest else 0.0,
-        troubles=troubles,
+        issues=issues,
     )
 
 
-def look_or_say_why() -> Health:
-    """Look as ``look`` does; a database that does not let it is the trouble that is found."""
+def check_health_or_explain() -> Health:
+    """Check the health; where the database refuses, that is the issue."""
     try:
-        return look()
+        return check_health()
     except (DatabaseError, InterfaceError) as error:
         return Health(
             # The clock of the runtime is the database's.
@@ -92,13 +92,13 @@ def look_or_say_why() -> Health:
             workers=[],
             overdue=0,
             oldest_overdue=0.0,
-            troubles=[database_trouble(error), *_plugin_troubles()],
+            issues=[database_issue(error), *_plugin_issues()],
         )
 
 
-def database_trouble(error: Exception) -> Trouble:
+def database_issue(error: Exception) -> HealthIssue:
     """Say that the database did not do what was asked of it, and what to do."""
-    return Trouble(
+    return HealthIssue(
         code="database",
         message=f"The database does not answer as it should: {' '.join(str(error).split())}.",
         advice="See that it runs and can be reached, and that `manage.py migrate` was run.",
@@ -115,39 +115,39 @@ def _shown(worker: Worker, now: datetime) -> dict[str, Any]:
     }
 
 
-def _worker_troubles(workers: list[Worker], live: dict[str, int], now: datetime) -> list[Trouble]:
+def _worker_issues(workers: list[Worker], live: dict[str, int], now: datetime) -> list[HealthIssue]:
     alive = [worker for worker in workers if now - worker.last_sweep_at <= gone_since()]
-    troubles = []
+    issues = []
     if not alive and live:
-        troubles.append(
-            Trouble(
+        issues.append(
+            HealthIssue(
                 code="no_worker",
                 message="No worker has been seen lately, so nothing goes on.",
                 advice="Start `manage.py flowcontrol worker`, or see to cron or Celery beat.",
             )
         )
     if len({tuple(sorted(worker.plugins.items())) for worker in alive}) > 1:
-        troubles.append(
-            Trouble(
+        issues.append(
+            HealthIssue(
                 code="plugins_differ",
                 message="The workers have different plugins, or versions of them.",
                 advice="Finish the deployment: restart the workers that have the older ones.",
             )
         )
-    return troubles
+    return issues
 
 
-def _plugin_troubles() -> list[Trouble]:
+def _plugin_issues() -> list[HealthIssue]:
     broken = [
         report
         for report in plugin_manager.reports
         if report.status not in (PluginStatus.ACTIVE, PluginStatus.DISABLED)
     ]
     return [
-        Trouble(
+        HealthIssue(
             code="plugin",
             message=f"The plugin {report.name} is not loaded: {report.reason}",
-            advice=report.way_out,
+            advice=report.remedy,
         )
         for report in broken
     ]
@@ -158,11 +158,11 @@ _RECENT = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Trouble:
+class HealthIssue:
     """One thing that is not as it should be: a code, a sentence, and what to do.
 
     ``is_urgent`` says whether it is for those who operate the site; what is not, such as a step
-    that has failed, is for those who look after the flow.
+    that has failed, is for those who check_health after the flow.
     """
 
     code: str
@@ -175,28 +175,28 @@ class Trouble:
     reasons: list[str] = field(default_factory=list)
 
 
-def run_troubles(now: datetime) -> list[Trouble]:
+def run_issues(now: datetime) -> list[HealthIssue]:
     """Give what is wrong with runs that are not just overdue."""
     return [
-        *_stuck_troubles(now),
-        *_queued_troubles(now),
-        *_blocked_troubles(),
-        *_deaf_troubles(),
-        *_errored_troubles(now),
-        *_forgotten_troubles(now - timedelta(seconds=get_settings().OVERDUE)),
+        *_stuck_issues(now),
+        *_queued_issues(now),
+        *_blocked_issues(),
+        *_unknown_trigger_issues(),
+        *_errored_issues(now),
+        *_forgotten_issues(now - timedelta(seconds=get_settings().OVERDUE)),
     ]
 
 
-def overdue_troubles(
+def overdue_issues(
     late: Any, overdue: int, oldest: datetime | None, now: datetime
-) -> list[Trouble]:
+) -> list[HealthIssue]:
     """Say how many runs are due that nobody has taken up, and since when the oldest is."""
     if not overdue or oldest is None:
         return []
     seconds = int((now - oldest).total_seconds())
     first = list(late.values_list("pk", "reason")[:_MOST])
     return [
-        Trouble(
+        HealthIssue(
             code="overdue",
             message=f"{_counted(overdue, 'run is', 'runs are')} overdue, the oldest for {seconds} "
             "seconds.",
@@ -208,11 +208,11 @@ def overdue_troubles(
     ]
 
 
-def _stuck_troubles(now: datetime) -> list[Trouble]:
+def _stuck_issues(now: datetime) -> list[HealthIssue]:
     """Runs whose lease expired long ago without anybody having taken them up."""
     limit = now - 2 * timedelta(seconds=get_settings().LEASE)
-    stuck = FlowRun.objects.using(alias()).filter(status=Status.RUNNING, wake_at__lt=limit)
-    return _trouble(
+    stuck = FlowRun.objects.using(alias()).filter(status=Status.RUNNING, due_at__lt=limit)
+    return _issue(
         stuck,
         "stuck",
         (
@@ -223,11 +223,11 @@ def _stuck_troubles(now: datetime) -> list[Trouble]:
     )
 
 
-def _queued_troubles(now: datetime) -> list[Trouble]:
+def _queued_issues(now: datetime) -> list[HealthIssue]:
     """Runs that have queued for long, maybe because two flows wait for each other's slots."""
     limit = now - timedelta(seconds=get_settings().QUEUED_LONG)
     queued = FlowRun.objects.using(alias()).filter(status=Status.PENDING, queued_at__lt=limit)
-    return _trouble(
+    return _issue(
         queued,
         "queued",
         (
@@ -240,11 +240,11 @@ def _queued_troubles(now: datetime) -> list[Trouble]:
     )
 
 
-def _blocked_troubles() -> list[Trouble]:
+def _blocked_issues() -> list[HealthIssue]:
     blocked = FlowRun.objects.using(alias()).filter(status=Status.BLOCKED)
     keys = [key for key in missing_keys() if not registry.knows_action(key)]
     named = f" Missing actions: {', '.join(keys)}." if keys else ""
-    return _trouble(
+    return _issue(
         blocked,
         "blocked",
         (f"run is blocked.{named}", f"runs are blocked.{named}"),
@@ -252,7 +252,7 @@ def _blocked_troubles() -> list[Trouble]:
     )
 
 
-def _deaf_troubles() -> list[Trouble]:
+def _unknown_trigger_issues() -> list[HealthIssue]:
     """Runs that wait for a trigger that nobody can fire."""
     waiting = FlowRun.objects.using(alias()).filter(
         status=Status.WAITING, wait_trigger__isnull=False
@@ -262,7 +262,7 @@ def _deaf_troubles() -> list[Trouble]:
     named = ", ".join(key or "" for key in keys[:_MOST])
     if not named:
         return []
-    return _trouble(
+    return _issue(
         deaf,
         "unknown_trigger",
         (
@@ -273,22 +273,22 @@ def _deaf_troubles() -> list[Trouble]:
     )
 
 
-def _errored_troubles(now: datetime) -> list[Trouble]:
+def _errored_issues(now: datetime) -> list[HealthIssue]:
     recent = FlowRun.objects.using(alias()).filter(
         status=Status.DONE, outcome=Outcome.ERRORED, since__gte=now - _RECENT
     )
     killers = Q(reason__startswith="Set aside")
     return [
-        *_trouble(
+        *_issue(
             recent.filter(killers),
-            "set_aside",
+            "end_errored",
             (
                 "run was set aside within a day, because it kept killing its workers.",
                 "runs were set aside within a day, because they kept killing their workers.",
             ),
             "Find out why, then retry them.",
         ),
-        *_trouble(
+        *_issue(
             recent.exclude(killers),
             "errored",
             ("run ended with an error within a day.", "runs ended with an error within a day."),
@@ -298,11 +298,11 @@ def _errored_troubles(now: datetime) -> list[Trouble]:
     ]
 
 
-def _forgotten_troubles(limit: datetime) -> list[Trouble]:
+def _forgotten_issues(limit: datetime) -> list[HealthIssue]:
     """Runs that nothing will ever wake: there should be none."""
     asleep = FlowRun.objects.using(alias()).filter(
         status__in=set(LIVE) - {Status.PAUSED},
-        wake_at__isnull=True,
+        due_at__isnull=True,
         blocked_on__isnull=True,
     )
     # One that waits for a trigger or a child has no time to be looked at, and needs none.
@@ -314,13 +314,13 @@ def _forgotten_troubles(limit: datetime) -> list[Trouble]:
     child = FlowRun.objects.using(alias()).filter(present, uuid=OuterRef("wait_child"))
     missing_child = asleep.filter(~Exists(child), wait_child__isnull=False)
     return [
-        *_trouble(
+        *_issue(
             forgotten,
             "no_wake_up",
             ("run waits for nothing.", "runs wait for nothing."),
             "Let them run now; and please report it: this must not happen.",
         ),
-        *_trouble(
+        *_issue(
             missing_child,
             "ended_child",
             (
@@ -332,19 +332,19 @@ def _forgotten_troubles(limit: datetime) -> list[Trouble]:
     ]
 
 
-def _trouble(
+def _issue(
     runs: Any, code: str, what: tuple[str, str], advice: str, *, is_urgent: bool = True
-) -> list[Trouble]:
+) -> list[HealthIssue]:
     """Say ``what``, of one run or of several, about the runs, if there are any."""
     # Counted and listed at once: either looks at all of them. Not ordered by the primary key, which
-    # PostgreSQL would then look for them by, among all runs.
+    # PostgreSQL would then check_health for them by, among all runs.
     counted = runs.annotate(number=Window(Count("*"))).order_by("since", "pk")
     first = list(counted.values_list("pk", "reason", "number")[:_MOST])
     if not first:
         return []
     count = first[0][2]
     return [
-        Trouble(
+        HealthIssue(
             code=code,
             message=_counted(count, *what),
             advice=advice,

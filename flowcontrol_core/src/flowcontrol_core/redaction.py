@@ -1,27 +1,75 @@
-"""Takes secrets out of what the history keeps as text: errors, tracebacks, log lines."""
+"""What a secret is, and how it is taken out of names, of JSON and of text: one table for all.
+
+A name tells that its value is a secret. Values are hidden in the history, in errors, in logs, in
+exports and in what expressions see.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
+from itertools import pairwise
 from typing import Any
 
-from flowcontrol_core.engine.history import HIDDEN, SECRET
-
-#: Shorter values are in too many words to be taken out of them.
+#: Stands where a secret was.
+HIDDEN = "•••"
+#: Shorter values are parts of too many words to be taken out of a text.
 MIN_LENGTH = 4
+
+# Secrets wherever they stand in a name ("accesstoken", "passwordhash").
+_ANYWHERE = (
+    "password", "passwd", "passphrase", "token", "secret", "session", "credential", "authorization",
+    "cookie", "bearer",
+)  # fmt: skip
+# Secrets only as a word of the name ("otp_code"), so that "hotpot" and "spin" stay visible.
+_WORDS = frozenset({"pwd", "otp", "otps", "totp", "hotp", "jwt", "pin", "salt", "cvc", "cvv"})
+# Secrets as two words in a row, however they are joined ("api_key", "apiKey", "apikey").
+_PAIRS = frozenset(
+    (first, "key") for first in ("api", "private", "access", "ssh", "signing", "encryption")
+) | {("auth", "code")}
+_JOINED = frozenset("".join(pair) for pair in _PAIRS)
+# "apikey", "sshkey": a word that ends in "key" is one, unless it is a word of everyday life.
+_HARMLESS = frozenset(
+    {"donkey", "hockey", "jockey", "latchkey", "monkey", "turkey", "turnkey", "whiskey"}
+)
+_WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 #: What may stand around the name is bounded, so that the time is linear in the text's length.
 _ASSIGNED = re.compile(
-    r"""((?:password|passwd|token|secret|api_?key)[\w-]{0,40}["']?\s{0,3}[=:]\s{0,3}["']?)"""
-    r"""([^\s"'&,;]+)""",
+    rf"""((?:{"|".join((*_ANYWHERE, *(rf"{a}[_-]?{b}" for a, b in sorted(_PAIRS))))})"""
+    r"""[\w-]{0,40}["']?\s{0,3}[=:]\s{0,3}["']?)([^\s"'&,;]+)""",
     re.IGNORECASE,
 )
 
 
-def scrub(text: str, secrets: Iterable[str] = ()) -> str:
-    """Give a text without the secrets, without what is assigned to a name that tells of one, and
-    without the characters that a database refuses.
+@lru_cache(maxsize=4096)
+def is_secret(name: str) -> bool:
+    """Return whether the name of a value, such as a key of JSON, says that it is a secret."""
+    lowered = name.lower()
+    if any(part in lowered for part in _ANYWHERE):
+        return True
+    words = [word.lower().removesuffix("s") for word in _WORD.findall(name)]
+    return (
+        not _WORDS.isdisjoint(words)
+        or not _JOINED.isdisjoint(words)
+        or not _PAIRS.isdisjoint(pairwise(words))
+    )
+
+
+@lru_cache(maxsize=4096)
+def is_secret_field(name: str) -> bool:
+    """Return whether a model's field, property or method of this name is a secret.
+
+    Stricter than ``is_secret``: whatever is called a key is one ("key", "license_key").
+    """
+    words = (word.lower().removesuffix("s") for word in _WORD.findall(name))
+    return is_secret(name) or any(word.endswith("key") and word not in _HARMLESS for word in words)
+
+
+def redact(text: str, secrets: Iterable[str] = ()) -> str:
+    """Return a text without the secrets, and without what is assigned to a name of one.
+
+    Characters that a database refuses are replaced.
     """
     for secret in sorted(secrets, key=len, reverse=True):
         text = text.replace(secret, HIDDEN)
@@ -29,39 +77,24 @@ def scrub(text: str, secrets: Iterable[str] = ()) -> str:
     return text.replace("\x00", "").encode("utf-8", "replace").decode()
 
 
-def secrets_in(value: Any, key: str = "") -> Iterator[str]:
-    """Give the values, as texts, whose keys say that they are secret, at any depth."""
+def redact_json(value: Any, name: str = "") -> Any:
+    """Return a copy of a JSON value with ``HIDDEN`` for what stands under the name of a secret."""
+    if is_secret(name):
+        return HIDDEN
     if isinstance(value, Mapping):
-        for name, item in value.items():
-            yield from secrets_in(item, name)
+        return {key: redact_json(item, str(key)) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [redact_json(item) for item in value]
+    return value
+
+
+def secrets_in(value: Any, name: str = "") -> Iterator[str]:
+    """Yield, as texts, the values at any depth that stand under the name of a secret."""
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from secrets_in(item, key)
     elif isinstance(value, list):
         for item in value:
-            yield from secrets_in(item, key)
-    elif value is not None and SECRET.search(key) and len(str(value)) >= MIN_LENGTH:
+            yield from secrets_in(item, name)
+    elif value is not None and is_secret(name) and len(str(value)) >= MIN_LENGTH:
         yield str(value)
-
-
-# These are secrets wherever they stand in a name ("accesstoken", "passwordhash").
-_ANYWHERE = ("password", "passwd", "token", "secret", "session")
-# These only as a word of the name ("api_key", "apiKey"), so that "keyboard" stays visible.
-_WORDS = frozenset({"key", "keys", "otp", "otps", "totp", "hotp"})
-# "apikey", "sshkey": a word that ends in "key" is one, unless it is a word of everyday life.
-_HARMLESS = frozenset(
-    {"donkey", "hockey", "jockey", "latchkey", "monkey", "turkey", "turnkey", "whiskey"}
-)
-_WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
-
-
-@lru_cache(maxsize=4096)
-def is_secret(name: str) -> bool:
-    """Say whether a field, property or method of this name is hidden from expressions."""
-    lowered = name.lower()
-    if any(part in lowered for part in _ANYWHERE):
-        return True
-    return any(_is_secret_word(word.lower()) for word in _WORD.findall(name))
-
-
-def _is_secret_word(word: str) -> bool:
-    if word in _WORDS:
-        return True
-    return word.endswith(("key", "keys")) and word.removesuffix("s") not in _HARMLESS

@@ -24,7 +24,7 @@ from flowcontrol_core.runs.execution.sweep import begin_sweep, due_by_queue, exe
 from flowcontrol_core.runs.operations.retention import prune
 from flowcontrol_core.runs.queue.claim import Choice
 from flowcontrol_core.runs.queue.dispatch import senders
-from flowcontrol_core.runs.queue.workers import say_alive, should_stop
+from flowcontrol_core.runs.queue.workers import send_heartbeat, should_stop
 from flowcontrol_core.runs.store.connection import alias
 
 logger = logging.getLogger("flowcontrol.runtime")
@@ -58,8 +58,8 @@ def run_flowruns_task(ids: list[int]) -> int:
     What is due then still, because it let others go first as a long run does, or because another
     claim held it in that moment, has its next turn behind the messages that wait.
     """
-    say_alive()
-    executed = execute_due(len(ids), Choice(only=ids), between=say_alive).executed
+    send_heartbeat()
+    executed = execute_due(len(ids), Choice(only=ids), between=send_heartbeat).executed
     left = {} if should_stop() else due_by_queue(len(ids), Choice(only=ids))
     if left and not executed:
         time.sleep(random.uniform(*HELD))

@@ -53,7 +53,7 @@ def test_e001_an_unknown_setting_is_answered_with_the_nearest(settings: Any) -> 
     settings.FLOWCONTROL = {"LEASES": 60}
     message = only(check_settings(), "E001")
     assert 'FLOWCONTROL["LEASES"] is no setting' in message.msg
-    assert message.hint == "Did you mean LEASE?"
+    assert message.hint == "Did you mean “LEASE”?"
 
 
 def test_e001_an_unknown_setting_without_a_near_one_is_answered_with_all(settings: Any) -> None:
@@ -112,7 +112,7 @@ def test_e003_times_without_a_zone(settings: Any) -> None:
 
 def test_e004_an_unknown_dispatch_is_answered_with_the_nearest(settings: Any) -> None:
     settings.FLOWCONTROL = {"DISPATCH": "in-line"}
-    assert only(check_dispatch(), "E004").hint == "Did you mean 'inline'?"
+    assert only(check_dispatch(), "E004").hint == "Did you mean “inline”?"
     settings.FLOWCONTROL = {"DISPATCH": "pigeon"}
     assert only(check_dispatch(), "E004").hint == "Write one of 'sweep', 'inline', 'celery'."
 
@@ -157,7 +157,7 @@ BROKEN = PluginReport(
     module="acme_sms.plugin",
     status=PluginStatus.FAILED,
     reason="ImportError: no gateway",
-    way_out="Uninstall acme-sms.",
+    remedy="Uninstall acme-sms.",
 )
 
 
@@ -266,7 +266,7 @@ class TestFlows:
         assert "steps[0].config.condition" in message.msg
 
     def test_w005_a_document_that_cannot_be_read(self, active: Flow) -> None:
-        FlowVersion.objects.update(definition={"format": 99})
+        FlowVersion.objects.update(document={"format": 99})
         assert set(ids(check_flows(databases=["default"]))) == {"flowcontrol.W005"}
 
     def test_w006_a_missing_trigger_is_named(self, active: Flow) -> None:

@@ -11,7 +11,7 @@ from flowcontrol_core.document.parse import parse
 from flowcontrol_core.document.serialize import to_data
 from flowcontrol_core.document.tree import Document, RetryPolicy, Step
 from flowcontrol_core.document.values import to_seconds
-from flowcontrol_core.errors import DefinitionError, Problem
+from flowcontrol_core.errors import DocumentError, Problem
 from tests.cases import each
 
 
@@ -24,7 +24,7 @@ def step(**values: object) -> dict[str, Any]:
 
 
 def problems_of(data: object) -> tuple[Problem, ...]:
-    with pytest.raises(DefinitionError) as caught:
+    with pytest.raises(DocumentError) as caught:
         parse(data)
     return caught.value.problems
 
@@ -193,13 +193,13 @@ def test_a_newer_format_asks_for_an_upgrade_and_for_nothing_else(value: int) -> 
 @each(
     ("key", "advice"),
     [
-        ("titel", "remove it. Possible here: id, action,"),
-        ("brances", "did you mean 'branches'?"),
-        ("Timeout", "did you mean 'timeout'?"),
-        ("x" * 10_000, "remove it"),
-        (True, "remove it"),
-        (7, "remove it"),
-        (None, "remove it"),
+        ("titel", "Remove it. Possible here: id, action,"),
+        ("brances", "Did you mean “branches”?"),
+        ("Timeout", "Did you mean “timeout”?"),
+        ("x" * 10_000, "Remove it"),
+        (True, "Remove it"),
+        (7, "Remove it"),
+        (None, "Remove it"),
     ],
 )
 def test_an_unknown_key_is_refused_with_the_nearest_known_one(key: object, advice: str) -> None:
@@ -459,5 +459,5 @@ def test_shared_steps_do_not_unfold_without_end() -> None:
 
 
 def test_the_error_joins_all_problems_with_their_places() -> None:
-    with pytest.raises(DefinitionError, match=r"format: .*; steps: .*"):
+    with pytest.raises(DocumentError, match=r"format: .*; steps: .*"):
         parse({})

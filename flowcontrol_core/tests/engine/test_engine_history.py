@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from flowcontrol_core.engine.history import HIDDEN, MAX_ENTRIES, MAX_KEPT, Call, Recorder
+from flowcontrol_core.engine.history import MAX_ENTRIES, MAX_KEPT, Call, Recorder
 from flowcontrol_core.engine.state import ABSENT
+from flowcontrol_core.redaction import HIDDEN
 from tests.cases import each
 
 NOW = datetime(2026, 1, 5, 12, tzinfo=UTC)

@@ -187,15 +187,15 @@ def test_suspending_resumes_behind_the_step_without_entering_an_ancestor(
 ) -> None:
     directive = FlowDirective(Kind.SUSPEND, wait=Wait())
     position = advance(nested, DEEP, directive, no_loops)
-    assert where(position) == [*where(DEEP[:-1]), ("x", "behind")]
+    assert where(position) == [*where(DEEP[:-1]), ("x", "after")]
     assert isinstance(position, tuple)
     assert where(resume(nested, position)) == [*where(DEEP[:-1]), ("y", "run")]
 
 
 def test_suspending_in_the_last_step_resumes_by_returning_to_the_parent(nested: Program) -> None:
-    cursor = (*DEEP[:-1], Frame("y", "behind"))
+    cursor = (*DEEP[:-1], Frame("y", "after"))
     assert where(resume(nested, cursor))[-1] == ("inner", "return")
-    assert resume(nested, at(("end", "behind"))) is COMPLETE
+    assert resume(nested, at(("end", "after"))) is COMPLETE
 
 
 @pytest.mark.parametrize("phase", ["run", "return"])
@@ -285,7 +285,7 @@ def check_legal(program: Program, cursor: Cursor) -> None:
         assert frame is cursor[-1] or frame.phase == "inside"
         parent = frame
     top = cursor[-1]
-    assert top.phase in ("run", "return", "behind")
+    assert top.phase in ("run", "return", "after")
     assert (top.tries, top.calling) == (0, False)
     assert cursor_from_json(cursor_to_json(cursor)) == cursor
 
@@ -301,7 +301,7 @@ def test_the_cursor_is_legal_whatever_the_actions_answer(
         if isinstance(position, End):
             break
         check_legal(program, position)
-        if position[-1].phase == "behind":
+        if position[-1].phase == "after":
             position = resume(program, position)
             continue
         try:
@@ -384,5 +384,5 @@ def test_each_enabled_step_can_be_placed_at_and_the_cursor_is_legal(document: Do
 
 
 def test_a_run_whose_step_is_not_in_the_program_stays_where_it_is(nested: Program) -> None:
-    cursor = at(("gone", "behind"))
+    cursor = at(("gone", "after"))
     assert resume(nested, cursor) == cursor

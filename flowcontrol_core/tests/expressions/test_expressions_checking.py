@@ -19,10 +19,10 @@ def _listed_users(settings: Settings) -> None:
 @each(
     ("text", "words"),
     [
-        ("object.object_reprr", 'Did you mean "object_repr"?'),
+        ("object.object_reprr", 'Did you mean “object_repr”?'),
         ("obj.object_reprr", "obj.object_reprr"),
         ("object.zzz", "is no field of admin.LogEntry."),
-        ("object.user.usernam", 'Did you mean "username"?'),
+        ("object.user.usernam", "Did you mean “username”?"),
         ("object.user.password", "hidden"),
         ("object.user.email", 'EXPRESSION_FIELDS"] for "auth.user"'),
         ("object.user.groups", "only fields and relations to one object"),
@@ -66,8 +66,8 @@ def test_names_of_a_template_are_checked_too() -> None:
     compiled = compile_template("{% for a in object.userr %}{{ a.b }}{% endfor %}{{ trys }}")
     problems = check_names(compiled, model=LogEntry, state_names=["tries"])
     assert len(problems) == 2
-    assert 'Did you mean "user"?' in problems[0]
-    assert 'Did you mean "tries"?' in problems[1]
+    assert "Did you mean “user”?" in problems[0]
+    assert "Did you mean “tries”?" in problems[1]
 
 
 def test_state_is_checked_only_if_its_names_are_known() -> None:
@@ -75,8 +75,8 @@ def test_state_is_checked_only_if_its_names_are_known() -> None:
     assert check_names(compiled, model=User) == []
     problems = check_names(compiled, model=User, state_names=["tries"])
     assert [problem.split('"')[1] for problem in problems] == ["objekt", "trys"]
-    assert 'Did you mean "object"?' in problems[0]
-    assert 'Did you mean "tries"?' in problems[1]
+    assert "Did you mean “object”?" in problems[0]
+    assert "Did you mean “tries”?" in problems[1]
 
 
 def test_fields_are_not_checked_without_a_model() -> None:

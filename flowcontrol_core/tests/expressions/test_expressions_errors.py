@@ -40,7 +40,7 @@ def error_of(text: str) -> ExpressionError:
         ("items[0]", "[", "state.items.0"),
         ("a ? b", "?", "yesno"),
         ("{{ a }}", "{", "names stand alone"),
-        ("name|lowr", "lowr", 'Did you mean "lower"?'),
+        ("name|lowr", "lowr", "Did you mean “lower”?"),
         ("name|zzz", "zzz", "Possible are: add, capfirst"),
         ("name|join", "join", "needs an argument"),
         ("name|lower:1", "lower", "takes no argument"),

@@ -119,7 +119,7 @@ def test_rendering_changes_neither_scope_nor_state(now: datetime) -> None:
     ("text", "marked", "words"),
     [
         ("a {% load x %}", "{% load x %}", "Possible are: comment, firstof"),
-        ("{% iff a %}", "{% iff a %}", 'Did you mean "if"?'),
+        ("{% iff a %}", "{% iff a %}", "Did you mean “if”?"),
         ("{% if a %}x", "{% if a %}", "Add {% endif %}"),
         ("{% for a in b %}x", "{% for a in b %}", "Add {% endfor %}"),
         ("{% if a %}{% else %}x", "{% else %}", "Add {% endif %}"),
@@ -131,7 +131,7 @@ def test_rendering_changes_neither_scope_nor_state(now: datetime) -> None:
         ("Hi {{ name\n}}", "{{", "same line"),
         ("{% if a", "{%", "not closed"),
         ("{% %}", "{% %}", "tag is empty"),
-        ("{{ name|lowr }}", "lowr", 'Did you mean "lower"?'),
+        ("{{ name|lowr }}", "lowr", "Did you mean “lower”?"),
         ("{{ a b }}", "b", "not expected"),
         ("{{ a == b }}", "==", "not expected"),
         ("{{ a|escape }}", "escape", "for HTML only"),

@@ -15,7 +15,7 @@ from pytest_django import Settings
 
 from flowcontrol_core.errors import ExpressionError
 from flowcontrol_core.expressions.visibility import names_of_root
-from flowcontrol_core.redaction import is_secret
+from flowcontrol_core.redaction import is_secret_field
 from tests.cases import each
 
 # Models of these tests only: no table, no migration, unknown to the project.
@@ -362,11 +362,11 @@ def test_object_that_is_no_model_shows_nothing(evaluate: Callable[..., Any]) -> 
     ],
 )
 def test_secret_name(name: str) -> None:
-    assert is_secret(name)
+    assert is_secret_field(name)
 
 
 @each(
     "name", ["keyboard", "keyword", "monkey", "turkey", "pk", "id", "name", "optional", "keynote"]
 )
 def test_harmless_name(name: str) -> None:
-    assert not is_secret(name)
+    assert not is_secret_field(name)

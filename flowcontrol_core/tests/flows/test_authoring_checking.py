@@ -71,7 +71,7 @@ def test_bad_expression_is_reported_with_its_place() -> None:
 def test_unknown_field_of_the_model_is_reported() -> None:
     problem = only(greet("aaaa", text="Hi {{ object.nam }}"), object="shop.customer")
     assert problem.path == "steps[0].config.text"
-    assert 'Did you mean "name"' in problem.message
+    assert "Did you mean “name”" in problem.message
 
 
 def test_unknown_model_is_reported() -> None:

@@ -15,7 +15,7 @@ from flowcontrol import flows
 from flowcontrol_core.document.edit import delete_step, set_options
 from flowcontrol_core.document.serialize import digest, to_data
 from flowcontrol_core.document.tree import Document
-from flowcontrol_core.errors import DefinitionError, EditError, StaleRevisionError
+from flowcontrol_core.errors import DocumentError, EditError, StaleRevisionError
 from flowcontrol_core.flows import drafts
 from flowcontrol_core.models import Flow, FlowRun, FlowVersion
 
@@ -61,7 +61,7 @@ def test_new_flow_is_inactive_and_has_a_draft_of_its_document(author: User) -> N
     ],
 )
 def test_flow_with_a_wrong_value_is_refused_by_field(fields: dict[str, Any], field: str) -> None:
-    with pytest.raises(DefinitionError) as caught:
+    with pytest.raises(DocumentError) as caught:
         flows.create_flow(**fields)
     assert [problem.field for problem in caught.value.problems] == [field]
     assert not Flow.objects.exists()
@@ -69,7 +69,7 @@ def test_flow_with_a_wrong_value_is_refused_by_field(fields: dict[str, Any], fie
 
 def test_key_that_is_taken_is_refused() -> None:
     make()
-    with pytest.raises(DefinitionError, match="Flow with this Key already exists") as caught:
+    with pytest.raises(DocumentError, match="Flow with this Key already exists") as caught:
         make()
     assert caught.value.problems[0].field == "key"
 
@@ -77,7 +77,7 @@ def test_key_that_is_taken_is_refused() -> None:
 def test_key_that_is_taken_at_the_last_moment_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     make()
     monkeypatch.setattr("flowcontrol_core.flows.lifecycle._validate", lambda *_, **__: None)
-    with pytest.raises(DefinitionError, match="choose another"):
+    with pytest.raises(DocumentError, match="choose another"):
         make()
 
 
@@ -88,11 +88,11 @@ def test_state_of_a_flow_cannot_be_set_past_its_verbs() -> None:
 
 def test_change_of_a_limit_leaves_what_others_changed_meanwhile() -> None:
     flow = make()
-    Flow.objects.filter(pk=flow.pk).update(held=True, name="Renamed")
+    Flow.objects.filter(pk=flow.pk).update(paused=True, name="Renamed")
     flows.change_flow(flow, max_concurrent=2)
     flow.refresh_from_db()
-    assert (flow.held, flow.name, flow.max_concurrent) == (True, "Renamed", 2)
-    with pytest.raises(DefinitionError, match="max_concurrent"):
+    assert (flow.paused, flow.name, flow.max_concurrent) == (True, "Renamed", 2)
+    with pytest.raises(DocumentError, match="max_concurrent"):
         flows.change_flow(flow, max_concurrent=0)
 
 
@@ -111,7 +111,7 @@ def test_draft_opened_by_somebody_faster_is_taken(monkeypatch: pytest.MonkeyPatc
     def be_slower(slow: Flow) -> int:
         content = to_data(Document())
         theirs.append(
-            FlowVersion.objects.create(flow=slow, draft_of=slow, number=2, definition=content)
+            FlowVersion.objects.create(flow=slow, draft_of=slow, number=2, document=content)
         )
         return 2
 
@@ -235,10 +235,10 @@ def test_published_document_is_parsed_once() -> None:
     assert flows.get_document(version) is flows.get_document(FlowVersion.objects.get(pk=version.pk))
 
 
-@pytest.mark.parametrize("name", ["definition", "digest", "number", "published_at"])
+@pytest.mark.parametrize("name", ["document", "digest", "number", "published_at"])
 def test_published_version_refuses_a_change(name: str) -> None:
     version = published(make_published(greet("aaaa")))
-    setattr(version, name, {"definition": {}, "number": 7}.get(name))
+    setattr(version, name, {"document": {}, "number": 7}.get(name))
     with pytest.raises(EditError, match="never changes"):
         version.save()
     with pytest.raises(EditError, match=name):

@@ -13,7 +13,7 @@ from flowcontrol_core.actions.registry import Registry
 from flowcontrol_core.document.parse import parse
 from flowcontrol_core.document.rules import MAX_DEPTH
 from flowcontrol_core.document.serialize import digest, to_data
-from flowcontrol_core.errors import DefinitionError, EditError, PublishError
+from flowcontrol_core.errors import DocumentError, EditError, PublishError
 from flowcontrol_core.flows import yaml_text
 from flowcontrol_core.flows.exports import export_flows
 from flowcontrol_core.flows.imports import import_flows
@@ -39,7 +39,7 @@ def written(*steps: dict[str, Any], **rest: Any) -> str:
 
 
 def problems_of(text: str, **options: Any) -> list[tuple[str, str]]:
-    with pytest.raises(DefinitionError) as caught:
+    with pytest.raises(DocumentError) as caught:
         import_flows(text, **options)
     assert not Flow.objects.exists()
     return [(problem.path, problem.message) for problem in caught.value.problems]
@@ -50,8 +50,8 @@ OPTIONS: dict[str, Any] = {
     "max_concurrent_per_object": 2,
     "max_concurrent_per_object_policy": LimitPolicy.REPLACE,
     "queue": "slow",
-    "keep_days": 7,
-    "keep_runs": 0,
+    "retention_days": 7,
+    "retention_runs": 0,
 }
 
 
@@ -59,7 +59,7 @@ def test_each_column_of_a_flow_is_exported_or_a_matter_of_the_site() -> None:
     values: dict[str, Any] = {**OPTIONS, "max_concurrent": 1, "max_per_object": 1}
     data = exported(make(greet("aaaa"), description="why", **values))["flows"][0]
     columns = {field.name for field in Flow._meta.concrete_fields}
-    of_the_site = {"id", "active", "held", "published", "created_at", "updated_at"}
+    of_the_site = {"id", "active", "paused", "published", "created_at", "updated_at"}
     assert columns - of_the_site == {*data, *data["limits"]} - {"limits", "triggers", "document"}
 
 
@@ -67,20 +67,24 @@ def test_what_the_file_says_of_a_flow_that_exists_is_in_force_at_once() -> None:
     flow = make(greet("aaaa"), max_concurrent=3, **OPTIONS)
     text = export_flows([flow])
     flows.change_flow(
-        flow, queue="default", keep_days=None, keep_runs=9, max_concurrent_policy="skip"
+        flow, queue="default", retention_days=None, retention_runs=9, max_concurrent_policy="skip"
     )
     [result] = import_flows(text)
     assert {name: getattr(result.flow, name) for name in OPTIONS} == OPTIONS
     (note,) = result.notes
     assert note.startswith("Changed at once, because they are not part of a version: ")
-    assert note.endswith(": max_concurrent_policy, queue, keep_days, keep_runs.")
+    assert note.endswith(": max_concurrent_policy, queue, retention_days, retention_runs.")
 
 
 def test_what_a_file_leaves_out_is_as_in_a_new_flow() -> None:
     flow = make(greet("aaaa"), max_concurrent=3, **OPTIONS)
     [result] = import_flows(written(key=flow.key))
     present = result.flow
-    assert (present.queue, present.keep_days, present.max_concurrent) == ("default", None, None)
+    assert (present.queue, present.retention_days, present.max_concurrent) == (
+        "default",
+        None,
+        None,
+    )
     assert present.max_concurrent_policy == "skip"
 
 
@@ -91,9 +95,7 @@ def test_exported_flow_is_imported_as_it_was(author: User) -> None:
         max_concurrent=3,
         **OPTIONS,
     )
-    flows.associate_trigger(
-        flow, "test.noon", mode=Mode.RESTART, step="aaaa", condition="payload.x"
-    )
+    flows.associate_trigger(flow, "test.noon", mode=Mode.GO_TO, step="aaaa", condition="payload.x")
     content, text = flows.present_document(flow), export_flows([flow])
     flow.delete()
     [result] = import_flows(text, author=author)
@@ -104,7 +106,7 @@ def test_exported_flow_is_imported_as_it_was(author: User) -> None:
     assert {name: getattr(new, name) for name in OPTIONS} == OPTIONS
     assert (new.active, new.published, new.draft.author) == (False, None, author)
     association = FlowTrigger.objects.get(flow=new)
-    assert (association.mode, association.step, association.active) == ("restart", "aaaa", True)
+    assert (association.mode, association.step, association.active) == ("go_to", "aaaa", True)
     assert export_flows([new]) == text
 
 
@@ -281,8 +283,8 @@ BAD_SHAPES: dict[str, tuple[str, str]] = {
     "unknown limit": (written(limits={"limit_policy": "skip"}), "flows[0].limits.limit_policy"),
     "queue": (written(queue="not a queue"), "flows[0].queue"),
     "long queue": (written(queue="q" * 51), "flows[0].queue"),
-    "keeping": (written(keep_days=-1), "flows[0].keep_days"),
-    "keeping text": (written(keep_runs="all"), "flows[0].keep_runs"),
+    "keeping": (written(retention_days=-1), "flows[0].retention_days"),
+    "keeping text": (written(retention_runs="all"), "flows[0].retention_runs"),
     "step": (written({"id": "a"}), "flows[0].document.steps[0].action"),
     "date": ("format: 1\nflows: [{key: a, name: 2024-01-01, document: {}}]", "flows[0].name"),
     "trigger": (written(triggers=[{"trigger": "x"}]), "flows[0].triggers[0].trigger"),
@@ -291,7 +293,7 @@ BAD_SHAPES: dict[str, tuple[str, str]] = {
         "flows[0].triggers[0].config",
     ),
     "restart target": (
-        written(triggers=[{"trigger": "test.noon", "mode": "restart", "step": "gone"}]),
+        written(triggers=[{"trigger": "test.noon", "mode": "go_to", "step": "gone"}]),
         "flows[0].triggers[0].step",
     ),
     "syntax": ("format: 1\nflows: [", "line 2, column 9"),

@@ -14,7 +14,7 @@ from flowcontrol_core.actions.registry import Registry
 from flowcontrol_core.document.edit import delete_step, set_options
 from flowcontrol_core.document.serialize import digest
 from flowcontrol_core.errors import (
-    DefinitionError,
+    DocumentError,
     EditError,
     PublishError,
     StaleRevisionError,
@@ -146,14 +146,14 @@ def test_switching_writes_one_column_each() -> None:
     flow = make(greet("aaaa"))
     flows.publish(flow)
     stale = Flow.objects.get(pk=flow.pk)
-    flows.hold(flow)
+    flows.pause(flow)
     flows.activate(stale)
     flow.refresh_from_db()
-    assert (flow.active, flow.held) == (True, True)
-    flows.release(stale)
+    assert (flow.active, flow.paused) == (True, True)
+    flows.resume(stale)
     flows.deactivate(flow)
     flow.refresh_from_db()
-    assert (flow.active, flow.held) == (False, False)
+    assert (flow.active, flow.paused) == (False, False)
 
 
 def test_flow_without_its_plugins_can_be_deactivated_and_deleted() -> None:
@@ -186,9 +186,9 @@ WRONG_ASSOCIATIONS: dict[str, tuple[str, dict[str, Any], str]] = {
     "name": ("test.noon", {"condition": "nonsense"}, "condition"),
     "length": ("test.noon", {"condition": "1" * 1001}, "condition"),
     "mode": ("test.noon", {"mode": "sometimes"}, "mode"),
-    "no target": ("test.noon", {"mode": Mode.RESTART}, "step"),
-    "gone target": ("test.noon", {"mode": Mode.RESTART, "step": "gone"}, "step"),
-    "target in a loop": ("test.noon", {"mode": Mode.RESTART, "step": "cccc"}, "step"),
+    "no target": ("test.noon", {"mode": Mode.GO_TO}, "step"),
+    "gone target": ("test.noon", {"mode": Mode.GO_TO, "step": "gone"}, "step"),
+    "target in a loop": ("test.noon", {"mode": Mode.GO_TO, "step": "cccc"}, "step"),
     "needless target": ("test.noon", {"step": "aaaa"}, "step"),
     "config": ("test.abroad", {"config": {"country": "Germany"}}, "country"),
     "unknown config": ("test.noon", {"config": {"country": "de"}}, "country"),
@@ -200,7 +200,7 @@ def test_wrong_association_is_refused_by_field(case: str) -> None:
     loop = step("bbbb", "loop", branches={"body": [choose("dddd", then=[greet("cccc")])]})
     flow = make(greet("aaaa"), loop, object="shop.customer")
     key, options, field = WRONG_ASSOCIATIONS[case]
-    with pytest.raises(DefinitionError) as caught:
+    with pytest.raises(DocumentError) as caught:
         flows.associate_trigger(flow, key, **options)
     assert [problem.field for problem in caught.value.problems] == [field]
     assert not FlowTrigger.objects.exists()
@@ -221,12 +221,12 @@ def test_association_is_changed_by_named_columns() -> None:
     flow = make(greet("aaaa"))
     association = flows.associate_trigger(flow, "test.noon")
     FlowTrigger.objects.update(active=False)
-    flows.change_trigger(association, mode=Mode.RESTART, step="aaaa")
+    flows.change_trigger(association, mode=Mode.GO_TO, step="aaaa")
     association.refresh_from_db()
-    assert (association.mode, association.step, association.active) == ("restart", "aaaa", False)
-    with pytest.raises(DefinitionError):
+    assert (association.mode, association.step, association.active) == ("go_to", "aaaa", False)
+    with pytest.raises(DocumentError):
         flows.change_trigger(association, step="gone")
-    with pytest.raises(DefinitionError, match="flow: cannot be changed"):
+    with pytest.raises(DocumentError, match="flow: cannot be changed"):
         flows.change_trigger(association, flow=flow)
 
 
@@ -236,7 +236,7 @@ def test_association_without_its_plugin_can_be_switched_off_and_removed(
     flow = make(greet("aaaa"))
     association = FlowTrigger.objects.create(flow=flow, trigger="gone.event")
     flows.change_trigger(association, active=False)
-    with pytest.raises(DefinitionError, match=r"gone\.event"):
+    with pytest.raises(DocumentError, match=r"gone\.event"):
         flows.change_trigger(association, active=True)
     flows.remove_trigger(association)
     assert not FlowTrigger.objects.exists()
@@ -245,7 +245,7 @@ def test_association_without_its_plugin_can_be_switched_off_and_removed(
 def test_target_that_the_new_version_lost_stops_the_publication() -> None:
     flow = make(greet("aaaa"), greet("bbbb"))
     flows.publish(flow)
-    association = flows.associate_trigger(flow, "test.noon", mode=Mode.RESTART, step="aaaa")
+    association = flows.associate_trigger(flow, "test.noon", mode=Mode.GO_TO, step="aaaa")
     flows.delete_step(flow, "aaaa", revision=None)
     with pytest.raises(PublishError, match="no step 'aaaa'"):
         flows.publish(flow)
@@ -255,7 +255,7 @@ def test_target_that_the_new_version_lost_stops_the_publication() -> None:
 
 def test_target_that_a_loop_has_closed_around_stops_the_publication() -> None:
     flow = make(greet("aaaa"), step("bbbb", "loop"))
-    flows.associate_trigger(flow, "test.noon", mode=Mode.RESTART, step="aaaa")
+    flows.associate_trigger(flow, "test.noon", mode=Mode.GO_TO, step="aaaa")
     into_loop = flows.places(flows.present_document(flow), moving="aaaa")[1]
     assert into_loop.parent == "bbbb"
     flows.move_step(flow, "aaaa", into_loop, revision=None)

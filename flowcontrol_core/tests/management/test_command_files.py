@@ -42,12 +42,12 @@ def test_only_the_named_flow_is_exported(call: Call) -> None:
 
 def test_an_unknown_key_is_answered_with_the_nearest(call: Call) -> None:
     publish_flow(flow(step("test.mark")), key="welcome")
-    with pytest.raises(CommandError, match="'wellcome'; did you mean 'welcome'"):
+    with pytest.raises(CommandError, match=r"'wellcome'\. Did you mean “welcome”"):
         call("export", "wellcome")
 
 
 def test_an_unknown_key_is_answered_with_all_that_exist(call: Call) -> None:
-    with pytest.raises(CommandError, match=r"'x'; known are none\."):
+    with pytest.raises(CommandError, match=r"'x'. Known are none\."):
         call("export", "x")
 
 

@@ -11,7 +11,7 @@ from django.db import InterfaceError, OperationalError
 from flowcontrol_core import health
 from flowcontrol_core.flows.drafts import edit_draft
 from flowcontrol_core.flows.publication import publish
-from flowcontrol_core.models import Flow, FlowRun, Job, Outcome, RunEvent, Status, Worker
+from flowcontrol_core.models import BulkOperation, Flow, FlowRun, Outcome, RunEvent, Status, Worker
 from flowcontrol_core.runs.execution.start import create_flowrun
 from flowcontrol_core.testing.builder import flow, step
 from flowcontrol_core.testing.helpers import publish_flow, run_due
@@ -34,12 +34,12 @@ def test_doctor_says_that_all_is_well(call: Call) -> None:
 def test_doctor_names_the_trouble_and_what_to_do_and_fails() -> None:
     run = create_flowrun(publish_flow(flow(step("test.mark"))))
     out = StringIO()
-    with pytest.raises(CommandError, match="1 trouble"):
+    with pytest.raises(CommandError, match="1 issue"):
         call_command("flowcontrol", "doctor", stdout=out)
     assert "[no_worker] No worker has been seen lately" in out.getvalue()
     assert "Live runs: 1 pending. Overdue: 0." in out.getvalue()
-    FlowRun.objects.filter(pk=run.pk).update(wake_at="2020-01-01T00:00Z")
-    with pytest.raises(CommandError, match="2 troubles"):
+    FlowRun.objects.filter(pk=run.pk).update(due_at="2020-01-01T00:00Z")
+    with pytest.raises(CommandError, match="2 issues"):
         call_command("flowcontrol", "doctor", stdout=out)
     assert f"    Run {run.pk}" in out.getvalue()
 
@@ -57,7 +57,7 @@ def test_doctor_lists_the_workers(call: Call) -> None:
 def test_doctor_writes_json_for_programs(call: Call) -> None:
     answer = json.loads(call("doctor", "--json"))
     assert answer["healthy"] is True
-    assert answer["troubles"] == []
+    assert answer["issues"] == []
 
 
 @pytest.mark.parametrize("error", [OperationalError("refused"), InterfaceError("refused")])
@@ -67,21 +67,21 @@ def test_doctor_says_that_the_database_is_away_for_programs_too(
     def fail() -> None:
         raise error
 
-    monkeypatch.setattr(health, "look", fail)
+    monkeypatch.setattr(health, "check_health", fail)
     out = StringIO()
-    with pytest.raises(CommandError, match="1 trouble") as raised:
+    with pytest.raises(CommandError, match="1 issue") as raised:
         call_command("flowcontrol", "doctor", "--json", stdout=out)
     assert raised.value.returncode == 1
     answer = json.loads(out.getvalue())
     assert answer["healthy"] is False
-    (trouble,) = answer["troubles"]
+    (trouble,) = answer["issues"]
     assert trouble["code"] == "database"
     assert "refused" in trouble["message"]
     assert "migrate" in trouble["advice"]
 
 
 def test_prune_says_what_it_has_deleted(call: Call) -> None:
-    publish_flow(flow(step("test.mark")), keep_runs=1)
+    publish_flow(flow(step("test.mark")), retention_runs=1)
     assert call("prune") == "There is nothing to delete.\n"
     for _ in range(3):
         create_flowrun("flow")
@@ -137,8 +137,8 @@ def test_a_job_is_created_and_done_by_the_sweeps(call: Call) -> None:
     failed_run()
     create_flowrun("flow")
     said = call("job", "cancel", "--flow", "flow", "--status", "pending", "--reason", "too many")
-    job = Job.objects.get()
-    assert said == f"Job {job.pk} was created; the workers do it bit by bit.\n"
+    job = BulkOperation.objects.get()
+    assert said == f"Bulk operation {job.pk} was created; the workers do it bit by bit.\n"
     run_due()
     job.refresh_from_db()
     assert (job.done, job.refused) == (1, 0)
@@ -152,9 +152,9 @@ def test_a_job_without_a_filter_is_refused(call: Call) -> None:
 
 def test_a_job_for_a_flow_that_does_not_exist_is_refused(call: Call) -> None:
     publish_flow(flow(step("test.mark")), key="orders")
-    with pytest.raises(CommandError, match="'order'; did you mean 'orders'"):
+    with pytest.raises(CommandError, match=r"'order'\. Did you mean “orders”"):
         call("job", "cancel", "--flow", "order")
-    assert not Job.objects.exists()
+    assert not BulkOperation.objects.exists()
 
 
 def test_a_job_restarts_runs_at_a_step(call: Call) -> None:

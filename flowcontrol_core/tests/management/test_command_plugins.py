@@ -26,7 +26,7 @@ BROKEN = PluginReport(
     module="acme_sms.plugin",
     status=PluginStatus.FAILED,
     reason="ImportError: no gateway",
-    way_out="Uninstall acme-sms.",
+    remedy="Uninstall acme-sms.",
     traceback="Traceback: line 1\nline 2",
 )
 DISABLED = PluginReport(

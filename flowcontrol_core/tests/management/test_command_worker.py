@@ -43,7 +43,7 @@ class Sweeps:
         #: Of each goodbye, whether it was that of a process that was started for one sweep.
         self.goodbyes: list[bool] = []
         monkeypatch.setattr(worker, "continue_flowruns", self.sweep)
-        monkeypatch.setattr(worker, "say_goodbye", self.say_goodbye)
+        monkeypatch.setattr(worker, "deregister", self.deregister)
         monkeypatch.setattr(worker, "wait_for_stop", self.pauses.append)
 
     def sweep(self, *, queues: Collection[str] = ()) -> SweepResult:
@@ -54,7 +54,7 @@ class Sweeps:
             raise entry
         return entry
 
-    def say_goodbye(self, *, once: bool) -> None:
+    def deregister(self, *, once: bool) -> None:
         self.goodbyes.append(once)
 
 
@@ -216,7 +216,7 @@ class Threads:
         self.names: set[str] = set()
         self.fails_in = ""
         monkeypatch.setattr(worker, "continue_flowruns", self.sweep)
-        monkeypatch.setattr(worker, "say_goodbye", lambda once: None)
+        monkeypatch.setattr(worker, "deregister", lambda once: None)
 
     def sweep(self, *, queues: Collection[str] = ()) -> SweepResult:
         name = threading.current_thread().name

@@ -109,7 +109,7 @@ def test_a_time_out_may_be_seconds_a_duration_or_a_time(
 ) -> None:
     directive = run.suspend(trigger="shop.paid", timeout=given)
     assert directive.wait is not None
-    assert (directive.wait.timeout, directive.wait.wake_at) == (moment, moment)
+    assert (directive.wait.timeout, directive.wait.due_at) == (moment, moment)
 
 
 def test_waiting_for_a_child_takes_a_run_or_its_uuid(run: RunContext) -> None:

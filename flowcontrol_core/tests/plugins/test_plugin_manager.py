@@ -120,7 +120,7 @@ def test_plugin_disabled_by_the_settings_is_not_imported(
     install(site, "good", GOOD)
     report = load(manager)["good"]
     assert report.status is PluginStatus.DISABLED
-    assert 'FLOWCONTROL["DISABLE_PLUGINS"]' in report.way_out
+    assert 'FLOWCONTROL["DISABLE_PLUGINS"]' in report.remedy
     assert "fake_good" not in sys.modules
 
 
@@ -130,7 +130,7 @@ def test_plugin_disabled_by_the_environment_is_not_imported(
     monkeypatch.setenv("FLOWCONTROL_DISABLE_PLUGINS", "bad")
     report = load_one(manager, site, "raise RuntimeError")
     assert report.status is PluginStatus.DISABLED
-    assert "environment variable FLOWCONTROL_DISABLE_PLUGINS" in report.way_out
+    assert "environment variable FLOWCONTROL_DISABLE_PLUGINS" in report.remedy
     assert "fake_bad" not in sys.modules
 
 
@@ -145,7 +145,7 @@ def test_conflict_names_both_distributions_and_loads_neither(
     assert [each.status for each in conflicts] == [PluginStatus.CONFLICT] * 2
     for report in conflicts:
         assert "fake-one 1.1 (fake_one) and fake-two 2.2 (fake_two)" in report.reason
-        assert report.way_out == "Uninstall fake-one or fake-two."
+        assert report.remedy == "Uninstall fake-one or fake-two."
     assert not {"fake_one", "fake_two"} & set(sys.modules)
     assert_only_good_is_left(registry)
 
@@ -160,7 +160,7 @@ def test_plugin_for_another_core_is_not_imported(
     assert report.reason == (
         "It asks for flowcontrol-core>=2, but flowcontrol-core 1.5 is installed."
     )
-    assert "fit each other" in report.way_out
+    assert "fit each other" in report.remedy
     assert "fake_sms" not in sys.modules
 
 
@@ -189,7 +189,7 @@ def test_plugin_that_cannot_be_imported_fails_alone(
     assert report.status is PluginStatus.FAILED
     assert reason in report.reason
     assert "fake_bad" in report.traceback
-    assert report.way_out == "Put 'bad' into FLOWCONTROL_DISABLE_PLUGINS or uninstall fake-bad."
+    assert report.remedy == "Put 'bad' into FLOWCONTROL_DISABLE_PLUGINS or uninstall fake-bad."
     assert_only_good_is_left(registry)
     [record] = [each for each in caplog.records if each.name == "flowcontrol.plugins"]
     assert record.levelno == logging.ERROR
@@ -205,15 +205,15 @@ def test_keyboard_interrupt_is_not_swallowed(manager: PluginManager, site: Any) 
 REFUSED_HOOKS = {
     "misspelled": (
         "@hookimpl\ndef flowcontrol_action(): return []",
-        "unknown hook flowcontrol_action: did you mean flowcontrol_actions?",
+        "unknown hook flowcontrol_action. Did you mean “flowcontrol_actions”?",
     ),
     "unknown": (
         "@hookimpl\ndef celebrate(): return []",
-        "the hooks are flowcontrol_actions, flowcontrol_ready, flowcontrol_triggers.",
+        "The hooks are flowcontrol_actions, flowcontrol_ready, flowcontrol_triggers.",
     ),
     "misspelled specname": (
         "@hookimpl(specname='flowcontrol_trigger')\ndef mine(): return []",
-        "did you mean flowcontrol_triggers?",
+        "Did you mean “flowcontrol_triggers”?",
     ),
     "parameter": ("@hookimpl\ndef flowcontrol_actions(registry): return []", "registry"),
     "undecorated": ("def flowcontrol_actions(): return []", "is not decorated"),
@@ -344,7 +344,7 @@ def test_app_of_a_plugin_that_is_not_installed_is_named(manager: PluginManager, 
     install(site, "audit", "raise RuntimeError", apps="audit = fake_audit.apps.AuditConfig")
     report = load(manager)["audit"]
     assert report.status is PluginStatus.NEEDS_APP
-    assert report.way_out == (
+    assert report.remedy == (
         "Add fake_audit.apps.AuditConfig to INSTALLED_APPS through flowcontrol.plugin_apps()."
     )
     assert "fake_audit" not in sys.modules
@@ -384,7 +384,7 @@ def test_plugin_that_imports_models_of_no_installed_app_needs_the_app(
     site.write("fake_log.models", MODEL)
     report = load(manager)["log"]
     assert report.status is PluginStatus.NEEDS_APP
-    assert report.way_out.startswith("Add fake_log to INSTALLED_APPS.")
+    assert report.remedy.startswith("Add fake_log to INSTALLED_APPS.")
     assert "explicit app_label" in report.traceback
 
 

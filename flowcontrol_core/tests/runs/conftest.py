@@ -192,7 +192,7 @@ def steps_of(run: FlowRun) -> list[dict[str, Any]]:
 
 def make_due(run: FlowRun, lab: Lab) -> None:
     """Let the lease of a run whose worker died expire."""
-    lab.clock.set(max(lab.clock.now(), fresh(run).wake_at or lab.clock.now()))
+    lab.clock.set(max(lab.clock.now(), fresh(run).due_at or lab.clock.now()))
 
 
 def event(obj: Customer | None = None, **payload: Any) -> TriggerEvent:
@@ -204,7 +204,7 @@ def event(obj: Customer | None = None, **payload: Any) -> TriggerEvent:
         object_key=about["object_key"],
         payload=payload,
         created_at=clock().now(),
-        announce_at=clock().now(),
+        undelivered_since=clock().now(),
     )
 
 

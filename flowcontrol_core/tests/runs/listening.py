@@ -8,7 +8,7 @@ from django.db import connection
 
 from flowcontrol_core.flows.flow_triggers import associate_trigger
 from flowcontrol_core.flows.lifecycle import LIMITS, POLICIES
-from flowcontrol_core.models import Firing, Flow, FlowTrigger
+from flowcontrol_core.models import Flow, FlowTrigger, SkippedFiring
 from flowcontrol_core.runs.triggers.listeners import cache
 
 from .conftest import publish, think
@@ -25,7 +25,7 @@ def listener(key: str = "flow", *, flow: Flow | None = None, **options: Any) -> 
 
 
 def refusals() -> list[str]:
-    return list(Firing.objects.order_by("pk").values_list("reason", flat=True))
+    return list(SkippedFiring.objects.order_by("pk").values_list("reason", flat=True))
 
 
 def outside_of_a_change() -> None:

@@ -61,7 +61,7 @@ def test_long_activation_writes_a_checkpoint_and_lets_others_go_first(
     continue_flowruns(limit=2)
     assert fresh(short).outcome == "complete"
     row = fresh(long)
-    assert (row.status, row.wake_at, row.attempt) == (Status.WAITING, lab.clock.now(), 0)
+    assert (row.status, row.due_at, row.attempt) == (Status.WAITING, lab.clock.now(), 0)
     assert row.state["n"] > 0
     sweep()
     assert (fresh(long).outcome, fresh(long).state) == ("complete", {"n": 10})

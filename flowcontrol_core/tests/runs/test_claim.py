@@ -40,7 +40,7 @@ def test_longest_overdue_run_is_claimed_first(lab: Lab) -> None:
     runs = make_runs(3)
     for minutes, run in zip((5, 20, 10), runs, strict=True):
         due = lab.clock.now() - timedelta(minutes=minutes)
-        FlowRun.objects.filter(pk=run.pk).update(wake_at=due)
+        FlowRun.objects.filter(pk=run.pk).update(due_at=due)
     assert [run.pk for run in claim(2)] == [runs[1].pk, runs[2].pk]
     assert [run.pk for run in claim(2)] == [runs[0].pk]
 
@@ -56,7 +56,7 @@ def test_claimed_run_has_a_lease_a_fence_and_an_attempt(lab: Lab) -> None:
     stored = fresh(run)
     assert (stored.status, stored.fence, stored.attempt) == (Status.RUNNING, 1, 1)
     assert (claimed.fence, claimed.attempt) == (1, 1)
-    assert stored.wake_at == lab.clock.now() + timedelta(seconds=60)
+    assert stored.due_at == lab.clock.now() + timedelta(seconds=60)
     assert stored.worker
 
 
@@ -94,7 +94,7 @@ def test_run_that_is_not_due_is_left_alone(lab: Lab) -> None:
     later = create_flowrun(flow, at=lab.clock.now() + timedelta(seconds=1))
     done = create_flowrun(flow)
     FlowRun.objects.filter(pk=done.pk).update(
-        status=Status.DONE, outcome=Outcome.COMPLETE, wake_at=None
+        status=Status.DONE, outcome=Outcome.COMPLETE, due_at=None
     )
     assert claim(10) == []
     assert fresh(later).fence == fresh(done).fence == 0
@@ -112,7 +112,7 @@ def test_released_run_is_due_at_once_and_has_lost_no_attempt(lab: Lab) -> None:
     (claimed,) = claim(10)
     release(claimed)
     stored = fresh(run)
-    assert (stored.attempt, stored.wake_at, stored.fence) == (0, lab.clock.now(), 1)
+    assert (stored.attempt, stored.due_at, stored.fence) == (0, lab.clock.now(), 1)
 
 
 def test_late_release_does_not_touch_the_run_of_another_worker(lab: Lab) -> None:
@@ -121,7 +121,7 @@ def test_late_release_does_not_touch_the_run_of_another_worker(lab: Lab) -> None
     lab.clock.advance(seconds=60)
     claim(10)
     release(late)
-    assert fresh(run).wake_at == lab.clock.now() + timedelta(seconds=60)
+    assert fresh(run).due_at == lab.clock.now() + timedelta(seconds=60)
 
 
 def test_sweep_is_bounded(lab: Lab) -> None:
@@ -220,5 +220,5 @@ def test_run_whose_worker_ends_it_after_all_is_not_claimed(
 def test_what_is_due_now_is_due_by_the_clock_of_the_database_too(lab: Lab) -> None:
     run, clock = start(think()), DatabaseClock()
     for _ in range(50):
-        FlowRun.objects.filter(pk=run.pk).update(wake_at=clock.now())
+        FlowRun.objects.filter(pk=run.pk).update(due_at=clock.now())
         assert FlowRun.objects.due(clock.expression()).exists()

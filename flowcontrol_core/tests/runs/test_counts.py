@@ -107,10 +107,11 @@ def test_what_waits_for_days_makes_no_sweep_slow(lab: Lab) -> None:
     wait_for_all(lab, 1000)
     lab.clock.advance(days=-1)
     runs = FlowRun.objects.all()
-    runs.update(status=Status.PAUSED, wake_at=None)
+    runs.update(status=Status.PAUSED, due_at=None)
     now = lab.clock.now()
     Message.objects.bulk_create(
-        Message(run=run, kind=MessageKind.JUMP, created_at=now, announce_at=now) for run in runs
+        Message(run=run, kind=MessageKind.GO_TO, created_at=now, undelivered_since=now)
+        for run in runs
     )
     for _ in range(2):
         sweep()
@@ -142,14 +143,14 @@ def only_indexes() -> Iterator[None]:
 def many_rows(lab: Lab) -> None:
     """Fill the table, so that no planner finds it too small for an index."""
     wait_for_all(lab, 1500)
-    FlowRun.objects.update(wake_at=None)
+    FlowRun.objects.update(due_at=None)
     lab.clock.advance(days=-1)
     TriggerEvent.objects.bulk_create(
         TriggerEvent(key="lab.paid", created_at=lab.clock.now()) for _ in range(1500)
     )
     first = FlowRun.objects.order_by("pk").first()
     assert first is not None
-    FlowRun.objects.filter(pk=first.pk).update(wake_at=lab.clock.now())
+    FlowRun.objects.filter(pk=first.pk).update(due_at=lab.clock.now())
     analyze()
 
 
@@ -167,7 +168,7 @@ def test_claim_reads_the_due_runs_by_their_index(lab: Lab) -> None:
 
 def test_idle_sweep_reads_no_table_as_a_whole(lab: Lab) -> None:
     many_rows(lab)
-    FlowRun.objects.update(wake_at=None, status=Status.WAITING)
+    FlowRun.objects.update(due_at=None, status=Status.WAITING)
     with counted() as counts:
         assert sweep() == 0
     for sql in counts.queries:

@@ -10,8 +10,8 @@ import pytest
 from django.db import connection
 from django.db.models import QuerySet
 
-from flowcontrol_core.flows.lifecycle import hold
-from flowcontrol_core.flows.lifecycle import release as end_hold
+from flowcontrol_core.flows.lifecycle import pause
+from flowcontrol_core.flows.lifecycle import resume as end_hold
 from flowcontrol_core.models import FlowRun, Message, Status
 from flowcontrol_core.runs.execution.start import create_flowrun
 from flowcontrol_core.runs.operations import control
@@ -79,11 +79,11 @@ def test_a_run_is_woken_although_its_row_deadlocks(
     lab: Lab, deadlocks: Callable[[str], Once]
 ) -> None:
     run = start(think())
-    FlowRun.objects.update(status=Status.WAITING, wake_at=None)
+    FlowRun.objects.update(status=Status.WAITING, due_at=None)
     once = deadlocks("update")
-    outbox.ask([run.pk])
+    outbox.notify([run.pk])
     assert once.calls > 1
-    assert fresh(run).wake_at is not None
+    assert fresh(run).due_at is not None
 
 
 def test_a_run_that_is_given_back_has_lost_no_attempt_by_a_deadlock(
@@ -117,23 +117,23 @@ def test_runs_are_updated_by_their_keys_only(lab: Lab, updates: list[str]) -> No
     listening = start(think("listen"), key="listening")
     publish(think("child"), key="child")
     start(think("parent"), key="parent")
-    held = publish(think(), key="held")
+    held = publish(think(), key="paused")
     create_flowrun(held)
     limited = publish(
         think("listen"), key="limited", max_concurrent=1, max_concurrent_policy="queue"
     )
     for _ in range(2):
         create_flowrun(limited)
-    hold(held)
+    pause(held)
     for _ in range(3):
         sweep()
     end_hold(held)
-    control.release_held(held)
+    control.resume_paused_runs(held)
     event()
     control.pause_flowrun(fresh(listening))
     control.cancel_flowrun(fresh(listening))
     FlowRun.objects.filter(flow=held).update(
-        status=Status.BLOCKED, blocked_on="lab.think", wake_at=None
+        status=Status.BLOCKED, blocked_on="lab.think", due_at=None
     )
     del updates[-1]
     outbox.unblock()

@@ -49,7 +49,7 @@ def bring(lab: Lab, flow: Flow, status: Status, obj: Any, delete: Callable[[], A
     if status == Status.PAUSED:
         pause_flowrun(run, by="Ada")
     if status == Status.BLOCKED:
-        blocked = {"status": status, "blocked_on": "lab.think", "wake_at": None}
+        blocked = {"status": status, "blocked_on": "lab.think", "due_at": None}
         FlowRun.objects.filter(pk=run.pk).update(**blocked)
     if status != Status.RUNNING:
         assert fresh(run).status == status

@@ -73,7 +73,7 @@ def test_late_checkpoint_does_not_take_up_a_run_that_was_ended(lab: Lab, step: A
     """Its fence is still that of the claim."""
     run = start(step(), write("after"))
     claimed = claim.claim(1)
-    FlowRun.objects.update(status=Status.DONE, outcome="canceled", wake_at=None)
+    FlowRun.objects.update(status=Status.DONE, outcome="canceled", due_at=None)
     execute(claimed)
     row = fresh(run)
     assert (row.status, row.outcome, row.cursor, events(run)) == ("done", "canceled", [], [])

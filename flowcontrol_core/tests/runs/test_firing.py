@@ -1,4 +1,4 @@
-"""Firing a trigger: which runs it creates, and which flow triggers do nothing, and why."""
+"""SkippedFiring a trigger: which runs it creates, and which flow triggers do nothing, and why."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from flowcontrol_core.actions.registry import registry
 from flowcontrol_core.flows.flow_triggers import associate_trigger, change_trigger
 from flowcontrol_core.flows.lifecycle import deactivate
 from flowcontrol_core.models import (
-    Firing,
     FlowRun,
     FlowTrigger,
     LimitPolicy,
+    SkippedFiring,
     Status,
     TriggerEvent,
 )
@@ -88,7 +88,7 @@ def test_failing_condition_does_not_hide_the_others(ada: Customer) -> None:
     listener("after")
     FlowTrigger.objects.filter(pk=broken.pk).update(condition="object.name >")
     assert [run.flow.key for run in trigger_flows(KEY, ada)] == ["before", "after"]
-    refused = Firing.objects.get()
+    refused = SkippedFiring.objects.get()
     assert (refused.flow_trigger, refused.reason) == (broken, "error")
     assert "ExpressionError" in refused.detail
 
@@ -104,7 +104,7 @@ def test_condition_with_an_error_of_the_database_does_not_hide_the_others(
         runs = trigger_flows(KEY, ada, unique_key="once")
         assert Customer.objects.count() == 1
     assert [run.flow.key for run in runs] == ["before", "after"]
-    refused = Firing.objects.get()
+    refused = SkippedFiring.objects.get()
     assert (refused.flow_trigger, refused.reason) == (broken, "error")
     assert TriggerEvent.objects.count() == 1
 
@@ -199,7 +199,7 @@ def test_object_of_another_type_starts_no_run(ada: Customer) -> None:
     listener(flow=publish(think(), object="shop.order"))
     trigger_flows(KEY, ada)
     assert refusals() == ["object"]
-    assert Firing.objects.get().object_text == "Ada"
+    assert SkippedFiring.objects.get().object_text == "Ada"
 
 
 def test_flow_trigger_that_is_switched_off_is_not_asked(ada: Customer) -> None:
@@ -216,7 +216,7 @@ def test_reached_limit_spares_the_row(ada: Customer, limit: str, lab: Lab) -> No
     run = create_flowrun(association.flow, ada)
     sweep()
     assert trigger_flows(KEY, ada) == []
-    refused = Firing.objects.get()
+    refused = SkippedFiring.objects.get()
     assert (refused.reason, refused.detail) == ("limit", limit)
     assert list(FlowRun.objects.all()) == [run]
 

@@ -17,7 +17,7 @@ from django.db import OperationalError, connection, connections, transaction
 from flowcontrol.engine import cancel_flowrun, create_flowrun, trigger_flows
 from flowcontrol_core.flows.flow_triggers import change_trigger
 from flowcontrol_core.flows.lifecycle import activate, deactivate
-from flowcontrol_core.models import Firing, Flow, FlowRun, FlowTrigger, Message, TriggerEvent
+from flowcontrol_core.models import Flow, FlowRun, FlowTrigger, Message, SkippedFiring, TriggerEvent
 from flowcontrol_core.runs.triggers.listeners import cache
 from tests.shop.models import Customer
 
@@ -90,7 +90,7 @@ def everything(lab: Lab, ada: Customer) -> FlowTrigger:
 
 def fire(ada: Customer) -> None:
     trigger_flows(KEY, ada, {"n": 1})
-    counts = [model.objects.count() for model in (FlowRun, Message, TriggerEvent, Firing)]
+    counts = [model.objects.count() for model in (FlowRun, Message, TriggerEvent, SkippedFiring)]
     assert all(counts), counts
 
 

@@ -50,7 +50,7 @@ def test_trigger_wakes_the_waiting_runs_of_its_object_only(ada: Customer, lab: L
 
 def test_trigger_sends_the_runs_of_its_object_back_to_a_step(ada: Customer, lab: Lab) -> None:
     target = publish(think("first", id="first"), think("wait"))
-    listener(flow=target, mode="restart", step="first")
+    listener(flow=target, mode="go_to", step="first")
     run = waiting(lab, target, ada)
     trigger_flows(KEY, ada)
     sweep()
@@ -60,9 +60,9 @@ def test_trigger_sends_the_runs_of_its_object_back_to_a_step(ada: Customer, lab:
 
 def test_trigger_sends_a_blocked_run_past_what_it_misses(ada: Customer, lab: Lab) -> None:
     target = publish(think(id="first"), think("wait"))
-    listener(flow=target, mode="restart", step="first")
+    listener(flow=target, mode="go_to", step="first")
     run = waiting(lab, target, ada)
-    FlowRun.objects.update(status=Status.BLOCKED, blocked_on="gone.action", wake_at=None)
+    FlowRun.objects.update(status=Status.BLOCKED, blocked_on="gone.action", due_at=None)
     trigger_flows(KEY, ada)
     sweep()
     assert lab.calls == ["think", "wait", "think", "wait"]
@@ -71,7 +71,7 @@ def test_trigger_sends_a_blocked_run_past_what_it_misses(ada: Customer, lab: Lab
 
 def test_run_that_has_not_begun_is_neither_woken_nor_sent_back(ada: Customer) -> None:
     association = listener(mode="wake")
-    listener(flow=association.flow, mode="restart", step="first")
+    listener(flow=association.flow, mode="go_to", step="first")
     create_flowrun(association.flow, ada)
     trigger_flows(KEY, ada)
     assert Message.objects.count() == 0

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from flowcontrol_core import health
-from flowcontrol_core.health import Trouble, look
+from flowcontrol_core.health import HealthIssue, check_health
 from flowcontrol_core.models import FlowRun, Outcome, Status, Worker
 from flowcontrol_core.plugins.manager import PluginStatus
 from flowcontrol_core.runs.execution.start import create_flowrun
@@ -38,11 +38,11 @@ def works(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def codes() -> list[str]:
-    return [trouble.code for trouble in look().troubles]
+    return [trouble.code for trouble in check_health().issues]
 
 
-def the(code: str) -> Trouble:
-    (found,) = [trouble for trouble in look().troubles if trouble.code == code]
+def the(code: str) -> HealthIssue:
+    (found,) = [trouble for trouble in check_health().issues if trouble.code == code]
     return found
 
 
@@ -55,7 +55,7 @@ def waiting(lab: Lab, **fields: Any) -> FlowRun:
 
 
 def test_a_new_installation_is_healthy(lab: Lab) -> None:
-    found = look()
+    found = check_health()
     assert found.is_healthy
     assert (found.live, found.workers, found.overdue) == ({}, [], 0)
 
@@ -63,8 +63,8 @@ def test_a_new_installation_is_healthy(lab: Lab) -> None:
 def test_a_busy_one_is_healthy_and_says_what_is_going_on(lab: Lab, works: None) -> None:
     waiting(lab)
     create_flowrun(publish(think(), key="other"))
-    found = look()
-    assert found.is_healthy, found.troubles
+    found = check_health()
+    assert found.is_healthy, found.issues
     assert found.live == {"waiting": 1, "pending": 1}
     (worker,) = found.workers
     assert worker["gone"] is False
@@ -77,7 +77,7 @@ def test_no_worker(lab: Lab, works: None) -> None:
     assert codes() == []
     lab.clock.advance(seconds=1)
     assert codes() == ["no_worker"]
-    assert look().workers[0]["gone"] is True
+    assert check_health().workers[0]["gone"] is True
     sweep()
     assert codes() == []
 
@@ -106,8 +106,8 @@ def test_overdue_runs(lab: Lab, works: None) -> None:
     lab.clock.advance(seconds=119)
     assert codes() == ["no_worker"]
     lab.clock.advance(seconds=31)
-    found = look()
-    assert [trouble.code for trouble in found.troubles] == ["no_worker", "overdue"]
+    found = check_health()
+    assert [trouble.code for trouble in found.issues] == ["no_worker", "overdue"]
     assert (found.overdue, found.oldest_overdue) == (1, 150.0)
     assert "the oldest for 150 seconds" in the("overdue").message
     sweep()
@@ -119,7 +119,7 @@ def test_stuck_runs(lab: Lab, works: None) -> None:
     sweep()
     run = create_flowrun(run.flow)
     FlowRun.objects.filter(pk=run.pk).update(
-        status=Status.RUNNING, wake_at=lab.clock.now() + timedelta(seconds=60)
+        status=Status.RUNNING, due_at=lab.clock.now() + timedelta(seconds=60)
     )
     lab.clock.advance(seconds=100)
     assert codes() == [], "its lease may just have expired"
@@ -132,7 +132,7 @@ def test_stuck_runs(lab: Lab, works: None) -> None:
 def test_blocked_runs(lab: Lab, works: None) -> None:
     run = waiting(lab)
     FlowRun.objects.filter(pk=run.pk).update(
-        status=Status.BLOCKED, blocked_on="absent.send", wake_at=None
+        status=Status.BLOCKED, blocked_on="absent.send", due_at=None
     )
     assert codes() == ["blocked"]
     assert "Missing actions: absent.send." in the("blocked").message
@@ -193,7 +193,7 @@ def test_runs_that_wait_for_a_trigger_of_a_plugin_that_has_gone(lab: Lab, works:
 
 def test_one_run_is_not_spoken_of_as_several(lab: Lab, works: None) -> None:
     target = publish(think())
-    blocked = {"status": Status.BLOCKED, "blocked_on": "absent.send", "wake_at": None}
+    blocked = {"status": Status.BLOCKED, "blocked_on": "absent.send", "due_at": None}
     FlowRun.objects.filter(pk=create_flowrun(target).pk).update(**blocked)
     assert the("blocked").message == "1 run is blocked. Missing actions: absent.send."
     create_flowrun(target)
@@ -215,13 +215,13 @@ def test_runs_that_failed_are_listed_with_their_reasons(
     trouble = the("errored")
     assert trouble.runs == [run.pk]
     assert "RuntimeError: no paper" in trouble.reasons[0]
-    assert look().is_healthy, "nobody who operates the site can mend a step"
+    assert check_health().is_healthy, "nobody who operates the site can mend a step"
     long_ago = lab.clock.now() - timedelta(days=2)
     FlowRun.objects.filter(pk=run.pk).update(since=long_ago)
     assert codes() == []
 
 
-def set_aside(settings: Any) -> FlowRun:
+def end_errored(settings: Any) -> FlowRun:
     settings.FLOWCONTROL = {"MAX_ATTEMPTS": 1}
     run = create_flowrun(publish(think()))
     FlowRun.objects.filter(pk=run.pk).update(attempt=1)
@@ -231,8 +231,8 @@ def set_aside(settings: Any) -> FlowRun:
 
 
 def test_runs_that_were_set_aside(lab: Lab, works: None, settings: Any) -> None:
-    run = set_aside(settings)
-    assert the("set_aside").runs == [run.pk]
+    run = end_errored(settings)
+    assert the("end_errored").runs == [run.pk]
     retry_flowrun(run)
     assert codes() == []
     sweep()
@@ -242,7 +242,7 @@ def test_runs_that_were_set_aside(lab: Lab, works: None, settings: Any) -> None:
 def test_runs_that_were_set_aside_long_ago_are_history(
     lab: Lab, works: None, settings: Any
 ) -> None:
-    set_aside(settings)
+    end_errored(settings)
     lab.clock.advance(hours=25)
     assert codes() == []
 
@@ -252,7 +252,7 @@ def test_runs_that_nothing_will_wake(lab: Lab, works: None, status: Status) -> N
     run = create_flowrun(publish(think()))
     sweep()
     run = create_flowrun(run.flow)
-    FlowRun.objects.filter(pk=run.pk).update(status=status, wake_at=None)
+    FlowRun.objects.filter(pk=run.pk).update(status=status, due_at=None)
     assert the("no_wake_up").runs == [run.pk]
     run_now(run)
     assert "no_wake_up" not in codes()
@@ -262,7 +262,7 @@ def test_runs_that_wait_for_an_event_or_were_paused_are_no_trouble(lab: Lab, wor
     lab.on("listen", lambda run, obj: run.suspend(trigger="lab.paid"))
     run = start(think("listen"))
     sweep()
-    assert (fresh(run).status, fresh(run).wake_at) == (Status.WAITING, None)
+    assert (fresh(run).status, fresh(run).due_at) == (Status.WAITING, None)
     assert codes() == []
     FlowRun.objects.filter(pk=run.pk).update(status=Status.PAUSED)
     assert codes() == []
@@ -275,12 +275,12 @@ def test_runs_that_wait_for_one_that_has_ended(lab: Lab, works: None) -> None:
     sweep()
     assert codes() == []
     FlowRun.objects.filter(pk=child.pk).update(
-        status=Status.DONE, outcome=Outcome.COMPLETE, finished_at=lab.clock.now(), wake_at=None
+        status=Status.DONE, outcome=Outcome.COMPLETE, finished_at=lab.clock.now(), due_at=None
     )
     assert codes() == [], "it is about to be told"
     lab.clock.advance(seconds=121)
     assert the("ended_child").runs == [parent.pk]
-    FlowRun.objects.filter(pk=child.pk).update(announce_at=lab.clock.now())
+    FlowRun.objects.filter(pk=child.pk).update(undelivered_since=lab.clock.now())
     sweep()
     assert codes() == []
 
@@ -296,7 +296,7 @@ def test_a_plugin_that_is_not_loaded(lab: Lab, monkeypatch: pytest.MonkeyPatch) 
 
 
 def report(name: str, status: PluginStatus) -> SimpleNamespace:
-    return SimpleNamespace(name=name, status=status, reason="Why.", way_out="Do this.")
+    return SimpleNamespace(name=name, status=status, reason="Why.", remedy="Do this.")
 
 
 def test_the_number_of_queries_does_not_depend_on_the_number_of_runs(lab: Lab, works: None) -> None:
@@ -306,7 +306,7 @@ def test_the_number_of_queries_does_not_depend_on_the_number_of_runs(lab: Lab, w
         for _ in range(number):
             run = create_flowrun(flow)
             FlowRun.objects.filter(pk=run.pk).update(
-                status=Status.BLOCKED, blocked_on="absent.send", wake_at=None
+                status=Status.BLOCKED, blocked_on="absent.send", due_at=None
             )
         with counted() as counts:
             assert the("blocked").count == FlowRun.objects.count()

@@ -85,7 +85,7 @@ def heart(run: FlowRun, monkeypatch: pytest.MonkeyPatch) -> Heartbeat:
 
 def left(lab: Lab, run: FlowRun) -> float:
     """Give the seconds until the lease of a run expires."""
-    expiry = fresh(run).wake_at
+    expiry = fresh(run).due_at
     assert expiry is not None
     return (expiry - lab.clock.now()).total_seconds()
 
@@ -244,7 +244,7 @@ def test_the_thread_survives_a_database_that_does_not_answer(
 
     lab.clock.advance(seconds=LEASE / 4)
     with monkeypatch.context() as patch:
-        patch.setattr(heartbeat_module, "held", gone)
+        patch.setattr(heartbeat_module, "paused", gone)
         bell.beat()
     assert left(lab, run) == LEASE * 3 / 4
     bell.beat()

@@ -76,9 +76,9 @@ def with_definition(change: Callable[[dict[str, Any]], None]) -> Callable[[], Fl
 
     def make() -> FlowRun:
         run = create_flowrun(publish(think(), key=f"damaged-{next(numbers)}"))
-        definition = run.version.definition
-        change(definition)
-        FlowVersion.objects.filter(pk=run.version_id).update(definition=definition)
+        document = run.version.document
+        change(document)
+        FlowVersion.objects.filter(pk=run.version_id).update(document=document)
         return run
 
     return make
@@ -146,7 +146,7 @@ BAD: dict[str, tuple[Callable[[], FlowRun], str, str]] = {
     "cursor without a phase": (changed(cursor=[{"step": "s1"}]), E, "cursor cannot be read"),
     "unknown step": (changed(cursor=[{"step": "zz", "phase": "run"}]), E, "no enabled step 'zz'"),
     "unknown step behind": (
-        changed(cursor=[{"step": "zz", "phase": "behind"}]), E, "no enabled step 'zz'"
+        changed(cursor=[{"step": "zz", "phase": "after"}]), E, "no enabled step 'zz'"
     ),
     "unknown step around": (
         changed(cursor=[{"step": "zz", "phase": "inside"}, {"step": "s2", "phase": "run"}]),
@@ -222,7 +222,7 @@ def test_bad_run_is_visible_with_its_reason(lab: Lab, name: str) -> None:
     assert verdict in (row.status, row.outcome), (row.status, row.outcome, row.reason)
     assert reason in row.reason
     if verdict == E:
-        assert row.wake_at is None
+        assert row.due_at is None
         assert events(run)[-1].error["traceback"]
 
 
@@ -230,7 +230,7 @@ def test_run_that_misses_an_action_goes_on_when_it_is_registered(lab: Lab) -> No
     run = missing_action()
     sweep()
     row = fresh(run)
-    assert (row.status, row.blocked_on, row.wake_at) == (Status.BLOCKED, "gone.strict", None)
+    assert (row.status, row.blocked_on, row.due_at) == (Status.BLOCKED, "gone.strict", None)
     assert sweep() == 0
     with temporary_registry(Strict, plugin="gone"):
         assert sweep() == 1
@@ -259,7 +259,7 @@ def test_repeated_look_at_a_blocked_run_writes_no_more_history(lab: Lab) -> None
 def test_errored_run_with_a_damaged_cursor_can_be_sent_to_a_step(lab: Lab) -> None:
     run = BAD["cursor that is no list"][0]()
     sweep()
-    control.send_to_step(run, "s2", by="ada")
+    control.go_to_step(run, "s2", by="ada")
     sweep()
     row = fresh(run)
     assert (row.outcome, row.state) == ("complete", {"n": 1})

@@ -12,12 +12,16 @@ import pytest
 from django.db import DataError, OperationalError, connection
 
 from flowcontrol_core.errors import FlowcontrolError
-from flowcontrol_core.models import FlowRun, Job, Outcome, RunEvent, Status
+from flowcontrol_core.models import BulkOperation, FlowRun, Outcome, RunEvent, Status
 from flowcontrol_core.runs.execution import sweep as sweep_module
 from flowcontrol_core.runs.execution.start import create_flowrun
 from flowcontrol_core.runs.execution.sweep import continue_flowruns
 from flowcontrol_core.runs.operations import bulk
-from flowcontrol_core.runs.operations.bulk import VERBS, create_job, work_on_jobs
+from flowcontrol_core.runs.operations.bulk import (
+    VERBS,
+    start_bulk_operation,
+    work_on_bulk_operations,
+)
 from flowcontrol_core.runs.operations.control import pause_flowrun
 
 from .conftest import (
@@ -53,12 +57,12 @@ def runs(lab: Lab) -> list[FlowRun]:
     return made
 
 
-def do(verb: str, arguments: dict[str, Any] | None = None, **filters: Any) -> Job:
+def do(verb: str, arguments: dict[str, Any] | None = None, **filters: Any) -> BulkOperation:
     """Create a job and let it be worked on until it is through."""
     chosen = filters or {"flow__key": "flow"}
-    job = create_job(verb, chosen, arguments=arguments, by="Ada", reason="because")
+    job = start_bulk_operation(verb, chosen, arguments=arguments, by="Ada", reason="because")
     for _ in range(10):
-        work_on_jobs()
+        work_on_bulk_operations()
         job.refresh_from_db()
         if job.finished_at:
             return job
@@ -164,15 +168,15 @@ def test_a_bit_that_is_repeated_restarts_no_run_twice(
     do("cancel")
     died = Once(VERBS["restart"], WorkerDied(), at=2, after=True)
     monkeypatch.setitem(VERBS, "restart", Once(died, deadlock(), at=4, after=True))
-    job = create_job("restart", {"status": "done"}, arguments={"step": "last"}, by="Ada")
+    job = start_bulk_operation("restart", {"status": "done"}, arguments={"step": "last"}, by="Ada")
     with pytest.raises(WorkerDied):
-        work_on_jobs()
+        work_on_bulk_operations()
     assert FlowRun.objects.count() == 3
-    work_on_jobs()
+    work_on_bulk_operations()
     job.refresh_from_db()
     assert (job.done, job.refused, bool(job.finished_at)) == (3, 0, True)
     assert {run.successors.count() for run in runs} == {1}
-    work_on_jobs()
+    work_on_bulk_operations()
     assert FlowRun.objects.count() == 6
 
 
@@ -224,8 +228,8 @@ def test_arguments_that_no_run_could_take_are_refused_at_once(
     lab: Lab, verb: str, arguments: dict[str, Any], said: str
 ) -> None:
     with pytest.raises(FlowcontrolError, match=re.escape(said)):
-        create_job(verb, {"status": "done"}, arguments=arguments)
-    assert not Job.objects.exists()
+        start_bulk_operation(verb, {"status": "done"}, arguments=arguments)
+    assert not BulkOperation.objects.exists()
 
 
 @pytest.mark.parametrize(
@@ -235,8 +239,8 @@ def test_arguments_that_no_run_could_take_are_refused_at_once(
 )
 def test_filters_that_are_not_allowed_are_refused(lab: Lab, filters: dict[str, Any]) -> None:
     with pytest.raises(FlowcontrolError, match="A job needs filters from"):
-        create_job("cancel", filters)
-    assert not Job.objects.exists()
+        start_bulk_operation("cancel", filters)
+    assert not BulkOperation.objects.exists()
 
 
 @pytest.mark.parametrize(
@@ -254,12 +258,12 @@ def test_filters_that_the_database_would_refuse_are_found_at_once(
     lab: Lab, filters: dict[str, Any]
 ) -> None:
     with pytest.raises(FlowcontrolError, match="cannot be used"):
-        create_job("cancel", filters)
+        start_bulk_operation("cancel", filters)
 
 
 def test_an_unknown_verb_is_answered_with_those_that_there_are(lab: Lab) -> None:
     with pytest.raises(FlowcontrolError, match="'delete' is no verb; use one of cancel, pause"):
-        create_job("delete", {"status": "waiting"})
+        start_bulk_operation("delete", {"status": "waiting"})
 
 
 def test_times_are_kept_as_text(lab: Lab, runs: list[FlowRun]) -> None:
@@ -305,9 +309,9 @@ def test_a_damaged_run_does_not_stop_the_others(
 def test_a_damaged_job_is_finished_and_stops_neither_the_others_nor_the_sweep(
     lab: Lab, runs: list[FlowRun], damage: dict[str, Any]
 ) -> None:
-    damaged = create_job("cancel", {"flow__key": "flow"})
-    Job.objects.filter(pk=damaged.pk).update(**damage)
-    sound = create_job("pause", {"flow__key": "flow"})
+    damaged = start_bulk_operation("cancel", {"flow__key": "flow"})
+    BulkOperation.objects.filter(pk=damaged.pk).update(**damage)
+    sound = start_bulk_operation("pause", {"flow__key": "flow"})
     late = create_flowrun(runs[0].flow)
     sweep()
     assert fresh(late).status == Status.WAITING
@@ -323,10 +327,10 @@ def test_a_job_is_done_bit_by_bit_over_several_sweeps(
     lab: Lab, runs: list[FlowRun], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(bulk, "CHUNK", 2)
-    job = create_job("cancel", {"flow__key": "flow"})
+    job = start_bulk_operation("cancel", {"flow__key": "flow"})
     seen = []
     for _ in range(3):
-        seen.append(work_on_jobs())
+        seen.append(work_on_bulk_operations())
         job.refresh_from_db()
         seen.append(job.done)
     assert seen == [2, 2, 1, 3, 0, 3]
@@ -334,7 +338,7 @@ def test_a_job_is_done_bit_by_bit_over_several_sweeps(
 
 
 def test_a_sweep_works_on_jobs_and_says_that_there_is_more(runs: list[FlowRun]) -> None:
-    create_job("cancel", {"flow__key": "flow"})
+    start_bulk_operation("cancel", {"flow__key": "flow"})
     assert continue_flowruns().more
     assert not continue_flowruns().more
     assert statuses() == {Status.DONE}
@@ -346,8 +350,8 @@ def test_runs_that_are_due_are_canceled_before_a_worker_gets_to_them(
     """Although all of them are in one claim, and there are more than a job does at once."""
 
     def give_up(run: Any, obj: Any) -> None:
-        if not Job.objects.exists():
-            create_job("cancel", {"flow__key": "flow"}, by="Ada")
+        if not BulkOperation.objects.exists():
+            start_bulk_operation("cancel", {"flow__key": "flow"}, by="Ada")
 
     monkeypatch.setattr(sweep_module, "AGAIN", 0)
     monkeypatch.setattr(bulk, "CHUNK", 4)
@@ -357,7 +361,7 @@ def test_runs_that_are_due_are_canceled_before_a_worker_gets_to_them(
         create_flowrun(target)
     sweep()
     assert len(lab.calls) <= 3
-    assert Job.objects.get().done >= 6
+    assert BulkOperation.objects.get().done >= 6
     sweep()
     assert FlowRun.objects.filter(outcome=Outcome.CANCELED).count() >= 6
     assert not FlowRun.objects.live().exists()
@@ -378,9 +382,9 @@ def test_a_database_that_fails_between_two_runs_harms_none_of_them(
 
 
 def test_runs_that_were_created_later_are_no_business_of_the_job(runs: list[FlowRun]) -> None:
-    job = create_job("cancel", {"flow__key": "flow"})
+    job = start_bulk_operation("cancel", {"flow__key": "flow"})
     late = create_flowrun(runs[0].flow)
-    work_on_jobs()
+    work_on_bulk_operations()
     job.refresh_from_db()
     assert job.done == 3
     assert fresh(late).is_live
@@ -400,11 +404,11 @@ def test_a_database_that_goes_away_leaves_the_job_for_the_next_sweep(
 ) -> None:
     gone = Once(VERBS["cancel"], OperationalError("server closed the connection"), at=3)
     monkeypatch.setitem(VERBS, "cancel", gone)
-    job = create_job("cancel", {"flow__key": "flow"}, by="Ada")
+    job = start_bulk_operation("cancel", {"flow__key": "flow"}, by="Ada")
     with pytest.raises(OperationalError):
-        work_on_jobs()
+        work_on_bulk_operations()
     assert statuses() == {Status.WAITING}
-    work_on_jobs()
+    work_on_bulk_operations()
     job.refresh_from_db()
     assert (job.done, job.refused) == (3, 0)
 
@@ -421,7 +425,7 @@ def test_two_workers_at_once_do_each_run_once(
     looked: list[int] = []
 
     def second() -> None:
-        looked.append(work_on_jobs())
+        looked.append(work_on_bulk_operations())
         connection.close()
 
     def cancel_slowly(pk: int, **options: Any) -> FlowRun:

@@ -109,7 +109,7 @@ def test_queued_run_goes_on_as_soon_as_a_slot_is_free(lab: Lab, end: str) -> Non
         control.cancel_flowrun(first)
     else:
         FlowRun.objects.filter(pk=first.pk).update(
-            wake_at=lab.clock.now(), **({"state": []} if end == "errored" else {})
+            due_at=lab.clock.now(), **({"state": []} if end == "errored" else {})
         )
         FlowRun.objects.filter(pk=first.pk).update(wait_until=lab.clock.now())
         sweep()

@@ -14,7 +14,7 @@ from pytest_django import DjangoDbBlocker
 
 from flowcontrol.engine import continue_flowruns, trigger_flows
 from flowcontrol.testing import manual_clock, temporary_registry
-from flowcontrol_core.health import look
+from flowcontrol_core.health import check_health
 from flowcontrol_core.models import Flow, FlowRun
 from flowcontrol_core.runs.execution.start import create_flowrun
 from flowcontrol_core.runs.execution.sweep import execute_due
@@ -43,7 +43,7 @@ def many(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[
     """A flow with limits and many runs; half of those that have finished are one customer's."""
     with django_db_blocker.unblock(), transaction.atomic():
         with manual_clock() as clock, temporary_registry(*ACTIONS, plugin="lab"):
-            flow = publish(think(id="first"), key="many", keep_days=1, **LIMITS)
+            flow = publish(think(id="first"), key="many", retention_days=1, **LIMITS)
             customer = Customer.objects.create(name="Ada")
             fill(
                 flow,
@@ -112,24 +112,24 @@ def test_starting_on_an_object_does_not_read_its_finished_runs(many: Flow, lab: 
 
 
 @pytest.mark.usefixtures("analyzed")
-@pytest.mark.parametrize("mode", ["start", "wake", "restart"])
+@pytest.mark.parametrize("mode", ["start", "wake", "go_to"])
 def test_firing_for_an_object_does_not_read_its_finished_runs(
     many: Flow, lab: Lab, mode: str
 ) -> None:
-    listener(flow=many, mode=mode, **({"step": "first"} if mode == "restart" else {}))
+    listener(flow=many, mode=mode, **({"step": "first"} if mode == "go_to" else {}))
     outside_of_a_change()
     read(lambda: trigger_flows(KEY, Customer.objects.get()), runs=10)
 
 
 @pytest.mark.usefixtures("analyzed")
 def test_health_reads_live_runs_only(many: Flow, lab: Lab) -> None:
-    read(look, runs=LIVE)
+    read(check_health, runs=LIVE)
 
 
 @pytest.mark.usefixtures("analyzed")
 @pytest.mark.parametrize("days", [1, 10_000])
 def test_pruning_reads_live_runs_and_what_it_deletes(many: Flow, lab: Lab, days: int) -> None:
-    Flow.objects.filter(pk=many.pk).update(keep_days=days)
+    Flow.objects.filter(pk=many.pk).update(retention_days=days)
     read(lambda: prune(batches=1), runs=LIVE)
 
 

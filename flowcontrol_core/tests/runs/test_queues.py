@@ -91,9 +91,7 @@ def test_a_flow_that_is_alone_pays_one_look_a_batch_for_it(lab: Lab, settings: A
     make(50)
     with counted() as counts:
         assert sweep() == 50
-    looks = [
-        sql for sql in counts.queries if "NOT" in sql and "wake_at" in sql and "flow_id" in sql
-    ]
+    looks = [sql for sql in counts.queries if "NOT" in sql and "due_at" in sql and "flow_id" in sql]
     assert len(looks) <= 5
 
 

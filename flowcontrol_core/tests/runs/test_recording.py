@@ -67,7 +67,7 @@ def older(lab: Lab) -> FlowRun:
 
 def held(lab: Lab) -> FlowRun:
     run = waiting(lab)
-    flows.hold(run.flow)
+    flows.pause(run.flow)
     lab.clock.advance(days=1)
     sweep()
     assert fresh(run).status == "paused"
@@ -82,11 +82,11 @@ OF_RUNS: dict[str, tuple[Callable[[Lab], FlowRun], Callable[[FlowRun], Any]]] = 
     "run now": (waiting, lambda run: control.run_now(run, **WHO)),
     "retry": (failed, lambda run: control.retry_flowrun(run, **WHO)),
     "skip": (waiting, lambda run: control.skip_step(run, **WHO)),
-    "send": (waiting, lambda run: control.send_to_step(run, "last", **WHO)),
+    "send": (waiting, lambda run: control.go_to_step(run, "last", **WHO)),
     "restart": (failed, lambda run: restarts.restart_at_step(run, "first", **WHO)),
     "edit state": (waiting, lambda run: restarts.edit_state(run, {"a": 1}, **WHO)),
     "move": (older, lambda run: restarts.move_to_current_version(run, **WHO)),
-    "release held": (held, lambda run: control.release_held(run.flow, **WHO)),
+    "release held": (held, lambda run: control.resume_paused_runs(run.flow, **WHO)),
 }
 
 
@@ -167,8 +167,8 @@ OF_FLOWS: dict[str, Callable[[], Any]] = {
     "publish": lambda: flows.publish(drafted(), **WHO),
     "activate": lambda: flows.activate(published(), **WHO),
     "deactivate": lambda: flows.deactivate(published(), **WHO),
-    "hold": lambda: flows.hold(published(), **WHO),
-    "release": lambda: flows.release(published(), **WHO),
+    "pause": lambda: flows.pause(published(), **WHO),
+    "resume": lambda: flows.resume(published(), **WHO),
     "delete": lambda: delete_flow(drafted(), **WHO),
 }
 
@@ -205,7 +205,7 @@ def test_an_import_is_recorded_with_who(lab: Lab) -> None:
 
 def test_pruning_is_recorded_with_who_and_how_many_where_there_was_something(lab: Lab) -> None:
     FlowEvent.objects.all().delete()
-    create_flowrun(publish(think(), keep_days=1))
+    create_flowrun(publish(think(), retention_days=1))
     sweep()
     FlowEvent.objects.all().delete()
     prune(by="Ada")
@@ -228,9 +228,9 @@ def test_old_records_of_pruning_are_pruned_and_those_of_flows_stay(lab: Lab) -> 
 def test_many_held_runs_are_released_bit_by_bit_and_each_says_by_whom(
     lab: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(control, "_RELEASED", 2)
+    monkeypatch.setattr(control, "_RESUMED", 2)
     run = held(lab)
     others = [create_flowrun(run.flow) for _ in range(4)]
     sweep()
-    assert control.release_held(run.flow, **WHO) == 5
+    assert control.resume_paused_runs(run.flow, **WHO) == 5
     assert [len(recorded(each)) for each in (run, *others)] == [1] * 5

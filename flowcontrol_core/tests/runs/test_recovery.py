@@ -240,12 +240,12 @@ def test_message_is_taken_once_although_its_checkpoint_was_done_again(
     lab.on("wait", lambda run, obj: run.suspend(until=run.now.replace(year=2030)))
     run = start(think("a"), think("wait", id="w"), think("b", id="b"), think("wait"))
     sweep()
-    control.send_to_step(run, "b", by="ada")
+    control.go_to_step(run, "b", by="ada")
     monkeypatch.setattr(
         checkpoint, "write_history", Once(checkpoint.write_history, deadlock(), after=True)
     )
     sweep()
-    assert not Message.objects.filter(kind=MessageKind.JUMP).exists()
+    assert not Message.objects.filter(kind=MessageKind.GO_TO).exists()
     assert [event.actor for event in events(run)].count("ada") == 1
 
 
@@ -259,7 +259,7 @@ def test_run_whose_database_keeps_failing_is_put_off_not_hurried(lab: Lab) -> No
     row = fresh(run)
     assert len(lab.calls) == 1
     assert (row.status, row.attempt) == (Status.RUNNING, 1)
-    assert row.wake_at == lab.clock.now() + batch.POSTPONED
+    assert row.due_at == lab.clock.now() + batch.POSTPONED
 
 
 # Transactions of database steps

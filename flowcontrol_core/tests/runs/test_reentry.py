@@ -41,7 +41,7 @@ def create(flow: Flow, obj: Any) -> FlowRun:
         return create_flowrun(flow, obj)
 
 
-def settle() -> None:
+def recheck_wait() -> None:
     for _ in range(4):
         sweep()
 
@@ -51,7 +51,7 @@ def enter(flow: Flow, *objects: Any) -> list[FlowRun]:
     runs = []
     for obj in objects:
         runs.append(create(flow, obj))
-        settle()
+        recheck_wait()
     return runs
 
 
@@ -83,7 +83,7 @@ def test_once_at_a_time_queue_waits_for_the_end_of_the_first(lab: Lab, ada: Cust
     assert statuses(first, second) == ["waiting", "pending"]
     assert fresh(second).reason.startswith("Queued: The limit max_concurrent_per_object")
     lab.clock.advance(days=1)
-    settle()
+    recheck_wait()
     assert statuses(first, second) == ["complete", "waiting"]
 
 
@@ -102,7 +102,7 @@ def test_once_ever_is_skipped_with_the_reason_whatever_the_other_policies(
     flow = limited(**ONCE_EVER, max_concurrent=5, max_concurrent_per_object=5, **policies)
     first, second = enter(flow, ada, ada)
     lab.clock.advance(days=1)
-    settle()
+    recheck_wait()
     assert statuses(first, second) == ["complete", "canceled"]
     assert refusal(second) == ["The limit max_per_object of the flow is reached (1)."]
     with pytest.raises(NotStartedError, match="max_per_object"):
@@ -183,8 +183,8 @@ def test_a_restarted_run_queues_where_the_policy_says_so(lab: Lab, ada: Customer
     cancel_flowrun(old)
     (present,) = enter(flow, ada)
     new = restart_at_step(old, "last")
-    settle()
+    recheck_wait()
     assert statuses(present, new) == ["waiting", "pending"]
     lab.clock.advance(days=1)
-    settle()
+    recheck_wait()
     assert statuses(present, new) == ["complete", "complete"]

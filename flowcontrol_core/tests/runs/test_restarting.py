@@ -137,7 +137,9 @@ def test_a_restarted_run_stands_in_for_the_old_one_where_all_runs_ever_are_count
 
     lab.on("fail", fail)
     customer = Customer.objects.create(name="Ada")
-    flow = publish(think("fail", id="one"), max_per_object=1, object="shop.customer", keep_days=1)
+    flow = publish(
+        think("fail", id="one"), max_per_object=1, object="shop.customer", retention_days=1
+    )
     old = create_flowrun(flow, customer)
     sweep()
     edit_state(old, {"well": True})
@@ -294,7 +296,7 @@ def test_a_moved_run_goes_on_in_the_middle_of_a_loop(lab: Lab) -> None:
 def test_a_blocked_run_is_looked_at_again_once_it_is_moved(lab: Lab) -> None:
     run = start(step("lab.think", id="a", word="here"))
     FlowRun.objects.filter(pk=run.pk).update(
-        status=Status.BLOCKED, wake_at=lab.clock.now() + timedelta(minutes=15)
+        status=Status.BLOCKED, due_at=lab.clock.now() + timedelta(minutes=15)
     )
     republish(run.flow, step("lab.think", id="a", word="there"))
     move_to_current_version(run)

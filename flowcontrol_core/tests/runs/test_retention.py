@@ -8,15 +8,15 @@ from typing import Any
 import pytest
 
 from flowcontrol_core.models import (
-    Firing,
+    BulkOperation,
+    ConsumedSlot,
     FlowRun,
     FlowTrigger,
-    Job,
     Message,
     Outcome,
     Refusal,
     RunEvent,
-    SpentSlot,
+    SkippedFiring,
     Status,
     TriggerEvent,
     Worker,
@@ -73,7 +73,7 @@ def test_nothing_is_pruned_unless_somebody_says_so(lab: Lab) -> None:
 def test_runs_that_ended_too_long_ago_are_deleted_with_their_history(
     lab: Lab, settings: Any
 ) -> None:
-    settings.FLOWCONTROL = {"KEEP_DAYS": 7}
+    settings.FLOWCONTROL = {"RETENTION_DAYS": 7}
     old, *_ = finish(1, lab)
     lab.clock.advance(days=7)
     (young,) = finish(1, lab, key="young")
@@ -87,10 +87,10 @@ def test_runs_that_ended_too_long_ago_are_deleted_with_their_history(
 def test_a_flow_may_keep_its_runs_longer_or_shorter_than_the_others(
     lab: Lab, settings: Any
 ) -> None:
-    settings.FLOWCONTROL = {"KEEP_DAYS": 7}
-    finish(1, lab, key="short", keep_days=1)
+    settings.FLOWCONTROL = {"RETENTION_DAYS": 7}
+    finish(1, lab, key="short", retention_days=1)
     (usual,) = finish(1, lab)
-    (longer,) = finish(1, lab, key="long", keep_days=100)
+    (longer,) = finish(1, lab, key="long", retention_days=100)
     lab.clock.advance(days=2)
     prune()
     assert left() == [usual.pk, longer.pk]
@@ -100,15 +100,15 @@ def test_a_flow_may_keep_its_runs_longer_or_shorter_than_the_others(
 
 
 def test_the_newest_runs_of_each_flow_are_kept(lab: Lab, settings: Any) -> None:
-    settings.FLOWCONTROL = {"KEEP_RUNS": 2}
+    settings.FLOWCONTROL = {"RETENTION_RUNS": 2}
     runs = finish(5, lab)
-    others = finish(3, lab, key="other", keep_runs=1)
+    others = finish(3, lab, key="other", retention_runs=1)
     assert prune().runs == 5
     assert left() == [*(run.pk for run in runs[3:]), others[2].pk]
 
 
 def test_of_runs_that_ended_together_the_last_ones_are_kept(lab: Lab) -> None:
-    target = publish(think(), keep_runs=2)
+    target = publish(think(), retention_runs=2)
     runs = [create_flowrun(target) for _ in range(5)]
     sweep()
     prune()
@@ -117,7 +117,7 @@ def test_of_runs_that_ended_together_the_last_ones_are_kept(lab: Lab) -> None:
 
 def test_a_live_run_is_never_pruned(lab: Lab) -> None:
     lab.on("wait", lambda run, obj: run.suspend(until=timedelta(days=900)))
-    run = start(think("wait"), keep_days=1, keep_runs=0)
+    run = start(think("wait"), retention_days=1, retention_runs=0)
     sweep()
     lab.clock.advance(days=800)
     assert prune().runs == 0
@@ -131,7 +131,7 @@ def test_a_run_that_is_taken_up_while_it_is_about_to_be_pruned_stays(
         raise ValueError("broken")
 
     lab.on("fail", fail)
-    run = start(think("fail"), keep_days=1)
+    run = start(think("fail"), retention_days=1)
     sweep()
     assert fresh(run).outcome == Outcome.ERRORED
     lab.clock.advance(days=2)
@@ -147,7 +147,7 @@ def test_a_run_that_is_taken_up_while_it_is_about_to_be_pruned_stays(
 
 
 def test_an_awaited_child_is_kept_until_its_parent_has_seen_the_result(lab: Lab) -> None:
-    child = publish(think(), key="child", keep_days=1)
+    child = publish(think(), key="child", retention_days=1)
     made: list[FlowRun] = []
 
     def begin(run: Any, obj: Any) -> Any:
@@ -177,7 +177,7 @@ def test_awaited_runs_do_not_hide_those_behind_them(
     lab: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(retention, "BATCH", 1)
-    first, second = finish(2, lab, keep_days=1)
+    first, second = finish(2, lab, retention_days=1)
     lab.on("wait", lambda run, obj: run.suspend(until=timedelta(days=900)))
     waiting = start(think("wait"), key="waiting")
     sweep()
@@ -192,7 +192,7 @@ def test_pruning_stops_after_so_many_batches_and_goes_on_next_time(
     lab: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(retention, "BATCH", 2)
-    finish(5, lab, keep_days=1)
+    finish(5, lab, retention_days=1)
     lab.clock.advance(days=2)
     assert prune(batches=1).runs == 2
     assert prune(batches=2).runs == 3
@@ -208,15 +208,15 @@ def limited(customer: Customer) -> FlowRun:
 
 def test_the_slot_of_a_limit_on_all_runs_ever_outlives_its_run(lab: Lab) -> None:
     customer = Customer.objects.create(name="Ada")
-    publish(think(), max_per_object=2, keep_days=1, object="shop.customer")
+    publish(think(), max_per_object=2, retention_days=1, object="shop.customer")
     first = limited(customer)
     lab.clock.advance(days=2)
     assert prune().runs == 1
-    assert set(SpentSlot.objects.values_list("digest", flat=True)) == {first.slot_ever}
+    assert set(ConsumedSlot.objects.values_list("digest", flat=True)) == {first.slot_ever}
     assert limited(customer).outcome == Outcome.COMPLETE
     lab.clock.advance(days=2)
     assert prune().runs == 1
-    assert SpentSlot.objects.count() == 2
+    assert ConsumedSlot.objects.count() == 2
     assert left() == []
     flow = first.flow
     reached = limits.reached(limits.limits_of(flow, first.content_type_id, first.object_key))
@@ -227,10 +227,10 @@ def test_a_run_pruned_between_two_looks_at_the_limit_still_counts(
     lab: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     customer = Customer.objects.create(name="Ada")
-    flow = publish(think(), max_per_object=1, keep_days=1, object="shop.customer")
+    flow = publish(think(), max_per_object=1, retention_days=1, object="shop.customer")
     first = limited(customer)
     lab.clock.advance(days=2)
-    asked = SpentSlot.objects.using
+    asked = ConsumedSlot.objects.using
     pruned: list[int] = []
 
     def prune_first(alias: str) -> Any:
@@ -240,7 +240,7 @@ def test_a_run_pruned_between_two_looks_at_the_limit_still_counts(
             pruned[0] = prune().runs
         return asked(alias)
 
-    monkeypatch.setattr(SpentSlot.objects, "using", prune_first)
+    monkeypatch.setattr(ConsumedSlot.objects, "using", prune_first)
     about = limits.limits_of(flow, first.content_type_id, first.object_key)
     assert limits.reached(about) == "max_per_object"
     assert pruned == [1]
@@ -248,7 +248,7 @@ def test_a_run_pruned_between_two_looks_at_the_limit_still_counts(
 
 
 def test_history_may_go_before_its_run(lab: Lab, settings: Any) -> None:
-    settings.FLOWCONTROL = {"KEEP_HISTORY_DAYS": 3}
+    settings.FLOWCONTROL = {"RETENTION_HISTORY_DAYS": 3}
     (run,) = finish(1, lab)
     lab.on("wait", lambda run, obj: run.suspend(until=timedelta(days=900)))
     live = start(think("wait"), key="live")
@@ -279,11 +279,13 @@ def test_old_firings_workers_and_finished_jobs_are_deleted(lab: Lab) -> None:
     Worker.objects.all().delete()
     for days in (31, 29):
         then = now - timedelta(days=days)
-        Firing.objects.create(flow_trigger=association, reason=Refusal.values[0], created_at=then)
+        SkippedFiring.objects.create(
+            flow_trigger=association, reason=Refusal.values[0], created_at=then
+        )
         Worker.objects.create(name=f"w{days}", host="h", pid=1, started_at=then, last_sweep_at=then)
-        Job.objects.create(verb="cancel", up_to=1, created_at=then, finished_at=then)
-    Job.objects.create(verb="cancel", up_to=1, created_at=now - timedelta(days=99))
+        BulkOperation.objects.create(verb="cancel", up_to=1, created_at=then, finished_at=then)
+    BulkOperation.objects.create(verb="cancel", up_to=1, created_at=now - timedelta(days=99))
     pruned = prune()
-    assert (pruned.firings, pruned.workers, pruned.jobs) == (1, 1, 1)
+    assert (pruned.skipped_firings, pruned.workers, pruned.jobs) == (1, 1, 1)
     assert Worker.objects.get().name == "w29"
-    assert Job.objects.count() == 2
+    assert BulkOperation.objects.count() == 2

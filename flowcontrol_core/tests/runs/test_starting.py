@@ -36,14 +36,14 @@ def test_started_run_is_executed_at_once_and_given_as_it_stands(lab: Lab) -> Non
     assert (run.status, run.outcome, run.state) == (Status.DONE, "complete", {"n": 14})
     assert FlowRun.objects.values().get(pk=run.pk) == FlowRun.objects.values().get()
     assert fresh(run).state == run.state
-    assert (run.attempt, run.worker, run.wake_at) == (0, "", None)
+    assert (run.attempt, run.worker, run.due_at) == (0, "", None)
 
 
 def test_started_run_that_waits_is_given_waiting(lab: Lab) -> None:
     lab.on("wait", lambda run, obj: run.suspend(until=timedelta(days=1)))
     run = start_flowrun(publish(think("wait")))
     assert (run.status, fresh(run).status) == (Status.WAITING, Status.WAITING)
-    assert run.wake_at == lab.clock.now() + timedelta(days=1)
+    assert run.due_at == lab.clock.now() + timedelta(days=1)
 
 
 def test_started_run_that_fails_raises_nothing(lab: Lab) -> None:

@@ -53,7 +53,7 @@ class Model:
     status: str = "pending"
     at: int = 0
     #: Whether the step it is at is done; whether there is a step it is at.
-    behind: bool = False
+    after: bool = False
     begun: bool = False
     wait: str = ""
     late: bool = False
@@ -67,9 +67,9 @@ class Model:
     state: dict[str, Any] = field(default_factory=dict)
     effects: list[str] = field(default_factory=list)
 
-    def put(self, at: int, *, behind: bool = False) -> None:
+    def put(self, at: int, *, after: bool = False) -> None:
         """Place it at a step, waiting for nothing."""
-        self.status, self.at, self.behind, self.begun = "waiting", at, behind, True
+        self.status, self.at, self.after, self.begun = "waiting", at, after, True
         self.wait, self.tries = "", 0
 
     def sweep(self) -> None:
@@ -92,8 +92,8 @@ class Model:
         return True
 
     def execute(self) -> None:
-        self.at += self.behind
-        self.behind = False
+        self.at += self.after
+        self.after = False
         while self.at < len(STEPS) and not self.stops(STEPS[self.at]):
             self.at, self.tries = self.at + 1, 0
         if self.at == len(STEPS):
@@ -109,7 +109,7 @@ class Model:
             )
             return True
         if step == "doze" or (step == "listen" and not self.events):
-            self.status, self.behind = "waiting", True
+            self.status, self.after = "waiting", True
             self.wait = "time" if step == "doze" else "event"
             self.tries = 0
             return True
@@ -219,17 +219,17 @@ class Operating(RuleBasedStateMachine):
     @rule()
     def retry(self) -> None:
         if self.attempt("retry", lambda: control.retry_flowrun(self.run)):
-            self.model.put(self.model.at, behind=self.model.behind)
+            self.model.put(self.model.at, after=self.model.after)
 
     @rule()
     def skip(self) -> None:
         if self.attempt("skip", lambda: control.skip_step(self.run)):
-            self.model.put(self.model.at, behind=True)
+            self.model.put(self.model.at, after=True)
 
     @rule(place=places)
     def send(self, place: int) -> None:
         ended = self.model.status == "errored"
-        if self.attempt("send", lambda: control.send_to_step(self.run, f"s{place + 1}")):
+        if self.attempt("send", lambda: control.go_to_step(self.run, f"s{place + 1}")):
             if ended:
                 self.model.put(place)
             else:
@@ -301,14 +301,14 @@ class Operating(RuleBasedStateMachine):
     @invariant()
     def somebody_looks_at_it_again(self) -> None:
         row = fresh(self.run)
-        watched = row.wake_at or row.wait_trigger
+        watched = row.due_at or row.wait_trigger
         assert watched or row.status in ("done", "paused")
 
     @invariant()
     def an_ended_run_waits_for_nothing(self) -> None:
         row = fresh(self.run)
         if row.status == "done":
-            assert (row.wake_at, row.wait_until, row.wait_trigger) == (None, None, None)
+            assert (row.due_at, row.wait_until, row.wait_trigger) == (None, None, None)
 
 
 def try_steps() -> None:

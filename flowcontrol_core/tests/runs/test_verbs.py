@@ -11,7 +11,7 @@ import pytest
 
 from flowcontrol_admin.run_words import what_next
 from flowcontrol_core.errors import IllegalChangeError
-from flowcontrol_core.health import look
+from flowcontrol_core.health import check_health
 from flowcontrol_core.models import Flow, FlowRun, Message, Outcome, Status
 from flowcontrol_core.runs.execution.batch import Batch
 from flowcontrol_core.runs.execution.start import create_flowrun, start_flowrun
@@ -48,7 +48,7 @@ VERBS: dict[str, Callable[..., FlowRun]] = {
     "run now": control.run_now,
     "retry": control.retry_flowrun,
     "skip": control.skip_step,
-    "send": lambda run, **who: control.send_to_step(run, "s1", **who),
+    "send": lambda run, **who: control.go_to_step(run, "s1", **who),
 }
 CURSOR = [{"step": "s1", "phase": "run"}]
 SITUATIONS: dict[str, dict[str, Any]] = {
@@ -56,13 +56,13 @@ SITUATIONS: dict[str, dict[str, Any]] = {
     "running": {},
     "waiting": {},
     "failing": {"status": "waiting", "cursor": [{"step": "s1", "phase": "run", "tries": 1}]},
-    "paused": {"wake_at": None},
-    "blocked": {"blocked_on": "gone.strict", "wake_at": None},
-    "complete": {"status": "done", "outcome": "complete", "wake_at": None},
-    "aborted": {"status": "done", "outcome": "aborted", "wake_at": None},
-    "errored": {"status": "done", "outcome": "errored", "wake_at": None},
-    "obsolete": {"status": "done", "outcome": "obsolete", "wake_at": None},
-    "canceled": {"status": "done", "outcome": "canceled", "wake_at": None},
+    "paused": {"due_at": None},
+    "blocked": {"blocked_on": "gone.strict", "due_at": None},
+    "complete": {"status": "done", "outcome": "complete", "due_at": None},
+    "aborted": {"status": "done", "outcome": "aborted", "due_at": None},
+    "errored": {"status": "done", "outcome": "errored", "due_at": None},
+    "obsolete": {"status": "done", "outcome": "obsolete", "due_at": None},
+    "canceled": {"status": "done", "outcome": "canceled", "due_at": None},
 }
 LEGAL = {
     "cancel": {"pending", "running", "waiting", "failing", "paused", "blocked"},
@@ -119,7 +119,7 @@ def test_canceled_run_waits_for_nothing_and_holds_no_slot(lab: Lab) -> None:
     control.cancel_flowrun(run, by="ada", reason="enough")
     row = fresh(run)
     assert (row.status, row.outcome, row.reason) == (Status.DONE, Outcome.CANCELED, "enough")
-    assert (row.wake_at, row.wait_until, row.wait_trigger, row.slot) == (None,) * 4
+    assert (row.due_at, row.wait_until, row.wait_trigger, row.slot) == (None,) * 4
     assert row.finished_at == lab.clock.now()
     assert [(event.message, event.actor) for event in events(run)[1:]] == [("enough", "ada")]
 
@@ -202,9 +202,9 @@ def test_child_is_canceled_although_nobody_told_it_at_once(
     for _ in range(2):
         sweep()
     child = FlowRun.objects.filter(parent_id=parent.pk)
-    child.update(status=status, wake_at=None)
+    child.update(status=status, due_at=None)
     with monkeypatch.context() as patch:
-        patch.setattr(outbox, "ask_to_cancel", lambda pk: None)
+        patch.setattr(outbox, "notify_canceled", lambda pk: None)
         control.cancel_flowrun(parent)
     sweep()
     assert child.get().outcome == "canceled"
@@ -221,7 +221,7 @@ def test_pause_of_a_running_run_is_taken_at_its_next_checkpoint(lab: Lab) -> Non
     run = start(send("work"), send("after"))
     sweep()
     row = fresh(run)
-    assert (row.status, row.reason, row.wake_at) == (Status.PAUSED, "lunch", None)
+    assert (row.status, row.reason, row.due_at) == (Status.PAUSED, "lunch", None)
     assert lab.calls == ["work"]
     assert sweep() == 0
     control.resume_flowrun(run, by="ada")
@@ -233,12 +233,12 @@ def test_paused_run_goes_on_waiting_when_it_is_resumed(lab: Lab) -> None:
     lab.on("wait", lambda run, obj: run.suspend(until=timedelta(days=1)))
     run = start(think("wait"))
     sweep()
-    due = fresh(run).wake_at
+    due = fresh(run).due_at
     control.pause_flowrun(run)
     lab.clock.advance(hours=1)
     control.resume_flowrun(run)
     sweep()
-    assert (fresh(run).status, fresh(run).wake_at) == (Status.WAITING, due)
+    assert (fresh(run).status, fresh(run).due_at) == (Status.WAITING, due)
     assert (sweep(), lab.calls) == (0, ["wait"])
 
 
@@ -262,11 +262,11 @@ def test_run_that_was_paused_before_its_time_still_begins_at_that_time(lab: Lab,
         control.resume_flowrun(run)
     else:
         FlowRun.objects.filter(pk=run.pk).update(reason=HELD)
-        control.release_held(flow)
+        control.resume_paused_runs(flow)
     sweep()
     row = fresh(run)
-    assert (row.status, row.wake_at, row.slot) == (Status.PENDING, due, None)
-    assert "no_wake_up" not in [trouble.code for trouble in look().troubles]
+    assert (row.status, row.due_at, row.slot) == (Status.PENDING, due, None)
+    assert "no_wake_up" not in [trouble.code for trouble in check_health().issues]
     assert any("It is due at" in sentence for sentence in what_next(row))
     lab.clock.advance(days=7)
     sweep()
@@ -338,7 +338,9 @@ def test_failed_run_can_be_retried_until_it_succeeds(lab: Lab) -> None:
 def tell(run: FlowRun, lab: Lab, kind: str, **data: Any) -> None:
     """Put a message into a run's inbox of which nobody has told it yet."""
     now = lab.clock.now()
-    Message.objects.create(run_id=run.pk, kind=kind, data=data, created_at=now, announce_at=now)
+    Message.objects.create(
+        run_id=run.pk, kind=kind, data=data, created_at=now, undelivered_since=now
+    )
 
 
 @pytest.mark.parametrize("kind", ["cancel", "pause", "jump"])
@@ -400,14 +402,14 @@ def test_run_that_has_not_begun_has_no_step_to_skip(lab: Lab) -> None:
 @pytest.mark.parametrize("situation", sorted(LEGAL["send"] - {"running", "paused", "blocked"}))
 def test_run_can_be_sent_to_a_step(lab: Lab, situation: str) -> None:
     run = run_in(situation)
-    control.send_to_step(run, "s2", by="ada", reason="because")
+    control.go_to_step(run, "s2", by="ada", reason="because")
     sweep()
     assert (fresh(run).outcome, lab.calls) == ("complete", ["b"])
     assert any(event.actor == "ada" and "because" in event.message for event in events(run))
 
 
 def test_running_run_goes_to_the_step_at_its_next_checkpoint(lab: Lab) -> None:
-    lab.on("work", lambda run, obj: control.send_to_step(run.pk, "s4", by="ada"))
+    lab.on("work", lambda run, obj: control.go_to_step(run.pk, "s4", by="ada"))
     run = start(think("a"), send("work"), send("left out"), think("b"))
     for _ in range(2):
         sweep()
@@ -416,7 +418,7 @@ def test_running_run_goes_to_the_step_at_its_next_checkpoint(lab: Lab) -> None:
 
 def test_paused_run_goes_to_the_step_when_it_is_resumed(lab: Lab) -> None:
     run = run_in("paused")
-    control.send_to_step(run, "s2")
+    control.go_to_step(run, "s2")
     assert sweep() == 0
     control.resume_flowrun(run)
     sweep()
@@ -425,7 +427,7 @@ def test_paused_run_goes_to_the_step_when_it_is_resumed(lab: Lab) -> None:
 
 def test_blocked_run_can_be_sent_past_what_it_misses(lab: Lab) -> None:
     run = run_in("blocked")
-    control.send_to_step(run, "s2")
+    control.go_to_step(run, "s2")
     sweep()
     assert (fresh(run).outcome, lab.calls) == ("complete", ["b"])
 
@@ -438,14 +440,14 @@ def test_run_cannot_be_sent_to_a_step_that_is_not_possible(
 ) -> None:
     run = start(loop(2, think(id="inner"), id="outer"))
     with pytest.raises(IllegalChangeError, match=message):
-        control.send_to_step(run, step)
+        control.go_to_step(run, step)
 
 
 # Holding a flow
 
 
-def hold(flow: Flow, *, held: bool = True) -> None:
-    Flow.objects.filter(pk=flow.pk).update(held=held)
+def hold(flow: Flow, *, paused: bool = True) -> None:
+    Flow.objects.filter(pk=flow.pk).update(paused=paused)
     flow.refresh_from_db()
 
 
@@ -453,15 +455,15 @@ def test_runs_of_a_flow_on_hold_are_paused_and_go_on_when_it_is_released(lab: La
     lab.on("wait", lambda run, obj: run.suspend(until=timedelta(days=1)))
     flow = publish(think("wait"))
     waiting, new = create_flowrun(flow), create_flowrun(flow)
-    FlowRun.objects.filter(pk=new.pk).update(wake_at=lab.clock.now() + timedelta(hours=1))
+    FlowRun.objects.filter(pk=new.pk).update(due_at=lab.clock.now() + timedelta(hours=1))
     sweep()
     hold(flow)
     lab.clock.advance(days=1)
     sweep()
     assert {fresh(run).status for run in (waiting, new)} == {Status.PAUSED}
     assert fresh(new).reason == "The flow is on hold."
-    hold(flow, held=False)
-    assert control.release_held(flow) == 2
+    hold(flow, paused=False)
+    assert control.resume_paused_runs(flow) == 2
     sweep()
     assert fresh(waiting).outcome == "complete"
     assert fresh(new).status == Status.WAITING
@@ -479,7 +481,7 @@ def test_run_that_an_operator_paused_is_not_released_with_its_flow(lab: Lab) -> 
     flow = publish(think())
     run = create_flowrun(flow)
     control.pause_flowrun(run, by="ada")
-    control.release_held(flow)
+    control.resume_paused_runs(flow)
     assert fresh(run).status == Status.PAUSED
 
 
@@ -491,7 +493,7 @@ def test_request_that_arrives_while_a_run_is_put_back_is_taken_at_once(lab: Lab,
     lab.on("wait", lambda run, obj: run.suspend(until=timedelta(days=1)))
     run = start(think("wait"))
     sweep()
-    FlowRun.objects.filter(pk=run.pk).update(wake_at=lab.clock.now())
+    FlowRun.objects.filter(pk=run.pk).update(due_at=lab.clock.now())
     claimed = claim(1)
     real = outbox.find_wakeup
     asked: list[FlowRun] = []
@@ -504,7 +506,7 @@ def test_request_that_arrives_while_a_run_is_put_back_is_taken_at_once(lab: Lab,
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(outbox, "find_wakeup", find)
         execute(claimed)
-    assert fresh(run).wake_at == lab.clock.now()
+    assert fresh(run).due_at == lab.clock.now()
     sweep()
     expected = {"cancel": "canceled", "pause": Status.PAUSED}[verb]
     assert expected in (fresh(run).status, fresh(run).outcome)

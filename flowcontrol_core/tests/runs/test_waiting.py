@@ -68,7 +68,7 @@ def test_failing_step_is_tried_as_often_and_as_late_as_its_policy_says(lab: Lab)
     policy = RetryPolicy(attempts=3, backoff=10, factor=2, jitter="none")
     run = start(think("a", retry=policy))
     sweep()
-    assert (fresh(run).status, fresh(run).wake_at) == (
+    assert (fresh(run).status, fresh(run).due_at) == (
         Status.WAITING, lab.clock.now() + timedelta(seconds=10),
     )  # fmt: skip
     assert "It is tried again" in fresh(run).reason
@@ -76,7 +76,7 @@ def test_failing_step_is_tried_as_often_and_as_late_as_its_policy_says(lab: Lab)
     assert sweep() == 0
     lab.clock.advance(seconds=1)
     sweep()
-    assert fresh(run).wake_at == lab.clock.now() + timedelta(seconds=20)
+    assert fresh(run).due_at == lab.clock.now() + timedelta(seconds=20)
     lab.clock.advance(seconds=20)
     sweep()
     assert (fresh(run).outcome, lab.calls, len(set(lab.keys))) == ("errored", ["a"] * 3, 1)
@@ -146,7 +146,7 @@ def test_run_gives_up_waiting_at_its_time_out(lab: Lab) -> None:
     wait(lab, trigger="lab.paid", timeout=60)
     run = start(think("wait"))
     sweep()
-    assert fresh(run).wake_at == lab.clock.now() + timedelta(seconds=60)
+    assert fresh(run).due_at == lab.clock.now() + timedelta(seconds=60)
     lab.clock.advance(seconds=60)
     sweep()
     assert fresh(run).state["woken by"] == "timeout"
@@ -169,7 +169,7 @@ def test_event_that_came_before_the_run_does_not_wake_it(lab: Lab) -> None:
     run = start(think("wait"))
     for _ in range(3):
         sweep()
-    assert (fresh(run).status, fresh(run).wake_at) == (Status.WAITING, None)
+    assert (fresh(run).status, fresh(run).due_at) == (Status.WAITING, None)
 
 
 def test_event_that_comes_later_wakes_the_run(lab: Lab) -> None:
@@ -224,11 +224,11 @@ def test_spurious_look_puts_the_run_back_as_it_was(lab: Lab) -> None:
     run = start(think("wait"))
     sweep()
     before = fresh(run)
-    FlowRun.objects.filter(pk=run.pk).update(wake_at=lab.clock.now())
+    FlowRun.objects.filter(pk=run.pk).update(due_at=lab.clock.now())
     sweep()
     after = fresh(run)
     assert lab.calls == ["wait"]
-    names = ("status", "wake_at", "wait_until", "wait_trigger", "cursor", "since", "attempt")
+    names = ("status", "due_at", "wait_until", "wait_trigger", "cursor", "since", "attempt")
     assert [getattr(after, name) for name in names] == [getattr(before, name) for name in names]
     assert len(events(run)) == 1
 
@@ -244,10 +244,10 @@ def test_worker_that_dies_while_a_run_begins_to_wait_loses_no_event(
         raise WorkerDied
 
     with monkeypatch.context() as patch:
-        patch.setattr(outbox, "settle", die)
+        patch.setattr(outbox, "recheck_wait", die)
         with pytest.raises(WorkerDied):
             sweep()
-    TriggerEvent.objects.update(announce_at=None)
+    TriggerEvent.objects.update(undelivered_since=None)
     sweep()
     assert fresh(run).outcome == "complete"
 
@@ -268,7 +268,7 @@ def test_parent_goes_on_with_the_outcome_and_state_of_its_child(lab: Lab) -> Non
         sweep()
     assert fresh(parent).state == {"result": ["child", "complete", {"answer": 42}]}
     child = FlowRun.objects.get(parent_id=parent.pk)
-    assert (child.depth, child.announce_at) == (1, None)
+    assert (child.depth, child.undelivered_since) == (1, None)
 
 
 def test_parent_of_a_child_that_does_not_exist_goes_on(lab: Lab) -> None:
@@ -292,7 +292,7 @@ def test_parent_is_told_although_the_childs_worker_died(
     lab.on("wait", work)
     parent = start(write("wait"))
     with monkeypatch.context() as patch:
-        patch.setattr(outbox, "announce_ended", Once(outbox.announce_ended, WorkerDied()))
+        patch.setattr(outbox, "deliver_ends", Once(outbox.deliver_ends, WorkerDied()))
         with pytest.raises(WorkerDied):
             sweep()
     assert fresh(parent).status == Status.WAITING
@@ -342,7 +342,7 @@ def test_message_nobody_told_the_run_of_is_found_by_the_sweep(lab: Lab) -> None:
     run = start(think("wait"))
     sweep()
     now = lab.clock.now()
-    Message.objects.create(run=run, kind=MessageKind.WAKE, created_at=now, announce_at=now)
+    Message.objects.create(run=run, kind=MessageKind.WAKE, created_at=now, undelivered_since=now)
     sweep()
     assert fresh(run).state["woken by"] == "operator"
 
@@ -350,7 +350,7 @@ def test_message_nobody_told_the_run_of_is_found_by_the_sweep(lab: Lab) -> None:
 def send_back_and_wait(run: Any, obj: Any) -> Any:
     """Wait for an event, while somebody sends the run to its last step."""
     if run.wakeup is None:
-        control.send_to_step(run.pk, "last")
+        control.go_to_step(run.pk, "last")
     return run.suspend(trigger="lab.paid")
 
 
@@ -367,7 +367,7 @@ def test_message_that_came_while_a_run_was_paused_is_read_when_it_is_resumed(lab
     run = start(think("wait"), think("last", id="last"))
     sweep()
     control.pause_flowrun(run)
-    control.send_to_step(run, "last")
+    control.go_to_step(run, "last")
     sweep()
     control.resume_flowrun(run)
     sweep()
@@ -411,7 +411,7 @@ def test_every_unfinished_run_has_a_wake_up(lab: Lab) -> None:
     live = FlowRun.objects.live()
     assert live.count() == 6
     for row in live:
-        assert row.wake_at or row.wait_trigger or row.wait_child or row.status == Status.PAUSED, (
+        assert row.due_at or row.wait_trigger or row.wait_child or row.status == Status.PAUSED, (
             row.__dict__
         )
     assert len(steps_of(paused)) == 0

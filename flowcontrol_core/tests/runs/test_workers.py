@@ -14,7 +14,7 @@ from flowcontrol_core.runs.execution import sweep as sweep_module
 from flowcontrol_core.runs.execution.start import create_flowrun
 from flowcontrol_core.runs.execution.sweep import continue_flowruns
 from flowcontrol_core.runs.queue import workers
-from flowcontrol_core.runs.queue.workers import loaded_plugins, say_alive, say_goodbye
+from flowcontrol_core.runs.queue.workers import deregister, loaded_plugins, send_heartbeat
 
 from .conftest import Lab, counted, publish, sweep, write
 
@@ -77,23 +77,23 @@ def test_a_worker_with_many_slow_runs_is_not_taken_for_gone(
 
 
 def test_a_row_names_the_plugins_with_their_versions(process: Process) -> None:
-    say_alive()
+    send_heartbeat()
     plugins = Worker.objects.get().plugins
     assert plugins == loaded_plugins()
     assert plugins["flowcontrol-core"]
 
 
 def test_it_is_said_every_ten_seconds_at_the_most(lab: Lab, process: Process) -> None:
-    say_alive()
+    send_heartbeat()
     began = lab.clock.now()
     lab.clock.advance(seconds=9)
     process.monotonic += 9
     with counted() as counts:
-        say_alive()
+        send_heartbeat()
     assert counts.sql == []
     lab.clock.advance(seconds=1)
     process.monotonic += 1
-    say_alive()
+    send_heartbeat()
     worker = Worker.objects.get()
     assert (worker.started_at, worker.last_sweep_at) == (began, began + timedelta(seconds=10))
 
@@ -103,7 +103,7 @@ def test_a_thread_does_not_take_its_own_process_for_an_earlier_one(
 ) -> None:
     """It comes while another thread is saying for the first time that the process works."""
     calls: list[str] = []
-    other = threading.Thread(target=say_alive)
+    other = threading.Thread(target=send_heartbeat)
     write = workers._write
 
     def meet(name: str, queues: str) -> None:
@@ -114,7 +114,7 @@ def test_a_thread_does_not_take_its_own_process_for_an_earlier_one(
         write(name, queues)
 
     monkeypatch.setattr(workers, "_write", meet)
-    say_alive()
+    send_heartbeat()
     other.join(30)
     assert (calls, names()) == (["here:1"], ["here:1"])
 
@@ -123,11 +123,11 @@ def test_a_new_process_of_the_same_name_is_not_taken_for_the_old_one(
     lab: Lab, process: Process, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As process 1 of a container that was started anew."""
-    say_alive()
+    send_heartbeat()
     lab.clock.advance(minutes=5)
     monkeypatch.setattr(workers, "_said", {})
     monkeypatch.setattr(workers, "loaded_plugins", lambda: {"new": "2"})
-    say_alive()
+    send_heartbeat()
     worker = Worker.objects.get()
     assert (worker.started_at, worker.plugins) == (lab.clock.now(), {"new": "2"})
 
@@ -135,26 +135,26 @@ def test_a_new_process_of_the_same_name_is_not_taken_for_the_old_one(
 def test_processes_that_cron_has_started_long_ago_are_forgotten(lab: Lab, process: Process) -> None:
     for pid in range(1, 6):
         process.be("here", pid)
-        say_alive()
+        send_heartbeat()
         lab.clock.advance(minutes=30)
     assert names() == ["here:3", "here:4", "here:5"]
 
 
 def test_a_process_of_another_host_is_not_forgotten(lab: Lab, process: Process) -> None:
-    say_alive()
+    send_heartbeat()
     lab.clock.advance(hours=9)
     process.be("there", 1)
-    say_alive()
+    send_heartbeat()
     assert names() == ["here:1", "there:1"]
 
 
 def test_whoever_says_goodbye_is_gone_and_may_come_back(process: Process) -> None:
-    say_alive()
+    send_heartbeat()
     process.be("here", 2)
-    say_alive()
-    say_goodbye()
+    send_heartbeat()
+    deregister()
     assert names() == ["here:1"]
-    say_alive()
+    send_heartbeat()
     assert names() == ["here:1", "here:2"]
 
 
@@ -163,10 +163,10 @@ def test_processes_that_cron_starts_leave_one_row_for_their_host(
 ) -> None:
     for pid in (1, 2, 3):
         process.be("here", pid)
-        say_alive(("slow",))
+        send_heartbeat(("slow",))
         assert f"here:{pid}" in names()
         lab.clock.advance(seconds=30)
-        say_goodbye(once=True)
+        deregister(once=True)
         lab.clock.advance(seconds=30)
     row = Worker.objects.get()
     assert (row.name, row.pid, row.queues) == ("here:once", 3, "slow")
@@ -175,10 +175,10 @@ def test_processes_that_cron_starts_leave_one_row_for_their_host(
 
 
 def test_a_process_that_was_started_once_and_never_swept_leaves_no_row(process: Process) -> None:
-    say_goodbye(once=True)
+    deregister(once=True)
     assert names() == []
 
 
 def test_a_long_list_of_queues_is_cut(process: Process) -> None:
-    say_alive(tuple(f"queue-{n}" for n in range(200)))
+    send_heartbeat(tuple(f"queue-{n}" for n in range(200)))
     assert len(Worker.objects.get().queues) == 500

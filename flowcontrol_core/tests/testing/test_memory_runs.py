@@ -11,7 +11,7 @@ import pytest
 from django import forms
 
 from flowcontrol.base import BaseAction, Effects, FlowDirective, RunContext
-from flowcontrol.errors import DefinitionError, FlowcontrolError, Retry, StateError
+from flowcontrol.errors import DocumentError, FlowcontrolError, Retry, StateError
 from flowcontrol.testing import ManualClock, MemoryRun, flow, run_flow, step, temporary_registry
 from flowcontrol_core.engine.directives import Kind
 from tests.shop.models import Customer
@@ -446,9 +446,9 @@ def test_a_configuration_that_does_not_validate_blocks_the_run() -> None:
 
 
 def test_the_document_is_checked_as_a_stored_one_is() -> None:
-    with pytest.raises(DefinitionError, match="give one of them another id"):
+    with pytest.raises(DocumentError, match="give one of them another id"):
         run_flow(flow(step("test.do", id="a"), step("test.do", id="a")))
-    with pytest.raises(DefinitionError, match="JSON value"):
+    with pytest.raises(DocumentError, match="JSON value"):
         run_flow(flow(step("test.do", config={"when": NOW})))
 
 

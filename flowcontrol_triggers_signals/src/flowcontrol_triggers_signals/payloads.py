@@ -8,7 +8,7 @@ from datetime import date, time, timedelta
 from decimal import Decimal
 from typing import Any
 
-from flowcontrol_triggers_signals.secrecy import is_secret
+from flowcontrol.redaction import is_secret
 
 MAX_TEXT = 1_000
 MAX_ITEMS = 100

@@ -14,7 +14,7 @@ from flowcontrol_core.document.parse import parse
 from flowcontrol_core.document.rules import BRANCH, MAX_DEPTH
 from flowcontrol_core.document.serialize import to_data
 from flowcontrol_core.document.tree import Document, IfUnknown, Place, RetryPolicy, Step, Visit
-from flowcontrol_core.errors import DefinitionError, EditError
+from flowcontrol_core.errors import DocumentError, EditError
 
 # No vowels, so that no word comes out; no look-alikes such as 0 and o, 1 and l, u and v.
 _LETTERS: Final = "bcdfghjkmnpqrstwxz"
@@ -222,5 +222,5 @@ def _checked(document: Document) -> Document:
         )
     try:
         return parse(to_data(document))
-    except DefinitionError as error:
+    except DocumentError as error:
         raise EditError(str(error)) from error

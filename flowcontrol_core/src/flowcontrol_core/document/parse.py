@@ -32,13 +32,13 @@ from flowcontrol_core.document.rules import (
 from flowcontrol_core.document.serialize import to_data
 from flowcontrol_core.document.tree import Document, RetryPolicy, Step
 from flowcontrol_core.document.values import TOO_LARGE, ValueCopier, child_path, kind, shown
-from flowcontrol_core.errors import DefinitionError, Problem
+from flowcontrol_core.errors import DocumentError, Problem
 
 
 def parse(data: object) -> Document:
     """Reads a document from JSON data (as ``json.loads`` or a YAML reader returns it).
 
-    Raises DefinitionError with all problems, in reading order, if it is not a valid one.
+    Raises DocumentError with all problems, in reading order, if it is not a valid one.
     The document shares nothing with ``data``.
     """
     problems: list[Problem] = []
@@ -46,7 +46,7 @@ def parse(data: object) -> Document:
     if not problems and _size(document) > MAX_BYTES:
         problems.append(TOO_LARGE)
     if problems:
-        raise DefinitionError(problems)
+        raise DocumentError(problems)
     return document
 
 

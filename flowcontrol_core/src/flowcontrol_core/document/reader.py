@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
 from flowcontrol_core.document.values import child_path, kind, shown, text_problem, to_seconds
 from flowcontrol_core.errors import Problem
+from flowcontrol_core.suggest import did_you_mean
 
 _MOST_UNKNOWN = 20
-_LONGEST_GUESS = 60
 _Option = TypeVar("_Option", bound=str)
 
 
@@ -48,7 +47,7 @@ class Fields:
         """Reports the keys that do not belong here and those that are missing."""
         unknown = [key for key in self._data if key not in allowed]
         for key in unknown[:_MOST_UNKNOWN]:
-            self.report(key, f"is not a known key; {_advice(key, allowed)}")
+            self.report(key, f"is not a known key. {_advice(key, allowed)}")
         for key in required:
             if key not in self._data:
                 self.report(key, f"is missing; add the key {key!r}.")
@@ -142,8 +141,4 @@ class Fields:
 
 
 def _advice(key: object, allowed: Sequence[str]) -> str:
-    if isinstance(key, str) and len(key) <= _LONGEST_GUESS:
-        close = difflib.get_close_matches(key.lower(), allowed, n=1)
-        if close:
-            return f"did you mean {close[0]!r}?"
-    return f"remove it. Possible here: {', '.join(allowed)}."
+    return did_you_mean(key, allowed, f"Remove it. Possible here: {', '.join(allowed)}.")

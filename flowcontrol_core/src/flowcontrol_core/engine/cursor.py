@@ -7,8 +7,8 @@ from typing import Any, Literal, NamedTuple
 
 #: ``run`` and ``return``: call that method next; ``inside``: a sub-step is being executed;
 #: ``behind``: the step is done, go on behind it.
-Phase = Literal["run", "return", "inside", "behind"]
-PHASES = ("run", "return", "inside", "behind")
+Phase = Literal["run", "return", "inside", "after"]
+PHASES = ("run", "return", "inside", "after")
 
 
 class Frame(NamedTuple):

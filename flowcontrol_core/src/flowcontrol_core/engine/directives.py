@@ -37,7 +37,7 @@ class Wait:
     child: str | None = None
 
     @property
-    def wake_at(self) -> datetime | None:
+    def due_at(self) -> datetime | None:
         """Give the time at which somebody has to look at the run again."""
         times = [time for time in (self.until, self.timeout) if time is not None]
         return min(times) if times else None

@@ -8,7 +8,6 @@ effects and failures are kept all.
 from __future__ import annotations
 
 import json
-import re
 from collections import Counter
 from collections.abc import Mapping
 from datetime import datetime
@@ -18,6 +17,7 @@ from typing import Any, NamedTuple
 from flowcontrol_core.engine.codec import encode
 from flowcontrol_core.engine.directives import Wait
 from flowcontrol_core.engine.state import ABSENT, Change
+from flowcontrol_core.redaction import redact_json
 
 FIRST = 2
 LAST = 2
@@ -25,8 +25,6 @@ MAX_KEPT = 500
 #: Of more entries, the first and the last ones are shown.
 MAX_ENTRIES = 1000
 MAX_VALUE_LENGTH = 500
-SECRET = re.compile(r"password|passwd|token|secret|session|api_?key|otp", re.IGNORECASE)
-HIDDEN = "•••"
 
 
 class Call(NamedTuple):
@@ -149,17 +147,9 @@ def _change(key: str, change: Change) -> list[Any]:
 
 
 def _shown(key: str, value: Any) -> Any:
-    if SECRET.search(key):
-        return HIDDEN
-    encoded = _scrubbed(encode(value))
+    encoded = redact_json(encode(value), key)
     if isinstance(encoded, str | list | dict):
         text = json.dumps(encoded, ensure_ascii=False)
         if len(text) > MAX_VALUE_LENGTH:
             return f"{text[:MAX_VALUE_LENGTH]}…"
     return encoded
-
-
-def _scrubbed(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {k: HIDDEN if SECRET.search(k) else _scrubbed(v) for k, v in value.items()}
-    return [_scrubbed(item) for item in value] if isinstance(value, list) else value

@@ -48,8 +48,8 @@ def resume(program: Program, cursor: Cursor) -> Position:
     It stays where it is if the program does not have its step: that is for the caller to say.
     """
     top = cursor[-1]
-    if top.phase == "behind" and top.step in program.nodes:
-        return _behind(program, cursor)
+    if top.phase == "after" and top.step in program.nodes:
+        return _after(program, cursor)
     return cursor
 
 
@@ -63,18 +63,18 @@ def advance(
     """
     kind = directive.kind
     if kind is Kind.CONTINUE:
-        return _behind(program, cursor)
+        return _after(program, cursor)
     if kind is Kind.ENTER:
         return _enter(program, cursor, directive.branch)
     if kind is Kind.LEAVE:
         return _return_to(_parent(cursor, directive, is_loop))
     if kind is Kind.BREAK:
         parent = _parent(cursor, directive, is_loop)
-        return _behind(program, parent) if parent else COMPLETE
+        return _after(program, parent) if parent else COMPLETE
     if kind is Kind.ABORT:
         return ABORTED
     if kind is Kind.SUSPEND:
-        return (*cursor[:-1], cursor[-1]._replace(phase="behind", **_FRESH))
+        return (*cursor[:-1], cursor[-1]._replace(phase="after", **_FRESH))
     return (*cursor[:-1], cursor[-1]._replace(**_FRESH))
 
 
@@ -107,8 +107,8 @@ def released_variables(before: Cursor, after: Position) -> list[str]:
     return [name for frame in before for name in frame.variables if name not in kept]
 
 
-def _behind(program: Program, cursor: Cursor) -> Position:
-    behind = program.nodes[cursor[-1].step].behind
+def _after(program: Program, cursor: Cursor) -> Position:
+    behind = program.nodes[cursor[-1].step].after
     if behind is None:
         return _return_to(cursor[:-1])
     return (*cursor[:-1], Frame(behind))

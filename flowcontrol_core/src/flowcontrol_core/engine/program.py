@@ -10,12 +10,12 @@ from flowcontrol_core.document.tree import Document, Step
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A step at its place: what comes behind it, what is above it, where its branches start."""
+    """A step at its place: what comes after it, what is above it, where its branches start."""
 
     step: Step
     parent: str | None
     branch: str | None
-    behind: str | None
+    after: str | None
     first: Mapping[str, str | None]
 
 
@@ -46,12 +46,12 @@ class Program:
 def _compile_branch(
     steps: tuple[Step, ...], parent: str | None, branch: str | None, nodes: dict[str, Node]
 ) -> str | None:
-    behind: str | None = None
+    after: str | None = None
     for step in reversed([step for step in steps if not step.disabled]):
         first = {
             name: _compile_branch(inner, step.id, name, nodes)
             for name, inner in step.branches.items()
         }
-        nodes[step.id] = Node(step, parent, branch, behind, first)
-        behind = step.id
-    return behind
+        nodes[step.id] = Node(step, parent, branch, after, first)
+        after = step.id
+    return after

@@ -13,7 +13,7 @@ from typing import Any
 from django.utils import timezone
 
 from flowcontrol_core.expressions.scope import Scope
-from flowcontrol_core.expressions.spans import Place
+from flowcontrol_core.expressions.spans import Span
 from flowcontrol_core.expressions.visibility import (
     OF_ROOT,
     Names,
@@ -35,7 +35,7 @@ TIME_PARTS = frozenset({"hour", "minute", "second"})
 DURATION_PARTS = frozenset({"days", "seconds"})
 
 
-def compile_path(parts: tuple[str, ...], place: Place) -> Read:
+def compile_path(parts: tuple[str, ...], place: Span) -> Read:
     """Give the function that reads a path of names from a scope."""
     root, rest = parts[0], parts[1:]
     if root in ("object", "obj"):
@@ -65,13 +65,13 @@ def _variable_reader(name: str) -> Read:
     return read_variable
 
 
-def _object_reader(rest: tuple[str, ...], place: Place) -> Read:
+def _object_reader(rest: tuple[str, ...], place: Span) -> Read:
     if not rest:
         return lambda scope: unwrap(scope.obj)
     return _field_reader(rest[0], place) if len(rest) == 1 else _fields_reader(rest, place)
 
 
-def _field_reader(name: str, place: Place) -> Read:
+def _field_reader(name: str, place: Span) -> Read:
     """Read one field of the scope's object: the case that has to be fast."""
 
     def read_field(scope: Scope) -> Any:
@@ -92,7 +92,7 @@ def _field_reader(name: str, place: Place) -> Read:
     return read_field
 
 
-def _fields_reader(rest: tuple[str, ...], place: Place) -> Read:
+def _fields_reader(rest: tuple[str, ...], place: Span) -> Read:
     first = rest[0]
 
     def read_first(scope: Scope) -> Any:
@@ -110,7 +110,7 @@ def _look_up_root(obj: Any) -> tuple[Any, Names]:
     return obj, names_of_root(type(obj)) if is_model(obj) else _NO_NAMES
 
 
-def _steps_reader(read_root: Read, rest: tuple[str, ...], place: Place) -> Read:
+def _steps_reader(read_root: Read, rest: tuple[str, ...], place: Span) -> Read:
     *between, last = rest
 
     def read_steps(scope: Scope) -> Any:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 from django.core.exceptions import FieldDoesNotExist
@@ -29,7 +28,8 @@ from flowcontrol_core.expressions.lookup import DATE_PARTS, DURATION_PARTS, TIME
 from flowcontrol_core.expressions.scope import RESERVED_NAMES
 from flowcontrol_core.expressions.templates import TextTemplate
 from flowcontrol_core.expressions.visibility import Access, Names, names_of_others, names_of_root
-from flowcontrol_core.redaction import is_secret
+from flowcontrol_core.redaction import is_secret_field
+from flowcontrol_core.suggest import did_you_mean
 
 _NO_PARTS = (
     BooleanField,
@@ -68,10 +68,10 @@ def _check_state(path: tuple[str, ...], known: Collection[str]) -> Iterator[str]
     written = ".".join(path)
     if path[0] == "state":
         if len(path) > 1 and path[1] not in known:
-            advice = _did_you_mean(path[1], known)
-            yield f'"{path[1]}" in {written} is unknown in the state.{advice}'
+            advice = did_you_mean(path[1], known)
+            yield f'"{path[1]}" in {written} is unknown in the state. {advice}'.rstrip()
     elif path[0] not in RESERVED_NAMES and path[0] not in known:
-        yield f'"{path[0]}" is unknown.{_did_you_mean(path[0], {*known, *RESERVED_NAMES})}'
+        yield f'"{path[0]}" is unknown. {did_you_mean(path[0], {*known, *RESERVED_NAMES})}'.rstrip()
 
 
 def _check_fields(path: tuple[str, ...], model: type[Model]) -> Iterator[str]:
@@ -92,11 +92,11 @@ def _check_fields(path: tuple[str, ...], model: type[Model]) -> Iterator[str]:
 
 
 def _why_not(name: str, model: type[Model], names: Names) -> str:
-    if is_secret(name):
+    if is_secret_field(name):
         return "is hidden, because its name says that it is a secret."
     field = _field(model, name)
     if field is None:
-        return f"is no field of {model._meta.label}.{_did_you_mean(name, names)}"
+        return f"is no field of {model._meta.label}. {did_you_mean(name, names)}".rstrip()
     if not getattr(field, "concrete", False) or field.many_to_many:
         return "cannot be used: only fields and relations to one object can."
     return (
@@ -135,8 +135,3 @@ def _parts_of_field(field: Field[Any, Any] | None) -> Collection[str] | None:
     if isinstance(field, DurationField):
         return DURATION_PARTS
     return () if isinstance(field, _NO_PARTS) else None
-
-
-def _did_you_mean(name: str, known: Iterable[str]) -> str:
-    near = difflib.get_close_matches(name, list(known), n=1)
-    return f' Did you mean "{near[0]}"?' if near else ""

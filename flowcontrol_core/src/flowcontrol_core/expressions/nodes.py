@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from flowcontrol_core.expressions.filters import Filter
-from flowcontrol_core.expressions.spans import Place
+from flowcontrol_core.expressions.spans import Span
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,7 @@ class Path:
     """A dotted name: ``object.customer.name``."""
 
     parts: tuple[str, ...]
-    place: Place
+    place: Span
 
 
 Operand = Literal | Path
@@ -34,7 +34,7 @@ class FilterCall:
 
     filter: Filter
     argument: Operand | None
-    place: Place
+    place: Span
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,6 @@ Beyond Django: operators need no spaces around them, and brackets group.
 
 from __future__ import annotations
 
-import difflib
 import math
 import re
 from typing import Any
@@ -24,8 +23,9 @@ from flowcontrol_core.expressions.nodes import (
     Operand,
     Path,
 )
-from flowcontrol_core.expressions.spans import Place
+from flowcontrol_core.expressions.spans import Span
 from flowcontrol_core.expressions.tokens import Token, scan
+from flowcontrol_core.suggest import did_you_mean
 
 # How tightly operators bind: the numbers of django.template.smartif.
 _BINDING = {"or": 6, "and": 7, "in": 9, "not in": 9, "is": 10, "is not": 10} | dict.fromkeys(
@@ -201,12 +201,11 @@ def _find_filter(token: Token, *, html: bool) -> Filter:
     if found is not None:
         raise token.place.error(f'The filter "{token.text}" is for HTML only. Remove it.')
     names = [name for name, known in FILTERS.items() if html or not known.html_only]
-    near = difflib.get_close_matches(token.text, names, n=1)
-    advice = f'Did you mean "{near[0]}"?' if near else f"Possible are: {', '.join(sorted(names))}."
+    advice = did_you_mean(token.text, names, f"Possible are: {', '.join(sorted(names))}.")
     raise token.place.error(f'There is no filter "{token.text}". {advice}')
 
 
-def _check_argument(found: Filter, place: Place, *, given: bool) -> None:
+def _check_argument(found: Filter, place: Span, *, given: bool) -> None:
     if given and found.takes == "nothing":
         raise place.error(f'The filter "{found.name}" takes no argument. Remove the ":" behind it.')
     if not given and found.takes == "argument":

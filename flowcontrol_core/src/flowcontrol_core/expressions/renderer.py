@@ -16,7 +16,7 @@ from flowcontrol_core.errors import ExpressionError
 from flowcontrol_core.expressions.coercion import as_long_text
 from flowcontrol_core.expressions.lookup import Read
 from flowcontrol_core.expressions.scope import Scope
-from flowcontrol_core.expressions.spans import Place
+from flowcontrol_core.expressions.spans import Span
 
 
 class Frame(Scope):
@@ -174,7 +174,7 @@ class For:
 
     names: tuple[str, ...]
     read: Read
-    place: Place
+    place: Span
     body: Body
     empty: Body = field(default_factory=Body)
     is_reversed: bool = False

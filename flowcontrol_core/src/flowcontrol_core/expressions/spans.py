@@ -8,7 +8,7 @@ from flowcontrol_core.errors import ExpressionError
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Span:
     """A stretch of ``source``, in characters from 0."""
 
     source: str

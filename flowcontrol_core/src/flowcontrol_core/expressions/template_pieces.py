@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from flowcontrol_core.expressions.spans import Place
+from flowcontrol_core.expressions.spans import Span
 
 _OPENING = re.compile(r"\{[{%#]")
 _CLOSING = {"{{": "}}", "{%": "%}", "{#": "#}"}
@@ -22,7 +22,7 @@ class Piece:
     """
 
     kind: Literal["text", "variable", "tag"]
-    place: Place
+    place: Span
     start: int
     stop: int
     word: str = ""
@@ -54,17 +54,17 @@ def _closing(source: str, opening: re.Match[str]) -> int | None:
         return stop
     if opening[0] == "{#":
         return None
-    raise Place(source, opening.start(), 2).error(
+    raise Span(source, opening.start(), 2).error(
         f'"{opening[0]}" is not closed. Add "{closing}" in the same line.'
     )
 
 
 def _text(source: str, start: int, stop: int) -> Piece:
-    return Piece("text", Place(source, start, stop - start), start, stop)
+    return Piece("text", Span(source, start, stop - start), start, stop)
 
 
 def _piece(source: str, opening: re.Match[str], stop: int) -> Piece:
-    place = Place(source, opening.start(), stop + 2 - opening.start())
+    place = Span(source, opening.start(), stop + 2 - opening.start())
     if opening[0] == "{{":
         return Piece("variable", place, opening.end(), stop)
     word = _WORD.match(source, opening.end(), stop)

@@ -5,7 +5,6 @@ The tags are Django's ``if``, ``for``, ``with``, ``firstof``, ``now`` and ``comm
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Callable
 
@@ -29,8 +28,9 @@ from flowcontrol_core.expressions.renderer import (
     With,
 )
 from flowcontrol_core.expressions.scope import RESERVED_NAMES, Scope
-from flowcontrol_core.expressions.spans import Place
+from flowcontrol_core.expressions.spans import Span
 from flowcontrol_core.expressions.template_pieces import Piece, cut
+from flowcontrol_core.suggest import did_you_mean
 
 _TAGS = ("comment", "firstof", "for", "if", "now", "with")
 _INNER_TAGS = ("elif", "else", "empty", "endcomment", "endfor", "endif", "endwith")
@@ -172,7 +172,7 @@ class _Compiler:
         stop = tail.start() if tail else piece.stop
         read = self._value(head.end(), stop)
         stretch = self._source[head.end() : stop].strip()
-        place = Place(self._source, self._source.index(stretch, head.end()), len(stretch))
+        place = Span(self._source, self._source.index(stretch, head.end()), len(stretch))
         body, end = self._inside(piece, (*names, "forloop"), "empty", "endfor")
         empty = self._body(end, "endfor")[0] if end.word == "empty" else Body()
         return For(names, read, place, body, empty, is_reversed=tail is not None)
@@ -219,7 +219,7 @@ class _Compiler:
 
     def _parser(self, start: int, stop: int) -> Parser:
         if stop - start > bounds.EXPRESSION_CHARACTERS:
-            raise Place(self._source, start, stop - start).error(
+            raise Span(self._source, start, stop - start).error(
                 f"This has {stop - start:,} characters; "
                 f"at most {bounds.EXPRESSION_CHARACTERS:,} are possible."
             )
@@ -229,19 +229,18 @@ class _Compiler:
         self.names |= {path for path in collect_names(node) if path[0] not in self._variables}
         return build(node, html=self._html)
 
-    def _check_variable(self, name: str, place: Place) -> None:
+    def _check_variable(self, name: str, place: Span) -> None:
         if not _NAME.fullmatch(name):
             raise place.error(f'"{name}" cannot be the name of a variable: begin with a letter.')
         if name in _NOT_FOR_VARIABLES:
             raise place.error(f'"{name}" has a meaning of its own. Choose another name.')
 
 
-_END = Piece("tag", Place("", 0, 0), 0, 0)
+_END = Piece("tag", Span("", 0, 0), 0, 0)
 
 
 def _unknown_tag(word: str) -> str:
     if word in _INNER_TAGS:
         return f'"{word}" has no tag before it that it belongs to. Remove it.'
-    near = difflib.get_close_matches(word, _TAGS, n=1)
-    advice = f'Did you mean "{near[0]}"?' if near else f"Possible are: {', '.join(_TAGS)}."
+    advice = did_you_mean(word, _TAGS, f"Possible are: {', '.join(_TAGS)}.")
     return f'There is no tag "{word}". {advice}'

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-from flowcontrol_core.expressions.spans import Place
+from flowcontrol_core.expressions.spans import Span
 
 Kind = Literal["text", "number", "name", "operator", "mark", "end"]
 
@@ -49,7 +49,7 @@ class Token:
 
     kind: Kind
     text: str
-    place: Place
+    place: Span
 
 
 def scan(source: str, start: int, stop: int) -> list[Token]:
@@ -64,9 +64,9 @@ def scan(source: str, start: int, stop: int) -> list[Token]:
         if match is None:
             raise _strange(source, position, stop)
         if match.lastgroup != "space":
-            _add(tokens, Token(_kind(match), match[0], Place(source, position, len(match[0]))))
+            _add(tokens, Token(_kind(match), match[0], Span(source, position, len(match[0]))))
         position = match.end()
-    tokens.append(Token("end", "", Place(source, stop, 0)))
+    tokens.append(Token("end", "", Span(source, stop, 0)))
     return tokens
 
 
@@ -83,22 +83,22 @@ def _add(tokens: list[Token], token: Token) -> None:
         return
     first = tokens[-1].place
     end = token.place.position + token.place.length
-    tokens[-1] = Token("operator", pair, Place(first.source, first.position, end - first.position))
+    tokens[-1] = Token("operator", pair, Span(first.source, first.position, end - first.position))
 
 
 def _strange(source: str, position: int, stop: int) -> Exception:
     character = source[position]
     if character in "\"'":
-        place = Place(source, position, stop - position)
+        place = Span(source, position, stop - position)
         return place.error(
             f"The text that begins here is not closed. Add a {character} at its end."
         )
     for pattern, hint in _STRANGE:
         if match := pattern.match(source, position, stop):
-            return Place(source, position, len(match[0])).error(f'"{match[0]}" is unknown. {hint}')
+            return Span(source, position, len(match[0])).error(f'"{match[0]}" is unknown. {hint}')
     if match := re.compile(r"[\w.]+").match(source, position, stop):
-        return Place(source, position, len(match[0])).error(_strange_word(match[0]))
-    return Place(source, position, 1).error(f'"{character}" has no meaning here. Remove it.')
+        return Span(source, position, len(match[0])).error(_strange_word(match[0]))
+    return Span(source, position, 1).error(f'"{character}" has no meaning here. Remove it.')
 
 
 def _strange_word(word: str) -> str:

@@ -30,7 +30,7 @@ from django.utils.functional import LazyObject, Promise, empty
 from django.utils.functional import cached_property as django_cached_property
 
 from flowcontrol_core.conf import get_settings
-from flowcontrol_core.redaction import is_secret
+from flowcontrol_core.redaction import is_secret_field
 
 _COMPUTED = (property, cached_property, django_cached_property)
 _MISSING = object()
@@ -111,7 +111,7 @@ def _accesses(model: type[Model], *, is_root: bool) -> Iterator[tuple[str, Acces
             yield from _default_accesses(model, fields)
         return
     for name in listed:
-        if not is_secret(name) and not name.startswith("_"):
+        if not is_secret_field(name) and not name.startswith("_"):
             yield from _listed_accesses(model, name, fields)
 
 
@@ -131,7 +131,7 @@ def is_secret_value(field: Field[Any, Any]) -> bool:
     """Say whether a key's values are secrets: a number called ``key`` is not, a text is."""
     while isinstance(field, ForeignKey):
         field = field.target_field
-    return is_secret(field.name) and not isinstance(field, AutoField | IntegerField)
+    return is_secret_field(field.name) and not isinstance(field, AutoField | IntegerField)
 
 
 def _default_accesses(
@@ -178,7 +178,7 @@ def _allowed_methods(model: type[Model]) -> list[str]:
     return [
         name
         for name in getattr(model, "expression_methods", ())
-        if not is_secret(name) and not name.startswith("_") and _is_harmless(model, name)
+        if not is_secret_field(name) and not name.startswith("_") and _is_harmless(model, name)
     ]
 
 
@@ -190,7 +190,7 @@ def _is_harmless(model: type[Model], name: str) -> bool:
 def _field_accesses(model: type[Model]) -> Iterator[tuple[str, dict[str, Access]]]:
     """Give, by field that is no secret, the names it is visible under."""
     for field in model._meta.concrete_fields:
-        if not is_secret(field.name):
+        if not is_secret_field(field.name):
             yield field.name, dict(_names_of_field(field))
 
 

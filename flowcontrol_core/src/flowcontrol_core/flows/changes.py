@@ -29,7 +29,7 @@ def lock(flow: Flow) -> None:
 
 #: What is recorded of a flow; ``prune`` is done to all of them.
 VERBS = (
-    "create", "change", "publish", "activate", "deactivate", "hold", "release", "delete", "prune",
+    "create", "change", "publish", "activate", "deactivate", "pause", "resume", "delete", "prune",
 )  # fmt: skip
 
 

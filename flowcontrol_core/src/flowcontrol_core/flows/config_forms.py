@@ -12,7 +12,7 @@ from django import forms
 from django.utils import timezone, translation
 
 from flowcontrol_core.actions.base import BaseAction
-from flowcontrol_core.actions.binding import upgraded_config
+from flowcontrol_core.actions.bound_step import upgraded_config
 from flowcontrol_core.actions.config import initial_values, to_stored
 from flowcontrol_core.actions.registry import registry
 from flowcontrol_core.document.tree import Document, Step

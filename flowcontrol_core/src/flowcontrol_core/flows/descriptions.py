@@ -9,16 +9,16 @@ from typing import Any, NamedTuple
 
 from django.utils.translation import gettext
 
-from flowcontrol_core.actions.binding import bind_step
+from flowcontrol_core.actions.bound_step import bind_step
 from flowcontrol_core.actions.registry import registry
 from flowcontrol_core.document.diff import ABSENT, Diff, FieldChange
 from flowcontrol_core.document.tree import Document, Place, RetryPolicy, Step
 from flowcontrol_core.errors import FlowcontrolError
 from flowcontrol_core.flows.config_forms import zone_of
 from flowcontrol_core.flows.edits import step_label
+from flowcontrol_core.redaction import HIDDEN
 
 logger = logging.getLogger(__name__)
-HIDDEN = "•••"
 MAX_SHOWN = 300
 
 

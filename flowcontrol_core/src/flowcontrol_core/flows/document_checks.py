@@ -14,7 +14,7 @@ from flowcontrol_core.actions.registry import registry
 from flowcontrol_core.document.parse import parse
 from flowcontrol_core.document.tree import Document, Step
 from flowcontrol_core.document.values import child_path
-from flowcontrol_core.errors import DefinitionError, ExpressionError, Problem
+from flowcontrol_core.errors import DocumentError, ExpressionError, Problem
 from flowcontrol_core.expressions import check_names, compile_expression
 from flowcontrol_core.flows.config_forms import zone_of
 from flowcontrol_core.flows.step_checks import (
@@ -133,6 +133,6 @@ def check_options(
     data["time_zone"] = time_zone
     try:
         document: Document = parse(data)
-    except DefinitionError as error:
+    except DocumentError as error:
         return list(error.problems)
     return check_document(document)

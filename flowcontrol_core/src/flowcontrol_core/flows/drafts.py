@@ -33,11 +33,11 @@ CACHED_DOCUMENTS = 256
 def get_document(version: FlowVersion) -> Document:
     """Give the document of a version; that of a published one is cached.
 
-    Raises DefinitionError for one that this version of flowcontrol cannot read.
+    Raises DocumentError for one that this version of flowcontrol cannot read.
     """
     if version.is_draft:
-        return parse(version.definition)
-    return _cached(_Source(version.pk, version.digest, version.definition))
+        return parse(version.document)
+    return _cached(_Source(version.pk, version.digest, version.document))
 
 
 def present_version(flow: Flow) -> FlowVersion | None:
@@ -152,7 +152,7 @@ def _create_draft(flow: Flow, author: AbstractBaseUser | None) -> FlowVersion | 
                 flow=flow,
                 draft_of=flow,
                 number=number,
-                definition=to_data(document),
+                document=to_data(document),
                 digest=digest(document),
                 revision=source.revision if source else 1,
                 author_id=_key(author),
@@ -174,7 +174,7 @@ def _swap(
 ) -> bool:
     """Write the document if the draft still is as it was seen; say whether it was."""
     values: dict[str, Any] = {
-        "definition": to_data(document),
+        "document": to_data(document),
         "digest": digest(document),
         "revision": revision + 1,
         "author_id": _key(author),
@@ -216,13 +216,13 @@ def _key(author: AbstractBaseUser | None) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class _Source:
-    """A published version to be parsed; ``definition`` follows from the other two."""
+    """A published version to be parsed; ``document`` follows from the other two."""
 
     key: int
     digest: str
-    definition: Any = field(compare=False)
+    document: Any = field(compare=False)
 
 
 @lru_cache(maxsize=CACHED_DOCUMENTS)
 def _cached(source: _Source) -> Document:
-    return parse(source.definition)
+    return parse(source.document)

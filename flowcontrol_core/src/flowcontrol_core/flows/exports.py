@@ -9,7 +9,7 @@ from typing import Any
 from django import forms
 
 from flowcontrol_core.actions.base import BaseAction
-from flowcontrol_core.actions.binding import upgraded_config
+from flowcontrol_core.actions.bound_step import upgraded_config
 from flowcontrol_core.actions.registry import registry
 from flowcontrol_core.actions.storage import StoredField
 from flowcontrol_core.document.serialize import to_data
@@ -17,7 +17,7 @@ from flowcontrol_core.document.tree import Document, Step
 from flowcontrol_core.errors import FlowcontrolError
 from flowcontrol_core.flows import yaml_text
 from flowcontrol_core.flows.drafts import get_document, present_version, published_version
-from flowcontrol_core.flows.lifecycle import KEEPING, LIMITS, POLICIES
+from flowcontrol_core.flows.lifecycle import LIMITS, POLICIES, RETENTION
 from flowcontrol_core.models import Flow, FlowTrigger
 
 FORMAT = 1
@@ -70,7 +70,7 @@ def _flow(flow: Flow, *, drafts: bool) -> dict[str, Any]:
         "name": flow.name,
         "description": flow.description,
         "limits": _given(flow, (*LIMITS, *POLICIES)),
-        **_given(flow, KEEPING),
+        **_given(flow, RETENTION),
         "triggers": [_trigger(item) for item in FlowTrigger.objects.filter(flow=flow)],
         "document": to_data(map_steps(document, _portable)),
     }

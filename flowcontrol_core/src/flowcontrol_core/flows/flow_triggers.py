@@ -12,7 +12,7 @@ from flowcontrol_core.actions.config import read_config, unknown_fields
 from flowcontrol_core.actions.registry import registry
 from flowcontrol_core.actions.trigger import Trigger
 from flowcontrol_core.document.tree import Document, Step
-from flowcontrol_core.errors import ConfigError, DefinitionError, ExpressionError, Problem
+from flowcontrol_core.errors import ConfigError, DocumentError, ExpressionError, Problem
 from flowcontrol_core.expressions import check_names, compile_expression
 from flowcontrol_core.flows.config_forms import zone_of
 from flowcontrol_core.flows.drafts import present_document
@@ -35,7 +35,7 @@ def associate_trigger(
     """Associate a trigger with a flow; the same one may be associated any number of times.
 
     ``config`` is that of the trigger's own form (``stored_config``); ``step`` is the target of
-    the mode ``restart``. Raises DefinitionError with the problems by field.
+    the mode ``restart``. Raises DocumentError with the problems by field.
     """
     association = FlowTrigger(
         flow=flow,
@@ -54,12 +54,12 @@ def associate_trigger(
 def change_trigger(association: FlowTrigger, **changes: Any) -> FlowTrigger:
     """Change ``mode``, ``condition``, ``config``, ``step`` or ``active``, and nothing else.
 
-    Raises DefinitionError with the problems by field. Switching it off is always possible.
+    Raises DocumentError with the problems by field. Switching it off is always possible.
     """
     unknown = sorted(set(changes) - _CHANGEABLE)
     if unknown:
         message = f"cannot be changed; possible are {', '.join(sorted(_CHANGEABLE))}."
-        raise DefinitionError([Problem(name, message, field=name) for name in unknown])
+        raise DocumentError([Problem(name, message, field=name) for name in unknown])
     for name, value in changes.items():
         setattr(association, name, value)
     if changes != {"active": False}:
@@ -110,15 +110,15 @@ _CHANGEABLE = frozenset({"mode", "condition", "config", "step", "active"})
 
 def _refuse(problems: list[Problem]) -> None:
     if problems:
-        raise DefinitionError(problems)
+        raise DocumentError(problems)
 
 
 def _mode_problems(association: FlowTrigger, document: Document) -> list[Problem]:
     if association.mode not in Mode.values:
         message = f"is {association.mode!r}, but must be one of {', '.join(Mode.values)}."
         return [Problem("mode", message, field="mode")]
-    if association.mode != Mode.RESTART:
-        message = f"A step is the target of the mode {Mode.RESTART.value!r} only; leave it empty."
+    if association.mode != Mode.GO_TO:
+        message = f"A step is the target of the mode {Mode.GO_TO.value!r} only; leave it empty."
         return [Problem("step", message, field="step")] if association.step else []
     message = _target_problem(association.step, document)
     return [Problem("step", message, association.step, "step")] if message else []

@@ -11,10 +11,10 @@ from flowcontrol_core.document.reader import Fields
 from flowcontrol_core.document.rules import ACTION, MAX_KEY
 from flowcontrol_core.document.tree import Document
 from flowcontrol_core.document.values import ValueCopier, kind
-from flowcontrol_core.errors import DefinitionError, Problem
+from flowcontrol_core.errors import DocumentError, Problem
 from flowcontrol_core.flows import yaml_text
 from flowcontrol_core.flows.exports import FORMAT
-from flowcontrol_core.flows.lifecycle import KEEPING, LIMITS, POLICIES
+from flowcontrol_core.flows.lifecycle import LIMITS, POLICIES, RETENTION
 from flowcontrol_core.models import Flow, LimitPolicy, Mode
 
 MAX_FLOWS = 500
@@ -57,12 +57,12 @@ class File:
 
 
 def read_file(text: str) -> File:
-    """Read an exported text; raises DefinitionError with all problems of its shape."""
+    """Read an exported text; raises DocumentError with all problems of its shape."""
     data = yaml_text.load(text)
     problems: list[Problem] = []
     file = _file(data, problems)
     if problems:
-        raise DefinitionError(problems)
+        raise DocumentError(problems)
     return file
 
 
@@ -120,7 +120,7 @@ def _plugin(fields: Fields, _path: str, _problems: list[Problem]) -> tuple[str, 
 
 def _flow(fields: Fields, path: str, problems: list[Problem]) -> FileFlow:
     fields.check_keys(
-        ("key", "name", "description", "limits", *KEEPING, "triggers", "document"),
+        ("key", "name", "description", "limits", *RETENTION, "triggers", "document"),
         required=("key", "name", "document"),
     )
     return FileFlow(
@@ -154,8 +154,8 @@ def _keeping(fields: Fields) -> dict[str, Any]:
     queue = Flow._meta.get_field("queue").get_default()
     return {
         "queue": fields.text("queue", queue, limit=MAX_QUEUE),
-        "keep_days": _number(fields, "keep_days", low=0),
-        "keep_runs": _number(fields, "keep_runs", low=0),
+        "retention_days": _number(fields, "retention_days", low=0),
+        "retention_runs": _number(fields, "retention_runs", low=0),
     }
 
 
@@ -168,7 +168,7 @@ def _number(fields: Fields, name: str, *, low: int) -> int | None:
 def _document(fields: Fields, path: str, problems: list[Problem]) -> Document:
     try:
         return parse(fields.raw("document", {"format": 1, "steps": []}))
-    except DefinitionError as error:
+    except DocumentError as error:
         problems += [placed(problem, f"{path}.document") for problem in error.problems]
         return Document()
 

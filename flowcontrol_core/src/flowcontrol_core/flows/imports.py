@@ -10,11 +10,11 @@ from typing import Any, NamedTuple
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.utils.translation import gettext
 
-from flowcontrol_core.actions.binding import upgraded_config
+from flowcontrol_core.actions.bound_step import upgraded_config
 from flowcontrol_core.actions.registry import registry
 from flowcontrol_core.document.serialize import digest
 from flowcontrol_core.document.tree import Document, Step
-from flowcontrol_core.errors import DefinitionError, FlowcontrolError, Problem
+from flowcontrol_core.errors import DocumentError, FlowcontrolError, Problem
 from flowcontrol_core.flows.changes import atomic
 from flowcontrol_core.flows.drafts import edit_draft, present_document, published_version
 from flowcontrol_core.flows.exports import MARKER, map_steps
@@ -67,7 +67,7 @@ def import_flows(
     A flow whose key is taken gets the file's document as its draft, its name and limits, and
     the flow triggers that it has not; what is published changes only with ``publish``. Plugins
     may be missing unless it does. It is recorded with ``by``, the author by default. Raises
-    DefinitionError, whose problems name the place in the file, PublishError, and EditError where
+    DocumentError, whose problems name the place in the file, PublishError, and EditError where
     the author may not place one of the actions.
     """
     file, who = read_file(text), Importer(author, by or author)
@@ -145,7 +145,7 @@ def _placing(path: str) -> Iterator[None]:
     """Say in which flow of the file the problems are."""
     try:
         yield
-    except DefinitionError as error:
+    except DocumentError as error:
         raise type(error)([placed(problem, path) for problem in error.problems]) from error
 
 
@@ -159,7 +159,7 @@ def _add_triggers(flow: Flow, item: FileFlow, document: Document, *, live: bool)
             continue
         problems = _problems(association, document)
         if problems:
-            raise DefinitionError([placed(found, f"triggers[{index}]") for found in problems])
+            raise DocumentError([placed(found, f"triggers[{index}]") for found in problems])
         if not live and association.active:
             association.active = False
             text = gettext(

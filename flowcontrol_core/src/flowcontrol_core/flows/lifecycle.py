@@ -1,4 +1,4 @@
-"""Flows as a whole: create, rename, limit, switch on and off, hold."""
+"""Flows as a whole: create, rename, limit, switch on and off, pause."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from flowcontrol_core.document.serialize import digest, to_data
 from flowcontrol_core.document.tree import Document
-from flowcontrol_core.errors import DefinitionError, EditError, Problem
+from flowcontrol_core.errors import DocumentError, EditError, Problem
 from flowcontrol_core.flows.changes import atomic, record
 from flowcontrol_core.flows.permissions import refuse_forbidden
 from flowcontrol_core.models import Flow, FlowVersion
@@ -20,9 +20,9 @@ from flowcontrol_core.models import Flow, FlowVersion
 #: The limits, and what happens to a run too many; one that counts all runs ever skips it.
 LIMITS = ("max_concurrent", "max_concurrent_per_object", "max_per_object")
 POLICIES = ("max_concurrent_policy", "max_concurrent_per_object_policy")
-KEEPING = ("queue", "keep_days", "keep_runs")
+RETENTION = ("queue", "retention_days", "retention_runs")
 #: What may be said about a flow apart from its document; unversioned, so in force at once.
-FIELDS = ("name", "description", *LIMITS, *POLICIES, *KEEPING)
+FIELDS = ("name", "description", *LIMITS, *POLICIES, *RETENTION)
 _COLUMNS = frozenset(field.name for field in Flow._meta.get_fields())
 
 
@@ -38,9 +38,9 @@ def create_flow(
 ) -> Flow:
     """Create a flow, inactive, with a draft of the document (by default without steps).
 
-    ``fields`` are ``description``, the limits and their policies, ``queue``, ``keep_days`` and
-    ``keep_runs``; ``by`` (who, by default the author) and ``reason`` are recorded. Raises
-    DefinitionError, with the problems by field, for a key that is malformed or taken and for other
+    ``fields`` are ``description``, the limits and their policies, ``queue``, ``retention_days`` and
+    ``retention_runs``; ``by`` (who, by default the author) and ``reason`` are recorded. Raises
+    DocumentError, with the problems by field, for a key that is malformed or taken and for other
     wrong values, and EditError where the author may not place one of the actions.
     """
     flow = Flow(key=key, name=name, **_known(fields))
@@ -54,14 +54,14 @@ def create_flow(
                 flow=flow,
                 draft_of=flow,
                 number=1,
-                definition=to_data(content),
+                document=to_data(content),
                 digest=digest(content),
                 author_id=author.pk if author else None,
             )
             record(flow.key, "create", by=by or author, reason=reason)
     except IntegrityError as error:
         if Flow.objects.filter(key=key).exists():
-            raise DefinitionError([_taken(key)]) from error
+            raise DocumentError([_taken(key)]) from error
         raise
     return flow
 
@@ -69,7 +69,7 @@ def create_flow(
 def change_flow(flow: Flow, *, by: Any = None, reason: str = "", **fields: Any) -> Flow:
     """Change the name, the description or the limits, and write nothing else.
 
-    They are not part of a version, so they are in force at once. Raises DefinitionError, with
+    They are not part of a version, so they are in force at once. Raises DocumentError, with
     the problems by field, for wrong values.
     """
     known = _known(fields)
@@ -102,16 +102,16 @@ def deactivate(flow: Flow, *, by: Any = None, reason: str = "") -> Flow:
     return _switch(flow, "active", "deactivate", by, reason)
 
 
-def hold(flow: Flow, *, by: Any = None, reason: str = "") -> Flow:
+def pause(flow: Flow, *, by: Any = None, reason: str = "") -> Flow:
     """Pause what waits as well: runs that become due stop where they are."""
-    flow.held = True
-    return _switch(flow, "held", "hold", by, reason)
+    flow.paused = True
+    return _switch(flow, "paused", "pause", by, reason)
 
 
-def release(flow: Flow, *, by: Any = None, reason: str = "") -> Flow:
-    """End the hold; whoever calls this wakes the runs that were held (``runtime``)."""
-    flow.held = False
-    return _switch(flow, "held", "release", by, reason)
+def resume(flow: Flow, *, by: Any = None, reason: str = "") -> Flow:
+    """End the pause; whoever calls this wakes the runs that were held (``runtime``)."""
+    flow.paused = False
+    return _switch(flow, "paused", "resume", by, reason)
 
 
 def _switch(flow: Flow, name: str, verb: str, by: Any, reason: str) -> Flow:
@@ -132,7 +132,7 @@ def _known(fields: dict[str, Any]) -> dict[str, Any]:
     if unknown:
         raise EditError(
             f"{', '.join(unknown)} cannot be set on a flow this way; possible are "
-            f"{', '.join(FIELDS)}. To switch it on or off there are activate() and hold()."
+            f"{', '.join(FIELDS)}. To switch it on or off there are activate() and pause()."
         )
     return fields
 
@@ -141,7 +141,7 @@ def _validate(flow: Flow, exclude: Iterable[str]) -> None:
     try:
         flow.full_clean(exclude=exclude)
     except ValidationError as error:
-        raise DefinitionError(
+        raise DocumentError(
             [
                 Problem(path=name, message=message, field=name)
                 for name, messages in error.message_dict.items()

@@ -29,12 +29,12 @@ from flowcontrol_core.flows.drafts import get_document
 from flowcontrol_core.models import (
     LIVE,
     EventKind,
-    Firing,
     Flow,
     FlowRun,
     FlowTrigger,
     FlowVersion,
     RunEvent,
+    SkippedFiring,
     Status,
 )
 from flowcontrol_core.runs.store.clock import clock
@@ -70,7 +70,7 @@ def versions_with_runs(flow: Flow) -> QuerySet[FlowVersion]:
     """Give the versions of a flow, the newest first, with ``live_runs`` and without documents."""
     live = FlowRun.objects.filter(version=OuterRef("pk"), status__in=LIVE).order_by()
     counted = live.values("version").annotate(number=Count("pk")).values("number")
-    versions = FlowVersion.objects.filter(flow=flow).select_related("author").defer("definition")
+    versions = FlowVersion.objects.filter(flow=flow).select_related("author").defer("document")
     return versions.annotate(
         live_runs=Coalesce(Subquery(counted, output_field=IntegerField()), 0)
     ).order_by("-number")
@@ -116,7 +116,7 @@ def at_step(runs: QuerySet[FlowRun], step: str) -> QuerySet[FlowRun]:
     Looks at the cursor as text, which all databases write alike: ``step`` stands right before
     ``phase``, and the phase of the steps around is ``inside``.
     """
-    texts = [f'"step": "{step}", "phase": "{phase}"' for phase in ("run", "return", "behind")]
+    texts = [f'"step": "{step}", "phase": "{phase}"' for phase in ("run", "return", "after")]
     found = Q()
     for text in texts:
         found |= Q(cursor_text__contains=text)
@@ -143,14 +143,14 @@ def find_step(run: FlowRun, documents: dict[int, Document]) -> Step | None:
 
 def is_overdue(run: FlowRun, now: datetime | None = None) -> bool:
     """Say whether a run should have been looked at long ago."""
-    if run.wake_at is None or run.status == Status.DONE:
+    if run.due_at is None or run.status == Status.DONE:
         return False
-    return bool(run.wake_at < (now or clock().now()) - GRACE)
+    return bool(run.due_at < (now or clock().now()) - GRACE)
 
 
 def overdue(runs: QuerySet[FlowRun]) -> QuerySet[FlowRun]:
     """Give the runs that should have been looked at long ago."""
-    return runs.exclude(status=Status.DONE).filter(wake_at__lt=clock().now() - GRACE)
+    return runs.exclude(status=Status.DONE).filter(due_at__lt=clock().now() - GRACE)
 
 
 def is_nobody_sweeping() -> bool:
@@ -172,12 +172,12 @@ def associations(flow: Flow) -> QuerySet[FlowTrigger]:
     ``refused_detail`` are about the last time it did not.
     """
     runs = FlowRun.objects.filter(flow=OuterRef("flow"), trigger=OuterRef("trigger"))
-    firings = Firing.objects.filter(flow_trigger=OuterRef("pk")).order_by("-id")
+    skipped_firings = SkippedFiring.objects.filter(flow_trigger=OuterRef("pk")).order_by("-id")
     facts: dict[str, Any] = {
         "last_started": Subquery(runs.order_by("-id").values("created_at")[:1]),
-        "refused_at": Subquery(firings.values("created_at")[:1]),
-        "refused_reason": Subquery(firings.values("reason")[:1]),
-        "refused_detail": Subquery(firings.values("detail")[:1]),
+        "refused_at": Subquery(skipped_firings.values("created_at")[:1]),
+        "refused_reason": Subquery(skipped_firings.values("reason")[:1]),
+        "refused_detail": Subquery(skipped_firings.values("detail")[:1]),
     }
     return FlowTrigger.objects.filter(flow=flow).annotate(**facts).order_by("pk")
 

@@ -10,7 +10,7 @@ from django.core.exceptions import NON_FIELD_ERRORS
 from django.db.models import Model
 
 from flowcontrol_core.actions.base import BaseAction
-from flowcontrol_core.actions.binding import upgraded_config
+from flowcontrol_core.actions.bound_step import upgraded_config
 from flowcontrol_core.actions.config import (
     BoundConfig,
     ComputedField,

@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from flowcontrol_core.errors import DefinitionError, EditError, Problem
+from flowcontrol_core.errors import DocumentError, EditError, Problem
 
 MAX_BYTES = 1024 * 1024
 # A document 50 branches deep takes three levels a branch, and its configurations 50 more.
@@ -15,7 +15,7 @@ MAX_DEPTH = 250
 
 
 def load(text: str) -> Any:
-    """Read one YAML document of plain values; raises DefinitionError, with line and column.
+    """Read one YAML document of plain values; raises DocumentError, with line and column.
 
     Anchors and aliases are refused: with them a few lines unfold without end.
     """
@@ -93,5 +93,5 @@ def _place(mark: Any) -> str:
     return f"line {mark.line + 1}, column {mark.column + 1}" if mark else ""
 
 
-def _error(path: str, message: str) -> DefinitionError:
-    return DefinitionError([Problem(path, message)])
+def _error(path: str, message: str) -> DocumentError:
+    return DocumentError([Problem(path, message)])

@@ -12,7 +12,7 @@ from flowcontrol_core.errors import StateError
 from flowcontrol_core.management.files import known_flows
 from flowcontrol_core.management.run_commands import operator, refusing
 from flowcontrol_core.models import Outcome, Status
-from flowcontrol_core.runs.operations.bulk import VERBS, create_job
+from flowcontrol_core.runs.operations.bulk import VERBS, start_bulk_operation
 
 _WORDS = {verb.replace(" ", "-"): verb for verb in VERBS}
 
@@ -53,14 +53,14 @@ def create_bulk_job(options: dict[str, Any]) -> str:
     }
     chosen = {name: value for name, value in filters.items() if value}
     with refusing():
-        job = create_job(
+        job = start_bulk_operation(
             _WORDS[options["verb"]],
             chosen,
             arguments=_arguments(options),
             by=options["by"],
             reason=options["reason"],
         )
-    return f"Job {job.pk} was created; the workers do it bit by bit."
+    return f"Bulk operation {job.pk} was created; the workers do it bit by bit."
 
 
 def _arguments(options: dict[str, Any]) -> dict[str, Any]:

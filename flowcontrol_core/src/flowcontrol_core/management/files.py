@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import difflib
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from django.core.management import CommandError
 
-from flowcontrol_core.errors import DefinitionError, FlowcontrolError, PublishError
+from flowcontrol_core.errors import DocumentError, FlowcontrolError, PublishError
 from flowcontrol_core.flows.exports import export_flows
 from flowcontrol_core.flows.imports import ImportResult, import_flows
 from flowcontrol_core.management.run_commands import operator
 from flowcontrol_core.models import Flow
+from flowcontrol_core.suggest import did_you_mean
 
 
 def exported(keys: Sequence[str], *, drafts: bool = False) -> str:
@@ -41,7 +41,7 @@ def imported(name: str, *, publish: bool, activate: bool) -> list[ImportResult]:
     text = _read(name)
     try:
         return import_flows(text, by=operator(), publish=publish, activate=activate)
-    except DefinitionError as error:
+    except DocumentError as error:
         what = "could not be published" if isinstance(error, PublishError) else "is not valid"
         problems = "".join(f"\n  {problem}" for problem in error.problems)
         raise CommandError(f"{name} {what}, nothing was imported:{problems}") from error
@@ -76,9 +76,8 @@ def _unknown(keys: Sequence[str]) -> str:
     known = list(Flow.objects.order_by("key").values_list("key", flat=True))
     sentences = []
     for key in keys:
-        close = difflib.get_close_matches(key, known, n=1)
-        hint = f"did you mean {close[0]!r}?" if close else f"known are {_listed(known)}."
-        sentences.append(f"No flow has the key {key!r}; {hint}")
+        hint = did_you_mean(key, known, f"Known are {_listed(known)}.")
+        sentences.append(f"No flow has the key {key!r}. {hint}")
     return " ".join(sentences)
 
 

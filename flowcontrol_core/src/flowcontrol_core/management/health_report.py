@@ -1,11 +1,11 @@
-"""The health of the whole as text: the troubles first, then the counts."""
+"""The health of the whole as text: the issues first, then the counts."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator
 
-from flowcontrol_core.health import Health, Trouble
+from flowcontrol_core.health import Health, HealthIssue
 
 
 def health_report(health: Health, *, as_json: bool) -> str:
@@ -17,8 +17,8 @@ def health_report(health: Health, *, as_json: bool) -> str:
 
 def _lines(health: Health) -> Iterator[str]:
     if health.is_healthy:
-        yield "All works, but some runs want attention." if health.troubles else "All is well."
-    for trouble in health.troubles:
+        yield "All works, but some runs want attention." if health.issues else "All is well."
+    for trouble in health.issues:
         yield from _trouble_lines(trouble)
     counts = ", ".join(f"{count} {status}" for status, count in sorted(health.live.items()))
     yield f"Live runs: {counts or 'none'}. Overdue: {health.overdue}."
@@ -28,7 +28,7 @@ def _lines(health: Health) -> Iterator[str]:
         yield f"Worker {worker['name']} ({queues}): {state}, last sweep {worker['last_sweep']}."
 
 
-def _trouble_lines(trouble: Trouble) -> Iterator[str]:
+def _trouble_lines(trouble: HealthIssue) -> Iterator[str]:
     yield f"[{trouble.code}] {trouble.message}"
     yield f"    {trouble.advice}"
     for pk, reason in zip(trouble.runs, trouble.reasons, strict=True):

@@ -43,7 +43,7 @@ def _line(row: Sequence[str], widths: Sequence[int]) -> str:
 
 def _below(report: PluginReport, *, details: bool) -> list[str]:
     lines = [report.reason] if report.reason else []
-    lines += [f"Way out: {report.way_out}"] if report.way_out else []
+    lines += [f"Way out: {report.remedy}"] if report.remedy else []
     if details:
         lines += [f"action {key}" for key in report.actions]
         lines += [f"trigger {key}" for key in report.triggers]

@@ -12,7 +12,7 @@ from django.core.management import CommandError
 from django.db import DatabaseError, InterfaceError
 
 from flowcontrol_core.errors import FlowcontrolError
-from flowcontrol_core.health import database_trouble
+from flowcontrol_core.health import database_issue
 from flowcontrol_core.models import FlowRun
 
 
@@ -49,7 +49,7 @@ def needing_database() -> Iterator[None]:
     try:
         yield
     except (DatabaseError, InterfaceError) as error:
-        trouble = database_trouble(error)
+        trouble = database_issue(error)
         raise CommandError(f"{trouble.message} {trouble.advice}") from error
 
 

@@ -17,8 +17,8 @@ from flowcontrol_core.models import Flow
 from flowcontrol_core.runs.execution.sweep import SweepResult, continue_flowruns
 from flowcontrol_core.runs.queue.workers import (
     clear_stop,
+    deregister,
     request_stop,
-    say_goodbye,
     should_stop,
     wait_for_stop,
 )
@@ -107,7 +107,7 @@ def unused_queues(queues: Collection[str]) -> list[str]:
 def take_leave(*, once: bool) -> None:
     """Take this process out of the table of workers, if the database lets it."""
     try:
-        say_goodbye(once=once)
+        deregister(once=once)
     except (DatabaseError, InterfaceError):
         logger.warning("The database does not answer; this worker will be shown as gone.")
 

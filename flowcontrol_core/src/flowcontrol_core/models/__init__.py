@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 from flowcontrol_core.models.flow import MAX_LIMIT, Flow, FlowVersion, LimitPolicy
-from flowcontrol_core.models.flow_trigger import Firing, FlowTrigger, Mode, Refusal, TriggerEvent
-from flowcontrol_core.models.operation import FlowEvent, Job, SpentSlot, Worker
+from flowcontrol_core.models.flow_trigger import (
+    FlowTrigger,
+    Mode,
+    Refusal,
+    SkippedFiring,
+    TriggerEvent,
+)
+from flowcontrol_core.models.operation import BulkOperation, ConsumedSlot, FlowEvent, Worker
 from flowcontrol_core.models.run import (
     LIVE,
     EventKind,
@@ -20,14 +26,14 @@ from flowcontrol_core.models.run import (
 __all__ = [
     "LIVE",
     "MAX_LIMIT",
+    "BulkOperation",
+    "ConsumedSlot",
     "EventKind",
-    "Firing",
     "Flow",
     "FlowEvent",
     "FlowRun",
     "FlowTrigger",
     "FlowVersion",
-    "Job",
     "LimitPolicy",
     "Message",
     "MessageKind",
@@ -36,7 +42,7 @@ __all__ = [
     "Refusal",
     "Request",
     "RunEvent",
-    "SpentSlot",
+    "SkippedFiring",
     "Status",
     "TriggerEvent",
     "Worker",

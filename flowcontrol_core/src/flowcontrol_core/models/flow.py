@@ -61,8 +61,8 @@ class Flow(models.Model):
     active = models.BooleanField(
         _("active"), default=False, help_text=_("Only an active, published flow starts runs.")
     )
-    held = models.BooleanField(
-        _("on hold"), default=False, help_text=_("Runs that become due are paused instead.")
+    paused = models.BooleanField(
+        _("paused"), default=False, help_text=_("Runs that become due are paused instead.")
     )
     max_concurrent = _limit(_("runs at once"), _("At most this many unfinished runs."))
     max_concurrent_policy = _policy(_("a run too many"))
@@ -85,13 +85,13 @@ class Flow(models.Model):
         ],
         help_text=_("Which workers execute its runs; on Celery the name of the queue."),
     )
-    keep_days = models.PositiveIntegerField(
+    retention_days = models.PositiveIntegerField(
         _("keep finished runs for days"),
         null=True,
         blank=True,
         help_text=_("Older ones are pruned; empty: as the project's settings say."),
     )
-    keep_runs = models.PositiveIntegerField(
+    retention_runs = models.PositiveIntegerField(
         _("keep finished runs"),
         null=True,
         blank=True,
@@ -155,7 +155,7 @@ class FlowVersion(models.Model):
         Flow, verbose_name=_("flow"), on_delete=models.CASCADE, related_name="versions"
     )
     number = models.PositiveIntegerField(_("number"))
-    definition = JsonField(_("definition"), default=dict)
+    document = JsonField(_("document"), default=dict)
     digest = models.CharField(_("digest"), max_length=64, editable=False)
     #: The model label of its objects, and below what else is asked of it without reading it.
     object_type = models.CharField(max_length=200, blank=True, default="", editable=False)
@@ -190,7 +190,7 @@ class FlowVersion(models.Model):
         return f"{self.flow} v{self.number}"
 
     #: What runs in flight rely on: never changes once the version is published.
-    FROZEN = ("flow_id", "number", "definition", "digest", "draft_of_id", "published_at")
+    FROZEN = ("flow_id", "number", "document", "digest", "draft_of_id", "published_at")
 
     def save(self, *args: Any, **kwargs: Any) -> None:
         """Raises EditError for a change of a published version."""

@@ -14,7 +14,7 @@ class Mode(models.TextChoices):
 
     START = "start", _("start a run")
     WAKE = "wake", _("wake the waiting runs of the object")
-    RESTART = "restart", _("send the runs of the object back to a step")
+    GO_TO = "go_to", _("send the runs of the object to a step")
 
 
 class FlowTrigger(models.Model):
@@ -61,7 +61,7 @@ class TriggerEvent(models.Model):
     unique_key = KeyField(max_length=200, null=True, unique=True)
     created_at = models.DateTimeField()
     #: Set until the runs that waited for it have been told.
-    announce_at = models.DateTimeField(null=True, db_index=True)
+    undelivered_since = models.DateTimeField(null=True, db_index=True)
 
     class Meta:
         verbose_name = _("trigger event")
@@ -87,11 +87,11 @@ class Refusal(models.TextChoices):
     ERROR = "error", _("an error")
 
 
-class Firing(models.Model):
+class SkippedFiring(models.Model):
     """The record of a trigger that did not start a run although a flow is associated with it."""
 
     flow_trigger = models.ForeignKey(
-        FlowTrigger, on_delete=models.CASCADE, db_constraint=False, related_name="firings"
+        FlowTrigger, on_delete=models.CASCADE, db_constraint=False, related_name="skipped_firings"
     )
     reason = models.CharField(_("reason"), max_length=12, choices=Refusal.choices)
     detail = models.TextField(_("detail"), blank=True)
@@ -100,7 +100,7 @@ class Firing(models.Model):
 
     class Meta:
         verbose_name = _("firing")
-        verbose_name_plural = _("firings")
+        verbose_name_plural = _("skipped_firings")
         ordering = ("-id",)
 
     def __str__(self) -> str:

@@ -29,7 +29,7 @@ class Worker(models.Model):
         return str(self.name)
 
 
-class Job(models.Model):
+class BulkOperation(models.Model):
     """A verb done to many runs, bit by bit, by the sweeps."""
 
     verb = models.CharField(_("verb"), max_length=20)
@@ -82,7 +82,7 @@ class FlowEvent(models.Model):
         return f"{self.verb} {self.key}".strip()
 
 
-class SpentSlot(models.Model):
+class ConsumedSlot(models.Model):
     """A slot of the limit that counts all runs ever, whose run has been pruned."""
 
     digest = models.CharField(max_length=64, primary_key=True)

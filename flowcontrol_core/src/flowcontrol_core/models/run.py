@@ -61,7 +61,7 @@ class FlowRunQuerySet(models.QuerySet["FlowRun"]):
 
     def due(self, now: Any) -> FlowRunQuerySet:
         """Give the runs that somebody has to look at, the longest overdue first."""
-        return self.filter(wake_at__lte=now).order_by("wake_at", "id")
+        return self.filter(due_at__lte=now).order_by("due_at", "id")
 
     def for_object(self, obj: models.Model) -> FlowRunQuerySet:
         """Give the runs that belong to a model object."""
@@ -112,7 +112,7 @@ class FlowRun(models.Model):
     object_text = models.CharField(_("object"), max_length=200, blank=True)
 
     #: When somebody has to look at the run: its due time, or while it runs the expiry of its lease.
-    wake_at = models.DateTimeField(_("next look at"), null=True)
+    due_at = models.DateTimeField(_("next look at"), null=True)
     #: The present lease's number: a checkpoint of an older one fails.
     fence = models.PositiveBigIntegerField(_("fence"), default=0)
     #: Executions that were started since the last checkpoint.
@@ -133,7 +133,7 @@ class FlowRun(models.Model):
     #: Since when it waits for a free slot, while PENDING in the queue of a limit.
     queued_at = models.DateTimeField(_("queued since"), null=True)
     #: Set when it ended, until the run that started it has been told.
-    announce_at = models.DateTimeField(null=True, db_index=True)
+    undelivered_since = models.DateTimeField(null=True, db_index=True)
 
     parent = models.ForeignKey(
         "self",
@@ -186,8 +186,8 @@ class FlowRun(models.Model):
             models.UniqueConstraint(fields=["slot_ever"], name="flowcontrol_run_slot_ever"),
         ]
         indexes = [
-            models.Index(fields=["wake_at", "id"], name="flowcontrol_run_due"),
-            models.Index(fields=["queue", "wake_at", "id"], name="flowcontrol_run_queue"),
+            models.Index(fields=["due_at", "id"], name="flowcontrol_run_due"),
+            models.Index(fields=["queue", "due_at", "id"], name="flowcontrol_run_queue"),
             models.Index(fields=["flow", "status", "finished_at"], name="flowcontrol_run_flow"),
             models.Index(
                 fields=["content_type", "object_key", "status", "flow"],
@@ -250,7 +250,7 @@ class MessageKind(models.TextChoices):
     """What a message in a run's inbox asks for."""
 
     WAKE = "wake", _("wake")
-    JUMP = "jump", _("go to a step")
+    GO_TO = "go_to", _("go to a step")
     CANCEL = "cancel", _("cancel")
     PAUSE = "pause", _("pause")
 
@@ -266,7 +266,7 @@ class Message(models.Model):
     actor = models.CharField(max_length=200, blank=True)
     created_at = models.DateTimeField()
     #: Set until the run has been told of it; never where that happens in the same transaction.
-    announce_at = models.DateTimeField(null=True, db_index=True)
+    undelivered_since = models.DateTimeField(null=True, db_index=True)
 
     class Meta:
         verbose_name = _("message")

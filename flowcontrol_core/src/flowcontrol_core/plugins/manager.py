@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import inspect
 import re
@@ -25,6 +24,7 @@ from flowcontrol_core.plugins.reports import (
     disabled_names,
     refusal,
 )
+from flowcontrol_core.suggest import did_you_mean
 
 __all__ = ["PluginManager", "PluginReport", "PluginStatus", "plugin_manager"]
 
@@ -238,9 +238,8 @@ def _check_hook(
     where = f"{name} in {module.__name__}"
     hook = options.get("specname") or name
     if hook not in known and not options.get("optionalhook"):
-        close = difflib.get_close_matches(hook, known, n=1)
-        hint = f"did you mean {close[0]}?" if close else f"the hooks are {', '.join(known)}."
-        raise RegistrationError(f"{where} implements the unknown hook {hook}: {hint}")
+        hint = did_you_mean(hook, known, f"The hooks are {', '.join(known)}.")
+        raise RegistrationError(f"{where} implements the unknown hook {hook}. {hint}")
     if options.get("wrapper") or options.get("hookwrapper"):
         raise RegistrationError(f"{where} is a wrapper: hooks of Flowcontrol take none.")
     if inspect.iscoroutinefunction(getattr(module, name)):

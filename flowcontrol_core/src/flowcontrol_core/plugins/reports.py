@@ -45,7 +45,7 @@ class PluginStatus(Enum):
 class PluginReport:
     """What became of a plugin.
 
-    ``reason`` and ``way_out`` are sentences, empty if the plugin is active; ``traceback`` is the
+    ``reason`` and ``remedy`` are sentences, empty if the plugin is active; ``traceback`` is the
     text of the error's traceback, if there was one; ``actions`` and ``triggers`` are keys.
     """
 
@@ -56,7 +56,7 @@ class PluginReport:
     status: PluginStatus
     reason: str = ""
     traceback: str = ""
-    way_out: str = ""
+    remedy: str = ""
     actions: tuple[str, ...] = ()
     triggers: tuple[str, ...] = ()
 
@@ -83,7 +83,7 @@ def refusal(
             source,
             PluginStatus.DISABLED,
             reason=f"It is disabled by {place}.",
-            way_out=f"Take {source.name!r} out of {place} to use it.",
+            remedy=f"Take {source.name!r} out of {place} to use it.",
         )
     report = _conflict(source, conflicts) or _incompatible(source) or _app_is_missing(source)
     if report is not None:
@@ -105,7 +105,7 @@ def broken(source: PluginSource, error: BaseException) -> PluginReport:
         source,
         PluginStatus.NEEDS_APP if model else PluginStatus.FAILED,
         reason=reason,
-        way_out=_add_app(source, model[1]) if model else _do_without(source),
+        remedy=_add_app(source, model[1]) if model else _do_without(source),
         traceback="".join(details.format()),
     )
 
@@ -132,7 +132,7 @@ def _conflict(
         source,
         PluginStatus.CONFLICT,
         reason=f"The plugin name {source.name!r} is claimed by {everyone}; none is loaded.",
-        way_out=f"Uninstall {distributions}.",
+        remedy=f"Uninstall {distributions}.",
     )
 
 
@@ -144,7 +144,7 @@ def _incompatible(source: PluginSource) -> PluginReport | None:
         source,
         PluginStatus.INCOMPATIBLE,
         reason=reason,
-        way_out=f"Install versions of {source.distribution} and {CORE} that fit each other. "
+        remedy=f"Install versions of {source.distribution} and {CORE} that fit each other. "
         + _do_without(source),
     )
 
@@ -156,7 +156,7 @@ def _app_is_missing(source: PluginSource) -> PluginReport | None:
         source,
         PluginStatus.NEEDS_APP,
         reason=f"Its app {source.app} is not in INSTALLED_APPS.",
-        way_out=_add_app(source),
+        remedy=_add_app(source),
     )
 
 
@@ -190,7 +190,7 @@ def _report(
     *,
     reason: str = "",
     traceback: str = "",
-    way_out: str = "",
+    remedy: str = "",
     actions: tuple[str, ...] = (),
     triggers: tuple[str, ...] = (),
 ) -> PluginReport:
@@ -202,7 +202,7 @@ def _report(
         status=status,
         reason=reason,
         traceback=traceback,
-        way_out=way_out,
+        remedy=remedy,
         actions=actions,
         triggers=triggers,
     )

@@ -100,7 +100,7 @@ class MemoryRun:
         """Move the clock (``advance(days=3)``), waking the run on its way as often as it is due."""
         target = self.clock.now() + (delta if delta is not None else timedelta(**parts))
         woken = 0
-        while self.wait is not None and (due := self.wait.wake_at) is not None and due <= target:
+        while self.wait is not None and (due := self.wait.due_at) is not None and due <= target:
             self.clock.set(max(due, self.clock.now()))
             is_time = self.wait.until is not None and self.wait.until <= due
             self._go_on(Wakeup(kind="time" if is_time else "timeout"))

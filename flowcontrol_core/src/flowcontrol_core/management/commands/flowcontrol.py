@@ -9,7 +9,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from flowcontrol_core.health import look_or_say_why
+from flowcontrol_core.health import check_health_or_explain
 from flowcontrol_core.management.bulk_commands import add_job_arguments, create_bulk_job
 from flowcontrol_core.management.files import exported, import_report, imported
 from flowcontrol_core.management.health_report import health_report
@@ -167,10 +167,10 @@ class Command(BaseCommand):
                 self.stdout.write(line)
 
     def doctor(self, options: dict[str, Any]) -> None:
-        health = look_or_say_why()
+        health = check_health_or_explain()
         self.stdout.write(health_report(health, as_json=options["json"]), ending="")
         if not health.is_healthy:
-            raise CommandError(_counted(len(health.troubles), "trouble"))
+            raise CommandError(_counted(len(health.issues), "issue"))
 
     def prune(self, options: dict[str, Any]) -> None:
         pruned = prune(batches=options["batches"], by=options["by"])

@@ -19,7 +19,7 @@ from django.db import DatabaseError
 from django.utils.functional import SimpleLazyObject
 
 from flowcontrol_core.actions.base import Effects
-from flowcontrol_core.actions.binding import BoundStep
+from flowcontrol_core.actions.bound_step import BoundStep
 from flowcontrol_core.actions.context import FlowReference, RunContext, Wakeup
 from flowcontrol_core.conf import get_settings
 from flowcontrol_core.engine.codec import normalize, private_copy
@@ -43,7 +43,7 @@ from flowcontrol_core.errors import (
     UnknownActionError,
 )
 from flowcontrol_core.expressions import Expression, Scope
-from flowcontrol_core.redaction import MIN_LENGTH, scrub, secrets_in
+from flowcontrol_core.redaction import MIN_LENGTH, redact, secrets_in
 from flowcontrol_core.runs.execution.failures import causes, describe, one_line, retry_after
 from flowcontrol_core.runs.store.clock import Clock
 from flowcontrol_core.runs.store.compiled import CompiledFlow
@@ -197,7 +197,7 @@ class Activation:
         if not self.started:
             self.started = True
             stop = self._move(begin(self.compiled.program))
-        elif self.cursor and self.cursor[-1].phase == "behind":
+        elif self.cursor and self.cursor[-1].phase == "after":
             position = resume(self.compiled.program, self.cursor)
             self._release(self.cursor, position)
             stop = self._move(position)
@@ -259,7 +259,7 @@ class Activation:
         return Stop(
             kind=StopKind.FAILED,
             outcome="errored",
-            reason=scrub(one_line(error), secrets_in(self.state.peek())),
+            reason=redact(one_line(error), secrets_in(self.state.peek())),
             error=describe(error, self.cursor[-1].step if self.cursor else "", ""),
         )
 
@@ -410,7 +410,7 @@ class Activation:
         frame = self.cursor[-1]
         tries = frame.tries + 1
         secrets = self._secrets(bound)
-        line = scrub(one_line(error), secrets)
+        line = redact(one_line(error), secrets)
         self._note(bound, frame, None, begun, {}, error=line)
         wait = retry_after(bound.step.retry, error, tries)
         reason = f"Step {frame.step!r} ({bound.key}) failed: {line}"
@@ -466,4 +466,4 @@ class Activation:
 
     def _messages(self, bound: BoundStep) -> tuple[str, ...]:
         secrets = self._secrets(bound)
-        return tuple(scrub(message, secrets) for message in self.context.messages)
+        return tuple(redact(message, secrets) for message in self.context.messages)

@@ -54,7 +54,7 @@ def admit(
     """Prepare a claimed run for execution; ``None`` where it is not to be executed now.
 
     In that case its row has been written. Raises LostLease; and FlowcontrolError where the run
-    cannot be executed at all, to be given to ``set_aside``.
+    cannot be executed at all, to be given to ``end_errored``.
     """
     messages = list(messages)
     if _is_kept(run, flow, messages):
@@ -83,7 +83,7 @@ def _is_kept(run: FlowRun, flow: Flow, messages: list[Message]) -> bool:
     elif MessageKind.PAUSE in kinds:
         pauses = [message for message in messages if message.kind == MessageKind.PAUSE]
         _pause(run, pauses, pauses[-1].data.get("reason") or "Paused.", pauses[-1].actor)
-    elif flow.held:
+    elif flow.paused:
         _pause(run, [], HELD, "")
     elif not (run.cursor or kinds) and run.wait_until and run.wait_until > clock().now():
         _wait_on(run, messages)
@@ -92,7 +92,7 @@ def _is_kept(run: FlowRun, flow: Flow, messages: list[Message]) -> bool:
     return True
 
 
-def set_aside(run: FlowRun, error: BaseException) -> None:
+def end_errored(run: FlowRun, error: BaseException) -> None:
     """End a claimed run as ERRORED because of what is wrong with the run itself, not a step."""
     now = clock().now()
     step = run.cursor[-1].get("step", "") if _is_cursor(run.cursor) else ""
@@ -116,7 +116,7 @@ def _is_cursor(cursor: Any) -> bool:
 def _prepare(
     run: FlowRun, flow: Flow, messages: list[Message], source: ObjectSource, guard: WriteGuard
 ) -> Execution | None:
-    jumps = [message for message in messages if message.kind == MessageKind.JUMP]
+    jumps = [message for message in messages if message.kind == MessageKind.GO_TO]
     wakes = [message for message in messages if message.kind == MessageKind.WAKE]
     wakeup = None
     if jumps:
@@ -174,14 +174,14 @@ def _wait_on(run: FlowRun, messages: list[Message]) -> None:
     """Put a run back that was looked at although nothing woke it."""
     now = clock().now()
     status = Status.WAITING if run.cursor else Status.PENDING
-    run.wake_at = now if run.wait_trigger or run.wait_child else outbox.next_look(run)
+    run.due_at = now if run.wait_trigger or run.wait_child else outbox.next_look(run)
     _put_back(run, status, run.reason, messages)
     after_checkpoint(run)
 
 
 def _pause(run: FlowRun, messages: list[Message], reason: str, actor: str) -> None:
     now = clock().now()
-    run.wake_at = None
+    run.due_at = None
     event = RunEvent(run_id=run.pk, at=now, kind=EventKind.OPERATOR, message=reason, actor=actor)
     _put_back(run, Status.PAUSED, reason, messages, event)
 
@@ -241,12 +241,12 @@ def _refuse(run: FlowRun, flow: Flow, limit: str) -> None:
         after_checkpoint(run)
         return
     replaces = policy == LimitPolicy.REPLACE and not final
-    if replaces and give_way(run, flow, limit):
+    if replaces and yield_slot(run, flow, limit):
         return
     # One that has begun, and was taken up again or found a new limit, waits for its turn.
     is_new = run.queued_at is None
     run.queued_at = run.queued_at or now
-    run.wake_at = now + QUEUE_RECHECK
+    run.due_at = now + QUEUE_RECHECK
     _put_back(run, Status.PENDING, f"Queued: {reason}")
     if replaces:
         replace_older(run, flow, limit)
@@ -261,7 +261,7 @@ def _pass_on(run: FlowRun, flow: Flow, limit: str) -> None:
     """Let another run have the flow's slot that this one cannot use because of its object."""
     whole = limits.limits_of(flow, None, None)
     if limit == "max_concurrent_per_object" and whole and not limits.reached(whole):
-        outbox.wake_behind(run)
+        outbox.wake_next(run)
 
 
 def _is_held_by_ancestor(run: FlowRun, limit: str) -> bool:
@@ -293,7 +293,7 @@ def _holds(above: FlowRun, run: FlowRun, limit: str) -> bool:
 _COLUMNS = {"max_concurrent": "slot", "max_concurrent_per_object": "slot_object"}
 
 
-def give_way(run: FlowRun, flow: Flow, limit: str) -> bool:
+def yield_slot(run: FlowRun, flow: Flow, limit: str) -> bool:
     """End a claimed run that newer ones leave no place for; say whether that was so."""
     newer = _present(run, limit).filter(pk__gt=run.pk).order_by()
     found = newer.aggregate(number=Count("pk"), newest=Max("pk"))
@@ -337,7 +337,7 @@ def _write_cancellations(ids: list[int], newer: int) -> None:
             kind=MessageKind.CANCEL,
             data={"reason": reason},
             created_at=now,
-            announce_at=now,
+            undelivered_since=now,
         )
         for pk in ids
     )

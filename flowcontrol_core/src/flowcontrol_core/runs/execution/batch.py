@@ -15,7 +15,7 @@ from flowcontrol_core.errors import FlowcontrolError
 from flowcontrol_core.models import Flow, FlowRun, Message
 from flowcontrol_core.runs.execution import checkpoint
 from flowcontrol_core.runs.execution.activation import Stop, StopKind
-from flowcontrol_core.runs.execution.admission import admit, set_aside
+from flowcontrol_core.runs.execution.admission import admit, end_errored
 from flowcontrol_core.runs.execution.checkpoint import Execution
 from flowcontrol_core.runs.execution.driver import Driver
 from flowcontrol_core.runs.queue.claim import Heartbeat, has_heartbeat, release, renew
@@ -139,7 +139,7 @@ class Batch:
                     raise
                 return
             logger.exception("Run %s cannot be executed and is set aside.", run.pk)
-            self._set_aside(run, error)
+            self._end_errored(run, error)
 
     def _postpone(self, run: FlowRun) -> None:
         """Have a run tried again soon; this counts as an attempt, so it does not go on for ever."""
@@ -150,10 +150,10 @@ class Batch:
         except (DatabaseError, InterfaceError):
             logger.warning("Run %s goes on when its lease has expired.", run.pk)
 
-    def _set_aside(self, run: FlowRun, error: Exception) -> None:
+    def _end_errored(self, run: FlowRun, error: Exception) -> None:
         self.heartbeat.drop(run)
         try:
-            retry_transient(partial(set_aside, run, error))
+            retry_transient(partial(end_errored, run, error))
         except LostLease:
             logger.info("Run %s belongs to another worker by now.", run.pk)
         except (DatabaseError, InterfaceError):

@@ -133,13 +133,13 @@ def end(run: FlowRun, outcome: Outcome, now: datetime, reason: str = "") -> None
     set_status(run, Status.DONE, now, reason)
     run.outcome = outcome
     run.finished_at = now
-    run.wake_at = None
+    run.due_at = None
     run.slot = run.slot_object = None
     run.blocked_on = None
     run.queued_at = None
     run.request = Request.NONE
     clear_wait(run)
-    run.announce_at = now if run.parent_id is not None else None
+    run.undelivered_since = now if run.parent_id is not None else None
 
 
 def _apply_running(run: FlowRun, stop: Stop, now: datetime) -> None:
@@ -147,7 +147,7 @@ def _apply_running(run: FlowRun, stop: Stop, now: datetime) -> None:
         set_status(run, Status.RUNNING, now)
     # What follows the checkpoint is being executed for the first time.
     run.attempt = 1
-    run.wake_at = lease_until(now, timeout_of(stop) if stop.effects is Effects.EXTERNAL else None)
+    run.due_at = lease_until(now, timeout_of(stop) if stop.effects is Effects.EXTERNAL else None)
 
 
 def _apply_suspended(run: FlowRun, stop: Stop, now: datetime) -> None:
@@ -157,8 +157,8 @@ def _apply_suspended(run: FlowRun, stop: Stop, now: datetime) -> None:
     run.wait_trigger, run.wait_match_object = wait.trigger, wait.match_object
     run.wait_child = uuid.UUID(wait.child) if wait.child else None
     # What it waits for may have happened already: it is due until somebody has looked, after the
-    # commit (see ``waking.settle``), so that a crash in between loses no wake-up.
-    run.wake_at = now if wait.trigger or wait.child else wait.wake_at
+    # commit (see ``waking.recheck_wait``), so that a crash in between loses no wake-up.
+    run.due_at = now if wait.trigger or wait.child else wait.due_at
 
 
 def _apply_ended(run: FlowRun, stop: Stop, now: datetime) -> None:
@@ -168,12 +168,12 @@ def _apply_ended(run: FlowRun, stop: Stop, now: datetime) -> None:
 def _apply_blocked(run: FlowRun, stop: Stop, now: datetime) -> None:
     set_status(run, Status.BLOCKED, now, stop.reason)
     run.blocked_on = stop.blocked_on
-    run.wake_at = None if stop.blocked_on else now + BLOCKED_RECHECK
+    run.due_at = None if stop.blocked_on else now + BLOCKED_RECHECK
 
 
 def _apply_yielded(run: FlowRun, stop: Stop, now: datetime) -> None:
     set_status(run, Status.WAITING, now, stop.reason)
-    run.wake_at = now
+    run.due_at = now
 
 
 _APPLY = {
@@ -278,7 +278,7 @@ def _write_requested(run: FlowRun, now: datetime) -> None:
         # The call that was about to be made is not made.
         run.cursor[-1].pop("calling", None)
     if run.status != Status.DONE:
-        run.wake_at, run.request = now, Request.INBOX
+        run.due_at, run.request = now, Request.INBOX
     else:
         # What it was asked for came too late.
         empty_inbox(run.pk)
@@ -311,7 +311,7 @@ def end_canceled(run: FlowRun) -> None:
         children = cancel_children(run.pk, actor)
     outbox.deliver_messages(children)
     if run.parent_id:
-        outbox.announce_ended([run.pk])
+        outbox.deliver_ends([run.pk])
     free_queue(run)
 
 

@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, nullcontext
 from django.db import DatabaseError, transaction
 
 from flowcontrol_core.actions.base import Effects
-from flowcontrol_core.actions.binding import BoundStep
+from flowcontrol_core.actions.bound_step import BoundStep
 from flowcontrol_core.conf import get_settings
 from flowcontrol_core.errors import EffectsError, FlowcontrolError
 from flowcontrol_core.models import (
@@ -27,9 +27,9 @@ from flowcontrol_core.runs.store.connection import (
     durable,
     is_lost_connection,
     is_transient,
-    make_way,
     pause,
     retry_transient,
+    yield_lock,
 )
 from flowcontrol_core.runs.store.rows import CancelRequested
 
@@ -125,7 +125,7 @@ class Driver:
                 self.activation.mark_calling()
             goes_on = checkpoint.write(self.execution, stop)
         self.execution.committed()
-        make_way()
+        yield_lock()
         if stop.kind is not StopKind.NEEDS or not goes_on:
             after_checkpoint(self.execution.run)
             return None
@@ -137,7 +137,7 @@ class Driver:
         if not execution.stored:
             run = execution.run
             run.status = Status.RUNNING
-            run.wake_at = lease_until(clock().now())
+            run.due_at = lease_until(clock().now())
             run.save(force_insert=True, using=alias())
             execution.stored = True
             execution.activation.context.pk = run.pk
@@ -253,7 +253,7 @@ class Driver:
             self.execution.rolled_back()
             raise
         self.execution.committed()
-        make_way()
+        yield_lock()
         return goes_on
 
 

@@ -11,7 +11,7 @@ from flowcontrol_core.conf import get_settings
 from flowcontrol_core.document.tree import RetryPolicy
 from flowcontrol_core.engine.retry import backoff, is_retried, wait_for
 from flowcontrol_core.errors import FlowcontrolError, Retry
-from flowcontrol_core.redaction import scrub
+from flowcontrol_core.redaction import redact
 
 MAX_TRACEBACK = 20_000
 
@@ -36,12 +36,12 @@ def describe(
     error: BaseException, step: str, action: str, secrets: Iterable[str] = ()
 ) -> dict[str, Any]:
     """Give what the history keeps of an error."""
-    text = scrub("".join(traceback.format_exception(error)), secrets)
+    text = redact("".join(traceback.format_exception(error)), secrets)
     if len(text) > MAX_TRACEBACK:
         text = f"{text[: MAX_TRACEBACK // 2]}\n...\n{text[-MAX_TRACEBACK // 2 :]}"
     return {
         "type": type(error).__qualname__,
-        "message": scrub(str(error), secrets)[:2000],
+        "message": redact(str(error), secrets)[:2000],
         "traceback": text,
         "step": step,
         "action": action,

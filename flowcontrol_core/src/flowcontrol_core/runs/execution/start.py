@@ -52,7 +52,7 @@ def create_flowrun(
     parent = parent or executing.get()
     run = _build(flow, obj, state, parent=parent, trigger=trigger, payload=payload)
     if at is not None:
-        run.wake_at = run.wait_until = storable(at)
+        run.due_at = run.wait_until = storable(at)
     check_startable(flow, obj, depth=run.depth)
     _check_fan_out(parent)
     if flow.has_limits:
@@ -83,7 +83,7 @@ def start_flowrun(
     options: dict[str, Any] = {"trigger": trigger, "payload": payload, "by": by, "reason": reason}
     if connection().in_atomic_block or executing.get() is not None:
         return create_flowrun(flow, obj, state, **options)
-    if flow.has_limits or flow.held:
+    if flow.has_limits or flow.paused:
         run = create_flowrun(flow, obj, state, **options)
         execute_due(1, Choice(only=[run.pk]))
         run.refresh_from_db(using=alias())
@@ -119,7 +119,7 @@ def get_flow(flow: Flow | str) -> Flow:
         return flow
     try:
         flows = Flow.objects.using(alias()).select_related("published")
-        return flows.defer("published__definition").get(key=flow)
+        return flows.defer("published__document").get(key=flow)
     except Flow.DoesNotExist:
         raise UnknownFlowError(
             f"No flow has the key {flow!r}. Create or import it, or correct the key."
@@ -209,7 +209,7 @@ def build_run(flow: Flow, about: Mapping[str, Any], now: datetime, **fields: Any
         uuid=uuid.uuid4(),
         status=Status.PENDING,
         queue=flow.queue,
-        wake_at=now,
+        due_at=now,
         created_at=now,
         since=now,
         **about,

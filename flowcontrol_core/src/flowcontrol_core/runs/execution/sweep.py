@@ -19,12 +19,12 @@ from flowcontrol_core.runs.execution.batch import Batch
 from flowcontrol_core.runs.queue import outbox
 from flowcontrol_core.runs.queue.claim import ANY, Choice, Heartbeat, claim
 from flowcontrol_core.runs.queue.dispatch import senders
-from flowcontrol_core.runs.queue.workers import say_alive, should_stop
+from flowcontrol_core.runs.queue.workers import send_heartbeat, should_stop
 from flowcontrol_core.runs.store.connection import WriteGuard, have_rows
 
 logger = logging.getLogger("flowcontrol.runtime")
 #: The kicks that this thread has still to do.
-_kicks = threading.local()
+_inline = threading.local()
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,25 +79,25 @@ def due_by_queue(limit: int, choice: Choice = ANY) -> dict[str, list[int]]:
     return found
 
 
-def kick(ids: Collection[int]) -> None:
+def execute_inline(ids: Collection[int]) -> None:
     """Execute runs that were just created, if nobody else has; never raises.
 
     Those that are created by these runs are executed behind them, not inside of them: a chain of
     runs that start each other would exhaust the interpreter.
     """
-    waiting: deque[Collection[int]] | None = getattr(_kicks, "waiting", None)
+    waiting: deque[Collection[int]] | None = getattr(_inline, "waiting", None)
     if waiting is not None:
         waiting.append(ids)
         return
-    _kicks.waiting = waiting = deque([ids])
+    _inline.waiting = waiting = deque([ids])
     try:
         while waiting:
-            _execute_kicked(waiting.popleft())
+            _execute_logged(waiting.popleft())
     finally:
-        _kicks.waiting = None
+        _inline.waiting = None
 
 
-def _execute_kicked(ids: Collection[int]) -> None:
+def _execute_logged(ids: Collection[int]) -> None:
     try:
         execute_due(len(ids), Choice(only=ids))
     except (DatabaseError, InterfaceError):
@@ -120,9 +120,9 @@ class Duty:
 
 #: Delivers what a process that died after a commit has left; the operations add their own.
 duties = [
-    Duty(pending=outbox.unannounced_events, work=outbox.announce_events),
-    Duty(pending=outbox.unannounced_ends, work=outbox.announce_ended),
-    Duty(pending=outbox.untold_messages, work=outbox.deliver_messages),
+    Duty(pending=outbox.undelivered_events, work=outbox.deliver_events),
+    Duty(pending=outbox.undelivered_ends, work=outbox.deliver_ends),
+    Duty(pending=outbox.undelivered_messages, work=outbox.deliver_messages),
     Duty(pending=outbox.missing_actions, work=outbox.unblock),
 ]
 #: Seconds between two rounds of duties within one sweep.
@@ -179,7 +179,7 @@ def begin_sweep(queues: tuple[str, ...] = ()) -> Begun:
 
     It also writes the heartbeat of this worker. Where nothing is pending, it costs one query.
     """
-    say_alive(queues)
+    send_heartbeat(queues)
     # By queue: no index gives the first of several queues.
     due = [Choice(queues=(queue,)).due() for queue in queues] or [ANY.due()]
     found = have_rows(*(duty.pending() for duty in duties), *due)
@@ -190,4 +190,4 @@ def begin_sweep(queues: tuple[str, ...] = ()) -> Begun:
     )
 
 
-senders["inline"] = kick
+senders["inline"] = execute_inline

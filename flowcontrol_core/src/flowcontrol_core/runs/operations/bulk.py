@@ -16,7 +16,7 @@ from django.db.models import F, Max, Q, QuerySet
 
 from flowcontrol_core.engine.codec import decode, encode, normalize
 from flowcontrol_core.errors import FlowcontrolError
-from flowcontrol_core.models import FlowRun, Job
+from flowcontrol_core.models import BulkOperation, FlowRun
 from flowcontrol_core.runs.execution.sweep import Duty, duties
 from flowcontrol_core.runs.operations import control, restarts
 from flowcontrol_core.runs.store.clock import clock
@@ -61,21 +61,21 @@ VERBS: dict[str, _Verb] = {
     "run now": control.run_now,
     "retry": control.retry_flowrun,
     "skip": control.skip_step,
-    "send": control.send_to_step,
+    "send": control.go_to_step,
     "restart": restarts.restart_at_step,
     "edit state": restarts.merge_state,
     "move": restarts.move_to_current_version,
 }
 
 
-def create_job(
+def start_bulk_operation(
     verb: str,
     filters: Mapping[str, Any],
     *,
     arguments: Mapping[str, Any] | None = None,
     by: Any = "",
     reason: str = "",
-) -> Job:
+) -> BulkOperation:
     """Have a verb done to all runs that match the filters now; the sweeps do it.
 
     ``arguments``: ``step`` for "send" and "restart", ``current_version`` for "restart", and for
@@ -90,7 +90,7 @@ def create_job(
         raise FlowcontrolError(f"A job needs filters from {', '.join(sorted(FILTERS))}{but}.")
     kept = _checked(filters)
     newest = FlowRun.objects.using(alias()).aggregate(newest=Max("pk"))["newest"] or 0
-    return Job.objects.using(alias()).create(
+    return BulkOperation.objects.using(alias()).create(
         verb=verb,
         filters=kept,
         arguments=checked_arguments(verb, arguments or {}),
@@ -162,13 +162,15 @@ ARGUMENTS: dict[str, dict[str, Callable[[str, Any], Any]]] = {
 }
 
 
-def unfinished() -> QuerySet[Job]:
+def unfinished() -> QuerySet[BulkOperation]:
     """Give the jobs that are not done, the oldest first."""
     # The first column is the same in all of them, and names the index.
-    return Job.objects.using(alias()).filter(finished_at=None).order_by("finished_at", "pk")
+    return (
+        BulkOperation.objects.using(alias()).filter(finished_at=None).order_by("finished_at", "pk")
+    )
 
 
-def work_on_jobs() -> int:
+def work_on_bulk_operations() -> int:
     """Do the next bit of each unfinished job; give the number of runs that were looked at."""
     ids = list(unfinished().values_list("pk", flat=True)[:10])
     return sum(map(_do_bit, ids))
@@ -217,18 +219,18 @@ class _Bit:
         return len(ids)
 
 
-def _lock(pk: int) -> Job | None:
-    jobs = Job.objects.using(alias()).filter(pk=pk, finished_at__isnull=True)
+def _lock(pk: int) -> BulkOperation | None:
+    jobs = BulkOperation.objects.using(alias()).filter(pk=pk, finished_at__isnull=True)
     skips = connection().features.has_select_for_update_skip_locked
     return jobs.select_for_update(skip_locked=skips).first()
 
 
-def _runs(job: Job) -> QuerySet[FlowRun]:
+def _runs(job: BulkOperation) -> QuerySet[FlowRun]:
     matching = FlowRun.objects.using(alias()).filter(Q(**job.filters), pk__lte=job.up_to)
     return matching.filter(pk__gt=job.last).order_by("pk")
 
 
-def _do(job: Job, pk: int) -> None:
+def _do(job: BulkOperation, pk: int) -> None:
     """Do the verb to one run; one that is not suitable does not stop the others."""
     try:
         with transaction.atomic(using=alias()):
@@ -246,7 +248,7 @@ def _do(job: Job, pk: int) -> None:
     job.last = pk
 
 
-def _refuse(job: Job, sentence: str) -> None:
+def _refuse(job: BulkOperation, sentence: str) -> None:
     job.refused += 1
     if sentence in job.refusals or len(job.refusals) < MAX_REFUSALS:
         job.refusals[sentence] = job.refusals.get(sentence, 0) + 1
@@ -258,4 +260,4 @@ def connect() -> None:
         duties.insert(0, _DUTY)
 
 
-_DUTY = Duty(pending=unfinished, work=work_on_jobs, in_chunks=True)
+_DUTY = Duty(pending=unfinished, work=work_on_bulk_operations, in_chunks=True)

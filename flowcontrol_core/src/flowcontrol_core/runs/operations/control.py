@@ -41,7 +41,7 @@ from flowcontrol_core.runs.store.rows import WRITTEN, rows
 
 _LIVE = frozenset(LIVE)
 #: Runs that are released in one transaction.
-_RELEASED = 500
+_RESUMED = 500
 #: The legal changes: in which status a verb is possible. ERRORED runs are DONE, and may go on.
 LEGAL: dict[str, frozenset[Status]] = {
     "cancel": _LIVE,
@@ -107,7 +107,7 @@ def cancel_flowrun(run: FlowRun | int, *, by: Any = "", reason: str = "") -> Flo
         children = cancel_children(row.pk, str(by))
     after_commit(partial(outbox.deliver_messages, children))
     after_commit(partial(free_queue, row))
-    after_commit(outbox.announce_ended)
+    after_commit(outbox.deliver_ends)
     return row
 
 
@@ -121,7 +121,7 @@ def pause_flowrun(run: FlowRun | int, *, by: Any = "", reason: str = "") -> Flow
             _ask(row, MessageKind.PAUSE, {"reason": reason}, by, Request.INBOX)
             return row
         set_status(row, Status.PAUSED, clock().now(), reason)
-        row.wake_at = None
+        row.due_at = None
         write_changed(row, reason, by)
     return row
 
@@ -147,7 +147,7 @@ def skip_step(run: FlowRun | int, *, by: Any = "", reason: str = "") -> FlowRun:
 
 
 @retrying
-def send_to_step(run: FlowRun | int, step: str, *, by: Any = "", reason: str = "") -> FlowRun:
+def go_to_step(run: FlowRun | int, step: str, *, by: Any = "", reason: str = "") -> FlowRun:
     """Send a run to a step of its version; a running one goes there at its next checkpoint.
 
     Raises IllegalChangeError where the version has no such step, or a loop is around it.
@@ -165,31 +165,31 @@ def send_to_step(run: FlowRun | int, step: str, *, by: Any = "", reason: str = "
             dispatch([row.pk])
             return row
         data = {"step": step, "reason": reason}
-        _ask(row, MessageKind.JUMP, data, by, Request.INBOX)
+        _ask(row, MessageKind.GO_TO, data, by, Request.INBOX)
         if row.status not in (Status.RUNNING, Status.PAUSED):
             FlowRun.objects.using(alias()).filter(pk=row.pk).update(
-                wake_at=clock().now(), request=Request.INBOX
+                due_at=clock().now(), request=Request.INBOX
             )
     return row
 
 
-def release_held(flow: Flow, *, by: Any = "", reason: str = "") -> int:
+def resume_paused_runs(flow: Flow, *, by: Any = "", reason: str = "") -> int:
     """Let the runs go on that were paused because their flow was on hold; give their number."""
     released = 0
-    while count := _release_some(flow, reason or "The hold has ended.", by):
+    while count := _resume_some(flow, reason or "The hold has ended.", by):
         released += count
     return released
 
 
 @retrying
-def _release_some(flow: Flow, message: str, by: Any) -> int:
+def _resume_some(flow: Flow, message: str, by: Any) -> int:
     now = clock().now()
     paused = FlowRun.objects.using(alias()).filter(flow=flow, status=Status.PAUSED, reason=HELD)
-    some = list(paused.order_by().values_list("pk", flat=True)[:_RELEASED])
+    some = list(paused.order_by().values_list("pk", flat=True)[:_RESUMED])
     with transaction.atomic(using=alias()):
         found = rows(some, Status.PAUSED).filter(reason=HELD).order_by("pk")
         ids = list(found.select_for_update(of=()).values_list("pk", flat=True))
-        rows(ids).update(status=Status.WAITING, wake_at=now, since=now, reason="")
+        rows(ids).update(status=Status.WAITING, due_at=now, since=now, reason="")
         RunEvent.objects.using(alias()).bulk_create(
             [_operator_event(pk, message, by) for pk in ids]
         )
@@ -210,15 +210,15 @@ def _change(
 
 def _resume(row: FlowRun) -> None:
     """Let it be claimed: the claim looks what it waits for, and into the inbox."""
-    row.wake_at = clock().now()
-    set_status(row, Status.WAITING if row.cursor else Status.PENDING, row.wake_at)
+    row.due_at = clock().now()
+    set_status(row, Status.WAITING if row.cursor else Status.PENDING, row.due_at)
 
 
 def _hurry(row: FlowRun) -> None:
-    row.wake_at = clock().now()
+    row.due_at = clock().now()
     if outbox.waits(row):
         Message.objects.using(alias()).create(
-            run_id=row.pk, kind=MessageKind.WAKE, data={}, created_at=row.wake_at
+            run_id=row.pk, kind=MessageKind.WAKE, data={}, created_at=row.due_at
         )
 
 
@@ -238,11 +238,11 @@ def _reopen(row: FlowRun, cursor: Cursor) -> None:
     set_status(row, Status.WAITING if cursor else Status.PENDING, clock().now())
     row.outcome = ""
     row.finished_at = None
-    row.announce_at = None
+    row.undelivered_since = None
     row.blocked_on = None
     row.attempt = 0
     clear_wait(row)
-    row.wake_at = clock().now()
+    row.due_at = clock().now()
 
 
 def _retry(row: FlowRun) -> None:
@@ -264,7 +264,7 @@ def _skip(row: FlowRun) -> None:
     cursor = _cursor_of(row)
     if not cursor:
         raise IllegalChangeError("The run is at no step that could be skipped.")
-    top = cursor[-1]._replace(phase="behind", tries=0, calling=False, wakeup=None)
+    top = cursor[-1]._replace(phase="after", tries=0, calling=False, wakeup=None)
     _reopen(row, (*cursor[:-1], top))
 
 
@@ -286,7 +286,7 @@ def locked(verb: str, run: FlowRun | int) -> FlowRun:
 def write_changed(row: FlowRun, message: str, by: Any) -> None:
     """Write a run that nobody executes, and who did what to it and why.
 
-    The fence keeps whoever has just made it wait from writing when it is looked at: ``settle``.
+    The new fence keeps a ``recheck_wait`` that is on its way from writing.
     """
     row.request = Request.NONE
     row.fence += 1

@@ -162,8 +162,8 @@ def move_to_current_version(run: FlowRun | int, *, by: Any = "", reason: str = "
         row.version_id = current.pk
         if row.status == Status.BLOCKED:
             # What has blocked it may be different there.
-            row.wake_at = clock().now()
-        row.save(update_fields=["version", "wake_at"], using=alias())
+            row.due_at = clock().now()
+        row.save(update_fields=["version", "due_at"], using=alias())
         text = f"Moved from version {before.number} to {current.number}. {reason}"
         _note(row, text.strip(), by)
     return row

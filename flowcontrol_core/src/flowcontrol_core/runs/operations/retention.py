@@ -15,14 +15,14 @@ from django.db.models import Exists, Min, OuterRef, Q, QuerySet
 from flowcontrol_core.conf import get_settings
 from flowcontrol_core.flows.changes import record
 from flowcontrol_core.models import (
-    Firing,
+    BulkOperation,
+    ConsumedSlot,
     Flow,
     FlowEvent,
     FlowRun,
-    Job,
     Message,
     RunEvent,
-    SpentSlot,
+    SkippedFiring,
     Status,
     TriggerEvent,
     Worker,
@@ -42,7 +42,7 @@ class Pruned:
     runs: int = 0
     history: int = 0
     events: int = 0
-    firings: int = 0
+    skipped_firings: int = 0
     workers: int = 0
     jobs: int = 0
     records: int = 0
@@ -76,17 +76,17 @@ def _work(now: datetime, pruned: Pruned) -> Iterator[_Batch]:
 
 def _old_rows(now: datetime) -> Iterator[tuple[str, QuerySet[Any]]]:
     """Give what is not a run and too old, by the names of the columns of ``Pruned``."""
-    history_days = get_settings().KEEP_HISTORY_DAYS
-    before = now - timedelta(days=get_settings().KEEP_EVENTS_DAYS)
+    history_days = get_settings().RETENTION_HISTORY_DAYS
+    before = now - timedelta(days=get_settings().RETENTION_EVENTS_DAYS)
     if history_days is not None:
         limit = now - timedelta(days=history_days)
         old = _older(RunEvent.objects.using(alias()), "at", limit)
         yield "history", old.filter(run__status=Status.DONE, run__finished_at__lt=limit)
     yield "events", _needless_events(before)
-    yield "firings", _older(Firing.objects.using(alias()), "created_at", before)
+    yield "skipped_firings", _older(SkippedFiring.objects.using(alias()), "created_at", before)
     yield "workers", Worker.objects.using(alias()).filter(last_sweep_at__lt=before)
     yield "records", FlowEvent.objects.using(alias()).filter(key="", at__lt=before)
-    yield "jobs", Job.objects.using(alias()).filter(finished_at__lt=before)
+    yield "jobs", BulkOperation.objects.using(alias()).filter(finished_at__lt=before)
 
 
 def _older(rows: Any, column: str, limit: datetime) -> QuerySet[Any]:
@@ -122,9 +122,9 @@ class _Batch:
 _MODELS: dict[str, Any] = {
     "history": RunEvent,
     "events": TriggerEvent,
-    "firings": Firing,
+    "skipped_firings": SkippedFiring,
     "workers": Worker,
-    "jobs": Job,
+    "jobs": BulkOperation,
     "records": FlowEvent,
 }
 
@@ -132,8 +132,8 @@ _MODELS: dict[str, Any] = {
 def _prunable(flow: Flow, now: datetime) -> list[int]:
     """Give runs of a flow that are finished and too old or too many, the oldest first."""
     settings = get_settings()
-    days = settings.KEEP_DAYS if flow.keep_days is None else flow.keep_days
-    most = settings.KEEP_RUNS if flow.keep_runs is None else flow.keep_runs
+    days = settings.RETENTION_DAYS if flow.retention_days is None else flow.retention_days
+    most = settings.RETENTION_RUNS if flow.retention_runs is None else flow.retention_runs
     done = FlowRun.objects.using(alias()).filter(flow=flow, status=Status.DONE)
     if days is not None:
         old = done.filter(finished_at__lt=now - timedelta(days=days))
@@ -154,7 +154,7 @@ def _prunable(flow: Flow, now: datetime) -> list[int]:
 def _free(runs: FlowRunQuerySet) -> FlowRunQuerySet:
     """Leave out what a live run waits for, or has not been told of: it may want the result."""
     waiting = FlowRun.objects.using(alias()).live().filter(wait_child=OuterRef("uuid"))
-    return runs.filter(~Exists(waiting), status=Status.DONE, announce_at__isnull=True)
+    return runs.filter(~Exists(waiting), status=Status.DONE, undelivered_since__isnull=True)
 
 
 def _first(rows: QuerySet[Any]) -> list[int]:
@@ -179,8 +179,8 @@ def _delete_runs(ids: list[int]) -> int:
     runs = runs.order_by("pk")
     rows = list(runs.select_for_update().values_list("pk", "slot_ever"))
     keys = [pk for pk, _ in rows]
-    SpentSlot.objects.using(alias()).bulk_create(
-        [SpentSlot(digest=digest) for _, digest in rows if digest], ignore_conflicts=True
+    ConsumedSlot.objects.using(alias()).bulk_create(
+        [ConsumedSlot(digest=digest) for _, digest in rows if digest], ignore_conflicts=True
     )
     RunEvent.objects.using(alias()).filter(run_id__in=keys).delete()
     Message.objects.using(alias()).filter(run_id__in=keys).delete()

@@ -30,7 +30,7 @@ from flowcontrol_core.runs.store.connection import (
     retry_transient,
     retrying,
 )
-from flowcontrol_core.runs.store.rows import LostLease, held
+from flowcontrol_core.runs.store.rows import LostLease, owned
 
 _HOST = socket.gethostname()[:60]
 
@@ -130,7 +130,7 @@ def _take(runs: list[FlowRun], *, now: object) -> list[FlowRun]:
         "worker": worker_name(),
         "fence": F("fence") + 1,
         "attempt": F("attempt") + 1,
-        "wake_at": lease_until(now),  # type: ignore[arg-type]
+        "due_at": lease_until(now),  # type: ignore[arg-type]
         "request": keep_cancel,
     }
     rows = FlowRun.objects.using(alias())
@@ -140,7 +140,7 @@ def _take(runs: list[FlowRun], *, now: object) -> list[FlowRun]:
     return [
         run
         for run in runs
-        if rows.filter(pk=run.pk, fence=run.fence, wake_at=run.wake_at).update(**changes)
+        if rows.filter(pk=run.pk, fence=run.fence, due_at=run.due_at).update(**changes)
     ]
 
 
@@ -148,8 +148,8 @@ def _take(runs: list[FlowRun], *, now: object) -> list[FlowRun]:
 def release(run: FlowRun, *, after: timedelta | None = None) -> None:
     """Give a claimed run back: due at once, and this was no attempt; or due later, and it was."""
     attempt = max(run.attempt - 1, 0) if after is None else run.attempt
-    wake_at = clock().now() + (after or timedelta())
-    held(run.pk, run.fence).update(wake_at=wake_at, attempt=attempt, worker="")
+    due_at = clock().now() + (after or timedelta())
+    owned(run.pk, run.fence).update(due_at=due_at, attempt=attempt, worker="")
 
 
 @retrying
@@ -158,7 +158,7 @@ def renew(run: FlowRun, timeout: float | None = None) -> None:
 
     ``timeout`` is that of the call which is made meanwhile.
     """
-    if held(run.pk, run.fence).update(wake_at=lease_until(clock().now(), timeout)) != 1:
+    if owned(run.pk, run.fence).update(due_at=lease_until(clock().now(), timeout)) != 1:
         raise LostLease
 
 
@@ -246,7 +246,7 @@ class Heartbeat:
             fences = dict(self._fences)
         expiry = lease_until(clock().now())
         for pk, fence in fences.items():
-            held(pk, fence).update(wake_at=expiry)
+            owned(pk, fence).update(due_at=expiry)
 
 
 def has_heartbeat() -> bool:

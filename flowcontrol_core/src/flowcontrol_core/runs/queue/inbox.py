@@ -29,7 +29,7 @@ def cancel_children(pk: int, actor: str) -> list[int]:
                 data={"reason": reason},
                 actor=actor[:200],
                 created_at=now,
-                announce_at=now,
+                undelivered_since=now,
             )
             for child in children
         ]

@@ -1,4 +1,4 @@
-"""Limits, held under any race by unique slots: a run owns one slot for each limit of its flow.
+"""Limits, owned under any race by unique slots: a run owns one slot for each limit of its flow.
 
 The unique index decides, at every isolation level. A stale read costs another try, never a run
 too many.
@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 from django.db import IntegrityError, transaction
 
-from flowcontrol_core.models import Flow, FlowRun, LimitPolicy, SpentSlot
+from flowcontrol_core.models import ConsumedSlot, Flow, FlowRun, LimitPolicy
 from flowcontrol_core.runs.store.connection import alias, retry_transient
-from flowcontrol_core.runs.store.rows import LostLease, held
+from flowcontrol_core.runs.store.rows import LostLease, owned
 
 _TRIES = 50
 
@@ -110,7 +110,7 @@ def _free(limit: Limit) -> list[str]:
     )
     if limit.column == "slot_ever":
         # Read second: a run that is being pruned is in one of the two tables at any time.
-        spent = SpentSlot.objects.using(alias()).filter(digest__in=limit.digests)
+        spent = ConsumedSlot.objects.using(alias()).filter(digest__in=limit.digests)
         used.update(spent.values_list("digest", flat=True))
     return [digest for digest in limit.digests if digest not in used]
 
@@ -120,7 +120,7 @@ def _write_slots(run: FlowRun, chosen: dict[str, str]) -> bool:
 
     def work() -> int:
         with transaction.atomic(using=alias()):
-            return held(run.pk, run.fence).update(**chosen)
+            return owned(run.pk, run.fence).update(**chosen)
 
     try:
         written = retry_transient(work)

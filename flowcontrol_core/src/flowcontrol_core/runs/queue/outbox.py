@@ -83,7 +83,7 @@ def next_look(run: FlowRun) -> datetime | None:
 
 
 @retrying
-def settle(run: FlowRun) -> None:
+def recheck_wait(run: FlowRun) -> None:
     """Look, after the commit that made a run wait, whether it has come already; if not, let it be.
 
     Until then the run was due. ``request`` tells if somebody woke it in the meantime.
@@ -94,7 +94,7 @@ def settle(run: FlowRun) -> None:
     if run.wait_trigger and matching_events(run).values("pk").first():
         return
     waiting = rows([run.pk], Status.WAITING)
-    waiting.filter(fence=run.fence, request=Request.NONE).update(wake_at=next_look(run))
+    waiting.filter(fence=run.fence, request=Request.NONE).update(due_at=next_look(run))
 
 
 @retrying
@@ -111,7 +111,7 @@ def _wake(ids: Collection[int]) -> int:
     keys, now = sorted(ids), clock().now()
     return sum(
         rows(keys[start : start + _BATCH], Status.WAITING, Status.BLOCKED).update(
-            wake_at=now, request=Request.INBOX
+            due_at=now, request=Request.INBOX
         )
         for start in range(0, len(keys), _BATCH)
     )
@@ -122,7 +122,7 @@ def _keys(runs: QuerySet[FlowRun]) -> list[int]:
 
 
 @retrying
-def ask(ids: Collection[int]) -> None:
+def notify(ids: Collection[int]) -> None:
     """Tell runs to look into their inboxes: running ones when they can, waiting ones at once.
 
     So are blocked ones: a jump may lead them past what they miss.
@@ -136,10 +136,10 @@ def ask(ids: Collection[int]) -> None:
 
 
 @retrying
-def ask_to_cancel(pk: int) -> None:
+def notify_canceled(pk: int) -> None:
     """Let a run that has a cancellation in its inbox be looked at, whatever its status."""
     if not rows([pk], Status.RUNNING).update(request=Request.CANCEL):
-        rows([pk], *LIVE).update(wake_at=clock().now(), request=Request.CANCEL)
+        rows([pk], *LIVE).update(due_at=clock().now(), request=Request.CANCEL)
 
 
 @retrying
@@ -150,60 +150,60 @@ def wake_queued(run: FlowRun) -> None:
     that were told already are left out, so that two ends wake two.
     """
     now = clock().now()
-    queued = _untold(run.flow_id, now)
+    queued = _waiting_for_slot(run.flow_id, now)
     same_object = queued.filter(content_type_id=run.content_type_id, object_key=run.object_key)
     candidates = [queued] if run.object_key is None else [queued, same_object]
     ids = {pk for runs in candidates for pk in runs.values_list("pk", flat=True)[:1]}
     if ids:
-        rows(ids, Status.PENDING).update(wake_at=now)
+        rows(ids, Status.PENDING).update(due_at=now)
 
 
 @retrying
-def wake_behind(run: FlowRun) -> None:
+def wake_next(run: FlowRun) -> None:
     """Let the next one try behind a run that was told of a slot, but is kept by its object's limit.
 
     It is about another object. Each wakes one that has queued for less long, so this has an end.
     """
     now = clock().now()
     behind = Q(queued_at__gt=run.queued_at) | Q(queued_at=run.queued_at, pk__gt=run.pk)
-    others = _untold(run.flow_id, now).exclude(
+    others = _waiting_for_slot(run.flow_id, now).exclude(
         content_type_id=run.content_type_id, object_key=run.object_key
     )
     ids = list(others.filter(behind).values_list("pk", flat=True)[:1])
     if ids:
-        rows(ids, Status.PENDING).update(wake_at=now)
+        rows(ids, Status.PENDING).update(due_at=now)
 
 
 @retrying
 def wake_again(run: FlowRun) -> None:
     """Let a run try again that was put into the queue when a slot was just becoming free."""
-    rows([run.pk], Status.PENDING).filter(fence=run.fence).update(wake_at=clock().now())
+    rows([run.pk], Status.PENDING).filter(fence=run.fence).update(due_at=clock().now())
 
 
-def _untold(flow_id: int, now: datetime) -> QuerySet[FlowRun]:
+def _waiting_for_slot(flow_id: int, now: datetime) -> QuerySet[FlowRun]:
     """Give the runs that queue and have not been told to try, those that queue longest first."""
     queued = FlowRun.objects.using(alias()).filter(
-        flow_id=flow_id, status=Status.PENDING, queued_at__isnull=False, wake_at__gt=now
+        flow_id=flow_id, status=Status.PENDING, queued_at__isnull=False, due_at__gt=now
     )
     return queued.order_by("queued_at", "pk")
 
 
-def unannounced_events() -> QuerySet[TriggerEvent]:
+def undelivered_events() -> QuerySet[TriggerEvent]:
     """Give the events whose waiting runs have not been told yet."""
-    events = TriggerEvent.objects.using(alias()).filter(announce_at__gt=_EVER)
-    return events.order_by("announce_at")
+    events = TriggerEvent.objects.using(alias()).filter(undelivered_since__gt=_EVER)
+    return events.order_by("undelivered_since")
 
 
-def unannounced_ends() -> QuerySet[FlowRun]:
+def undelivered_ends() -> QuerySet[FlowRun]:
     """Give the runs that have ended without their parents having been told."""
-    ended = FlowRun.objects.using(alias()).filter(announce_at__gt=_EVER)
-    return ended.order_by("announce_at")
+    ended = FlowRun.objects.using(alias()).filter(undelivered_since__gt=_EVER)
+    return ended.order_by("undelivered_since")
 
 
-def untold_messages() -> QuerySet[Message]:
+def undelivered_messages() -> QuerySet[Message]:
     """Give the messages of which the runs have not been told yet."""
-    messages = Message.objects.using(alias()).filter(announce_at__gt=_EVER)
-    return messages.order_by("announce_at")
+    messages = Message.objects.using(alias()).filter(undelivered_since__gt=_EVER)
+    return messages.order_by("undelivered_since")
 
 
 def missing_actions(after: str = "") -> QuerySet[FlowRun]:
@@ -212,9 +212,9 @@ def missing_actions(after: str = "") -> QuerySet[FlowRun]:
 
 
 @retrying
-def announce_events(keys: Iterable[int] | None = None) -> int:
+def deliver_events(keys: Iterable[int] | None = None) -> int:
     """Wake the runs that wait for events which nobody has announced yet."""
-    events = unannounced_events()
+    events = undelivered_events()
     if keys is not None:
         events = events.filter(pk__in=list(keys))
     count = 0
@@ -223,14 +223,14 @@ def announce_events(keys: Iterable[int] | None = None) -> int:
         anything = Q(wait_match_object=False) | Q(object_key__isnull=True)
         waiting = FlowRun.objects.using(alias()).filter(wait_trigger=event.key)
         count += _wake(_keys(waiting.filter(anything | same_object)))
-        TriggerEvent.objects.using(alias()).filter(pk=event.pk).update(announce_at=None)
+        TriggerEvent.objects.using(alias()).filter(pk=event.pk).update(undelivered_since=None)
     return count
 
 
 @retrying
-def announce_ended(ids: Iterable[int] | None = None) -> int:
+def deliver_ends(ids: Iterable[int] | None = None) -> int:
     """Wake the runs that wait for children which have ended without their parents being told."""
-    ended = unannounced_ends()
+    ended = undelivered_ends()
     if ids is not None:
         ended = ended.filter(pk__in=list(ids))
     children = list(ended.values_list("pk", "uuid")[:_BATCH])
@@ -238,14 +238,14 @@ def announce_ended(ids: Iterable[int] | None = None) -> int:
         return 0
     parents = FlowRun.objects.using(alias()).filter(wait_child__in=[key for _, key in children])
     count = _wake(_keys(parents))
-    rows([pk for pk, _ in children]).update(announce_at=None)
+    rows([pk for pk, _ in children]).update(undelivered_since=None)
     return count
 
 
 @retrying
 def deliver_messages(run_ids: Iterable[int] | None = None) -> int:
     """Tell runs of the messages that nobody has told them of yet."""
-    messages = untold_messages()
+    messages = undelivered_messages()
     if run_ids is not None:
         messages = messages.filter(run_id__in=list(run_ids))
     untold = list(messages.values_list("pk", "run_id", "kind")[:_BATCH])
@@ -253,18 +253,18 @@ def deliver_messages(run_ids: Iterable[int] | None = None) -> int:
         return 0
     canceled = {run_id for _, run_id, kind in untold if kind == MessageKind.CANCEL}
     for run_id in sorted(canceled):
-        ask_to_cancel(run_id)
-    ask({run_id for _, run_id, _ in untold} - canceled)
+        notify_canceled(run_id)
+    notify({run_id for _, run_id, _ in untold} - canceled)
     told = Message.objects.using(alias()).filter(pk__in=[pk for pk, _, _ in untold])
-    return told.update(announce_at=None)
+    return told.update(undelivered_since=None)
 
 
 def unblock() -> int:
     """Make runs due that are blocked on an action which this process knows."""
     known = [key for key in missing_keys() if registry.knows_action(key)]
-    blocked = FlowRun.objects.using(alias()).filter(status=Status.BLOCKED, wake_at__isnull=True)
+    blocked = FlowRun.objects.using(alias()).filter(status=Status.BLOCKED, due_at__isnull=True)
     ids = _keys(blocked.filter(blocked_on__in=known)) if known else []
-    return rows(ids, Status.BLOCKED).update(wake_at=clock().now()) if ids else 0
+    return rows(ids, Status.BLOCKED).update(due_at=clock().now()) if ids else 0
 
 
 def missing_keys() -> Iterator[str]:
@@ -280,9 +280,9 @@ def missing_keys() -> Iterator[str]:
 def after_checkpoint(run: FlowRun) -> None:
     """Do what follows the commit of a checkpoint: look for wake-ups, and tell others."""
     if run.status == Status.WAITING and (run.wait_trigger or run.wait_child):
-        settle(run)
-    if run.announce_at is not None:
-        announce_ended([run.pk])
+        recheck_wait(run)
+    if run.undelivered_since is not None:
+        deliver_ends([run.pk])
     if run.status == Status.DONE:
         free_queue(run)
 

@@ -25,7 +25,7 @@ _said: dict[str, float] = {}
 _saying = threading.Lock()
 
 
-def say_alive(queues: tuple[str, ...] = ()) -> None:
+def send_heartbeat(queues: tuple[str, ...] = ()) -> None:
     """Note in the table of workers that this process sweeps; at most every ten seconds.
 
     Threads take turns: a second first time would delete the row of the first one.
@@ -66,7 +66,7 @@ def _write(name: str, queues: str) -> None:
 
 
 @retrying
-def say_goodbye(*, once: bool = False) -> None:
+def deregister(*, once: bool = False) -> None:
     """Take this process out of the table of workers: it has stopped as it should.
 
     With ``once`` it leaves a row that all such processes of its host share: cron works, whoever

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 
 from django.utils import timezone
 
-from flowcontrol_core.actions.binding import BoundStep, bind_step
+from flowcontrol_core.actions.bound_step import BoundStep, bind_step
 from flowcontrol_core.actions.registry import Registry, registry
 from flowcontrol_core.document.parse import parse
 from flowcontrol_core.document.tree import Document
@@ -111,13 +111,13 @@ def _read(ids: AbstractSet[int], known: dict[int, Compiled]) -> None:
         known.clear()
     versions = FlowVersion.objects.using(alias())
     rows = versions.filter(pk__in=ids, published_at__isnull=False)
-    for pk, definition in rows.values_list("pk", "definition"):
-        known[pk] = _compile(definition)
+    for pk, document in rows.values_list("pk", "document"):
+        known[pk] = _compile(document)
 
 
-def _compile(definition: object) -> Compiled:
+def _compile(document: object) -> Compiled:
     try:
-        return compile_flow(parse(definition))
+        return compile_flow(parse(document))
     except FlowcontrolError as error:
         return error
     except Exception as error:  # noqa: BLE001 - whatever it is concerns this version only

@@ -39,7 +39,7 @@ _MYSQL_GONE = frozenset({1053, 1927, 2006, 2013, 2055, 4031})
 #: up, and a session that was idle for too long.
 _POSTGRESQL_GONE = ("08", "57P01", "57P02", "57P03", "57P05", "25P03")
 _TRIES = 8
-#: Seconds of work, and of leaving the lock to others, in ``make_way``.
+#: Seconds of work, and of leaving the lock to others, in ``yield_lock``.
 _TURN = 0.02
 _WAY = (0.002, 0.006)
 _made_way = [0.0]
@@ -124,7 +124,7 @@ def pause(attempt: int) -> None:
     time.sleep(random.uniform(0, min(1.0, 0.005 * 2**attempt)))
 
 
-def make_way() -> None:
+def yield_lock() -> None:
     """Let others write, after a transaction: nothing to do but on SQLite.
 
     There, whoever waits for the lock looks every now and then whether it is free; a worker that

@@ -22,7 +22,7 @@ WRITTEN = (
     "cursor",
     "state",
     "sequence",
-    "wake_at",
+    "due_at",
     "attempt",
     "worker",
     "request",
@@ -34,7 +34,7 @@ WRITTEN = (
     "events_taken",
     "blocked_on",
     "queued_at",
-    "announce_at",
+    "undelivered_since",
     "slot",
     "slot_object",
     "started_at",
@@ -62,7 +62,7 @@ def rows(ids: Iterable[int], *statuses: Status) -> QuerySet[FlowRun]:
     return FlowRun.objects.using(alias()).filter(has_status, pk__in=sorted(ids))
 
 
-def held(pk: int, fence: int) -> QuerySet[FlowRun]:
+def owned(pk: int, fence: int) -> QuerySet[FlowRun]:
     """Give the row of a claimed run, while it is ours."""
     return rows([pk], Status.RUNNING).filter(fence=fence)
 
@@ -72,7 +72,7 @@ def write_end(run: FlowRun) -> bool:
 
     What somebody asks of it in the meantime does not matter any more.
     """
-    return held(run.pk, run.fence).update(**{name: getattr(run, name) for name in ENDED}) == 1
+    return owned(run.pk, run.fence).update(**{name: getattr(run, name) for name in ENDED}) == 1
 
 
 def write_guarded(runs: Sequence[FlowRun], *, request: str = Request.NONE) -> int:
@@ -85,7 +85,7 @@ def write_guarded(runs: Sequence[FlowRun], *, request: str = Request.NONE) -> in
     fields: list[Any] = [FlowRun._meta.get_field(name) for name in WRITTEN]
     quote = database.ops.quote_name
     columns = ", ".join(f"{quote(field.column)} = %s" for field in fields)
-    # MariaDB is told to lock the row first: see ``held``.
+    # MariaDB is told to lock the row first: see ``owned``.
     index = " FORCE INDEX (PRIMARY)" if database.vendor == "mysql" else ""
     guard = " AND ".join(f"{quote(name)} = %s" for name in ("id", "fence", "status", "request"))
     # Made of the names of columns only.

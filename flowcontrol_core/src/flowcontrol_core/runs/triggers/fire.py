@@ -17,21 +17,21 @@ from flowcontrol_core.actions.trigger import connection as trigger_connection
 from flowcontrol_core.conf import get_settings
 from flowcontrol_core.engine.codec import encode, normalize
 from flowcontrol_core.errors import EffectsError, StateError
-from flowcontrol_core.models import Firing, FlowRun, Message, Refusal, TriggerEvent
+from flowcontrol_core.models import FlowRun, Message, Refusal, SkippedFiring, TriggerEvent
 from flowcontrol_core.runs.queue import outbox
 from flowcontrol_core.runs.queue.dispatch import after_commit, dispatch
 from flowcontrol_core.runs.store.clock import clock
 from flowcontrol_core.runs.store.connection import alias, connection
 from flowcontrol_core.runs.triggers import listeners
 from flowcontrol_core.runs.triggers.listeners import Listeners, cache
-from flowcontrol_core.runs.triggers.match import ConditionTroubleError, Shot, aim
+from flowcontrol_core.runs.triggers.match import ConditionDatabaseError, Shot, aim
 
 logger = logging.getLogger("flowcontrol.triggers")
 _MAX_UNIQUE_KEY = 200
 
 
 class Dispatcher:
-    """What ``Trigger.fire`` calls once the site has started; it keeps its troubles to itself.
+    """What ``Trigger.fire`` calls once the site has started; it keeps its issues to itself.
 
     Only an error of the database that has ended the caller's transaction is raised on: its other
     writes are gone.
@@ -88,7 +88,7 @@ def trigger_flows(
     shoot = partial(_shoot, trigger, obj, _payload(payload), unique_key, listeners)
     try:
         shot = shoot()
-    except ConditionTroubleError as trouble:
+    except ConditionDatabaseError as trouble:
         if _ended_transaction(trouble.error):
             raise trouble.error from None
         shot = shoot(careful=True)
@@ -152,14 +152,14 @@ def _keep_event(shot: Shot, *, waited: bool, unique_key: str) -> bool:
         payload=encode(shot.payload),
         unique_key=_unique(shot.trigger.key, unique_key) if unique_key else None,
         created_at=shot.now,
-        announce_at=shot.now if waited else None,
+        undelivered_since=shot.now if waited else None,
     )
     try:
         _insert_event(event)
     except IntegrityError:
         return False
     if waited:
-        after_commit(partial(outbox.announce_events, [event.pk]))
+        after_commit(partial(outbox.deliver_events, [event.pk]))
     return True
 
 
@@ -184,8 +184,8 @@ def _write(shot: Shot) -> None:
         FlowRun.objects.using(alias()).bulk_create(shot.runs)
     if shot.messages:
         Message.objects.using(alias()).bulk_create(shot.messages)
-    if shot.firings:
-        Firing.objects.using(alias()).bulk_create(shot.firings)
+    if shot.skipped_firings:
+        SkippedFiring.objects.using(alias()).bulk_create(shot.skipped_firings)
 
 
 def _ended_transaction(error: BaseException) -> bool:

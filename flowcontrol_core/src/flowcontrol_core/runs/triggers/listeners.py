@@ -106,7 +106,7 @@ def _read() -> Listeners:
 def _query() -> Listeners:
     by_key: dict[str, list[FlowTrigger]] = defaultdict(list)
     rows = FlowTrigger.objects.using(alias()).filter(active=True)
-    rows = rows.select_related("flow__published").defer("flow__published__definition")
+    rows = rows.select_related("flow__published").defer("flow__published__document")
     for association in rows.order_by("pk"):
         by_key[association.trigger].append(association)
     # The live ones by two probes of the index: EXISTS would drop the order, and may read all runs.

@@ -22,7 +22,6 @@ from flowcontrol_core.errors import FlowcontrolError, NotStartedError
 from flowcontrol_core.expressions import Expression, Scope, compile_expression
 from flowcontrol_core.models import (
     LIVE,
-    Firing,
     Flow,
     FlowRun,
     FlowTrigger,
@@ -31,6 +30,7 @@ from flowcontrol_core.models import (
     MessageKind,
     Mode,
     Refusal,
+    SkippedFiring,
     Status,
 )
 from flowcontrol_core.runs.execution.activation import executing
@@ -40,7 +40,7 @@ from flowcontrol_core.runs.store.connection import alias
 from flowcontrol_core.runs.store.objects import describe_object, reference
 
 
-class ConditionTroubleError(Exception):
+class ConditionDatabaseError(Exception):
     """A condition met an error of the database: all of them have to be looked at one by one."""
 
     def __init__(self, error: DatabaseError) -> None:
@@ -64,7 +64,7 @@ class Shot:
     careful: bool = False
     runs: list[FlowRun] = field(default_factory=list)
     messages: list[Message] = field(default_factory=list)
-    firings: list[Firing] = field(default_factory=list)
+    skipped_firings: list[SkippedFiring] = field(default_factory=list)
     about: dict[str, Any] = field(default_factory=dict)
     object_text: str = ""
 
@@ -75,8 +75,8 @@ class Shot:
 
     def refuse(self, association: FlowTrigger, reason: Refusal, detail: str = "") -> None:
         """Record why a flow trigger did nothing."""
-        self.firings.append(
-            Firing(
+        self.skipped_firings.append(
+            SkippedFiring(
                 flow_trigger=association,
                 reason=reason,
                 detail=detail.replace("\x00", "")[:2000],
@@ -87,7 +87,7 @@ class Shot:
 
 
 def aim(shot: Shot, associations: Iterable[FlowTrigger]) -> None:
-    """Find out which flow triggers do something; raises ConditionTroubleError."""
+    """Find out which flow triggers do something; raises ConditionDatabaseError."""
     wanted = _find_wanted(shot, associations)
     starts = [item for item in wanted if item.mode == Mode.START]
     others = [item for item in wanted if item.mode != Mode.START]
@@ -112,7 +112,7 @@ def _is_wanted(shot: Shot, association: FlowTrigger) -> bool:
             return _accepts(shot, association) and _holds(shot, association)
     except Exception as error:
         if isinstance(error, DatabaseError) and not shot.careful:
-            raise ConditionTroubleError(error) from error
+            raise ConditionDatabaseError(error) from error
         shot.refuse(association, Refusal.ERROR, f"{type(error).__name__}: {error}")
         return False
 
@@ -280,8 +280,8 @@ def _aim_messages(shot: Shot, associations: list[FlowTrigger]) -> None:
 
 
 def _message(shot: Shot, association: FlowTrigger, pk: int, status: str) -> Message | None:
-    if association.mode == Mode.RESTART:
-        kind, data = MessageKind.JUMP, {"step": association.step, "reason": shot.trigger.key}
+    if association.mode == Mode.GO_TO:
+        kind, data = MessageKind.GO_TO, {"step": association.step, "reason": shot.trigger.key}
     elif status == Status.WAITING:
         kind = MessageKind.WAKE
         data = {"trigger": shot.trigger.key, "payload": encode(shot.payload)}
@@ -293,5 +293,5 @@ def _message(shot: Shot, association: FlowTrigger, pk: int, status: str) -> Mess
         data=data,
         actor=f"trigger {shot.trigger.key}",
         created_at=shot.now,
-        announce_at=shot.now,
+        undelivered_since=shot.now,
     )

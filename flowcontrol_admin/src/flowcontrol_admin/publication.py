@@ -22,7 +22,7 @@ from flowcontrol_core.errors import EditError, Problem, PublishError
 from flowcontrol_core.flows.descriptions import describe_diff
 from flowcontrol_core.flows.overview import versions_with_runs
 from flowcontrol_core.models import Flow, FlowRun, FlowVersion
-from flowcontrol_core.runs.operations.control import release_held
+from flowcontrol_core.runs.operations.control import resume_paused_runs
 
 
 def publish(page: Page, flow: Flow) -> HttpResponse:
@@ -56,17 +56,17 @@ def deactivate(page: Page, flow: Flow) -> HttpResponse:
     return _switch(page, flow, flows.deactivate, text)
 
 
-def hold(page: Page, flow: Flow) -> HttpResponse:
+def pause(page: Page, flow: Flow) -> HttpResponse:
     """Pause what becomes due."""
     text = say("The flow is on hold: runs that become due are paused.")
-    return _switch(page, flow, flows.hold, text)
+    return _switch(page, flow, flows.pause, text)
 
 
-def release(page: Page, flow: Flow) -> HttpResponse:
+def resume(page: Page, flow: Flow) -> HttpResponse:
     """End the hold, and wake what it has paused."""
     who: dict[str, Any] = {"by": page.user, "reason": page.reason}
-    flows.release(flow, **who)
-    count = release_held(flow, **who)
+    flows.resume(flow, **who)
+    count = resume_paused_runs(flow, **who)
     text = ngettext(
         "The hold has ended; %(count)d run goes on.",
         "The hold has ended; %(count)d runs go on.",

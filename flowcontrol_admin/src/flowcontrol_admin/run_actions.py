@@ -69,7 +69,7 @@ VERBS = {
             question=_("Send this run to another step?"),
             effect=_("It goes on there, at its next checkpoint."),
             done=_("The run goes to that step at its next checkpoint."),
-            call=control.send_to_step,
+            call=control.go_to_step,
             form=SendForm,
         ),
         Verb(
