@@ -19,7 +19,7 @@ def _listed_users(settings: Settings) -> None:
 @each(
     ("text", "words"),
     [
-        ("object.object_reprr", 'Did you mean “object_repr”?'),
+        ("object.object_reprr", "Did you mean “object_repr”?"),
         ("obj.object_reprr", "obj.object_reprr"),
         ("object.zzz", "is no field of admin.LogEntry."),
         ("object.user.usernam", "Did you mean “username”?"),
