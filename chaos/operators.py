@@ -9,9 +9,9 @@ from chaos.registry import fault
 from chaos.results import Figures
 from flowcontrol_core.errors import IllegalChangeError
 from flowcontrol_core.models import FlowRun, Outcome, Status
-from flowcontrol_core.runs.operations.control import cancel_flowrun, pause_flowrun, resume_flowrun
 from flowcontrol_core.testing.builder import flow
 from flowcontrol_core.testing.helpers import publish_flow
+from tests import operate
 from tests.effects.models import Effect
 
 STEPS = 80
@@ -29,9 +29,9 @@ def meddle(camp: Camp, figures: Figures) -> None:
         time.sleep(camp.random.uniform(0, 0.1))
         try:
             if number % 2:
-                cancel_flowrun(run)
+                operate.cancel(run)
             else:
-                pause_flowrun(run)
+                operate.pause(run)
                 # The step in hand is finished first.
                 camp.wait_for(lambda: is_at_rest(run), *workers)  # noqa: B023
         except IllegalChangeError:
@@ -44,7 +44,7 @@ def meddle(camp: Camp, figures: Figures) -> None:
     grown = [run.pk for run, count in frozen if effects_of(run) != count]
     figures.promise(not grown, f"effects after the verb had returned: {len(grown)} runs")
     for run in FlowRun.objects.filter(status=Status.PAUSED):
-        resume_flowrun(run)
+        operate.resume(run)
     camp.wait_until_done(*workers)
     done = list(FlowRun.objects.filter(outcome=Outcome.COMPLETE))
     canceled = FlowRun.objects.filter(outcome=Outcome.CANCELED).count()

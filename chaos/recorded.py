@@ -33,9 +33,9 @@ from flowcontrol_core.models import (
     TriggerEvent,
 )
 from flowcontrol_core.runs.execution.start import create_flowrun
-from flowcontrol_core.runs.operations.control import pause_flowrun, resume_flowrun, run_now
 from flowcontrol_core.testing.builder import flow, step
 from flowcontrol_core.testing.helpers import publish_flow
+from tests import operate
 from tests.effects.actions import TOLD
 from tests.effects.models import Effect
 from tests.shop.models import Customer
@@ -67,22 +67,22 @@ def record(camp: Camp) -> str:
     runs = {name: create_flowrun("flow", Customer.objects.create(name=name)) for name in SITUATIONS}
     create_flowrun("killed")
     new = runs.pop("new")
-    pause_flowrun(new)
+    operate.pause(new)
     (worker,) = camp.fork_workers(1)
     assert worker.exit_status() == -signal.SIGKILL, worker.output
     # From now on nobody is to make the killed call again.
     FlowRun.objects.filter(flow__key="killed").update(due_at=None)
     (worker,) = camp.fork_workers(1, LEASE=60)
     camp.wait_for_status(Status.WAITING, len(runs), worker)
-    pause_flowrun(runs["paused"])
+    operate.pause(runs["paused"])
     for name in ("waits for a time", "waits for a child"):
         TOLD.fire(Customer.objects.get(name=name))
     held = FlowRun.objects.filter(wait_until__isnull=False)
     camp.wait_for(lambda: held.count() == 2, worker)
-    run_now(runs["waits for a child"])
+    operate.run_now(runs["waits for a child"])
     camp.wait_for(FlowRun.objects.filter(wait_child__isnull=False).exists, worker)
     camp.stop(worker)
-    resume_flowrun(new)
+    operate.resume(new)
     killed = FlowRun.objects.filter(flow__key="killed", status=Status.RUNNING)
     killed.update(due_at=new.created_at)
     return rows()
@@ -151,7 +151,7 @@ def go_on(camp: Camp, figures: Figures) -> None:
     """Let everything come that the recorded runs wait for; all of them have to end well."""
     workers = camp.fork_workers(2)
     for run in FlowRun.objects.filter(status=Status.PAUSED):
-        resume_flowrun(run)
+        operate.resume(run)
     helped: set[tuple[int, int]] = set()
 
     def help_on() -> bool:
@@ -163,7 +163,7 @@ def go_on(camp: Camp, figures: Figures) -> None:
                 TOLD.fire(Customer.objects.get(pk=run.object_key))
             elif run.wait_until:
                 with suppress(IllegalChangeError):
-                    run_now(run)
+                    operate.run_now(run)
         return camp.is_done()
 
     camp.wait_for(help_on, *workers)

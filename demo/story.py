@@ -9,11 +9,12 @@ from zoneinfo import ZoneInfo
 from django.contrib.auth.models import User
 
 from flowcontrol import flows
-from flowcontrol.engine import pause_flowrun, retry_flowrun, start_flowrun
+from flowcontrol.engine import start_flowrun
 from flowcontrol_core.models import Flow, FlowRun
 from people import Person
 from shop.carrier import carrier
 from shop.models import Order
+from tests import operate
 from world import World
 
 #: A Friday afternoon; the clocks are put forward on the Sunday after it.
@@ -56,7 +57,7 @@ def operator_retries_the_parcel(world: World) -> None:
     world.say("The carrier is back. The operator retries the step that failed.")
     carrier.is_down = False
     failed = FlowRun.objects.get(flow__key="ship-order", outcome="errored")
-    retry_flowrun(failed, by="operator", reason="The carrier is back.")
+    operate.retry(failed, by="operator", reason="The carrier is back.")
     world.pass_time(minutes=30)
 
 
@@ -112,7 +113,7 @@ def gus_and_hilda_have_just_ordered(world: World) -> None:
     world.pass_time(minutes=1)
     world.say("The operator pauses the welcome series of Gus.")
     welcome = FlowRun.objects.filter(flow__key="welcome-series").latest("pk")
-    pause_flowrun(welcome, by="operator", reason="Gus is the owner's brother.")
+    operate.pause(welcome, by="operator", reason="Gus is the owner's brother.")
     world.say("Hilda signs up and orders 50 x Middlemarch.")
     hilda = Person("Hilda", phone="+49 30 1008")
     hilda.sign_up()

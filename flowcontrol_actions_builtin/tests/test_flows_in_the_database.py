@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from flowcontrol.engine import edit_state, retry_flowrun, start_flowrun
+from flowcontrol.engine import start_flowrun
 from flowcontrol.registry import Trigger
 from flowcontrol.testing import (
     ManualClock,
@@ -22,6 +22,7 @@ from flowcontrol.testing import (
 )
 from flowcontrol_core.flows.document_checks import check_document
 from flowcontrol_core.models import FlowRun
+from tests import operate
 from tests.cases import each
 from tests.shop.models import Customer
 
@@ -106,10 +107,10 @@ def test_a_child_that_fails_can_fail_the_step_and_both_can_be_taken_up_again() -
     child = FlowRun.objects.get(parent=run)
     assert (child.outcome, run.outcome) == ("errored", "errored")
     assert f"The run {child.uuid} of the flow 'sub' ended as errored." in run.reason
-    edit_state(child, {"n": 0})
-    retry_flowrun(child)
+    operate.edit_state(child, {"n": 0})
+    operate.retry(child)
     run_due()
-    retry_flowrun(run)
+    operate.retry(run)
     run_due()
     run.refresh_from_db()
     assert (run.outcome, run.state["waited"]) == ("complete", 0), run.reason

@@ -9,9 +9,9 @@ import pytest
 from flowcontrol_core.errors import NotStartedError
 from flowcontrol_core.models import FlowRun, LimitPolicy, Status
 from flowcontrol_core.runs.execution.start import create_flowrun
-from flowcontrol_core.runs.operations.control import cancel_flowrun
 from flowcontrol_core.testing.builder import flow, step
 from flowcontrol_core.testing.helpers import publish_flow
+from tests import operate
 from tests.effects.models import Effect
 from tests.processes.site import Site
 from tests.shop.models import Customer
@@ -90,4 +90,4 @@ def test_a_canceled_run_frees_its_slot(site: Site, customers: list[Customer]) ->
         with pytest.raises(NotStartedError, match="The limit max_concurrent"):
             create_flowrun("limited", customers[1])
         site.wait_for_status(Status.WAITING, 1, *workers)
-        cancel_flowrun(FlowRun.objects.get(status=Status.WAITING))
+        operate.cancel(FlowRun.objects.get(status=Status.WAITING))

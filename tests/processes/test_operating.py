@@ -10,14 +10,9 @@ from flowcontrol_core.flows.lifecycle import deactivate
 from flowcontrol_core.flows.publication import publish
 from flowcontrol_core.models import Flow, FlowRun, Outcome, Status
 from flowcontrol_core.runs.execution.start import create_flowrun
-from flowcontrol_core.runs.operations.control import (
-    cancel_flowrun,
-    pause_flowrun,
-    resume_flowrun,
-    run_now,
-)
 from flowcontrol_core.testing.builder import flow, step
 from flowcontrol_core.testing.helpers import publish_flow
+from tests import operate
 from tests.effects.models import Effect
 from tests.processes.site import Site
 
@@ -51,7 +46,7 @@ def test_no_effect_of_a_running_run_commits_after_it_was_canceled(
     for goal in (1, 5, 20):
         run = create_flowrun("flow")
         site.wait_for(lambda: count(run) >= goal, *workers)  # noqa: B023
-        cancel_flowrun(run, by="Ada", reason="too slow")
+        operate.cancel(run, by="Ada", reason="too slow")
         done = count(run)
         site.wait_until_done(*workers)
         run.refresh_from_db()
@@ -65,15 +60,15 @@ def test_no_effect_of_a_paused_run_commits_until_it_is_resumed(site: Site) -> No
     workers = site.start_workers(2, COALESCE=0)
     run = create_flowrun("flow")
     site.wait_for(lambda: count(run) >= 2, *workers)
-    pause_flowrun(run)
+    operate.pause(run)
     site.wait_for_status(Status.PAUSED, 1, *workers)
     done = count(run)
     create_flowrun("short")
     site.wait_for_status(Status.DONE, 1, *workers)
     assert count(run) == done < LONG
-    resume_flowrun(run)
+    operate.resume(run)
     site.wait_for(lambda: count(run) > done + 5, *workers)
-    cancel_flowrun(run)
+    operate.cancel(run)
     keys = list(Effect.objects.values_list("idempotency_key", flat=True))
     assert len(set(keys)) == len(keys)
 
@@ -98,7 +93,7 @@ def test_editing_and_deleting_steps_changes_nothing_for_runs_that_wait(site: Sit
     deactivate(edited)
 
     for run in old:
-        run_now(run)
+        operate.run_now(run)
     site.wait_until_done(*workers)
     labels = {
         run.pk: list(Effect.objects.filter(run=run.uuid).order_by("pk").values_list("label"))

@@ -7,6 +7,7 @@ from typing import Any
 from django.http import HttpResponse
 from django.utils.translation import gettext as say
 
+from flowcontrol.health import is_without_worker
 from flowcontrol_admin.pages import CHANGE_FLOW, Page
 from flowcontrol_admin.tree import TreeBuilder, by_step
 from flowcontrol_core.actions.registry import registry
@@ -16,7 +17,7 @@ from flowcontrol_core.errors import DocumentError, FlowcontrolError, Problem
 from flowcontrol_core.flows.document_checks import check_document
 from flowcontrol_core.flows.drafts import get_document, present_version
 from flowcontrol_core.flows.flow_triggers import check_associations
-from flowcontrol_core.flows.overview import associations, counts_by_step, is_nobody_sweeping
+from flowcontrol_core.flows.overview import associations, counts_by_step
 from flowcontrol_core.models import Flow, FlowTrigger, FlowVersion, Refusal
 
 
@@ -45,7 +46,7 @@ def show_editor(page: Page, flow: Flow) -> HttpResponse:
         editable=page.may(CHANGE_FLOW),
         triggers=[_trigger_row(item) for item in associations(flow)],
         cache_seconds=get_settings().TRIGGER_CACHE_SECONDS,
-        nobody_sweeps=bool(waiting) and is_nobody_sweeping(),
+        nobody_sweeps=bool(waiting) and is_without_worker(),
     )
 
 

@@ -39,7 +39,7 @@ def history_of(flow: Flow) -> list[Row]:
     """Give what was done to a flow, the newest first."""
     events = FlowEvent.objects.filter(key=flow.key).order_by("-pk")[:MOST]
     rows = [
-        Row(event.at, event.actor, str(_WORDS.get(event.verb, event.verb)), event.message)
+        Row(event.at, event.actor, str(_WORDS.get(event.operation, event.operation)), event.message)
         for event in events
     ]
     logged = LogEntry.objects.filter(

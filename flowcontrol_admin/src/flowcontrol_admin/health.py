@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.http import HttpResponse, JsonResponse
 from django.utils.translation import gettext as say
 
+from flowcontrol.runs import refusal_text
 from flowcontrol_admin.pages import VIEW_RUN, Page
 from flowcontrol_core.health import check_health
 from flowcontrol_core.models import BulkOperation, FlowEvent, Status
@@ -20,11 +21,17 @@ def show_health(page: Page) -> HttpResponse:
         title=say("Health"),
         health=health,
         live=[(Status(status).label, count) for status, count in sorted(health.live.items())],
-        jobs=BulkOperation.objects.order_by("-pk")[:MOST_JOBS],
+        jobs=[_with_refusals(each) for each in BulkOperation.objects.order_by("-pk")[:MOST_JOBS]],
         pruned=FlowEvent.objects.filter(key="").order_by("-pk").first(),
         links_runs=page.may(VIEW_RUN),
         crumbs=[(say("Health"), "")],
     )
+
+
+def _with_refusals(operation: BulkOperation) -> BulkOperation:
+    lines = [(refusal_text(operation, each), each["count"]) for each in operation.refusals]
+    operation.refusal_lines = lines  # type: ignore[attr-defined]
+    return operation
 
 
 def show_health_json(_page: Page) -> HttpResponse:

@@ -22,7 +22,6 @@ from flowcontrol_core.errors import EditError, Problem, PublishError
 from flowcontrol_core.flows.descriptions import describe_diff
 from flowcontrol_core.flows.overview import versions_with_runs
 from flowcontrol_core.models import Flow, FlowRun, FlowVersion
-from flowcontrol_core.runs.operations.control import resume_paused_runs
 
 
 def publish(page: Page, flow: Flow) -> HttpResponse:
@@ -65,8 +64,7 @@ def pause(page: Page, flow: Flow) -> HttpResponse:
 def resume(page: Page, flow: Flow) -> HttpResponse:
     """End the hold, and wake what it has paused."""
     who: dict[str, Any] = {"by": page.user, "reason": page.reason}
-    flows.resume(flow, **who)
-    count = resume_paused_runs(flow, **who)
+    count = flows.resume(flow, **who)
     text = ngettext(
         "The hold has ended; %(count)d run goes on.",
         "The hold has ended; %(count)d runs go on.",

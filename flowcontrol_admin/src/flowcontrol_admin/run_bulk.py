@@ -15,15 +15,15 @@ from django.utils.translation import gettext as say
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
+from flowcontrol import runs as public_runs
+from flowcontrol.runs import OPERATOR_ACTIONS, start_bulk_operation
+from flowcontrol.runs import OperatorAction as Verb
 from flowcontrol_admin.fields import JsonObjectField, choice_field
 from flowcontrol_admin.pages import Page
-from flowcontrol_admin.run_actions import VERBS, Verb
 from flowcontrol_admin.run_forms import ReasonForm, state_of, steps_of
 from flowcontrol_core.errors import DocumentError, FlowcontrolError, StateError
 from flowcontrol_core.flows.drafts import get_document
 from flowcontrol_core.models import FlowRun, FlowVersion
-from flowcontrol_core.runs.operations import bulk
-from flowcontrol_core.runs.operations.restarts import kept_state
 
 MOST_REASONS = 10
 #: More runs than that are left to a job; and so many one job takes: it keeps a list of them.
@@ -101,7 +101,6 @@ class ChangesForm(ManyForm):
     def clean_changes(self) -> dict[str, Any]:
         try:
             changes = state_of(self.cleaned_data["changes"])
-            kept_state(changes)
         except StateError as error:
             raise ValidationError(str(error)) from error
         if not changes:
@@ -110,17 +109,17 @@ class ChangesForm(ManyForm):
 
 
 _FORMS: dict[str, type[ManyForm]] = {
-    "send": ManyStepsForm,
+    "go_to_step": ManyStepsForm,
     "restart": ManyRestartsForm,
-    "edit state": ChangesForm,
+    "edit_state": ChangesForm,
 }
-_LABELS = {"edit state": _("Set keys of the state")}
-_EFFECTS = {"edit state": _("The runs go on with what you write here.")}
+_LABELS = {"edit_state": _("Set keys of the state")}
+_EFFECTS = {"edit_state": _("The runs go on with what you write here.")}
 
 
 def bulk_actions() -> Iterator[_Action]:
     """Give the actions of the list of runs: one for each verb."""
-    for verb in VERBS.values():
+    for verb in OPERATOR_ACTIONS.values():
         yield _action(verb)
 
 
@@ -175,7 +174,7 @@ def _create_job(page: Page, verb: Verb, runs: QuerySet[FlowRun], arguments: dict
     """Leave what would take too long to the sweeps."""
     ids = list(runs.order_by("pk").values_list("pk", flat=True)[:MOST_IN_A_JOB])
     reason = arguments.pop("reason", "")
-    job = bulk.start_bulk_operation(
+    job = start_bulk_operation(
         verb.name, {"pk__in": ids}, arguments=arguments, by=page.user, reason=reason
     )
     text = say(
@@ -190,7 +189,7 @@ def _do_at_once(page: Page, verb: Verb, runs: QuerySet[FlowRun], arguments: dict
     done, refused = 0, []
     for run in runs:
         try:
-            bulk.VERBS[verb.name](run, by=page.user, **arguments)
+            _one(verb, run, page, dict(arguments))
             done += 1
         except (FlowcontrolError, AttributeError, TypeError) as error:
             refused.append(str(error))
@@ -199,6 +198,12 @@ def _do_at_once(page: Page, verb: Verb, runs: QuerySet[FlowRun], arguments: dict
         page.say(text % {"verb": _label(verb), "n": done})
     if refused:
         _name_refused(page, refused)
+
+
+def _one(verb: Verb, run: FlowRun, page: Page, arguments: dict[str, Any]) -> None:
+    if (changes := arguments.pop("changes", None)) is not None:
+        arguments["state"] = {**state_of(run.state), **changes}
+    getattr(public_runs, verb.name)(run, by=page.user, **arguments)
 
 
 def _name_refused(page: Page, refused: list[str]) -> None:

@@ -11,7 +11,8 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
-from flowcontrol_core.flows.overview import at_step, overdue
+from flowcontrol.health import overdue_runs
+from flowcontrol_core.flows.overview import at_step
 from flowcontrol_core.models import Flow
 
 _Lookups = list[tuple[str, Any]]
@@ -64,7 +65,11 @@ class OverdueFilter(admin.SimpleListFilter):
         return [("yes", _("Overdue"))]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        return overdue(queryset) if self.value() == "yes" else queryset
+        return (
+            queryset.filter(pk__in=overdue_runs().order_by().values("pk"))
+            if self.value() == "yes"
+            else queryset
+        )
 
 
 class StepFilter(admin.SimpleListFilter):

@@ -11,13 +11,14 @@ from django.http import HttpResponse
 from django.urls import NoReverseMatch, reverse
 from django.utils.translation import gettext as say
 
+from flowcontrol.health import is_overdue, is_without_worker
 from flowcontrol_admin import run_words
 from flowcontrol_admin.badges import run_badge
 from flowcontrol_admin.pages import OPERATE_RUN, Page
-from flowcontrol_admin.run_actions import legal_verbs
+from flowcontrol_admin.run_actions import legal_actions
 from flowcontrol_admin.timeline import entries, pretty
 from flowcontrol_core.actions.registry import registry
-from flowcontrol_core.flows.overview import documents_of, find_step, is_nobody_sweeping, is_overdue
+from flowcontrol_core.flows.overview import documents_of, find_step
 from flowcontrol_core.models import FlowRun, RunEvent
 from flowcontrol_core.runs.store.clock import clock
 
@@ -50,9 +51,9 @@ def show_run(page: Page, run: FlowRun) -> HttpResponse:
         headline=run_words.headline(run, step),
         next_lines=run_words.what_next(run),
         overdue=run_words.since_overdue(run, now) if late else "",
-        nobody_sweeps=late and is_nobody_sweeping(),
+        nobody_sweeps=late and is_without_worker(),
         duration=run_words.duration(run, now),
-        verbs=legal_verbs(run) if page.may(OPERATE_RUN) else [],
+        verbs=legal_actions(run) if page.may(OPERATE_RUN) else [],
         events=shown,
         timeline=entries(shown.object_list, documents.get(run.version_id)),
         last_error=entries([last_error], None)[0] if last_error else None,

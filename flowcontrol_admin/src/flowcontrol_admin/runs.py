@@ -14,6 +14,7 @@ from django.utils.html import format_html
 from django.utils.translation import gettext as say
 from django.utils.translation import gettext_lazy as _
 
+from flowcontrol.health import is_overdue, is_without_worker
 from flowcontrol_admin.badges import flag, run_badge
 from flowcontrol_admin.pages import (
     OPERATE_RUN,
@@ -36,7 +37,7 @@ from flowcontrol_admin.run_filters import (
 )
 from flowcontrol_admin.run_page import show_run
 from flowcontrol_admin.run_words import duration, where
-from flowcontrol_core.flows.overview import documents_of, find_step, is_nobody_sweeping, is_overdue
+from flowcontrol_core.flows.overview import documents_of, find_step
 from flowcontrol_core.models import FlowRun
 from flowcontrol_core.runs.store.clock import clock
 
@@ -124,7 +125,7 @@ class FlowRunAdmin(_ModelAdmin):
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> Any:
-        context = {"nobody_sweeps": is_nobody_sweeping(), **(extra_context or {})}
+        context = {"nobody_sweeps": is_without_worker(), **(extra_context or {})}
         return super().changelist_view(request, context)
 
     @admin.display(description=_("run"), ordering="id")

@@ -53,7 +53,6 @@ from flowcontrol_core.flows.lifecycle import (
     create_flow,
     deactivate,
     pause,
-    resume,
 )
 from flowcontrol_core.flows.permissions import may_place
 from flowcontrol_core.flows.publication import (
@@ -62,6 +61,7 @@ from flowcontrol_core.flows.publication import (
     present_problems,
     publish,
 )
+from flowcontrol_core.runs.operations.interventions import resume_flow as resume
 
 __all__ = [
     "Edit",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -141,7 +141,17 @@ class NotStartedError(FlowcontrolError):
 
 
 class IllegalChangeError(FlowcontrolError):
-    """A verb is not possible for a run in its present status; nothing was changed."""
+    """An operator action is not possible for a run as it stands; nothing was changed.
+
+    ``code`` (``not_possible``, ``no_run``, or empty) and ``values`` say why, for code.
+    """
+
+    def __init__(
+        self, message: str, *, code: str = "", values: Mapping[str, str] | None = None
+    ) -> None:
+        self.code = code
+        self.values = values or {}
+        super().__init__(message)
 
 
 class Retry(FlowcontrolError):

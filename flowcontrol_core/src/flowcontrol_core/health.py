@@ -1,108 +1,165 @@
-"""The health of the whole: what an operator has to know before anything else."""
+"""Health: what is wrong, in the order of urgency; one answer for command, page, list and JSON.
+
+Everything here is measured by the settings (OVERDUE, WORKER_GONE, LEASE, QUEUED_LONG), and found by
+an index.
+"""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import DatabaseError, InterfaceError
-from django.db.models import Count, Exists, OuterRef, Q, Window
+from django.db.models import Count, Exists, OuterRef, Q, QuerySet, Window
 from django.utils import timezone
-from django.utils.translation import ngettext
+from django.utils.translation import gettext, ngettext, ngettext_lazy
 
 from flowcontrol_core.actions.registry import registry
 from flowcontrol_core.conf import get_settings
-from flowcontrol_core.models import LIVE, FlowRun, Outcome, Status, Worker
+from flowcontrol_core.models import LIVE, FlowRun, Outcome, Reason, Status, Worker
 from flowcontrol_core.plugins.manager import PluginStatus, plugin_manager
 from flowcontrol_core.runs.queue.outbox import missing_keys
-from flowcontrol_core.runs.queue.workers import gone_since
+from flowcontrol_core.runs.queue.workers import gone_after
 from flowcontrol_core.runs.store.clock import clock
 from flowcontrol_core.runs.store.connection import alias
+
+#: Of each issue, that many runs are named.
+_MOST = 20
+_RECENT = timedelta(days=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HealthIssue:
+    """One thing that is wrong: a code, a sentence, and the remedy.
+
+    ``is_urgent`` tells whether it is for those who operate the site; what is not, such as a step
+    that has failed, is for those who look after the flow. ``runs`` are the first of the runs that
+    it is about, and ``reasons`` why each of them is in its status.
+    """
+
+    code: str
+    message: str
+    remedy: str
+    count: int = 1
+    is_urgent: bool = True
+    runs: Sequence[int] = ()
+    reasons: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Health:
-    """What ``check_health`` found; healthy where no trouble is urgent. Ages are in seconds."""
+    """The result of ``check_health``; healthy where no issue is urgent. Ages are in seconds.
+
+    ``live`` counts the unfinished runs by status; ``overdue`` those that are due for too long.
+    """
 
     at: datetime
+    issues: Sequence[HealthIssue]
     live: dict[str, int]
-    workers: list[dict[str, Any]]
-    overdue: int
-    oldest_overdue: float
-    issues: list[HealthIssue]
+    workers: Sequence[dict[str, Any]] = ()
+    overdue: int = 0
+    oldest_overdue: float = 0.0
 
     @property
     def is_healthy(self) -> bool:
-        return not any(trouble.is_urgent for trouble in self.issues)
+        return not any(issue.is_urgent for issue in self.issues)
 
     def as_json(self) -> dict[str, Any]:
-        """Give all of it as JSON values."""
-        return {
-            "healthy": self.is_healthy,
-            "at": self.at.isoformat(),
-            "live": self.live,
-            "workers": self.workers,
-            "overdue": self.overdue,
-            "oldest_overdue": self.oldest_overdue,
-            "issues": [asdict(trouble) for trouble in self.issues],
-        }
+        """Return all of it as JSON values."""
+        values = {**asdict(self), "healthy": self.is_healthy, "at": self.at.isoformat()}
+        return {**values, "issues": [asdict(issue) for issue in self.issues]}
 
 
 def check_health() -> Health:
-    """Look at runs, workers and plugins; a handful of queries, each by index."""
+    """Check runs, workers and plugins; a handful of queries, each by index.
+
+    A database that refuses is the issue that is found.
+    """
+    try:
+        return _check()
+    except (DatabaseError, InterfaceError) as error:
+        # The clock of the engine is the database's.
+        issues = [database_issue(error), *_plugin_issues()]
+        return Health(at=timezone.now(), issues=issues, live={})
+
+
+def _check() -> Health:
     now = clock().now()
-    runs = FlowRun.objects.using(alias())
-    live = dict(
-        runs.live()
-        .order_by()
-        .values_list("status")
-        .annotate(n=Count("*"))
-        .values_list("status", "n")
-    )
+    live = FlowRun.objects.using(alias()).live().order_by().values_list("status")
+    counts = dict(live.annotate(n=Count("*")).values_list("status", "n"))
     workers = list(Worker.objects.using(alias()).order_by("name"))
-    late = runs.due(now - timedelta(seconds=get_settings().OVERDUE))
-    overdue = late.count()
+    late = overdue_runs(now)
+    count = late.count()
     oldest = late.values_list("due_at", flat=True).first()
-    issues = [
-        *_worker_issues(workers, live, now),
-        *overdue_issues(late, overdue, oldest, now),
-        *run_issues(now),
-        *_plugin_issues(),
-    ]
+    seconds = (now - oldest).total_seconds() if oldest else 0.0
     return Health(
         at=now,
-        live=live,
+        live=counts,
         workers=[_shown(worker, now) for worker in workers],
-        overdue=overdue,
-        oldest_overdue=(now - oldest).total_seconds() if oldest else 0.0,
-        issues=issues,
+        overdue=count,
+        oldest_overdue=seconds,
+        issues=[
+            *_worker_issues([worker for worker in workers if _is_alive(worker, now)], counts, now),
+            *_overdue_issues(late, count, int(seconds)),
+            *_stuck_issues(now),
+            *_queued_issues(now),
+            *_blocked_issues(),
+            *_unknown_trigger_issues(),
+            *_errored_issues(now),
+            *_forgotten_issues(now - _overdue_after()),
+            *_plugin_issues(),
+        ],
     )
-
-
-def check_health_or_explain() -> Health:
-    """Check the health; where the database refuses, that is the issue."""
-    try:
-        return check_health()
-    except (DatabaseError, InterfaceError) as error:
-        return Health(
-            # The clock of the runtime is the database's.
-            at=timezone.now(),
-            live={},
-            workers=[],
-            overdue=0,
-            oldest_overdue=0.0,
-            issues=[database_issue(error), *_plugin_issues()],
-        )
 
 
 def database_issue(error: Exception) -> HealthIssue:
-    """Say that the database did not do what was asked of it, and what to do."""
+    """Return the issue of a database that does not do what it is asked."""
     return HealthIssue(
         code="database",
-        message=f"The database does not answer as it should: {' '.join(str(error).split())}.",
-        advice="See that it runs and can be reached, and that `manage.py migrate` was run.",
+        message=gettext("The database does not work as it should: %(error)s.")
+        % {"error": " ".join(str(error).split())},
+        remedy=gettext("Check that it runs, can be reached, and that `manage.py migrate` was run."),
     )
+
+
+# --- overdue, and without a worker ----------------------------------------------------------
+
+
+def _overdue_after() -> timedelta:
+    return timedelta(seconds=get_settings().OVERDUE)
+
+
+def is_overdue(run: FlowRun, now: datetime | None = None) -> bool:
+    """Return whether a run has been due for longer than the setting OVERDUE."""
+    if run.due_at is None or run.status == Status.DONE:
+        return False
+    return bool(run.due_at < (now or clock().now()) - _overdue_after())
+
+
+def overdue_runs(now: datetime | None = None) -> QuerySet[FlowRun]:
+    """Return the runs that have been due for longer than the setting OVERDUE, oldest first."""
+    return FlowRun.objects.using(alias()).due((now or clock().now()) - _overdue_after())
+
+
+def is_without_worker() -> bool:
+    """Return whether runs are overdue and no worker appears to be running."""
+    now = clock().now()
+    if not overdue_runs(now).values("pk")[:1]:
+        return False
+    workers = Worker.objects.using(alias()).filter(last_sweep_at__gte=now - gone_after())
+    return not workers.exists() and not _has_lease(now)
+
+
+def _has_lease(now: datetime) -> bool:
+    """Return whether a run is being executed: a worker may be inside of one long step."""
+    running = FlowRun.objects.using(alias()).filter(status=Status.RUNNING, due_at__gt=now)
+    return running.exists()
+
+
+def _is_alive(worker: Worker, now: datetime) -> bool:
+    return now - worker.last_sweep_at <= gone_after()
 
 
 def _shown(worker: Worker, now: datetime) -> dict[str, Any]:
@@ -110,251 +167,256 @@ def _shown(worker: Worker, now: datetime) -> dict[str, Any]:
         "name": worker.name,
         "queues": worker.queues,
         "last_sweep": worker.last_sweep_at.isoformat(),
-        "gone": now - worker.last_sweep_at > gone_since(),
+        "gone": not _is_alive(worker, now),
         "plugins": worker.plugins,
     }
 
 
-def _worker_issues(workers: list[Worker], live: dict[str, int], now: datetime) -> list[HealthIssue]:
-    alive = [worker for worker in workers if now - worker.last_sweep_at <= gone_since()]
-    issues = []
-    if not alive and live:
-        issues.append(
+# --- the issues -----------------------------------------------------------------------------
+
+
+def _worker_issues(
+    alive: list[Worker], live: dict[str, int], now: datetime
+) -> Sequence[HealthIssue]:
+    if not alive and live and not _has_lease(now):
+        return [
             HealthIssue(
                 code="no_worker",
-                message="No worker has been seen lately, so nothing goes on.",
-                advice="Start `manage.py flowcontrol worker`, or see to cron or Celery beat.",
+                message=gettext("No worker appears to be running, so runs do not continue."),
+                remedy=gettext(
+                    "Start `manage.py flowcontrol worker`, or check cron or Celery beat."
+                ),
             )
-        )
+        ]
     if len({tuple(sorted(worker.plugins.items())) for worker in alive}) > 1:
-        issues.append(
+        return [
             HealthIssue(
                 code="plugins_differ",
-                message="The workers have different plugins, or versions of them.",
-                advice="Finish the deployment: restart the workers that have the older ones.",
+                message=gettext("The workers have different plugins, or versions of them."),
+                remedy=gettext(
+                    "Finish the deployment: restart the workers that have the older ones."
+                ),
             )
-        )
-    return issues
+        ]
+    return ()
 
 
-def _plugin_issues() -> list[HealthIssue]:
-    broken = [
-        report
-        for report in plugin_manager.reports
-        if report.status not in (PluginStatus.ACTIVE, PluginStatus.DISABLED)
-    ]
+def _overdue_issues(late: QuerySet[FlowRun], count: int, seconds: int) -> Sequence[HealthIssue]:
+    if not count:
+        return ()
+    text = ngettext(
+        "%(count)d run is overdue, the oldest for %(seconds)d seconds.",
+        "%(count)d runs are overdue, the oldest for %(seconds)d seconds.",
+        count,
+    )
     return [
-        HealthIssue(
-            code="plugin",
-            message=f"The plugin {report.name} is not loaded: {report.reason}",
-            advice=report.remedy,
-        )
-        for report in broken
-    ]
-
-
-_MOST = 20
-_RECENT = timedelta(days=1)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HealthIssue:
-    """One thing that is not as it should be: a code, a sentence, and what to do.
-
-    ``is_urgent`` says whether it is for those who operate the site; what is not, such as a step
-    that has failed, is for those who check_health after the flow.
-    """
-
-    code: str
-    message: str
-    advice: str
-    count: int = 1
-    is_urgent: bool = True
-    #: The first of the runs that it is about, and what each of them says of itself.
-    runs: list[int] = field(default_factory=list)
-    reasons: list[str] = field(default_factory=list)
-
-
-def run_issues(now: datetime) -> list[HealthIssue]:
-    """Give what is wrong with runs that are not just overdue."""
-    return [
-        *_stuck_issues(now),
-        *_queued_issues(now),
-        *_blocked_issues(),
-        *_unknown_trigger_issues(),
-        *_errored_issues(now),
-        *_forgotten_issues(now - timedelta(seconds=get_settings().OVERDUE)),
-    ]
-
-
-def overdue_issues(
-    late: Any, overdue: int, oldest: datetime | None, now: datetime
-) -> list[HealthIssue]:
-    """Say how many runs are due that nobody has taken up, and since when the oldest is."""
-    if not overdue or oldest is None:
-        return []
-    seconds = int((now - oldest).total_seconds())
-    first = list(late.values_list("pk", "reason")[:_MOST])
-    return [
-        HealthIssue(
-            code="overdue",
-            message=f"{_counted(overdue, 'run is', 'runs are')} overdue, the oldest for {seconds} "
-            "seconds.",
-            advice="See that workers run; start more of them.",
-            count=overdue,
-            runs=[pk for pk, _ in first],
-            reasons=[reason for _, reason in first],
+        _issue(
+            "overdue",
+            text % {"count": count, "seconds": seconds},
+            gettext("Check that workers run; start more of them."),
+            list(late.values_list("pk", "reason_code", "reason_values")[:_MOST]),
+            count,
         )
     ]
 
 
-def _stuck_issues(now: datetime) -> list[HealthIssue]:
-    """Runs whose lease expired long ago without anybody having taken them up."""
+def _stuck_issues(now: datetime) -> Sequence[HealthIssue]:
+    """Return runs whose lease expired long ago without having been claimed again."""
     limit = now - 2 * timedelta(seconds=get_settings().LEASE)
-    stuck = FlowRun.objects.using(alias()).filter(status=Status.RUNNING, due_at__lt=limit)
-    return _issue(
-        stuck,
+    return _issues(
+        FlowRun.objects.using(alias()).filter(status=Status.RUNNING, due_at__lt=limit),
         "stuck",
-        (
-            "run is said to be running, but its worker is gone.",
-            "runs are said to be running, but their workers are gone.",
+        ngettext_lazy(
+            "%(count)d run is marked as running, but its worker has died.",
+            "%(count)d runs are marked as running, but their workers have died.",
+            "count",
         ),
-        "They go on with the next sweep; see that one runs.",
+        gettext("They continue with the next sweep; check that one runs."),
     )
 
 
-def _queued_issues(now: datetime) -> list[HealthIssue]:
-    """Runs that have queued for long, maybe because two flows wait for each other's slots."""
+def _queued_issues(now: datetime) -> Sequence[HealthIssue]:
+    """Return runs that have queued for long, maybe because flows wait for each other's slots."""
     limit = now - timedelta(seconds=get_settings().QUEUED_LONG)
-    queued = FlowRun.objects.using(alias()).filter(status=Status.PENDING, queued_at__lt=limit)
-    return _issue(
-        queued,
+    return _issues(
+        FlowRun.objects.using(alias()).filter(status=Status.PENDING, queued_at__lt=limit),
         "queued",
-        (
-            "run has queued for a limit of its flow for long.",
-            "runs have queued for a limit of their flow for long.",
+        ngettext_lazy(
+            "%(count)d run has been waiting for a free slot for a long time.",
+            "%(count)d runs have been waiting for a free slot for a long time.",
+            "count",
         ),
-        "Look what the runs wait for that hold the slots: if it is one of these, cancel one, or "
-        "raise a limit. Where this is usual, raise the setting QUEUED_LONG.",
+        gettext(
+            "Check what the runs wait for that have the slots: if it is one of these, cancel one, "
+            "or raise a limit. Where this is usual, raise the setting QUEUED_LONG."
+        ),
         is_urgent=False,
     )
 
 
-def _blocked_issues() -> list[HealthIssue]:
-    blocked = FlowRun.objects.using(alias()).filter(status=Status.BLOCKED)
+def _blocked_issues() -> Sequence[HealthIssue]:
     keys = [key for key in missing_keys() if not registry.knows_action(key)]
-    named = f" Missing actions: {', '.join(keys)}." if keys else ""
-    return _issue(
-        blocked,
+    named = gettext("Missing actions: %(keys)s.") % {"keys": ", ".join(keys)} if keys else ""
+    return _issues(
+        FlowRun.objects.using(alias()).filter(status=Status.BLOCKED),
         "blocked",
-        (f"run is blocked.{named}", f"runs are blocked.{named}"),
-        "Install or enable the plugins, or correct the configuration that the runs name.",
+        ngettext_lazy(
+            "%(count)d run is blocked.",
+            "%(count)d runs are blocked.",
+            "count",
+        ),
+        gettext("Install or enable the plugins, or correct the configuration that the runs name."),
+        detail=named,
     )
 
 
-def _unknown_trigger_issues() -> list[HealthIssue]:
-    """Runs that wait for a trigger that nobody can fire."""
+def _unknown_trigger_issues() -> Sequence[HealthIssue]:
+    """Return runs that wait for a trigger that cannot be fired."""
     waiting = FlowRun.objects.using(alias()).filter(
         status=Status.WAITING, wait_trigger__isnull=False
     )
-    deaf = waiting.exclude(wait_trigger__in=list(registry.triggers))
-    keys = deaf.order_by("wait_trigger").values_list("wait_trigger", flat=True).distinct()
+    unknown = waiting.exclude(wait_trigger__in=list(registry.triggers))
+    keys = unknown.order_by("wait_trigger").values_list("wait_trigger", flat=True).distinct()
     named = ", ".join(key or "" for key in keys[:_MOST])
     if not named:
-        return []
-    return _issue(
-        deaf,
+        return ()
+    return _issues(
+        unknown,
         "unknown_trigger",
-        (
-            f"run waits for a trigger that is not registered: {named}.",
-            f"runs wait for triggers that are not registered: {named}.",
+        ngettext_lazy(
+            "%(count)d run waits for a trigger that is not registered:",
+            "%(count)d runs wait for triggers that are not registered:",
+            "count",
         ),
-        "Install or enable the plugins that they belong to, or skip the steps that wait for them.",
+        gettext(
+            "Install or enable the plugins that they belong to, or skip the steps that wait for "
+            "them."
+        ),
+        detail=f"{named}.",
     )
 
 
-def _errored_issues(now: datetime) -> list[HealthIssue]:
+def _errored_issues(now: datetime) -> Sequence[HealthIssue]:
     recent = FlowRun.objects.using(alias()).filter(
         status=Status.DONE, outcome=Outcome.ERRORED, since__gte=now - _RECENT
     )
-    killers = Q(reason__startswith="Set aside")
     return [
-        *_issue(
-            recent.filter(killers),
-            "end_errored",
-            (
-                "run was set aside within a day, because it kept killing its workers.",
-                "runs were set aside within a day, because they kept killing their workers.",
+        *_issues(
+            recent.filter(reason_code="dead_lettered"),
+            "dead_lettered",
+            ngettext_lazy(
+                "%(count)d run exhausted its attempts within a day: it kept killing its worker.",
+                "%(count)d runs exhausted their attempts within a day: they kept killing workers.",
+                "count",
             ),
-            "Find out why, then retry them.",
+            gettext("Find out why, then retry them."),
         ),
-        *_issue(
-            recent.exclude(killers),
+        *_issues(
+            recent.exclude(reason_code="dead_lettered"),
             "errored",
-            ("run ended with an error within a day.", "runs ended with an error within a day."),
-            "Remove the causes, then retry the runs, or skip their steps.",
+            ngettext_lazy(
+                "%(count)d run ended with an error within a day.",
+                "%(count)d runs ended with an error within a day.",
+                "count",
+            ),
+            gettext("Remove the causes, then retry the runs, or skip their steps."),
             is_urgent=False,
         ),
     ]
 
 
-def _forgotten_issues(limit: datetime) -> list[HealthIssue]:
-    """Runs that nothing will ever wake: there should be none."""
+def _forgotten_issues(limit: datetime) -> Sequence[HealthIssue]:
+    """Return runs that nothing will ever wake: there should be none."""
     asleep = FlowRun.objects.using(alias()).filter(
         status__in=set(LIVE) - {Status.PAUSED},
         due_at__isnull=True,
         blocked_on__isnull=True,
     )
-    # One that waits for a trigger or a child has no time to be looked at, and needs none.
+    # One that waits for a trigger or a child has no due time, and needs none.
     forgotten = asleep.filter(
         ~Q(status=Status.WAITING) | (Q(wait_trigger__isnull=True) & Q(wait_child__isnull=True))
     )
-    # One that has ended just now is about to be announced.
+    # One that has ended just now is about to be delivered.
     present = Q(finished_at__isnull=True) | Q(finished_at__gte=limit)
     child = FlowRun.objects.using(alias()).filter(present, uuid=OuterRef("wait_child"))
     missing_child = asleep.filter(~Exists(child), wait_child__isnull=False)
     return [
-        *_issue(
+        *_issues(
             forgotten,
             "no_wake_up",
-            ("run waits for nothing.", "runs wait for nothing."),
-            "Let them run now; and please report it: this must not happen.",
+            ngettext_lazy(
+                "%(count)d run waits for nothing.",
+                "%(count)d runs wait for nothing.",
+                "count",
+            ),
+            gettext("Let them run now, and please report it: this must not happen."),
         ),
-        *_issue(
+        *_issues(
             missing_child,
             "ended_child",
-            (
-                "run waits for another run that has ended.",
-                "runs wait for other runs that have ended.",
+            ngettext_lazy(
+                "%(count)d run waits for another run that has ended.",
+                "%(count)d runs wait for other runs that have ended.",
+                "count",
             ),
-            "They go on with the next sweep; see that one runs.",
+            gettext("They continue with the next sweep; check that one runs."),
         ),
     ]
+
+
+def _plugin_issues() -> Sequence[HealthIssue]:
+    text = gettext("The plugin %(name)s is not loaded: %(reason)s")
+    return [
+        HealthIssue(
+            code="plugin",
+            message=text % {"name": report.name, "reason": report.reason},
+            remedy=report.remedy,
+        )
+        for report in plugin_manager.reports
+        if report.status not in (PluginStatus.ACTIVE, PluginStatus.DISABLED)
+    ]
+
+
+def _issues(
+    runs: QuerySet[FlowRun],
+    code: str,
+    text: Any,
+    remedy: str,
+    *,
+    detail: str = "",
+    is_urgent: bool = True,
+) -> Sequence[HealthIssue]:
+    """Return the issue that is about these runs, if there are any.
+
+    ``text`` is the sentence, by ``ngettext_lazy``, for their ``count``.
+    """
+    # Counted and listed at once: either reads all of them. Not ordered by the primary key, which
+    # PostgreSQL would then search for among all runs.
+    counted = runs.annotate(number=Window(Count("*"))).order_by("since", "pk")
+    first: Any = list(counted.values_list("pk", "reason_code", "reason_values", "number")[:_MOST])
+    if not first:
+        return ()
+    count = first[0][3]
+    message = f"{text % {'count': count}} {detail}".strip()
+    named = [(pk, code, values) for pk, code, values, _ in first]
+    return [_issue(code, message, remedy, named, count, is_urgent=is_urgent)]
 
 
 def _issue(
-    runs: Any, code: str, what: tuple[str, str], advice: str, *, is_urgent: bool = True
-) -> list[HealthIssue]:
-    """Say ``what``, of one run or of several, about the runs, if there are any."""
-    # Counted and listed at once: either looks at all of them. Not ordered by the primary key, which
-    # PostgreSQL would then check_health for them by, among all runs.
-    counted = runs.annotate(number=Window(Count("*"))).order_by("since", "pk")
-    first = list(counted.values_list("pk", "reason", "number")[:_MOST])
-    if not first:
-        return []
-    count = first[0][2]
-    return [
-        HealthIssue(
-            code=code,
-            message=_counted(count, *what),
-            advice=advice,
-            count=count,
-            is_urgent=is_urgent,
-            runs=[pk for pk, *_ in first],
-            reasons=[reason for _, reason, _ in first],
-        )
-    ]
-
-
-def _counted(count: int, one: str, many: str) -> str:
-    return f"{count} {ngettext(one, many, count)}"
+    code: str,
+    message: str,
+    remedy: str,
+    first: Sequence[tuple[int, str, Any]],
+    count: int,
+    *,
+    is_urgent: bool = True,
+) -> HealthIssue:
+    return HealthIssue(
+        code=code,
+        message=message,
+        remedy=remedy,
+        count=count,
+        is_urgent=is_urgent,
+        runs=[pk for pk, _, _ in first],
+        reasons=[str(Reason(code, values)) for _, code, values in first],
+    )

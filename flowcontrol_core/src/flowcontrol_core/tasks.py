@@ -1,4 +1,4 @@
-"""The Celery tasks. A message is a hint that names runs; whoever gets it claims them like anybody.
+"""The Celery tasks. A message is a hint that names runs; its worker claims them as any other does.
 
 So a message that is lost, late or repeated costs latency, never a run.
 """
@@ -23,11 +23,10 @@ from flowcontrol_core.models import FlowRun
 from flowcontrol_core.runs.execution.sweep import begin_sweep, due_by_queue, execute_due
 from flowcontrol_core.runs.operations.retention import prune
 from flowcontrol_core.runs.queue.claim import Choice
-from flowcontrol_core.runs.queue.dispatch import senders
 from flowcontrol_core.runs.queue.workers import send_heartbeat, should_stop
-from flowcontrol_core.runs.store.connection import alias
+from flowcontrol_core.runs.store.connection import alias, senders
 
-logger = logging.getLogger("flowcontrol.runtime")
+logger = logging.getLogger("flowcontrol.runs")
 #: Seconds without another attempt to reach the broker after a commit.
 SILENCE = 5.0
 #: Seconds that a broker has to answer in, where Celery's own settings do not say otherwise.
@@ -37,15 +36,15 @@ _TIMEOUTS = {
     "amqp": ("read_timeout", "write_timeout"),
     "redis": ("socket_timeout", "socket_connect_timeout"),
 }
-#: Between which seconds runs are left alone that another claim holds.
-HELD = (0.05, 0.2)
+#: Between which seconds runs are left alone that another claim has locked.
+LOCKED_PAUSE = (0.05, 0.2)
 #: The queue of flows that name none: it is the one that Celery uses by default.
 DEFAULT = "default"
 
 
 @shared_task(name="flowcontrol.tasks.continue_flowruns_task", ignore_result=True)
 def continue_flowruns_task() -> int:
-    """Hand the runs that are due to the workers; for Celery beat. Gives their number."""
+    """Hand the runs that are due to the workers; for Celery beat. Return their number."""
     if not begin_sweep().due:
         return 0
     return send(due_by_queue(get_settings().SWEEP_LIMIT))
@@ -53,23 +52,23 @@ def continue_flowruns_task() -> int:
 
 @shared_task(name="flowcontrol.tasks.run_flowruns_task", ignore_result=True, acks_late=True)
 def run_flowruns_task(ids: list[int]) -> int:
-    """Execute those of the runs that are still due. Gives their number.
+    """Execute those of the runs that are still due; return their number.
 
-    What is due then still, because it let others go first as a long run does, or because another
-    claim held it in that moment, has its next turn behind the messages that wait.
+    What is still due then, because it yielded as a long run does, or because another claim had it
+    locked, has its next turn after the messages that wait.
     """
     send_heartbeat()
     executed = execute_due(len(ids), Choice(only=ids), between=send_heartbeat).executed
     left = {} if should_stop() else due_by_queue(len(ids), Choice(only=ids))
     if left and not executed:
-        time.sleep(random.uniform(*HELD))
+        time.sleep(random.uniform(*LOCKED_PAUSE))
     if left:
         send(left)
     return executed
 
 
 def send(runs: Mapping[str, Sequence[int]], *, quickly: bool = False) -> int:
-    """Hand runs to the workers of their queues in chunks; give how many.
+    """Hand runs to the workers of their queues in chunks; return how many.
 
     The queue ``default`` is Celery's own. A broker that is down costs latency. ``quickly`` sends
     over a connection that was used before: into the void where the broker has restarted since.
@@ -85,7 +84,7 @@ def send(runs: Mapping[str, Sequence[int]], *, quickly: bool = False) -> int:
                     )
                     sent += len(chunk)
     except (KombuError, OSError):
-        logger.warning("The broker cannot be reached; the next sweep makes up for it.")
+        logger.warning("The broker cannot be reached; the next sweep will retry.")
     return sent
 
 
@@ -100,7 +99,7 @@ def by_queue(ids: Sequence[int]) -> dict[str, list[int]]:
 
 @contextmanager
 def _producer(*, quickly: bool) -> Iterator[Producer | None]:
-    """Give a producer that is connected; raises KombuError or OSError soon if it cannot be."""
+    """Return a producer that is connected; raises KombuError or OSError soon if it cannot be."""
     if current_app.conf.task_always_eager:
         yield None
     elif quickly:
@@ -122,7 +121,7 @@ def _connect(connection: Connection) -> None:
 
 
 def _connection() -> Connection:
-    """Give a connection that does not wait for long, and tells which pool it is of.
+    """Return a connection that does not wait for long, and tells which pool it is of.
 
     A broker that is frozen still accepts connections, and would be waited for without end.
     """
@@ -140,7 +139,7 @@ def _chunks(ids: Sequence[int], size: int) -> list[list[int]]:
 class _Sender:
     """Sends runs after a commit; after a failure it leaves them to the sweep for some seconds.
 
-    So that of all who commit while the broker does not answer, hardly anybody waits for it.
+    So that of all who commit while the broker does not answer, hardly anyone waits for it.
     """
 
     def __init__(self) -> None:

@@ -13,7 +13,7 @@ from flowcontrol_core.models import Flow, FlowRun, Message, Status
 from flowcontrol_core.runs.execution import activation
 from flowcontrol_core.runs.execution.start import create_flowrun, start_flowrun
 from flowcontrol_core.runs.execution.sweep import continue_flowruns
-from flowcontrol_core.runs.operations import control
+from tests import operate
 from tests.shop.models import Customer
 
 from .conftest import (
@@ -246,7 +246,7 @@ def test_inactive_flow_starts_nothing_and_lets_its_runs_go_on(lab: Lab) -> None:
 
 
 def test_request_of_a_run_that_has_ended_leaves_nothing_behind(lab: Lab) -> None:
-    lab.on("last", lambda run, obj: control.pause_flowrun(run.pk))
+    lab.on("last", lambda run, obj: operate.pause(run.pk))
     run = start(send("last"))
     for _ in range(3):
         sweep()

@@ -14,9 +14,10 @@ from flowcontrol_core.flows.lifecycle import pause
 from flowcontrol_core.flows.lifecycle import resume as end_hold
 from flowcontrol_core.models import FlowRun, Message, Status
 from flowcontrol_core.runs.execution.start import create_flowrun
-from flowcontrol_core.runs.operations import control
+from flowcontrol_core.runs.operations.interventions import resume_flow
 from flowcontrol_core.runs.queue import outbox
 from flowcontrol_core.runs.queue.claim import claim, release
+from tests import operate
 
 from .conftest import (
     Lab,
@@ -50,7 +51,7 @@ def deadlocks(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Once]:
     return choose
 
 
-@pytest.mark.parametrize("verb", [control.cancel_flowrun, control.pause_flowrun])
+@pytest.mark.parametrize("verb", [operate.cancel, operate.pause])
 def test_an_operator_is_not_the_victim_of_a_deadlock(
     lab: Lab, deadlocks: Callable[[str], Once], verb: Callable[[FlowRun], FlowRun]
 ) -> None:
@@ -71,7 +72,7 @@ def test_retry_is_tried_again_after_a_deadlock(lab: Lab, deadlocks: Callable[[st
     run = start(think("a"))
     sweep()
     once = deadlocks("select_for_update")
-    control.retry_flowrun(run)
+    operate.retry(run)
     assert (once.calls, fresh(run).status) == (2, Status.WAITING)
 
 
@@ -128,10 +129,10 @@ def test_runs_are_updated_by_their_keys_only(lab: Lab, updates: list[str]) -> No
     for _ in range(3):
         sweep()
     end_hold(held)
-    control.resume_paused_runs(held)
+    resume_flow(held)
     event()
-    control.pause_flowrun(fresh(listening))
-    control.cancel_flowrun(fresh(listening))
+    operate.pause(fresh(listening))
+    operate.cancel(fresh(listening))
     FlowRun.objects.filter(flow=held).update(
         status=Status.BLOCKED, blocked_on="lab.think", due_at=None
     )

@@ -16,7 +16,7 @@ from flowcontrol_core.errors import EditError
 from flowcontrol_core.flows.deletion import delete_flow
 from flowcontrol_core.models import LIVE, Flow, FlowRun, FlowVersion, RunEvent, Status
 from flowcontrol_core.runs.execution.start import create_flowrun
-from flowcontrol_core.runs.operations.control import cancel_flowrun, pause_flowrun, resume_flowrun
+from tests import operate
 from tests.shop.models import Customer
 
 from .conftest import Lab, fresh, publish, send, sweep, think, write
@@ -47,7 +47,7 @@ def bring(lab: Lab, flow: Flow, status: Status, obj: Any, delete: Callable[[], A
     if status != Status.PENDING:
         sweep()
     if status == Status.PAUSED:
-        pause_flowrun(run, by="Ada")
+        operate.pause(run, by="Ada")
     if status == Status.BLOCKED:
         blocked = {"status": status, "blocked_on": "lab.think", "due_at": None}
         FlowRun.objects.filter(pk=run.pk).update(**blocked)
@@ -62,7 +62,7 @@ def go_on(lab: Lab, run: FlowRun) -> FlowRun:
     if fresh(run).status == Status.PAUSED:
         sweep()
         assert fresh(run).status == Status.PAUSED, "a deletion resumes nothing"
-        resume_flowrun(run)
+        operate.resume(run)
     for _ in range(3):
         sweep()
         lab.clock.advance(days=1)
@@ -117,7 +117,7 @@ def test_a_flow_with_a_live_run_is_not_deleted_and_the_run_goes_on(
 
 def test_a_flow_whose_runs_have_ended_is_deleted_with_them(lab: Lab, made: Flow) -> None:
     run = bring(lab, made, Status.WAITING, None, lambda: None)
-    cancel_flowrun(run)
+    operate.cancel(run)
     assert delete_flow(made) == 1
     for model in (Flow, FlowVersion, FlowRun, RunEvent):
         assert not model._default_manager.exists()

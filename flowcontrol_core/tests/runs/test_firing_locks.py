@@ -14,11 +14,12 @@ from typing import Any
 import pytest
 from django.db import OperationalError, connection, connections, transaction
 
-from flowcontrol.engine import cancel_flowrun, create_flowrun, trigger_flows
+from flowcontrol.engine import create_flowrun, trigger_flows
 from flowcontrol_core.flows.flow_triggers import change_trigger
 from flowcontrol_core.flows.lifecycle import activate, deactivate
 from flowcontrol_core.models import Flow, FlowRun, FlowTrigger, Message, SkippedFiring, TriggerEvent
 from flowcontrol_core.runs.triggers.listeners import cache
+from tests import operate
 from tests.shop.models import Customer
 
 from .conftest import Lab, publish, sweep, think
@@ -109,7 +110,7 @@ WORKS: dict[str, Work] = {
     "fire for the same object": lambda association, ada: trigger_flows(KEY, ada, {"n": 2}),
     "start the flow for the object": lambda association, ada: create_flowrun(association.flow, ada),
     "sweep": lambda association, ada: sweep(),
-    "cancel the run": lambda association, ada: cancel_flowrun(FlowRun.objects.earliest("pk")),
+    "cancel the run": lambda association, ada: operate.cancel(FlowRun.objects.earliest("pk")),
 }
 
 

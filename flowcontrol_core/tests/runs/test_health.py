@@ -14,8 +14,8 @@ from flowcontrol_core.health import HealthIssue, check_health
 from flowcontrol_core.models import FlowRun, Outcome, Status, Worker
 from flowcontrol_core.plugins.manager import PluginStatus
 from flowcontrol_core.runs.execution.start import create_flowrun
-from flowcontrol_core.runs.operations.control import cancel_flowrun, retry_flowrun, run_now
 from flowcontrol_core.runs.queue import workers
+from tests import operate
 
 from .conftest import (
     Lab,
@@ -86,7 +86,7 @@ def test_no_worker_is_no_trouble_where_nothing_is_to_be_done(lab: Lab, works: No
     run = waiting(lab)
     lab.clock.advance(days=1)
     assert codes() == ["no_worker"]
-    cancel_flowrun(run)
+    operate.cancel(run)
     assert codes() == []
 
 
@@ -136,7 +136,7 @@ def test_blocked_runs(lab: Lab, works: None) -> None:
     )
     assert codes() == ["blocked"]
     assert "Missing actions: absent.send." in the("blocked").message
-    cancel_flowrun(run)
+    operate.cancel(run)
     assert codes() == []
 
 
@@ -169,7 +169,7 @@ def test_runs_that_queue_for_each_other(lab: Lab, works: None, settings: Any) ->
     settings.FLOWCONTROL = {"QUEUED_LONG": 8 * 3600}
     assert codes() == []
     del settings.FLOWCONTROL
-    cancel_flowrun(queued[0])
+    operate.cancel(queued[0])
     for _ in range(5):
         sweep()
     assert (codes(), FlowRun.objects.live().count()) == ([], 0)
@@ -233,7 +233,7 @@ def end_errored(settings: Any) -> FlowRun:
 def test_runs_that_were_set_aside(lab: Lab, works: None, settings: Any) -> None:
     run = end_errored(settings)
     assert the("end_errored").runs == [run.pk]
-    retry_flowrun(run)
+    operate.retry(run)
     assert codes() == []
     sweep()
     assert (codes(), fresh(run).outcome) == ([], Outcome.COMPLETE)
@@ -254,7 +254,7 @@ def test_runs_that_nothing_will_wake(lab: Lab, works: None, status: Status) -> N
     run = create_flowrun(run.flow)
     FlowRun.objects.filter(pk=run.pk).update(status=status, due_at=None)
     assert the("no_wake_up").runs == [run.pk]
-    run_now(run)
+    operate.run_now(run)
     assert "no_wake_up" not in codes()
 
 
@@ -292,7 +292,7 @@ def test_a_plugin_that_is_not_loaded(lab: Lab, monkeypatch: pytest.MonkeyPatch) 
     broken = [each for each in PluginStatus if each.value not in ("active", "disabled")]
     reports.append(report("sms", broken[0]))
     trouble = the("plugin")
-    assert (trouble.message, trouble.advice) == ("The plugin sms is not loaded: Why.", "Do this.")
+    assert (trouble.message, trouble.remedy) == ("The plugin sms is not loaded: Why.", "Do this.")
 
 
 def report(name: str, status: PluginStatus) -> SimpleNamespace:

@@ -17,7 +17,7 @@ from flowcontrol_core.actions.base import BaseAction, Effects
 from flowcontrol_core.engine.directives import FlowDirective, Kind, Wait
 from flowcontrol_core.models import Flow, FlowRun, FlowVersion, Outcome, Status
 from flowcontrol_core.runs.execution.start import create_flowrun
-from flowcontrol_core.runs.operations import control
+from tests import operate
 from tests.shop.models import Customer
 
 from .conftest import (
@@ -259,7 +259,7 @@ def test_repeated_look_at_a_blocked_run_writes_no_more_history(lab: Lab) -> None
 def test_errored_run_with_a_damaged_cursor_can_be_sent_to_a_step(lab: Lab) -> None:
     run = BAD["cursor that is no list"][0]()
     sweep()
-    control.go_to_step(run, "s2", by="ada")
+    operate.go_to_step(run, "s2", by="ada")
     sweep()
     row = fresh(run)
     assert (row.outcome, row.state) == ("complete", {"n": 1})

@@ -22,7 +22,7 @@ from flowcontrol_core.runs.operations.bulk import (
     start_bulk_operation,
     work_on_bulk_operations,
 )
-from flowcontrol_core.runs.operations.control import pause_flowrun
+from tests import operate
 
 from .conftest import (
     Lab,
@@ -116,7 +116,7 @@ def test_runs_are_retried_in_bulk(lab: Lab) -> None:
 
 def test_runs_are_moved_in_bulk_and_those_that_cannot_say_why(runs: list[FlowRun]) -> None:
     flow = republish(runs[0].flow, think("wait", id="first"), think(id="new"))
-    pause_flowrun(runs[1].pk)
+    operate.pause(runs[1].pk)
     job = do("move")
     assert job.done == 3
     again = do("move")

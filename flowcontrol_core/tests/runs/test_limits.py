@@ -12,10 +12,10 @@ from flowcontrol_core.flows.lifecycle import POLICIES
 from flowcontrol_core.models import Flow, FlowRun, LimitPolicy, Status
 from flowcontrol_core.runs.execution import admission
 from flowcontrol_core.runs.execution.start import create_flowrun, start_flowrun
-from flowcontrol_core.runs.operations import control
 from flowcontrol_core.runs.queue import limits, outbox
 from flowcontrol_core.runs.queue.claim import claim
 from flowcontrol_core.runs.store.rows import LostLease
+from tests import operate
 from tests.shop.models import Customer, Voucher
 
 from .conftest import Lab, events, execute, fresh, publish, sweep, think
@@ -106,7 +106,7 @@ def test_queued_run_goes_on_as_soon_as_a_slot_is_free(lab: Lab, end: str) -> Non
     assert statuses(first, second, third) == ["waiting", "pending", "pending"]
     assert "Queued: The limit max_concurrent" in fresh(second).reason
     if end == "canceled":
-        control.cancel_flowrun(first)
+        operate.cancel(first)
     else:
         FlowRun.objects.filter(pk=first.pk).update(
             due_at=lab.clock.now(), **({"state": []} if end == "errored" else {})
@@ -124,7 +124,7 @@ def test_two_slots_that_become_free_wake_two(lab: Lab) -> None:
     runs = [create(flow) for _ in range(4)]
     sweep()
     for run in runs[:2]:
-        control.cancel_flowrun(run)
+        operate.cancel(run)
     sweep()
     assert statuses(*runs) == ["canceled", "canceled", "waiting", "waiting"]
 
@@ -136,7 +136,7 @@ def test_free_slot_of_an_object_wakes_the_run_that_queues_for_that_object(lab: L
     runs = [create(flow, obj) for obj in (ada, eve, ada, eve)]
     sweep()
     assert statuses(*runs) == ["waiting", "waiting", "pending", "pending"]
-    control.cancel_flowrun(runs[1])
+    operate.cancel(runs[1])
     sweep()
     assert statuses(*runs) == ["waiting", "canceled", "pending", "waiting"]
 
@@ -150,7 +150,7 @@ def test_free_slot_passes_those_by_that_the_limit_of_their_object_keeps(lab: Lab
     queued = [create(flow, obj) for obj in (*objects[:1] * 3, objects[2], objects[2])]
     sweep()
     lab.clock.advance(seconds=1)
-    control.cancel_flowrun(bob)
+    operate.cancel(bob)
     assert sweep() == 2, "the first in the queue, and the first that can use the slot"
     assert statuses(ada, *queued) == ["waiting", *["pending"] * 3, "waiting", "pending"]
 
@@ -179,7 +179,7 @@ def test_slot_that_becomes_free_while_a_run_is_refused_is_not_left_free(
 
     def end_and_refuse(run: FlowRun, *args: Any) -> None:
         monkeypatch.setattr(admission, "_refuse", refuse)
-        control.cancel_flowrun(first)
+        operate.cancel(first)
         outbox.wake_queued(fresh(first))
         refuse(run, *args)
 
@@ -260,7 +260,7 @@ def test_older_run_that_is_retried_does_not_replace_a_newer_one(lab: Lab) -> Non
     lab.on("fail", lambda run, obj: None)
     newer = create(flow)
     sweep()
-    control.retry_flowrun(older)
+    operate.retry(older)
     for _ in range(3):
         sweep()
     assert statuses(older, newer) == ["canceled", "waiting"]
@@ -275,7 +275,7 @@ def test_newer_run_that_does_not_begin_now_replaces_nobody(lab: Lab, hindrance: 
     run = create(flow)
     newest = create_flowrun(flow, at=lab.clock.now() + timedelta(days=1))
     if hindrance == "paused":
-        control.pause_flowrun(newest)
+        operate.pause(newest)
     for _ in range(3):
         sweep()
     assert statuses(old, run) == ["canceled", "waiting"]
@@ -346,10 +346,10 @@ def test_failed_run_that_is_retried_waits_for_a_slot(lab: Lab, limit: str) -> No
     lab.on("fail", lambda run, obj: run.suspend(until=timedelta(hours=1)))
     other = create(flow, ada)
     sweep()
-    control.retry_flowrun(failed)
+    operate.retry(failed)
     sweep()
     assert statuses(failed, other) == ["pending", "waiting"]
-    control.cancel_flowrun(other)
+    operate.cancel(other)
     lab.clock.advance(seconds=60)
     sweep()
     assert statuses(failed) == ["waiting"]

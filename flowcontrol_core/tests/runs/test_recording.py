@@ -13,9 +13,10 @@ from flowcontrol_core.flows.changes import VERBS
 from flowcontrol_core.flows.deletion import delete_flow
 from flowcontrol_core.models import EventKind, Flow, FlowEvent, FlowRun, RunEvent
 from flowcontrol_core.runs.execution.start import create_flowrun, start_flowrun
-from flowcontrol_core.runs.operations import control, restarts
+from flowcontrol_core.runs.operations.interventions import resume_flow
 from flowcontrol_core.runs.operations.retention import prune
 from flowcontrol_core.testing.builder import flow
+from tests import operate
 
 from .conftest import (
     Lab,
@@ -56,7 +57,7 @@ def failed(lab: Lab) -> FlowRun:
 
 
 def paused(lab: Lab) -> FlowRun:
-    return control.pause_flowrun(waiting(lab))
+    return operate.pause(waiting(lab))
 
 
 def older(lab: Lab) -> FlowRun:
@@ -76,17 +77,17 @@ def held(lab: Lab) -> FlowRun:
 
 #: Each verb for runs: what prepares one, and what is done.
 OF_RUNS: dict[str, tuple[Callable[[Lab], FlowRun], Callable[[FlowRun], Any]]] = {
-    "cancel": (waiting, lambda run: control.cancel_flowrun(run, **WHO)),
-    "pause": (waiting, lambda run: control.pause_flowrun(run, **WHO)),
-    "resume": (paused, lambda run: control.resume_flowrun(run, **WHO)),
-    "run now": (waiting, lambda run: control.run_now(run, **WHO)),
-    "retry": (failed, lambda run: control.retry_flowrun(run, **WHO)),
-    "skip": (waiting, lambda run: control.skip_step(run, **WHO)),
-    "send": (waiting, lambda run: control.go_to_step(run, "last", **WHO)),
-    "restart": (failed, lambda run: restarts.restart_at_step(run, "first", **WHO)),
-    "edit state": (waiting, lambda run: restarts.edit_state(run, {"a": 1}, **WHO)),
-    "move": (older, lambda run: restarts.move_to_current_version(run, **WHO)),
-    "release held": (held, lambda run: control.resume_paused_runs(run.flow, **WHO)),
+    "cancel": (waiting, lambda run: operate.cancel(run, **WHO)),
+    "pause": (waiting, lambda run: operate.pause(run, **WHO)),
+    "resume": (paused, lambda run: operate.resume(run, **WHO)),
+    "run now": (waiting, lambda run: operate.run_now(run, **WHO)),
+    "retry": (failed, lambda run: operate.retry(run, **WHO)),
+    "skip": (waiting, lambda run: operate.skip(run, **WHO)),
+    "send": (waiting, lambda run: operate.go_to_step(run, "last", **WHO)),
+    "restart": (failed, lambda run: operate.restart(run, "first", **WHO)),
+    "edit state": (waiting, lambda run: operate.edit_state(run, {"a": 1}, **WHO)),
+    "move": (older, lambda run: operate.move(run, **WHO)),
+    "release held": (held, lambda run: resume_flow(run.flow, **WHO)),
 }
 
 
@@ -132,7 +133,7 @@ def test_a_child_that_is_canceled_with_its_parent_names_the_same_person(lab: Lab
     run = start(write("begin"))
     sweep()
     child = FlowRun.objects.get(parent=run)
-    control.cancel_flowrun(run, **WHO)
+    operate.cancel(run, **WHO)
     sweep()
     assert fresh(child).outcome == "canceled"
     assert [event.actor for event in recorded(child)] == ["Ada"]
@@ -181,7 +182,7 @@ def test_the_table_names_every_verb_of_flows() -> None:
 def test_a_verb_is_recorded_of_the_flow_with_who_and_why(lab: Lab, verb: str) -> None:
     OF_FLOWS[verb]()
     event = FlowEvent.objects.get(actor="Ada")
-    assert (event.key, event.verb) == ("flow", verb)
+    assert (event.key, event.operation) == ("flow", verb)
     assert event.message.endswith("because")
 
 
@@ -213,13 +214,13 @@ def test_pruning_is_recorded_with_who_and_how_many_where_there_was_something(lab
     lab.clock.advance(days=2)
     prune(by="Ada")
     event = FlowEvent.objects.get()
-    assert (event.key, event.verb, event.actor) == ("", "prune", "Ada")
+    assert (event.key, event.operation, event.actor) == ("", "prune", "Ada")
     assert event.message == "Deleted: runs 1, history 0."
 
 
 def test_old_records_of_pruning_are_pruned_and_those_of_flows_stay(lab: Lab) -> None:
     drafted()
-    FlowEvent.objects.create(key="", verb="prune", at=lab.clock.now() - timedelta(days=400))
+    FlowEvent.objects.create(key="", operation="prune", at=lab.clock.now() - timedelta(days=400))
     FlowEvent.objects.update(at=lab.clock.now() - timedelta(days=400))
     assert prune().records == 1
     assert list(FlowEvent.objects.values_list("verb", flat=True)) == ["create"]
@@ -232,5 +233,5 @@ def test_many_held_runs_are_released_bit_by_bit_and_each_says_by_whom(
     run = held(lab)
     others = [create_flowrun(run.flow) for _ in range(4)]
     sweep()
-    assert control.resume_paused_runs(run.flow, **WHO) == 5
+    assert resume_flow(run.flow, **WHO) == 5
     assert [len(recorded(each)) for each in (run, *others)] == [1] * 5

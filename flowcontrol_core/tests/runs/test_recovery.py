@@ -14,7 +14,7 @@ from django.db import transaction
 from flowcontrol_core.models import FlowRun, Message, MessageKind, RunEvent, Status
 from flowcontrol_core.runs.execution import batch, checkpoint, driver
 from flowcontrol_core.runs.execution.start import create_flowrun
-from flowcontrol_core.runs.operations import control
+from tests import operate
 from tests.shop.models import Customer
 
 from .conftest import (
@@ -41,7 +41,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 # Where a worker dies, and how often the external step before and after has been called by then.
 POINTS = [
     (checkpoint, "write_guarded"),
-    (checkpoint, "write_history"),
+    (checkpoint, "_write_history"),
     (driver, "after_checkpoint"),
     (checkpoint, "apply"),
 ]
@@ -113,7 +113,7 @@ def test_call_that_must_not_be_repeated_fails_and_can_be_retried_or_skipped(lab:
     row = fresh(run)
     assert (row.outcome, lab.calls) == ("errored", ["a"])
     assert "Nobody knows whether the call" in row.reason
-    control.skip_step(row)
+    operate.skip(row)
     sweep()
     assert fresh(run).outcome == "complete"
     assert lab.calls == ["a", "b"]
@@ -129,12 +129,12 @@ def test_call_that_was_answered_is_not_unknown(lab: Lab, monkeypatch: pytest.Mon
 
 
 def test_call_that_a_pause_has_prevented_is_not_unknown(lab: Lab) -> None:
-    lab.on("pause", lambda run, obj: control.pause_flowrun(run.pk))
+    lab.on("pause", lambda run, obj: operate.pause(run.pk))
     run = start(write("pause"), send("a", if_unknown="fail"))
     for _ in range(2):
         sweep()
     assert (fresh(run).status, lab.calls) == (Status.PAUSED, ["pause"])
-    control.resume_flowrun(run)
+    operate.resume(run)
     sweep()
     row = fresh(run)
     assert (row.outcome, lab.calls) == ("complete", ["pause", "a"]), row.reason
@@ -162,7 +162,7 @@ def test_run_that_keeps_killing_its_worker_is_set_aside_and_can_be_taken_up_agai
     assert (row.outcome, len(lab.calls)) == ("errored", 2 * 5)
     assert "its worker died 5 times" in row.reason
     lab.on("poison", lambda run, obj: None)
-    control.retry_flowrun(run, by="ada")
+    operate.retry(run, by="ada")
     sweep()
     assert fresh(run).outcome == "complete"
 
@@ -198,7 +198,7 @@ def test_deadlock_in_a_database_step_is_done_again(lab: Lab, at: int) -> None:
     assert fresh(run).state == {"n": 3, "b": 1}
 
 
-@pytest.mark.parametrize("name", ["write_guarded", "write_history"])
+@pytest.mark.parametrize("name", ["write_guarded", "_write_history"])
 def test_deadlock_in_a_checkpoint_is_done_again(
     lab: Lab, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
@@ -217,7 +217,7 @@ def test_deadlock_at_the_commit_keeps_the_slot_of_a_limited_run(
     run = start(write("a"), write("b"), think("c"), max_concurrent=1)
     lab.on("b", lambda context, obj: slots.append(fresh(run).slot))
     slots: list[Any] = []
-    monkeypatch.setattr(checkpoint, "write_history", Once(checkpoint.write_history, deadlock()))
+    monkeypatch.setattr(checkpoint, "_write_history", Once(checkpoint.write_history, deadlock()))
     sweep()
     assert fresh(run).outcome == "complete", fresh(run).reason
     assert None not in slots
@@ -227,7 +227,7 @@ def test_deadlock_in_a_batch_loses_no_history(lab: Lab, monkeypatch: pytest.Monk
     flow = publish(think())
     runs = [create_flowrun(flow) for _ in range(3)]
     monkeypatch.setattr(
-        checkpoint, "write_history", Once(checkpoint.write_history, deadlock(), after=True)
+        checkpoint, "_write_history", Once(checkpoint.write_history, deadlock(), after=True)
     )
     sweep()
     assert [len(steps_of(run)) for run in runs] == [1, 1, 1]
@@ -240,9 +240,9 @@ def test_message_is_taken_once_although_its_checkpoint_was_done_again(
     lab.on("wait", lambda run, obj: run.suspend(until=run.now.replace(year=2030)))
     run = start(think("a"), think("wait", id="w"), think("b", id="b"), think("wait"))
     sweep()
-    control.go_to_step(run, "b", by="ada")
+    operate.go_to_step(run, "b", by="ada")
     monkeypatch.setattr(
-        checkpoint, "write_history", Once(checkpoint.write_history, deadlock(), after=True)
+        checkpoint, "_write_history", Once(checkpoint.write_history, deadlock(), after=True)
     )
     sweep()
     assert not Message.objects.filter(kind=MessageKind.GO_TO).exists()

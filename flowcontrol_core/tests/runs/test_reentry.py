@@ -10,10 +10,9 @@ import pytest
 from flowcontrol_core.errors import NotStartedError
 from flowcontrol_core.models import EventKind, Flow, FlowRun
 from flowcontrol_core.runs.execution.start import create_flowrun
-from flowcontrol_core.runs.operations.control import cancel_flowrun
-from flowcontrol_core.runs.operations.restarts import restart_at_step
 from flowcontrol_core.runs.queue import limits
 from flowcontrol_core.runs.triggers.fire import trigger_flows
+from tests import operate
 from tests.shop.models import Customer
 
 from .conftest import Lab, events, fresh, publish, sweep, think
@@ -73,7 +72,7 @@ def test_once_at_a_time_skip_records_the_reason(lab: Lab, ada: Customer) -> None
     assert statuses(first, second) == ["waiting", "canceled"]
     said = "The limit max_concurrent_per_object of the flow is reached (1)."
     assert (fresh(second).reason, refusal(second)) == (said, [said])
-    cancel_flowrun(first)
+    operate.cancel(first)
     assert statuses(*enter(flow, ada)) == ["waiting"]
 
 
@@ -180,9 +179,9 @@ def test_of_two_limits_that_are_reached_the_one_that_does_less_decides(
 def test_a_restarted_run_queues_where_the_policy_says_so(lab: Lab, ada: Customer) -> None:
     flow = limited(**ONCE_AT_A_TIME, max_concurrent_per_object_policy="queue")
     (old,) = enter(flow, ada)
-    cancel_flowrun(old)
+    operate.cancel(old)
     (present,) = enter(flow, ada)
-    new = restart_at_step(old, "last")
+    new = operate.restart(old, "last")
     recheck_wait()
     assert statuses(present, new) == ["waiting", "pending"]
     lab.clock.advance(days=1)

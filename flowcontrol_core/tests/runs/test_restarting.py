@@ -11,16 +11,10 @@ from django.db.models import JSONField, Value
 from flowcontrol_core.errors import IllegalChangeError, NotStartedError, StateError
 from flowcontrol_core.models import EventKind, FlowRun, Outcome, RunEvent, Status
 from flowcontrol_core.runs.execution.start import create_flowrun
-from flowcontrol_core.runs.operations.control import retry_flowrun
-from flowcontrol_core.runs.operations.restarts import (
-    check_move,
-    edit_state,
-    merge_state,
-    move_to_current_version,
-    restart_at_step,
-)
+from flowcontrol_core.runs.operations.interventions import check_move
 from flowcontrol_core.runs.operations.retention import prune
 from flowcontrol_core.testing.builder import step
+from tests import operate
 from tests.shop.models import Customer
 
 from .conftest import (
@@ -56,7 +50,7 @@ def ended(lab: Lab) -> FlowRun:
 
 
 def test_a_restarted_run_is_a_new_one_that_is_linked_to_the_old(lab: Lab, ended: FlowRun) -> None:
-    new = restart_at_step(ended, "two", by="Ada", reason="Once more.")
+    new = operate.restart(ended, "two", by="Ada", reason="Once more.")
     assert new.pk != ended.pk
     assert fresh(new).origin_id == ended.pk
     sweep()
@@ -70,7 +64,7 @@ def test_a_restarted_run_is_a_new_one_that_is_linked_to_the_old(lab: Lab, ended:
 def test_a_restarted_run_has_a_state_of_its_own(lab: Lab, ended: FlowRun) -> None:
     before = fresh(ended).state
     lab.on("three", lambda run, obj: run.state.update({"list": [*run.state["list"], 2]}))
-    new = restart_at_step(ended, "three")
+    new = operate.restart(ended, "three")
     new.state["list"].append(3)
     sweep()
     assert fresh(new).state["list"] == [1, 2]
@@ -81,7 +75,7 @@ def test_a_restarted_run_is_about_the_same_object(lab: Lab) -> None:
     customer = Customer.objects.create(name="Ada")
     old = create_flowrun(publish(think(id="one"), object="shop.customer"), customer)
     sweep()
-    new = restart_at_step(old, "one")
+    new = operate.restart(old, "one")
     assert (new.content_type_id, new.object_key) == (old.content_type_id, old.object_key)
     assert new.object_text == old.object_text
 
@@ -90,29 +84,29 @@ def test_a_restarted_run_stays_on_its_version_or_takes_the_published_one(
     lab: Lab, ended: FlowRun
 ) -> None:
     flow = republish(ended.flow, think("two", id="two"), think("four", id="four"))
-    restart_at_step(ended, "two")
+    operate.restart(ended, "two")
     sweep()
     assert lab.calls == ["two", "three"]
-    new = restart_at_step(ended, "two", current_version=True)
+    new = operate.restart(ended, "two", current_version=True)
     sweep()
     assert lab.calls == ["two", "three", "two", "four"]
     assert new.version_id == flow.published_id
     with pytest.raises(IllegalChangeError, match="three"):
-        restart_at_step(ended, "three", current_version=True)
+        operate.restart(ended, "three", current_version=True)
 
 
 def test_a_step_inside_of_a_loop_is_no_place_to_begin(lab: Lab) -> None:
     run = start(loop(2, think(id="inner"), id="outer"))
     sweep()
     with pytest.raises(IllegalChangeError, match="loop"):
-        restart_at_step(run, "inner")
+        operate.restart(run, "inner")
     assert FlowRun.objects.count() == 1
 
 
 def test_a_live_run_is_not_restarted(lab: Lab) -> None:
     run = start(think(id="one"))
     with pytest.raises(IllegalChangeError, match=r"\(restart\): it has not ended"):
-        restart_at_step(run, "one")
+        operate.restart(run, "one")
 
 
 def test_a_limit_that_is_reached_refuses_the_restart(lab: Lab) -> None:
@@ -125,7 +119,7 @@ def test_a_limit_that_is_reached_refuses_the_restart(lab: Lab) -> None:
     create_flowrun(flow)
     sweep()
     with pytest.raises(IllegalChangeError, match="max_concurrent"):
-        restart_at_step(first, "two")
+        operate.restart(first, "two")
 
 
 def test_a_restarted_run_stands_in_for_the_old_one_where_all_runs_ever_are_counted(
@@ -142,12 +136,12 @@ def test_a_restarted_run_stands_in_for_the_old_one_where_all_runs_ever_are_count
     )
     old = create_flowrun(flow, customer)
     sweep()
-    edit_state(old, {"well": True})
-    new = restart_at_step(old, "one")
+    operate.edit_state(old, {"well": True})
+    new = operate.restart(old, "one")
     sweep()
     assert fresh(new).outcome == Outcome.COMPLETE, fresh(new).reason
     # The old one may still be taken up, and no further run may begin, pruned or not.
-    retry_flowrun(old)
+    operate.retry(old)
     sweep()
     assert fresh(old).outcome == Outcome.COMPLETE
     for _ in range(2):
@@ -167,7 +161,7 @@ def test_the_state_of_a_waiting_run_is_replaced_and_the_history_names_the_keys(l
     run = start(think("wait"), think())
     FlowRun.objects.filter(pk=run.pk).update(state={"kept": 1, "n": 4, "gone": 2})
     sweep()
-    edit_state(run, {"kept": 1, "n": 10, "new": "secret"}, by="Ada", reason="Wrong number.")
+    operate.edit_state(run, {"kept": 1, "n": 10, "new": "secret"}, by="Ada", reason="Wrong number.")
     assert said(run) == [("The state was edited (gone, n, new). Wrong number.", "Ada")]
     lab.clock.advance(days=1)
     sweep()
@@ -175,13 +169,13 @@ def test_the_state_of_a_waiting_run_is_replaced_and_the_history_names_the_keys(l
 
 
 def test_the_state_may_be_edited_in_any_status_but_running(lab: Lab, ended: FlowRun) -> None:
-    edit_state(ended, {"list": []})
+    operate.edit_state(ended, {"list": []})
     assert fresh(ended).state == {"list": []}
     pending = start(think(), key="pending")
-    edit_state(pending, {"n": 7})
+    operate.edit_state(pending, {"n": 7})
     FlowRun.objects.filter(pk=pending.pk).update(status=Status.RUNNING)
     with pytest.raises(IllegalChangeError, match="it is being executed"):
-        edit_state(pending, {"n": 8})
+        operate.edit_state(pending, {"n": 8})
     assert fresh(pending).state == {"n": 7}
 
 
@@ -194,7 +188,7 @@ def test_a_state_that_cannot_be_kept_is_refused_and_the_old_one_stands(
     settings.FLOWCONTROL = {"STATE_MAX_BYTES": 1000}
     before = fresh(ended).state
     with pytest.raises(StateError, match=message):
-        edit_state(ended, state)
+        operate.edit_state(ended, state)
     assert fresh(ended).state == before
     assert said(ended) == []
 
@@ -207,9 +201,9 @@ def test_a_damaged_state_can_be_replaced_but_not_be_changed_in_part(lab: Lab, da
     assert fresh(run).outcome == Outcome.ERRORED
     with pytest.raises(StateError):
         merge_state(run, {"m": 1})
-    edit_state(run, {"n": 4})
+    operate.edit_state(run, {"n": 4})
     assert said(run) == [("The state was edited (n).", "")]
-    retry_flowrun(run)
+    operate.retry(run)
     sweep()
     assert fresh(run).state == {"n": 5}
 
@@ -220,7 +214,7 @@ def test_a_moved_run_goes_on_with_the_new_steps(lab: Lab) -> None:
     sweep()
     flow = republish(run.flow, think("wait", id="wait"), think("new"))
     assert check_move(fresh(run)) == ""
-    move_to_current_version(run, by="Ada", reason="A better one.")
+    operate.move(run, by="Ada", reason="A better one.")
     assert said(run) == [("Moved from version 1 to 2. A better one.", "Ada")]
     lab.clock.advance(days=1)
     sweep()
@@ -231,7 +225,7 @@ def test_a_moved_run_goes_on_with_the_new_steps(lab: Lab) -> None:
 def test_a_run_that_has_not_begun_is_moved_whatever_the_steps_are(lab: Lab) -> None:
     run = start(think("old", id="a"))
     republish(run.flow, write("new", id="b"))
-    move_to_current_version(run)
+    operate.move(run)
     sweep()
     assert lab.calls == ["new"]
 
@@ -256,7 +250,7 @@ def test_a_run_whose_step_is_not_there_any_more_is_not_moved(lab: Lab, case: str
     republish(run.flow, *steps)
     assert problem in check_move(fresh(run))
     with pytest.raises(IllegalChangeError, match=f"Run {run.pk} cannot be moved: .*wait"):
-        move_to_current_version(run)
+        operate.move(run)
     assert fresh(run).version_id == run.version_id
 
 
@@ -271,14 +265,14 @@ def test_a_run_that_waits_for_a_trigger_is_not_moved_to_where_its_events_are_not
     assert check_move(fresh(run)) == ""
     flow.versions.exclude(pk=run.version_id).update(waits_for="lab.shipped")
     with pytest.raises(IllegalChangeError, match="nothing waits for the trigger"):
-        move_to_current_version(run)
+        operate.move(run)
     assert fresh(run).version_id == run.version_id
 
 
 def test_a_run_that_is_executed_or_has_ended_is_not_moved(lab: Lab, ended: FlowRun) -> None:
     republish(ended.flow, think(id="one"))
     with pytest.raises(IllegalChangeError, match="or has ended"):
-        move_to_current_version(ended)
+        operate.move(ended)
 
 
 def test_a_moved_run_goes_on_in_the_middle_of_a_loop(lab: Lab) -> None:
@@ -286,7 +280,7 @@ def test_a_moved_run_goes_on_in_the_middle_of_a_loop(lab: Lab) -> None:
     run = start(loop(2, think("wait", id="wait"), id="loop"), think("old"))
     sweep()
     republish(run.flow, loop(3, think("wait", id="wait"), id="loop"), think("new"))
-    move_to_current_version(run)
+    operate.move(run)
     for _ in range(3):
         lab.clock.advance(days=1)
         sweep()
@@ -299,6 +293,6 @@ def test_a_blocked_run_is_looked_at_again_once_it_is_moved(lab: Lab) -> None:
         status=Status.BLOCKED, due_at=lab.clock.now() + timedelta(minutes=15)
     )
     republish(run.flow, step("lab.think", id="a", word="there"))
-    move_to_current_version(run)
+    operate.move(run)
     sweep()
     assert lab.calls == ["there"]

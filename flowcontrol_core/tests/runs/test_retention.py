@@ -23,14 +23,9 @@ from flowcontrol_core.models import (
 )
 from flowcontrol_core.runs.execution.start import create_flowrun
 from flowcontrol_core.runs.operations import retention
-from flowcontrol_core.runs.operations.control import (
-    cancel_flowrun,
-    pause_flowrun,
-    resume_flowrun,
-    retry_flowrun,
-)
 from flowcontrol_core.runs.operations.retention import prune
 from flowcontrol_core.runs.queue import limits
+from tests import operate
 from tests.shop.models import Customer
 
 from .conftest import (
@@ -138,7 +133,7 @@ def test_a_run_that_is_taken_up_while_it_is_about_to_be_pruned_stays(
     delete = retention._delete_runs
 
     def take_up_first(ids: list[int]) -> int:
-        retry_flowrun(run.pk)
+        operate.retry(run.pk)
         return delete(ids)
 
     monkeypatch.setattr(retention, "_delete_runs", take_up_first)
@@ -160,13 +155,13 @@ def test_an_awaited_child_is_kept_until_its_parent_has_seen_the_result(lab: Lab)
     lab.on("begin", begin)
     parent = start(write("begin"))
     sweep()
-    pause_flowrun(parent.pk)
+    operate.pause(parent.pk)
     lab.clock.advance(days=1)
     sweep()
     assert fresh(made[0]).status == Status.DONE
     lab.clock.advance(days=3)
     assert prune().runs == 0
-    resume_flowrun(parent.pk)
+    operate.resume(parent.pk)
     sweep()
     assert fresh(parent).state["seen"] == {"n": 1}
     assert prune().runs == 1
@@ -269,7 +264,7 @@ def test_an_event_that_a_live_run_could_still_take_is_kept(lab: Lab) -> None:
     lab.clock.advance(days=40)
     assert prune().events == 1
     assert TriggerEvent.objects.get() == seen
-    cancel_flowrun(run.pk)
+    operate.cancel(run.pk)
     assert prune().events == 1
 
 
@@ -283,9 +278,9 @@ def test_old_firings_workers_and_finished_jobs_are_deleted(lab: Lab) -> None:
             flow_trigger=association, reason=Refusal.values[0], created_at=then
         )
         Worker.objects.create(name=f"w{days}", host="h", pid=1, started_at=then, last_sweep_at=then)
-        BulkOperation.objects.create(verb="cancel", up_to=1, created_at=then, finished_at=then)
-    BulkOperation.objects.create(verb="cancel", up_to=1, created_at=now - timedelta(days=99))
+        BulkOperation.objects.create(operator_action="cancel", up_to=1, created_at=then, finished_at=then)
+    BulkOperation.objects.create(operator_action="cancel", up_to=1, created_at=now - timedelta(days=99))
     pruned = prune()
-    assert (pruned.skipped_firings, pruned.workers, pruned.jobs) == (1, 1, 1)
+    assert (pruned.skipped_firings, pruned.workers, pruned.bulk_operations) == (1, 1, 1)
     assert Worker.objects.get().name == "w29"
     assert BulkOperation.objects.count() == 2

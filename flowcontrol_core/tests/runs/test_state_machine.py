@@ -22,7 +22,7 @@ from flowcontrol_core.document.tree import Step
 from flowcontrol_core.errors import IllegalChangeError
 from flowcontrol_core.models import Flow, FlowRun, Message, RunEvent, TriggerEvent
 from flowcontrol_core.runs.execution.start import create_flowrun
-from flowcontrol_core.runs.operations import control, restarts
+from tests import operate
 from tests.shop.models import Customer
 
 from .conftest import (
@@ -198,38 +198,38 @@ class Operating(RuleBasedStateMachine):
 
     @rule()
     def cancel(self) -> None:
-        if self.attempt("cancel", lambda: control.cancel_flowrun(self.run, by="ada")):
+        if self.attempt("cancel", lambda: operate.cancel(self.run, by="ada")):
             self.model.status, self.model.jumps, self.model.woken = "canceled", [], False
 
     @rule()
     def pause(self) -> None:
-        if self.attempt("pause", lambda: control.pause_flowrun(self.run)):
+        if self.attempt("pause", lambda: operate.pause(self.run)):
             self.model.status = "paused"
 
     @rule()
     def resume(self) -> None:
-        if self.attempt("resume", lambda: control.resume_flowrun(self.run)):
+        if self.attempt("resume", lambda: operate.resume(self.run)):
             self.model.status = "waiting" if self.model.begun else "pending"
 
     @rule()
     def run_now(self) -> None:
-        if self.attempt("run now", lambda: control.run_now(self.run)):
+        if self.attempt("run now", lambda: operate.run_now(self.run)):
             self.model.woken = bool(self.model.wait)
 
     @rule()
     def retry(self) -> None:
-        if self.attempt("retry", lambda: control.retry_flowrun(self.run)):
+        if self.attempt("retry", lambda: operate.retry(self.run)):
             self.model.put(self.model.at, after=self.model.after)
 
     @rule()
     def skip(self) -> None:
-        if self.attempt("skip", lambda: control.skip_step(self.run)):
+        if self.attempt("skip", lambda: operate.skip(self.run)):
             self.model.put(self.model.at, after=True)
 
     @rule(place=places)
     def send(self, place: int) -> None:
         ended = self.model.status == "errored"
-        if self.attempt("send", lambda: control.go_to_step(self.run, f"s{place + 1}")):
+        if self.attempt("send", lambda: operate.go_to_step(self.run, f"s{place + 1}")):
             if ended:
                 self.model.put(place)
             else:
@@ -239,9 +239,7 @@ class Operating(RuleBasedStateMachine):
     def restart(self, place: int) -> None:
         new: list[FlowRun] = []
         self.lab.clock.advance(seconds=1)
-        if self.attempt(
-            "restart", lambda: new.append(restarts.restart_at_step(self.run, f"s{place + 1}"))
-        ):
+        if self.attempt("restart", lambda: new.append(operate.restart(self.run, f"s{place + 1}"))):
             (self.run,) = new
             old = self.model
             self.model = Model(
@@ -255,7 +253,7 @@ class Operating(RuleBasedStateMachine):
 
     @rule(number=st.integers(0, 9))
     def edit_state(self, number: int) -> None:
-        if self.attempt("edit state", lambda: restarts.edit_state(self.run, {"n": number})):
+        if self.attempt("edit state", lambda: operate.edit_state(self.run, {"n": number})):
             self.model.state = {"n": number}
 
     @rule()
@@ -268,7 +266,7 @@ class Operating(RuleBasedStateMachine):
 
     @rule()
     def move(self) -> None:
-        if self.attempt("move", lambda: restarts.move_to_current_version(self.run)):
+        if self.attempt("move", lambda: operate.move(self.run)):
             self.model.current = True
 
     @rule()

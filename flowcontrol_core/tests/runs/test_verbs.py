@@ -15,10 +15,11 @@ from flowcontrol_core.health import check_health
 from flowcontrol_core.models import Flow, FlowRun, Message, Outcome, Status
 from flowcontrol_core.runs.execution.batch import Batch
 from flowcontrol_core.runs.execution.start import create_flowrun, start_flowrun
-from flowcontrol_core.runs.operations import control
+from flowcontrol_core.runs.operations.interventions import resume_flow
 from flowcontrol_core.runs.queue import outbox
 from flowcontrol_core.runs.queue.claim import claim
 from flowcontrol_core.runs.queue.inbox import HELD
+from tests import operate
 from tests.cases import each
 
 from .conftest import (
@@ -42,13 +43,13 @@ from .conftest import (
 pytestmark = pytest.mark.django_db
 
 VERBS: dict[str, Callable[..., FlowRun]] = {
-    "cancel": control.cancel_flowrun,
-    "pause": control.pause_flowrun,
-    "resume": control.resume_flowrun,
-    "run now": control.run_now,
-    "retry": control.retry_flowrun,
-    "skip": control.skip_step,
-    "send": lambda run, **who: control.go_to_step(run, "s1", **who),
+    "cancel": operate.cancel,
+    "pause": operate.pause,
+    "resume": operate.resume,
+    "run now": operate.run_now,
+    "retry": operate.retry,
+    "skip": operate.skip,
+    "send": lambda run, **who: operate.go_to_step(run, "s1", **who),
 }
 CURSOR = [{"step": "s1", "phase": "run"}]
 SITUATIONS: dict[str, dict[str, Any]] = {
@@ -116,7 +117,7 @@ def test_canceled_run_waits_for_nothing_and_holds_no_slot(lab: Lab) -> None:
     run = start(think("wait"), max_concurrent=1)
     sweep()
     assert fresh(run).slot
-    control.cancel_flowrun(run, by="ada", reason="enough")
+    operate.cancel(run, by="ada", reason="enough")
     row = fresh(run)
     assert (row.status, row.outcome, row.reason) == (Status.DONE, Outcome.CANCELED, "enough")
     assert (row.due_at, row.wait_until, row.wait_trigger, row.slot) == (None,) * 4
@@ -126,7 +127,7 @@ def test_canceled_run_waits_for_nothing_and_holds_no_slot(lab: Lab) -> None:
 
 def test_cancel_of_a_running_run_is_taken_at_its_next_checkpoint(lab: Lab) -> None:
     def work(run: Any, obj: Any) -> None:
-        control.cancel_flowrun(run.pk, by="ada", reason="stop it")
+        operate.cancel(run.pk, by="ada", reason="stop it")
         run.state["touched"] = True
 
     lab.on("work", work)
@@ -149,7 +150,7 @@ def test_canceled_step_is_rolled_back(
     real = getattr(Batch, method)
 
     def canceled(*arguments: Any) -> None:
-        control.cancel_flowrun(run, by="ada", reason="stop it")
+        operate.cancel(run, by="ada", reason="stop it")
         real(*arguments)
 
     monkeypatch.setattr(Batch, method, canceled)
@@ -171,7 +172,7 @@ def test_cancel_reaches_children_and_theirs(lab: Lab) -> None:
     for _ in range(3):
         sweep()
     assert FlowRun.objects.filter(status=Status.WAITING).count() == 3
-    control.cancel_flowrun(top, by="ada")
+    operate.cancel(top, by="ada")
     for _ in range(3):
         sweep()
     assert set(FlowRun.objects.values_list("outcome", flat=True)) == {"canceled"}
@@ -184,7 +185,7 @@ def test_who_cancels_a_run_with_children_may_have_a_long_name(lab: Lab) -> None:
     lab.on("start leaf", lambda run, obj: create_flowrun(leaf))
     top = start(write("start leaf"), think("wait"))
     sweep()
-    control.cancel_flowrun(top, by="x" * 300)
+    operate.cancel(top, by="x" * 300)
     sweep()
     assert {event.actor for run in FlowRun.objects.all() for event in events(run)[-1:]} == {
         "x" * 200
@@ -205,7 +206,7 @@ def test_child_is_canceled_although_nobody_told_it_at_once(
     child.update(status=status, due_at=None)
     with monkeypatch.context() as patch:
         patch.setattr(outbox, "notify_canceled", lambda pk: None)
-        control.cancel_flowrun(parent)
+        operate.cancel(parent)
     sweep()
     assert child.get().outcome == "canceled"
 
@@ -215,7 +216,7 @@ def test_child_is_canceled_although_nobody_told_it_at_once(
 
 def test_pause_of_a_running_run_is_taken_at_its_next_checkpoint(lab: Lab) -> None:
     def work(run: Any, obj: Any) -> None:
-        control.pause_flowrun(run.pk, by="ada", reason="lunch")
+        operate.pause(run.pk, by="ada", reason="lunch")
 
     lab.on("work", work)
     run = start(send("work"), send("after"))
@@ -224,7 +225,7 @@ def test_pause_of_a_running_run_is_taken_at_its_next_checkpoint(lab: Lab) -> Non
     assert (row.status, row.reason, row.due_at) == (Status.PAUSED, "lunch", None)
     assert lab.calls == ["work"]
     assert sweep() == 0
-    control.resume_flowrun(run, by="ada")
+    operate.resume(run, by="ada")
     sweep()
     assert (fresh(run).outcome, lab.calls) == ("complete", ["work", "after"])
 
@@ -234,9 +235,9 @@ def test_paused_run_goes_on_waiting_when_it_is_resumed(lab: Lab) -> None:
     run = start(think("wait"))
     sweep()
     due = fresh(run).due_at
-    control.pause_flowrun(run)
+    operate.pause(run)
     lab.clock.advance(hours=1)
-    control.resume_flowrun(run)
+    operate.resume(run)
     sweep()
     assert (fresh(run).status, fresh(run).due_at) == (Status.WAITING, due)
     assert (sweep(), lab.calls) == (0, ["wait"])
@@ -244,9 +245,9 @@ def test_paused_run_goes_on_waiting_when_it_is_resumed(lab: Lab) -> None:
 
 def test_run_that_was_paused_before_it_began_begins_when_it_is_resumed(lab: Lab) -> None:
     run = start(think())
-    control.pause_flowrun(run)
+    operate.pause(run)
     assert sweep() == 0
-    control.resume_flowrun(run)
+    operate.resume(run)
     assert fresh(run).status == Status.PENDING
     sweep()
     assert fresh(run).outcome == "complete"
@@ -257,12 +258,12 @@ def test_run_that_was_paused_before_its_time_still_begins_at_that_time(lab: Lab,
     flow = publish(think(), max_concurrent=1)
     due = lab.clock.now() + timedelta(days=7)
     run = create_flowrun(flow, at=due)
-    control.pause_flowrun(run)
+    operate.pause(run)
     if how == "by hand":
-        control.resume_flowrun(run)
+        operate.resume(run)
     else:
         FlowRun.objects.filter(pk=run.pk).update(reason=HELD)
-        control.resume_paused_runs(flow)
+        resume_flow(flow)
     sweep()
     row = fresh(run)
     assert (row.status, row.due_at, row.slot) == (Status.PENDING, due, None)
@@ -277,7 +278,7 @@ def test_run_that_was_created_for_later_can_be_run_now(lab: Lab) -> None:
     woken: list[Any] = []
     lab.on("work", lambda run, obj: woken.append(run.wakeup))
     run = create_flowrun(publish(think("work")), at=lab.clock.now() + timedelta(days=7))
-    control.run_now(run)
+    operate.run_now(run)
     sweep()
     assert (fresh(run).outcome, woken) == ("complete", [None])
 
@@ -286,10 +287,10 @@ def test_event_that_comes_while_a_run_is_paused_is_not_lost(lab: Lab) -> None:
     lab.on("wait", lambda run, obj: run.suspend(trigger="lab.paid"))
     run = start(think("wait"))
     sweep()
-    control.pause_flowrun(run)
+    operate.pause(run)
     event()
     sweep()
-    control.resume_flowrun(run)
+    operate.resume(run)
     sweep()
     assert fresh(run).outcome == "complete"
 
@@ -309,7 +310,7 @@ def test_waiting_run_can_be_run_now(lab: Lab) -> None:
     sweep()
     since = fresh(run).since
     lab.clock.advance(hours=1)
-    control.run_now(run, by="ada")
+    operate.run_now(run, by="ada")
     assert fresh(run).since == since
     sweep()
     assert fresh(run).state == {"woken by": "operator"}
@@ -327,7 +328,7 @@ def test_failed_run_can_be_retried_until_it_succeeds(lab: Lab) -> None:
     for _ in range(3):
         sweep()
         assert fresh(run).outcome == "errored"
-        control.retry_flowrun(run, by="ada", reason="again")
+        operate.retry(run, by="ada", reason="again")
         assert (fresh(run).outcome, fresh(run).finished_at) == ("", None)
     healthy.append(True)
     sweep()
@@ -384,32 +385,32 @@ def test_failed_step_can_be_skipped(lab: Lab) -> None:
     lab.on("work", lambda run, obj: 1 / 0)
     run = start(loop(2, think("work"), think("next")))
     sweep()
-    control.skip_step(run, by="ada")
+    operate.skip(run, by="ada")
     sweep()
     assert lab.calls == ["work", "next", "work"]
-    control.skip_step(run, by="ada")
+    operate.skip(run, by="ada")
     sweep()
     assert fresh(run).outcome == "complete"
 
 
 def test_run_that_has_not_begun_has_no_step_to_skip(lab: Lab) -> None:
     run = start(think())
-    control.pause_flowrun(run)
+    operate.pause(run)
     with pytest.raises(IllegalChangeError, match="no step that could be skipped"):
-        control.skip_step(run)
+        operate.skip(run)
 
 
 @pytest.mark.parametrize("situation", sorted(LEGAL["send"] - {"running", "paused", "blocked"}))
 def test_run_can_be_sent_to_a_step(lab: Lab, situation: str) -> None:
     run = run_in(situation)
-    control.go_to_step(run, "s2", by="ada", reason="because")
+    operate.go_to_step(run, "s2", by="ada", reason="because")
     sweep()
     assert (fresh(run).outcome, lab.calls) == ("complete", ["b"])
     assert any(event.actor == "ada" and "because" in event.message for event in events(run))
 
 
 def test_running_run_goes_to_the_step_at_its_next_checkpoint(lab: Lab) -> None:
-    lab.on("work", lambda run, obj: control.go_to_step(run.pk, "s4", by="ada"))
+    lab.on("work", lambda run, obj: operate.go_to_step(run.pk, "s4", by="ada"))
     run = start(think("a"), send("work"), send("left out"), think("b"))
     for _ in range(2):
         sweep()
@@ -418,16 +419,16 @@ def test_running_run_goes_to_the_step_at_its_next_checkpoint(lab: Lab) -> None:
 
 def test_paused_run_goes_to_the_step_when_it_is_resumed(lab: Lab) -> None:
     run = run_in("paused")
-    control.go_to_step(run, "s2")
+    operate.go_to_step(run, "s2")
     assert sweep() == 0
-    control.resume_flowrun(run)
+    operate.resume(run)
     sweep()
     assert lab.calls == ["b"]
 
 
 def test_blocked_run_can_be_sent_past_what_it_misses(lab: Lab) -> None:
     run = run_in("blocked")
-    control.go_to_step(run, "s2")
+    operate.go_to_step(run, "s2")
     sweep()
     assert (fresh(run).outcome, lab.calls) == ("complete", ["b"])
 
@@ -440,7 +441,7 @@ def test_run_cannot_be_sent_to_a_step_that_is_not_possible(
 ) -> None:
     run = start(loop(2, think(id="inner"), id="outer"))
     with pytest.raises(IllegalChangeError, match=message):
-        control.go_to_step(run, step)
+        operate.go_to_step(run, step)
 
 
 # Holding a flow
@@ -463,7 +464,7 @@ def test_runs_of_a_flow_on_hold_are_paused_and_go_on_when_it_is_released(lab: La
     assert {fresh(run).status for run in (waiting, new)} == {Status.PAUSED}
     assert fresh(new).reason == "The flow is on hold."
     hold(flow, paused=False)
-    assert control.resume_paused_runs(flow) == 2
+    assert resume_flow(flow) == 2
     sweep()
     assert fresh(waiting).outcome == "complete"
     assert fresh(new).status == Status.WAITING
@@ -480,8 +481,8 @@ def test_run_that_is_started_on_a_flow_on_hold_is_paused(lab: Lab) -> None:
 def test_run_that_an_operator_paused_is_not_released_with_its_flow(lab: Lab) -> None:
     flow = publish(think())
     run = create_flowrun(flow)
-    control.pause_flowrun(run, by="ada")
-    control.resume_paused_runs(flow)
+    operate.pause(run, by="ada")
+    resume_flow(flow)
     assert fresh(run).status == Status.PAUSED
 
 

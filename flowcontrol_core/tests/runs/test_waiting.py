@@ -12,8 +12,8 @@ from flowcontrol.errors import Retry
 from flowcontrol_core.document.tree import RetryPolicy
 from flowcontrol_core.models import FlowRun, Message, MessageKind, Status, TriggerEvent
 from flowcontrol_core.runs.execution.start import create_flowrun
-from flowcontrol_core.runs.operations import control
 from flowcontrol_core.runs.queue import outbox
+from tests import operate
 from tests.shop.models import Customer
 
 from .conftest import (
@@ -350,7 +350,7 @@ def test_message_nobody_told_the_run_of_is_found_by_the_sweep(lab: Lab) -> None:
 def send_back_and_wait(run: Any, obj: Any) -> Any:
     """Wait for an event, while somebody sends the run to its last step."""
     if run.wakeup is None:
-        control.go_to_step(run.pk, "last")
+        operate.go_to_step(run.pk, "last")
     return run.suspend(trigger="lab.paid")
 
 
@@ -366,15 +366,15 @@ def test_message_that_came_while_a_run_was_paused_is_read_when_it_is_resumed(lab
     lab.on("wait", lambda run, obj: run.suspend(until=timedelta(days=300)))
     run = start(think("wait"), think("last", id="last"))
     sweep()
-    control.pause_flowrun(run)
-    control.go_to_step(run, "last")
+    operate.pause(run)
+    operate.go_to_step(run, "last")
     sweep()
-    control.resume_flowrun(run)
+    operate.resume(run)
     sweep()
     assert fresh(run).outcome == "complete"
 
 
-@pytest.mark.parametrize("verb", [control.skip_step, control.run_now])
+@pytest.mark.parametrize("verb", [operate.skip, operate.run_now])
 def test_verb_while_a_run_looks_for_its_event_is_not_lost(
     lab: Lab, monkeypatch: pytest.MonkeyPatch, verb: Any
 ) -> None:
@@ -405,7 +405,7 @@ def test_every_unfinished_run_has_a_wake_up(lab: Lab) -> None:
     for number, one in enumerate(steps):
         start(one, key=f"flow-{number}")
     paused = start(think("time"), key="paused")
-    control.pause_flowrun(paused)
+    operate.pause(paused)
     for _ in range(3):
         sweep()
     live = FlowRun.objects.live()

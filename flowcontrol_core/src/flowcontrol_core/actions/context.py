@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta, tzinfo
 from typing import Any, Literal
 
-from flowcontrol_core.engine.codec import normalize, storable
+from flowcontrol_core.engine.codec import storable
 from flowcontrol_core.engine.directives import FlowDirective, Kind, Wait
 from flowcontrol_core.engine.state import State
 from flowcontrol_core.errors import DirectiveError
@@ -156,8 +156,3 @@ class RunContext:
             return storable(self.now + after)
         except (OverflowError, ValueError) as error:
             raise DirectiveError(str(error)) from error
-
-    def normalized_memo(self) -> dict[str, Any]:
-        """Give the memo as it can be stored; raises StateError for what cannot."""
-        memo: dict[str, Any] = normalize(self.memo, "memo") if self.memo else {}
-        return memo

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from django.db import router, transaction
@@ -9,7 +10,7 @@ from django.db.transaction import Atomic
 from django.utils import timezone
 
 from flowcontrol_core.errors import UnknownFlowError
-from flowcontrol_core.models import Flow, FlowEvent
+from flowcontrol_core.models import Flow, FlowEvent, FlowOperation
 
 
 def atomic() -> Atomic:
@@ -27,18 +28,20 @@ def lock(flow: Flow) -> None:
         raise UnknownFlowError(f"The flow {flow.key!r} was deleted; go back to the list of flows.")
 
 
-#: What is recorded of a flow; ``prune`` is done to all of them.
-VERBS = (
-    "create", "change", "publish", "activate", "deactivate", "pause", "resume", "delete", "prune",
-)  # fmt: skip
-
-
-def record(key: str, verb: str, message: str = "", *, by: Any = None, reason: str = "") -> None:
-    """Note what was done, in the transaction that does it."""
+def record(
+    key: str,
+    operation: FlowOperation,
+    values: Mapping[str, Any] | None = None,
+    *,
+    by: Any = None,
+    reason: str = "",
+) -> None:
+    """Add what was done to the history of a flow, in the transaction that does it."""
     FlowEvent.objects.create(
         key=key,
-        verb=verb,
-        message=f"{message} {reason}".strip(),
+        operation=operation,
+        values=dict(values or {}),
+        note=reason,
         actor=str(by or "")[:200],
         at=timezone.now(),
     )

@@ -9,7 +9,7 @@ from django.utils.translation import gettext, ngettext
 from flowcontrol_core.errors import EditError
 from flowcontrol_core.flows.changes import atomic, lock, record
 from flowcontrol_core.flows.lifecycle import deactivate
-from flowcontrol_core.models import Flow, FlowRun, Status
+from flowcontrol_core.models import Flow, FlowOperation, FlowRun, Status
 
 #: Runs that are deleted with one statement.
 CHUNK = 500
@@ -29,7 +29,7 @@ def delete_flow(flow: Flow, *, by: Any = None, reason: str = "") -> int:
         _refuse_live(flow)
         deleted = _delete_runs(flow)
         flow.delete()
-        record(flow.key, "delete", f"With {deleted} runs.", by=by, reason=reason)
+        record(flow.key, FlowOperation.DELETE, {"runs": deleted}, by=by, reason=reason)
     return deleted
 
 

@@ -15,7 +15,7 @@ from flowcontrol_core.document.tree import Document
 from flowcontrol_core.errors import DocumentError, EditError, Problem
 from flowcontrol_core.flows.changes import atomic, record
 from flowcontrol_core.flows.permissions import refuse_forbidden
-from flowcontrol_core.models import Flow, FlowVersion
+from flowcontrol_core.models import Flow, FlowOperation, FlowVersion
 
 #: The limits, and what happens to a run too many; one that counts all runs ever skips it.
 LIMITS = ("max_concurrent", "max_concurrent_per_object", "max_per_object")
@@ -58,7 +58,7 @@ def create_flow(
                 digest=digest(content),
                 author_id=author.pk if author else None,
             )
-            record(flow.key, "create", by=by or author, reason=reason)
+            record(flow.key, FlowOperation.CREATE, by=by or author, reason=reason)
     except IntegrityError as error:
         if Flow.objects.filter(key=key).exists():
             raise DocumentError([_taken(key)]) from error
@@ -80,7 +80,8 @@ def change_flow(flow: Flow, *, by: Any = None, reason: str = "", **fields: Any) 
     with atomic():
         _write(flow, *fields)
         if changed:
-            record(flow.key, "change", f"{', '.join(changed)}.", by=by, reason=reason)
+            fields_changed = {"fields": ", ".join(changed)}
+            record(flow.key, FlowOperation.CHANGE, fields_changed, by=by, reason=reason)
     return flow
 
 
@@ -93,31 +94,31 @@ def activate(flow: Flow, *, by: Any = None, reason: str = "") -> Flow:
             "its draft first."
         )
     flow.active = True
-    return _switch(flow, "active", "activate", by, reason)
+    return _switch(flow, "active", FlowOperation.ACTIVATE, by, reason)
 
 
 def deactivate(flow: Flow, *, by: Any = None, reason: str = "") -> Flow:
     """Start no further runs; those in flight go on."""
     flow.active = False
-    return _switch(flow, "active", "deactivate", by, reason)
+    return _switch(flow, "active", FlowOperation.DEACTIVATE, by, reason)
 
 
 def pause(flow: Flow, *, by: Any = None, reason: str = "") -> Flow:
     """Pause what waits as well: runs that become due stop where they are."""
     flow.paused = True
-    return _switch(flow, "paused", "pause", by, reason)
+    return _switch(flow, "paused", FlowOperation.PAUSE, by, reason)
 
 
 def resume(flow: Flow, *, by: Any = None, reason: str = "") -> Flow:
     """End the pause; whoever calls this wakes the runs that were held (``runtime``)."""
     flow.paused = False
-    return _switch(flow, "paused", "resume", by, reason)
+    return _switch(flow, "paused", FlowOperation.RESUME, by, reason)
 
 
-def _switch(flow: Flow, name: str, verb: str, by: Any, reason: str) -> Flow:
+def _switch(flow: Flow, name: str, operation: FlowOperation, by: Any, reason: str) -> Flow:
     with atomic():
         _write(flow, name)
-        record(flow.key, verb, by=by, reason=reason)
+        record(flow.key, operation, by=by, reason=reason)
     return flow
 
 

@@ -20,7 +20,7 @@ from flowcontrol_core.flows.drafts import (
     stale_revision,
 )
 from flowcontrol_core.flows.flow_triggers import check_associations
-from flowcontrol_core.models import Flow, FlowVersion
+from flowcontrol_core.models import Flow, FlowOperation, FlowVersion
 
 logger = logging.getLogger(__name__)
 
@@ -47,7 +47,8 @@ def publish(
         raise PublishError(problems)
     with atomic():
         _freeze(flow, draft, document, inspection)
-        record(flow.key, "publish", f"Version {draft.number}.", by=by, reason=reason)
+        values = {"version": draft.number}
+        record(flow.key, FlowOperation.PUBLISH, values, by=by, reason=reason)
     logger.info("%s was published by %s.", draft, by or "code")
     return draft
 

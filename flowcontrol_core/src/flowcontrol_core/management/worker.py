@@ -1,4 +1,4 @@
-"""The embedded loop: sweeps until it is asked to stop, whatever becomes of the database."""
+"""The embedded loop: sweeps until it is asked to stop, whatever happens to the database."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ def work(
 ) -> None:
     """Sweep every ``interval`` seconds until a stop is requested; with ``once``, a single time.
 
-    While more is due there is no pause. ``report`` is told how many runs each sweep executed. So
-    many threads as ``concurrency`` says do it at once, each with its own connections. A database
+    While more is due there is no pause. ``report`` is called with the number of runs that a sweep
+    has executed. ``concurrency`` threads do it at once, each with its own connections. A database
     that is away is waited for, with growing pauses of at most 30 seconds; with ``once``, its error
     is raised: cron will start another process.
     """
@@ -61,11 +61,11 @@ def work(
     if helper.errors:
         raise helper.errors[0]
     if once or should_stop():
-        take_leave(once=once)
+        deregister_quietly(once=once)
 
 
 class _Helper:
-    """What the other threads of a worker do: the same. What goes wrong in one stops all."""
+    """What the other threads of a worker do: the same. An error in one stops all."""
 
     def __init__(self, work: Callable[[], None]) -> None:
         self.work = work
@@ -96,7 +96,7 @@ def _work(
 
 
 def unused_queues(queues: Collection[str]) -> list[str]:
-    """Give those that no flow has, if the database tells; a flow may be given them later."""
+    """Return those that no flow has, if the database answers; a flow may be given them later."""
     try:
         used = set(Flow.objects.filter(queue__in=queues).values_list("queue", flat=True))
     except (DatabaseError, InterfaceError):
@@ -104,7 +104,7 @@ def unused_queues(queues: Collection[str]) -> list[str]:
     return [queue for queue in dict.fromkeys(queues) if queue not in used]
 
 
-def take_leave(*, once: bool) -> None:
+def deregister_quietly(*, once: bool) -> None:
     """Take this process out of the table of workers, if the database lets it."""
     try:
         deregister(once=once)
@@ -113,12 +113,12 @@ def take_leave(*, once: bool) -> None:
 
 
 def _sweep(failures: int, queues: Collection[str]) -> SweepResult | None:
-    """Sweep once; ``None`` where the database did not let it."""
+    """Sweep once; ``None``: the database failed."""
     try:
         result = continue_flowruns(queues=queues)
     except (DatabaseError, InterfaceError) as error:
         logger.error(  # noqa: TRY400 - a traceback every few seconds would hide the cause
-            "The database does not answer (%s); the worker tries again in a while.",
+            "The database does not answer (%s); the worker will retry.",
             " ".join(str(error).split()),
         )
         connections.close_all()

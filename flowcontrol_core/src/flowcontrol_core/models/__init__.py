@@ -10,7 +10,14 @@ from flowcontrol_core.models.flow_trigger import (
     SkippedFiring,
     TriggerEvent,
 )
-from flowcontrol_core.models.operation import BulkOperation, ConsumedSlot, FlowEvent, Worker
+from flowcontrol_core.models.operation import (
+    BulkOperation,
+    ConsumedSlot,
+    FlowEvent,
+    FlowOperation,
+    Worker,
+)
+from flowcontrol_core.models.reasons import NO_REASON, Reason
 from flowcontrol_core.models.run import (
     LIVE,
     EventKind,
@@ -26,11 +33,13 @@ from flowcontrol_core.models.run import (
 __all__ = [
     "LIVE",
     "MAX_LIMIT",
+    "NO_REASON",
     "BulkOperation",
     "ConsumedSlot",
     "EventKind",
     "Flow",
     "FlowEvent",
+    "FlowOperation",
     "FlowRun",
     "FlowTrigger",
     "FlowVersion",
@@ -39,6 +48,7 @@ __all__ = [
     "MessageKind",
     "Mode",
     "Outcome",
+    "Reason",
     "Refusal",
     "Request",
     "RunEvent",

@@ -13,12 +13,12 @@ from django.utils.translation import gettext_lazy as _
 from flowcontrol_core.errors import EditError
 from flowcontrol_core.models.columns import JsonField, KeyField
 
-#: Each run of a limit has a slot of its own, and all of them are looked at when one is taken.
+#: Each run of a limit has a slot of its own, and all of them are read when one is taken.
 MAX_LIMIT = 10_000
 
 
 class LimitPolicy(models.TextChoices):
-    """What happens to a run that a limit refuses."""
+    """What happens to a run when a limit is reached."""
 
     SKIP = "skip", _("skip: the new run ends at once, with the reason")
     QUEUE = "queue", _("queue: the new run waits for a free slot")
@@ -65,11 +65,11 @@ class Flow(models.Model):
         _("paused"), default=False, help_text=_("Runs that become due are paused instead.")
     )
     max_concurrent = _limit(_("runs at once"), _("At most this many unfinished runs."))
-    max_concurrent_policy = _policy(_("a run too many"))
+    max_concurrent_policy = _policy(_("when the limit is reached"))
     max_concurrent_per_object = _limit(
         _("runs at once per object"), _("At most this many unfinished runs for one object.")
     )
-    max_concurrent_per_object_policy = _policy(_("a run too many for an object"))
+    max_concurrent_per_object_policy = _policy(_("when the limit per object is reached"))
     max_per_object = _limit(
         _("runs per object, ever"), _("Counts finished runs too; a further one is skipped.")
     )
@@ -86,16 +86,18 @@ class Flow(models.Model):
         help_text=_("Which workers execute its runs; on Celery the name of the queue."),
     )
     retention_days = models.PositiveIntegerField(
-        _("keep finished runs for days"),
+        _("days to keep finished runs"),
         null=True,
         blank=True,
-        help_text=_("Older ones are pruned; empty: as the project's settings say."),
+        help_text=_("Older ones are pruned. Leave empty to use the project setting."),
     )
     retention_runs = models.PositiveIntegerField(
-        _("keep finished runs"),
+        _("finished runs to keep"),
         null=True,
         blank=True,
-        help_text=_("At most so many, the newest; empty: as the project's settings say."),
+        help_text=_(
+            "Keep at most this many (newest first). Leave empty to use the project setting."
+        ),
     )
     published = models.ForeignKey(
         "FlowVersion",
@@ -115,7 +117,7 @@ class Flow(models.Model):
         ordering = ("name", "id")
         permissions = [
             ("publish_flow", "Can publish a flow"),
-            ("activate_flow", "Can activate, deactivate and hold a flow"),
+            ("activate_flow", "Can activate, deactivate, pause and resume a flow"),
             ("start_flow", "Can start a run of a flow"),
         ]
 
@@ -127,11 +129,11 @@ class Flow(models.Model):
 
     @property
     def has_limits(self) -> bool:
-        """Say whether any limit is set."""
+        """Return whether any limit is set."""
         return any((self.max_concurrent, self.max_per_object, self.max_concurrent_per_object))
 
     def policy_of(self, limit: str) -> LimitPolicy:
-        """Say what happens to a run that one of the limits refuses.
+        """Return what happens to a run when one of the limits is reached.
 
         A slot of the one that counts all runs ever is never free again: there, it is skipped.
         """
@@ -141,7 +143,7 @@ class Flow(models.Model):
 
     @property
     def has_queue(self) -> bool:
-        """Say whether a run may wait for the slot of another."""
+        """Return whether a run may wait for the slot of another."""
         return any(
             getattr(self, limit) is not None and self.policy_of(limit) != LimitPolicy.SKIP
             for limit in ("max_concurrent", "max_concurrent_per_object")
@@ -157,7 +159,7 @@ class FlowVersion(models.Model):
     number = models.PositiveIntegerField(_("number"))
     document = JsonField(_("document"), default=dict)
     digest = models.CharField(_("digest"), max_length=64, editable=False)
-    #: The model label of its objects, and below what else is asked of it without reading it.
+    #: The label of the model of its objects; it and the next are known without reading it.
     object_type = models.CharField(max_length=200, blank=True, default="", editable=False)
     #: The keys of the triggers its steps wait for, one a line; written when it is published.
     waits_for = models.TextField(blank=True, default="", editable=False)
@@ -208,7 +210,7 @@ class FlowVersion(models.Model):
 
     @property
     def is_draft(self) -> bool:
-        """Say whether it may still be edited."""
+        """Return whether it may still be edited."""
         return self.published_at is None
 
     def _refuse_change(self, update_fields: Iterable[str] | None) -> None:

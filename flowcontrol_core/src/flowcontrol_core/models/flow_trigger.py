@@ -38,7 +38,7 @@ class FlowTrigger(models.Model):
         _("step"),
         max_length=32,
         blank=True,
-        help_text=_("For the mode that sends runs back: the id of the step."),
+        help_text=_("For the mode that sends runs to a step: the id of the step."),
     )
     created_at = models.DateTimeField(_("created at"), auto_now_add=True)
 
@@ -60,7 +60,7 @@ class TriggerEvent(models.Model):
     payload = JsonField(default=dict)
     unique_key = KeyField(max_length=200, null=True, unique=True)
     created_at = models.DateTimeField()
-    #: Set until the runs that waited for it have been told.
+    #: Set until the runs that waited for it were woken.
     undelivered_since = models.DateTimeField(null=True, db_index=True)
 
     class Meta:
@@ -82,7 +82,7 @@ class Refusal(models.TextChoices):
     OBJECT = "object", _("the object is not of the flow's type")
     LIMIT = "limit", _("a limit was reached")
     DEPTH = "depth", _("flows started each other too deeply")
-    FAN_OUT = "fan_out", _("too many flows at once")
+    FAN_OUT = "fan_out", _("more runs at once than the setting MAX_FAN_OUT allows")
     DUPLICATE = "duplicate", _("the event was seen before")
     ERROR = "error", _("an error")
 
@@ -94,13 +94,14 @@ class SkippedFiring(models.Model):
         FlowTrigger, on_delete=models.CASCADE, db_constraint=False, related_name="skipped_firings"
     )
     reason = models.CharField(_("reason"), max_length=12, choices=Refusal.choices)
+    #: The condition, the limit, the number or the error that the reason is about.
     detail = models.TextField(_("detail"), blank=True)
     object_text = models.CharField(_("object"), max_length=200, blank=True)
     created_at = models.DateTimeField(_("at"))
 
     class Meta:
-        verbose_name = _("firing")
-        verbose_name_plural = _("skipped_firings")
+        verbose_name = _("skipped firing")
+        verbose_name_plural = _("skipped firings")
         ordering = ("-id",)
 
     def __str__(self) -> str:

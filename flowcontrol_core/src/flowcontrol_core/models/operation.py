@@ -1,15 +1,16 @@
-"""What operating needs: who works, what is done in bulk, and which slots are spent for good."""
+"""What operating needs: workers, bulk operations, the history of flows, and consumed slots."""
 
 from __future__ import annotations
 
 from django.db import models
+from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
 from flowcontrol_core.models.columns import JsonField, KeyField
 
 
 class Worker(models.Model):
-    """A process that executes runs, as it last said of itself."""
+    """A process that executes runs, as of its last heartbeat."""
 
     name = KeyField(_("name"), max_length=100, unique=True)
     host = models.CharField(_("host"), max_length=100)
@@ -30,45 +31,69 @@ class Worker(models.Model):
 
 
 class BulkOperation(models.Model):
-    """A verb done to many runs, bit by bit, by the sweeps."""
+    """An operator action on many runs, done in chunks by the sweeps."""
 
-    verb = models.CharField(_("verb"), max_length=20)
-    #: What chooses the runs: see ``runtime.jobs.FILTERS``.
+    #: The name of the operator action: see ``runs.operations.operator_actions``.
+    operator_action = models.CharField(_("operator action"), max_length=20)
+    #: What chooses the runs: see ``runs.operations.bulk.FILTERS``.
     filters = JsonField(_("filters"), default=dict)
     arguments = JsonField(default=dict)
     actor = models.CharField(_("by"), max_length=200, blank=True)
-    reason = models.TextField(_("reason"), blank=True)
-    #: Runs with a greater primary key were created after it, and are not its business.
+    note = models.TextField(_("reason"), blank=True)
+    #: Runs with a greater primary key were created after it, and are left alone.
     up_to = models.PositiveBigIntegerField()
-    #: How far it has come.
+    #: The primary key of the last run that it has done.
     last = models.PositiveBigIntegerField(default=0)
     done = models.PositiveIntegerField(_("done"), default=0)
     refused = models.PositiveIntegerField(_("refused"), default=0)
-    #: Why runs were refused: the first of each kind, ``{sentence: number}``.
-    refusals = JsonField(_("refusals"), default=dict)
+    #: Why runs were refused: ``{"code", "values", "count"}`` of each kind, the first ones.
+    refusals = JsonField(_("refusals"), default=list)
     created_at = models.DateTimeField(_("created at"))
     finished_at = models.DateTimeField(_("finished at"), null=True, db_index=True)
 
     class Meta:
-        verbose_name = _("bulk job")
-        verbose_name_plural = _("bulk jobs")
+        verbose_name = _("bulk operation")
+        verbose_name_plural = _("bulk operations")
         ordering = ("-id",)
 
     def __str__(self) -> str:
-        return f"{self.verb} #{self.pk}"
+        return f"{self.operator_action} #{self.pk}"
+
+
+class FlowOperation(models.TextChoices):
+    """What people do to a flow as a whole; ``PRUNE`` is done to all of them."""
+
+    CREATE = "create", _("Created")
+    CHANGE = "change", _("Changed")
+    PUBLISH = "publish", _("Published")
+    ACTIVATE = "activate", _("Activated")
+    DEACTIVATE = "deactivate", _("Deactivated")
+    PAUSE = "pause", _("Paused")
+    RESUME = "resume", _("Resumed")
+    DELETE = "delete", _("Deleted")
+    PRUNE = "prune", _("Pruned")
+
+
+_DETAILS: dict[str, str | Promise] = {
+    FlowOperation.CHANGE: _("Fields: %(fields)s."),
+    FlowOperation.PUBLISH: _("Version %(version)s."),
+    FlowOperation.DELETE: _("Runs deleted with it: %(runs)s."),
+    FlowOperation.PRUNE: _("Runs: %(runs)s; history rows: %(history)s."),
+}
 
 
 class FlowEvent(models.Model):
-    """One thing that somebody did to a flow as a whole, or to all of them.
+    """One operation on a flow, or on all of them.
 
-    It names the flow by its key, so that it tells of a deleted flow too.
+    It names the flow by its key, so that the history of a deleted flow stays.
     """
 
     #: Empty where all flows are meant.
     key = KeyField(_("flow"), max_length=100, blank=True)
-    verb = models.CharField(_("what"), max_length=20)
-    #: What came of it, and why it was done.
-    message = models.TextField(_("message"), blank=True)
+    operation = models.CharField(_("operation"), max_length=20, choices=FlowOperation.choices)
+    #: What it did, such as ``{"version": 3}`` or ``{"fields": ["name"]}``.
+    values = JsonField(default=dict)
+    note = models.TextField(_("reason"), blank=True)
     actor = models.CharField(_("by"), max_length=200, blank=True)
     at = models.DateTimeField(_("at"))
 
@@ -79,7 +104,13 @@ class FlowEvent(models.Model):
         indexes = [models.Index(fields=["key", "id"], name="flowcontrol_flow_event")]
 
     def __str__(self) -> str:
-        return f"{self.verb} {self.key}".strip()
+        return f"{self.operation} {self.key}".strip()
+
+    @property
+    def message(self) -> str:
+        """Return what it did, and why, in the language of the reader."""
+        text = str(_DETAILS.get(self.operation, ""))
+        return f"{text % self.values if self.values else ''} {self.note}".strip()
 
 
 class ConsumedSlot(models.Model):
@@ -88,8 +119,8 @@ class ConsumedSlot(models.Model):
     digest = models.CharField(max_length=64, primary_key=True)
 
     class Meta:
-        verbose_name = _("spent slot")
-        verbose_name_plural = _("spent slots")
+        verbose_name = _("consumed slot")
+        verbose_name_plural = _("consumed slots")
 
     def __str__(self) -> str:
         return self.digest

@@ -1,13 +1,14 @@
 """Flow runs, their history and their inbox.
 
 References from and to runs carry no foreign key constraint in the database: on MariaDB inserting
-a child row locks its parent row, so that a run created inside of somebody's transaction would lock
+a child row locks its parent row, so that a run created inside of a caller's transaction would lock
 its flow, and a message to a run would wait for the run's own step. Django keeps them consistent.
 """
 
 from __future__ import annotations
 
 import uuid
+from datetime import datetime
 from typing import Any
 
 from django.contrib.contenttypes.models import ContentType
@@ -17,6 +18,7 @@ from django.utils.translation import gettext_lazy as _
 
 from flowcontrol_core.models.columns import JsonField, KeyField
 from flowcontrol_core.models.flow import Flow, FlowVersion
+from flowcontrol_core.models.reasons import Reason
 
 
 class Status(models.TextChoices):
@@ -45,10 +47,10 @@ class Outcome(models.TextChoices):
 
 
 class Request(models.TextChoices):
-    """What a running run is asked to look at, at its next checkpoint."""
+    """What a running run is asked to do at its next checkpoint."""
 
     NONE = "", "-"
-    INBOX = "inbox", _("look into the inbox")
+    INBOX = "inbox", _("read the inbox")
     CANCEL = "cancel", _("cancel")
 
 
@@ -56,21 +58,21 @@ class FlowRunQuerySet(models.QuerySet["FlowRun"]):
     """The questions that are asked about runs; each is answered by an index."""
 
     def live(self) -> FlowRunQuerySet:
-        """Give the runs that are not DONE."""
+        """Return the runs that are not DONE."""
         return self.filter(status__in=LIVE)
 
     def due(self, now: Any) -> FlowRunQuerySet:
-        """Give the runs that somebody has to look at, the longest overdue first."""
+        """Return the runs that a worker has to see, the longest overdue first."""
         return self.filter(due_at__lte=now).order_by("due_at", "id")
 
     def for_object(self, obj: models.Model) -> FlowRunQuerySet:
-        """Give the runs that belong to a model object."""
+        """Return the runs that belong to a model object."""
         content_type = ContentType.objects.db_manager(self.db).get_for_model(obj)
         return self.filter(content_type_id=content_type.pk, object_key=str(obj.pk))
 
 
 class FlowRun(models.Model):
-    """One execution of one version of a flow; written only by the runtime."""
+    """One execution of one version of a flow; written only by the engine."""
 
     uuid = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
     flow = models.ForeignKey(
@@ -93,8 +95,9 @@ class FlowRun(models.Model):
         _("status"), max_length=10, choices=Status.choices, default=Status.PENDING
     )
     outcome = models.CharField(_("outcome"), max_length=10, choices=Outcome.choices, blank=True)
-    #: A sentence: why it is in this status, or ended with this outcome.
-    reason = models.TextField(_("reason"), blank=True)
+    #: Why it is in this status, or ended with this outcome: see ``reasons``.
+    reason_code = models.CharField(_("reason"), max_length=30, blank=True, default="")
+    reason_values = JsonField(default=dict)
     cursor = JsonField(_("cursor"), default=list)
     state = JsonField(_("state"), default=dict)
     sequence = models.PositiveBigIntegerField(_("steps finished"), default=0)
@@ -111,8 +114,8 @@ class FlowRun(models.Model):
     object_key = KeyField(_("object key"), max_length=200, null=True)
     object_text = models.CharField(_("object"), max_length=200, blank=True)
 
-    #: When somebody has to look at the run: its due time, or while it runs the expiry of its lease.
-    due_at = models.DateTimeField(_("next look at"), null=True)
+    #: When a worker has to see the run: its due time, or while it runs the expiry of its lease.
+    due_at = models.DateTimeField(_("next check"), null=True)
     #: The present lease's number: a checkpoint of an older one fails.
     fence = models.PositiveBigIntegerField(_("fence"), default=0)
     #: Executions that were started since the last checkpoint.
@@ -121,7 +124,7 @@ class FlowRun(models.Model):
     request = models.CharField(max_length=10, choices=Request.choices, blank=True, default="")
 
     wait_until = models.DateTimeField(_("waits until"), null=True)
-    wait_timeout = models.DateTimeField(_("gives up waiting at"), null=True)
+    wait_timeout = models.DateTimeField(_("times out at"), null=True)
     wait_trigger = KeyField(_("waits for trigger"), max_length=150, null=True)
     wait_match_object = models.BooleanField(default=False)
     wait_child = models.UUIDField(_("waits for run"), null=True)
@@ -132,7 +135,7 @@ class FlowRun(models.Model):
 
     #: Since when it waits for a free slot, while PENDING in the queue of a limit.
     queued_at = models.DateTimeField(_("queued since"), null=True)
-    #: Set when it ended, until the run that started it has been told.
+    #: Set when it ended, until the run that started it has been woken.
     undelivered_since = models.DateTimeField(null=True, db_index=True)
 
     parent = models.ForeignKey(
@@ -205,8 +208,22 @@ class FlowRun(models.Model):
 
     @property
     def is_live(self) -> bool:
-        """Say whether the run has not ended."""
+        """Return whether the run has not ended."""
         return self.status != Status.DONE
+
+    @property
+    def reason(self) -> str:
+        """Return why it is in this status, in the language of the reader."""
+        return str(self.explanation)
+
+    @property
+    def explanation(self) -> Reason:
+        """Return why it is in this status, for code."""
+        return Reason(self.reason_code, self.reason_values)
+
+    @explanation.setter
+    def explanation(self, reason: Reason) -> None:
+        self.reason_code, self.reason_values = reason.code, dict(reason.values)
 
 
 class EventKind(models.TextChoices):
@@ -232,7 +249,9 @@ class RunEvent(models.Model):
     kind = models.CharField(_("kind"), max_length=10, choices=EventKind.choices)
     #: One entry a step: see ``engine.history``.
     steps = JsonField(_("steps"), default=list)
-    message = models.TextField(_("message"), blank=True)
+    #: What happened: see ``reasons``.
+    code = models.CharField(_("message"), max_length=30, blank=True, default="")
+    values = JsonField(default=dict)
     #: ``{"type", "message", "traceback", "step", "action"}`` of a failure.
     error = JsonField(_("error"), null=True)
     actor = models.CharField(_("by"), max_length=200, blank=True)
@@ -245,6 +264,17 @@ class RunEvent(models.Model):
     def __str__(self) -> str:
         return f"{self.get_kind_display()} {self.at:%Y-%m-%d %H:%M:%S}"
 
+    @classmethod
+    def of(cls, kind: EventKind, at: datetime, message: Reason, **columns: Any) -> RunEvent:
+        """Return the row, not saved, of something that happened."""
+        values = dict(message.values)
+        return cls(kind=kind, at=at, code=message.code, values=values, **columns)
+
+    @property
+    def message(self) -> str:
+        """Return what happened, in the language of the reader."""
+        return str(Reason(self.code, self.values))
+
 
 class MessageKind(models.TextChoices):
     """What a message in a run's inbox asks for."""
@@ -256,7 +286,7 @@ class MessageKind(models.TextChoices):
 
 
 class Message(models.Model):
-    """A request to a run, inserted by anybody, taken by whoever holds the run."""
+    """A request to a run, inserted by anyone, read by the worker that has the run."""
 
     run = models.ForeignKey(
         FlowRun, on_delete=models.CASCADE, db_constraint=False, related_name="inbox"
@@ -265,7 +295,7 @@ class Message(models.Model):
     data = JsonField(default=dict)
     actor = models.CharField(max_length=200, blank=True)
     created_at = models.DateTimeField()
-    #: Set until the run has been told of it; never where that happens in the same transaction.
+    #: Set until the run was notified; never where that happens in the same transaction.
     undelivered_since = models.DateTimeField(null=True, db_index=True)
 
     class Meta:

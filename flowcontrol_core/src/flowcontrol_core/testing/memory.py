@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from flowcontrol_core.actions.context import FlowReference, Wakeup
+from flowcontrol_core.actions.context import FlowReference, RunContext, Wakeup
 from flowcontrol_core.document.parse import parse
 from flowcontrol_core.document.serialize import to_data
 from flowcontrol_core.document.tree import Document
@@ -17,7 +17,8 @@ from flowcontrol_core.engine.directives import Wait
 from flowcontrol_core.engine.history import Call, Recorder
 from flowcontrol_core.engine.state import State
 from flowcontrol_core.errors import FlowcontrolError
-from flowcontrol_core.runs.execution.activation import Activation, Stop, StopKind
+from flowcontrol_core.runs.execution.activation import Activation
+from flowcontrol_core.runs.execution.failures import CONTINUE, Stop, StopKind
 from flowcontrol_core.runs.store.clock import ManualClock
 from flowcontrol_core.runs.store.compiled import compile_flow
 from flowcontrol_core.runs.store.connection import WriteGuard
@@ -69,7 +70,7 @@ class MemoryRun:
 
     @property
     def reason(self) -> str:
-        return self.stop.reason
+        return str(self.stop.reason)
 
     @property
     def error(self) -> Mapping[str, Any] | None:
@@ -83,7 +84,7 @@ class MemoryRun:
     @property
     def state(self) -> dict[str, Any]:
         """Give a copy of the state."""
-        copy: dict[str, Any] = normalize(self.activation.state.peek())
+        copy: dict[str, Any] = normalize(self.activation.context.state.peek())
         return copy
 
     @property
@@ -147,19 +148,25 @@ def run_flow(
     """
     clock = clock or ManualClock(now)
     trail = _Trail()
-    activation = Activation(
+    compiled = compile_flow(parse(to_data(document)))
+    context = RunContext(
         uuid=uuid.uuid4(),
         flow=FlowReference("memory", "In memory"),
-        compiled=compile_flow(parse(to_data(document))),
+        state=State(state),
+        now=clock.now(),
+        time_zone=compiled.zone,
+        payload=normalize(payload or {}),
+        load_object=lambda: obj,
+        lock=lambda: obj,
+    )
+    activation = Activation(
+        context=context,
+        compiled=compiled,
         history=trail,
         clock=clock,
         guard=WriteGuard(),
-        cursor=(),
-        state=State(state),
         has_object=obj is not None,
-        load_object=lambda: obj,
     )
-    activation.prepare(payload=normalize(payload or {}), lock=lambda: obj)
     stop = _drive(activation)
     return MemoryRun(activation, clock, trail, stop, activation.history.take())
 
@@ -177,9 +184,9 @@ def _call_steps(activation: Activation) -> Stop:
             continue
         if stop.kind is not StopKind.NEEDS:
             return stop
-        bound = activation.look()
+        bound = activation.next_step()
         if isinstance(bound, Stop):
             return bound
         ended = activation.call(bound)
-        if ended is not None:
+        if ended is not CONTINUE:
             return ended

@@ -1,4 +1,4 @@
-"""``manage.py flowcontrol``: the plugins, the sweep, flows as files, and an operator's verbs."""
+"""``manage.py flowcontrol``: the plugins, the sweep, flows as files, and the operator actions."""
 
 from __future__ import annotations
 
@@ -9,49 +9,30 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from flowcontrol_core.health import check_health_or_explain
-from flowcontrol_core.management.bulk_commands import add_job_arguments, create_bulk_job
+from flowcontrol_core.health import check_health
 from flowcontrol_core.management.files import exported, import_report, imported
 from flowcontrol_core.management.health_report import health_report
 from flowcontrol_core.management.plugin_table import broken_plugins, plugin_table
 from flowcontrol_core.management.run_commands import (
-    Verb,
-    find_run,
+    add_bulk_arguments,
+    add_run_arguments,
     needing_database,
     operate,
     operator,
-    refusing,
+    start_bulk,
 )
 from flowcontrol_core.management.worker import (
     MOST_THREADS,
+    deregister_quietly,
     stopping_on_signals,
-    take_leave,
     unused_queues,
     work,
 )
 from flowcontrol_core.models import FlowRun
 from flowcontrol_core.plugins.manager import plugin_manager
 from flowcontrol_core.runs.execution.sweep import continue_flowruns
-from flowcontrol_core.runs.operations.control import (
-    cancel_flowrun,
-    pause_flowrun,
-    resume_flowrun,
-    retry_flowrun,
-    run_now,
-    skip_step,
-)
-from flowcontrol_core.runs.operations.restarts import move_to_current_version, restart_at_step
+from flowcontrol_core.runs.operations.operator_actions import OPERATOR_ACTIONS
 from flowcontrol_core.runs.operations.retention import Pruned, prune
-
-_VERBS: dict[str, tuple[Verb, str]] = {
-    "cancel": (cancel_flowrun, "end a run, and the runs that it has started, as canceled"),
-    "pause": (pause_flowrun, "keep a run from going on"),
-    "resume": (resume_flowrun, "let a paused run go on"),
-    "run-now": (run_now, "let a run that waits go on at once"),
-    "retry": (retry_flowrun, "call the failed step of a run again"),
-    "skip": (skip_step, "go on behind the step that a run has failed at, or waits at"),
-    "move": (move_to_current_version, "move a run to the published version of its flow"),
-}
 
 
 class Command(BaseCommand):
@@ -65,17 +46,13 @@ class Command(BaseCommand):
         commands = parser.add_subparsers(dest="subcommand", required=True, title="subcommands")
         self._add_executing(commands)
         self._add_files(commands)
-        text = "list the plugins and what became of them; exit status 1 if one is broken"
+        text = "list the plugins and their statuses; exit status 1 if one is broken"
         commands.add_parser("plugins", help=text).set_defaults(method=self.plugins)
-        self._add_caring(commands)
-        for name, (_, text) in _VERBS.items():
-            _add_verb(commands, name, text).set_defaults(method=self.operate)
-        text = "create a run that begins at a step, with the state of one that has ended"
-        restart = _add_verb(commands, "restart", text)
-        restart.add_argument("step", metavar="STEP", help="the id of the step")
-        text = "use the published version of the flow, not that of the old run"
-        restart.add_argument("--current-version", action="store_true", help=text)
-        restart.set_defaults(method=self.restart)
+        self._add_upkeep(commands)
+        for action in OPERATOR_ACTIONS.values():
+            parser = commands.add_parser(action.slug, help=str(action.effect))
+            add_run_arguments(parser, action)
+            parser.set_defaults(method=self.operate, action=action)
 
     def _add_executing(self, commands: Any) -> None:
         run = commands.add_parser("run", help="execute what is due: one bounded sweep, for cron")
@@ -95,8 +72,8 @@ class Command(BaseCommand):
         worker.add_argument("--concurrency", type=threads, default=1, metavar="N", help=text)
         worker.set_defaults(method=self.worker)
 
-    def _add_caring(self, commands: Any) -> None:
-        text = "say what is wrong, and what to do; exit status 1 if anything is"
+    def _add_upkeep(self, commands: Any) -> None:
+        text = "print what is wrong, and the remedy; exit status 1 if anything is urgent"
         doctor = commands.add_parser("doctor", help=text)
         doctor.add_argument("--json", action="store_true", help="write JSON")
         doctor.set_defaults(method=self.doctor)
@@ -106,9 +83,9 @@ class Command(BaseCommand):
         prune.add_argument("--batches", type=_number_of("batches"), metavar="N", help=text)
         prune.add_argument("--by", default=operator(), help="who, for the record")
         prune.set_defaults(method=self.prune)
-        job = commands.add_parser("job", help="do something to many runs: the sweeps do it")
-        add_job_arguments(job)
-        job.set_defaults(method=self.job)
+        bulk = commands.add_parser("bulk", help="an operator action on many runs, by the sweeps")
+        add_bulk_arguments(bulk)
+        bulk.set_defaults(method=self.bulk)
 
     def _add_files(self, commands: Any) -> None:
         export = commands.add_parser("export", help="write flows as YAML to standard output")
@@ -138,7 +115,7 @@ class Command(BaseCommand):
         self.check()
         with stopping_on_signals():
             result = continue_flowruns(options["limit"])
-        take_leave(once=True)
+        deregister_quietly(once=True)
         more = " More are due." if result.more else ""
         self.stdout.write(f"{_runs(result.executed)} executed.{more}")
 
@@ -146,16 +123,16 @@ class Command(BaseCommand):
         self.check()
         for queue in unused_queues(options["queues"]):
             self.stderr.write(f"No flow has the queue {queue!r}: is that its name?")
-        self._say(options, "The worker has started.")
+        self._write(options, "The worker has started.")
         with stopping_on_signals():
             work(
                 interval=options["interval"],
                 once=options["once"],
                 queues=options["queues"],
                 concurrency=options["concurrency"],
-                report=lambda count: self._say(options, f"{_runs(count)} executed."),
+                report=lambda count: self._write(options, f"{_runs(count)} executed."),
             )
-        self._say(options, "The worker has stopped.")
+        self._write(options, "The worker has stopped.")
 
     def export(self, options: dict[str, Any]) -> None:
         self.stdout.write(exported(options["keys"], drafts=options["drafts"]), ending="")
@@ -167,7 +144,7 @@ class Command(BaseCommand):
                 self.stdout.write(line)
 
     def doctor(self, options: dict[str, Any]) -> None:
-        health = check_health_or_explain()
+        health = check_health()
         self.stdout.write(health_report(health, as_json=options["json"]), ending="")
         if not health.is_healthy:
             raise CommandError(_counted(len(health.issues), "issue"))
@@ -176,30 +153,16 @@ class Command(BaseCommand):
         pruned = prune(batches=options["batches"], by=options["by"])
         self.stdout.write(_deleted(pruned))
 
-    def job(self, options: dict[str, Any]) -> None:
-        self.stdout.write(create_bulk_job(options))
-
-    def restart(self, options: dict[str, Any]) -> None:
-        old = find_run(options["run"])
-        with refusing():
-            new = restart_at_step(
-                old,
-                options["step"],
-                current_version=options["current_version"],
-                by=options["by"],
-                reason=options["reason"],
-            )
-        self.stdout.write(f"Run {new.pk} begins at the step {options['step']!r}.")
+    def bulk(self, options: dict[str, Any]) -> None:
+        self.stdout.write(start_bulk(options))
 
     def operate(self, options: dict[str, Any]) -> None:
-        verb, _ = _VERBS[options["subcommand"]]
-        run = operate(verb, options["run"], by=options["by"], reason=options["reason"])
-        self.stdout.write(_described(run))
+        self.stdout.write(_described(operate(options["action"], options)))
 
-    def _say(self, options: dict[str, Any], line: str) -> None:
+    def _write(self, options: dict[str, Any], line: str) -> None:
         if options["verbosity"] > 0:
             self.stdout.write(line)
-            # Where the output is a file or a pipe, somebody reads it while the worker runs.
+            # Where the output is a file or a pipe, it may be read while the worker runs.
             self.stdout.flush()
 
 
@@ -208,14 +171,6 @@ def _described(run: FlowRun) -> str:
         return f"Run {run.pk} is being executed; it stops at its next checkpoint."
     ended = f", {run.get_outcome_display()}" if run.outcome else ""
     return f"Run {run.pk} is {run.get_status_display()}{ended}."
-
-
-def _add_verb(commands: Any, name: str, text: str) -> Any:
-    verb = commands.add_parser(name, help=text)
-    verb.add_argument("run", metavar="RUN", help="the number or the UUID of the run")
-    verb.add_argument("--reason", default="", help="why, for the history of the run")
-    verb.add_argument("--by", default=operator(), help="who, for the history of the run")
-    return verb
 
 
 def _deleted(pruned: Pruned) -> str:
@@ -232,13 +187,15 @@ def _counted(count: int, what: str) -> str:
 
 
 def _number_of(what: str, most: int | None = None) -> Callable[[str], int]:
-    """Give the reader of an option that is a number of something, from 1 to ``most``."""
+    """Return the reader of an option that is a number of something, from 1 to ``most``."""
     wanted = f"1 to {most}" if most else "1 or more"
 
     def read(text: str) -> int:
         number = int(text) if text.isascii() and text.isdigit() and len(text) < 10 else 0
         if number < 1 or (most and number > most):
-            raise argparse.ArgumentTypeError(f"{text!r} is no number of {what}; give {wanted}.")
+            raise argparse.ArgumentTypeError(
+                f"{text!r} is not a valid number of {what}; expected {wanted}."
+            )
         return number
 
     return read
@@ -250,5 +207,5 @@ def _seconds(text: str) -> float:
     except ValueError:
         seconds = 0
     if not 0 < seconds < 86_400:
-        raise argparse.ArgumentTypeError(f"{text!r} is no time; give seconds, such as 0.5.")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a valid time in seconds, such as 0.5.")
     return seconds

@@ -11,13 +11,12 @@ from functools import partial
 from django.db import DatabaseError, InterfaceError
 
 from flowcontrol_core.conf import get_settings
-from flowcontrol_core.errors import FlowcontrolError
-from flowcontrol_core.models import Flow, FlowRun, Message
+from flowcontrol_core.models import Flow, FlowRun, Message, Reason
 from flowcontrol_core.runs.execution import checkpoint
-from flowcontrol_core.runs.execution.activation import Stop, StopKind
-from flowcontrol_core.runs.execution.admission import admit, end_errored
+from flowcontrol_core.runs.execution.admission import end_errored, prepare
 from flowcontrol_core.runs.execution.checkpoint import Execution
 from flowcontrol_core.runs.execution.driver import Driver
+from flowcontrol_core.runs.execution.failures import WRITTEN, Stop, StopKind
 from flowcontrol_core.runs.queue.claim import Heartbeat, has_heartbeat, release, renew
 from flowcontrol_core.runs.queue.inbox import read_inboxes
 from flowcontrol_core.runs.queue.outbox import after_checkpoint
@@ -30,12 +29,12 @@ from flowcontrol_core.runs.store.connection import (
     durable,
     is_lost_connection,
     is_transient,
-    retry_transient,
+    retrying,
 )
 from flowcontrol_core.runs.store.objects import ObjectSource
 from flowcontrol_core.runs.store.rows import LostLease
 
-logger = logging.getLogger("flowcontrol.runtime")
+logger = logging.getLogger("flowcontrol.runs")
 POSTPONED = timedelta(seconds=5)
 
 
@@ -61,67 +60,37 @@ class Batch:
         self.source = ObjectSource(runs)
         self.finished: list[tuple[Execution, Stop]] = []
         self.unfinished: list[tuple[Driver, Stop]] = []
-        self.given_back = 0
         self._claimed_at = time.monotonic()
 
     def execute(self) -> int:
         """Execute all runs; no run, however broken, keeps another from being executed.
 
-        Gives their number, without those that are given back because the process shall stop.
+        Return their number, without those that are given back because the process has to stop.
         """
         self.heartbeat.hold(self.runs)
-        preload(run.version_id for run in self.runs)
+        preload({run.version_id for run in self.runs})
         flows = Flow.objects.using(alias()).in_bulk({run.flow_id for run in self.runs})
         inboxes = read_inboxes(self.runs)
+        executed = 0
         for run in self.runs:
-            begin = partial(self._begin, run, flows.get(run.flow_id), inboxes.get(run.pk, []))
-            self._do_unless_stopped(run, begin)
+            flow, messages = flows.get(run.flow_id), inboxes.get(run.pk, [])
+            executed += self._execute(run, partial(self._begin, run, flow, messages))
         self._write_finished()
         for driver, stop in self.unfinished:
             run = driver.execution.run
-            self._do_unless_stopped(run, partial(self._go_on, driver, stop))
-        return len(self.runs) - self.given_back
+            executed -= not self._execute(run, partial(self._drive_on, driver, stop))
+        return executed
 
-    def _do_unless_stopped(self, run: FlowRun, work: partial[None]) -> None:
+    def _execute(self, run: FlowRun, work: Callable[[], None]) -> bool:
+        """Do something with one run, or give it back; return whether it was done."""
         if should_stop():
-            self.given_back += 1
             self._bounded(run, partial(release, run))
-        else:
-            self._do_between()
-            self._bounded(run, work)
+            return False
+        self._do_between()
+        self._bounded(run, work)
+        return True
 
-    def _do_between(self) -> None:
-        try:
-            self.between()
-        except (DatabaseError, InterfaceError):
-            # The runs have boundaries of their own: here none is to blame.
-            logger.warning("What a sweep does between two runs has to wait.", exc_info=True)
-            connection().close_if_unusable_or_obsolete()
-
-    def _begin(self, run: FlowRun, flow: Flow | None, messages: Sequence[Message]) -> None:
-        if flow is None:
-            raise FlowcontrolError("The flow of this run does not exist any more.")
-        run.flow = flow
-        execution = admit(run, flow, messages, self.source, self.guard)
-        if execution is None:
-            return
-        execution.activation.context.beat = partial(self.heartbeat.touch, run, self.guard)
-        driver = Driver(execution, self.heartbeat.watch)
-        stop = driver.begin()
-        if stop.kind is StopKind.NEEDS:
-            self.unfinished.append((driver, stop))
-        else:
-            self.finished.append((execution, stop))
-
-    def _go_on(self, driver: Driver, stop: Stop) -> None:
-        run = driver.execution.run
-        if not has_heartbeat() and time.monotonic() - self._claimed_at > get_settings().LEASE / 2:
-            renew(run)
-        # What those before it have taken is not its own time.
-        driver.activation.renew_budget()
-        driver.go_on(stop)
-
-    def _bounded(self, run: FlowRun, work: partial[None]) -> None:
+    def _bounded(self, run: FlowRun, work: Callable[[], None]) -> None:
         """Do something with one run; what goes wrong concerns this run only.
 
         A database that cannot be reached concerns all: that is raised on.
@@ -138,33 +107,64 @@ class Batch:
                 if is_lost_connection(error):
                     raise
                 return
-            logger.exception("Run %s cannot be executed and is set aside.", run.pk)
+            logger.exception("Run %s cannot be executed and is ended as errored.", run.pk)
             self._end_errored(run, error)
 
+    def _do_between(self) -> None:
+        try:
+            self.between()
+        except (DatabaseError, InterfaceError):
+            # The runs have boundaries of their own: here none is to blame.
+            logger.warning("What a sweep does between two runs has to wait.", exc_info=True)
+            connection().close_if_unusable_or_obsolete()
+
+    def _begin(self, run: FlowRun, flow: Flow | None, messages: list[Message]) -> None:
+        if flow is None:
+            end_errored(run, None, Reason("flow_gone"))
+            return
+        run.flow = flow
+        execution = prepare(run, messages, self.source, self.guard, self.heartbeat)
+        if execution is WRITTEN:
+            return
+        driver = Driver(execution, self.heartbeat.watch)
+        stop = driver.begin()
+        if stop.kind is StopKind.NEEDS:
+            self.unfinished.append((driver, stop))
+        else:
+            self.finished.append((execution, stop))
+
+    def _drive_on(self, driver: Driver, stop: Stop) -> None:
+        run = driver.execution.run
+        if not has_heartbeat() and time.monotonic() - self._claimed_at > get_settings().LEASE / 2:
+            renew(run)
+        # What those before it have taken is not its own time.
+        driver.activation.renew_budget()
+        driver.drive_on(stop)
+
     def _postpone(self, run: FlowRun) -> None:
-        """Have a run tried again soon; this counts as an attempt, so it does not go on for ever."""
+        """Have a run tried again soon; it counts as an attempt, so it does not repeat for ever."""
         self.heartbeat.drop(run)
         try:
             connection().close_if_unusable_or_obsolete()
             release(run, after=POSTPONED)
         except (DatabaseError, InterfaceError):
-            logger.warning("Run %s goes on when its lease has expired.", run.pk)
+            logger.warning("Run %s continues when its lease has expired.", run.pk)
 
     def _end_errored(self, run: FlowRun, error: Exception) -> None:
         self.heartbeat.drop(run)
         try:
-            retry_transient(partial(end_errored, run, error))
+            end_errored(run, error)
         except LostLease:
             logger.info("Run %s belongs to another worker by now.", run.pk)
         except (DatabaseError, InterfaceError):
-            logger.exception("Run %s could not be set aside; its lease will expire.", run.pk)
+            logger.exception("Run %s could not be ended; its lease will expire.", run.pk)
 
     def _write_finished(self) -> None:
         """Write the ends of runs that had nothing to write before, all in one transaction."""
         finished, self.finished = self.finished, []
         if len(finished) > 1:
             try:
-                retry_transient(partial(_write_together, finished))
+                _write_together(finished)
             except Exception:  # noqa: BLE001 - written alone, each has what is wrong to itself
                 for execution, _ in finished:
                     execution.rolled_back()
@@ -177,6 +177,7 @@ class Batch:
             self._bounded(execution.run, partial(Driver(execution).finish, stop))
 
 
+@retrying
 def _write_together(finished: list[tuple[Execution, Stop]]) -> None:
     with durable():
         checkpoint.write_many(finished)

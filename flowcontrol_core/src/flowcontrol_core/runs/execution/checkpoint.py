@@ -1,73 +1,88 @@
-"""The checkpoint: cursor, state and history are written, guarded by the fence, or nothing is."""
+"""The checkpoint: cursor, state and history are written, guarded by the fence, or nothing is.
+
+Lock order, here and everywhere: the row of a run first, by its primary key; then its history and
+its inbox, by theirs. Rows of several runs are locked in the order of their keys.
+"""
 
 from __future__ import annotations
 
 import uuid
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 from flowcontrol_core.actions.base import Effects
-from flowcontrol_core.actions.context import FlowReference, Wakeup
+from flowcontrol_core.actions.context import FlowReference, RunContext, Wakeup
 from flowcontrol_core.conf import get_settings
 from flowcontrol_core.engine.codec import cursor_from_json, cursor_to_json, decode
 from flowcontrol_core.engine.directives import Wait
 from flowcontrol_core.engine.state import State
 from flowcontrol_core.models import (
+    NO_REASON,
     EventKind,
     Flow,
     FlowRun,
     Message,
+    MessageKind,
     Outcome,
+    Reason,
     Request,
     RunEvent,
     Status,
 )
-from flowcontrol_core.runs.execution.activation import Activation, Stop, StopKind
-from flowcontrol_core.runs.queue import outbox
-from flowcontrol_core.runs.queue.claim import lease_until
-from flowcontrol_core.runs.queue.inbox import cancel_children, empty_inbox
-from flowcontrol_core.runs.queue.outbox import free_queue
+from flowcontrol_core.runs.execution.activation import Activation
+from flowcontrol_core.runs.execution.failures import Stop, StopKind
+from flowcontrol_core.runs.queue.claim import Heartbeat, lease_until
+from flowcontrol_core.runs.queue.inbox import (
+    cancel_children,
+    empty_inbox,
+    reason_of,
+    remove_messages,
+)
+from flowcontrol_core.runs.queue.outbox import after_end, deliver_messages
 from flowcontrol_core.runs.store.clock import clock
 from flowcontrol_core.runs.store.compiled import get_compiled
-from flowcontrol_core.runs.store.connection import (
-    WriteGuard,
-    alias,
-    durable,
-    retrying,
-)
-from flowcontrol_core.runs.store.objects import ObjectSlot, ObjectSource
+from flowcontrol_core.runs.store.connection import WriteGuard, alias, durable, retrying
+from flowcontrol_core.runs.store.objects import ObjectSource, RunObject
 from flowcontrol_core.runs.store.rows import (
-    WRITTEN,
+    WRITTEN_COLUMNS,
     CancelRequested,
     LostLease,
     write_end,
     write_guarded,
 )
 
-#: How long a run whose configuration does not validate is left alone before it is looked at again.
+#: How long a run whose configuration does not validate is left alone before it is tried again.
 BLOCKED_RECHECK = timedelta(minutes=15)
+_REMEMBERED = ("pk", *WRITTEN_COLUMNS)
 
 
 @dataclass(slots=True, kw_only=True)
 class Execution:
-    """A run in somebody's hands: its row, its activation, and what goes with them."""
+    """A claimed run: its row, its activation, and what goes with them.
+
+    ``stored`` is False for a run that is executed before its row is inserted; ``taken`` are the
+    messages that the next checkpoint takes out of the inbox, and ``notes`` the rows of history
+    that it writes before its own.
+    """
 
     run: FlowRun
     flow: Flow
     activation: Activation
-    slot: ObjectSlot
-    #: False for a run that is executed before its row is inserted.
+    object: RunObject
     stored: bool = True
-    #: Messages that the next checkpoint takes out of the inbox.
-    taken: list[int] = field(default_factory=list)
-    #: Events to be written with the next checkpoint, before its own.
+    taken: list[Message] = field(default_factory=list)
     notes: list[RunEvent] = field(default_factory=list)
-    #: The row in memory as of the last commit, to go back to.
-    _committed: dict[str, Any] = field(init=False)
+    #: The row in memory as of the last commit, to return to.
+    _committed: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self._committed = self._row()
+        self.remember()
+
+    def remember(self) -> None:
+        """Remember the row in memory as the one that is stored."""
+        self._committed = {name: getattr(self.run, name) for name in _REMEMBERED}
 
     def committed(self) -> None:
         """Take note that the checkpoint stands: what it has written is written once."""
@@ -75,35 +90,76 @@ class Execution:
         self.activation.attempt = 1
         self.activation.context.pk = self.run.pk
         self.taken, self.notes = [], []
-        self.slot.forget()
-        self._committed = self._row()
+        self.object.forget()
+        self.remember()
 
     def rolled_back(self) -> None:
-        """Bring the row in memory back to the last commit: what was written since is gone."""
+        """Put the row in memory back to the last commit: what was written since is gone."""
         for name, value in self._committed.items():
             setattr(self.run, name, value)
         self.stored = self._committed["pk"] is not None
         self.activation.context.pk = self.run.pk
-        self.slot.forget()
+        self.object.forget()
 
     def is_known_to_be_blocked(self, stop: Stop) -> bool:
-        """Say whether a run that was looked at again is blocked for the same reason as before."""
-        before = (self._committed["status"], self._committed["reason"])
-        return stop.kind is StopKind.BLOCKED and before == (Status.BLOCKED, stop.reason)
+        """Return whether a run that was tried again is blocked for the same reason as before."""
+        before = self._committed
+        return (
+            stop.kind is StopKind.BLOCKED
+            and before["status"] == Status.BLOCKED
+            and Reason(before["reason_code"], before["reason_values"]) == stop.reason
+        )
 
-    def _row(self) -> dict[str, Any]:
-        return {name: getattr(self.run, name) for name in ("pk", *WRITTEN)}
+
+def make_execution(
+    run: FlowRun,
+    flow: Flow,
+    source: ObjectSource,
+    guard: WriteGuard,
+    heartbeat: Heartbeat,
+    wakeup: Wakeup | None = None,
+) -> Execution:
+    """Return what is needed to execute a run; raises FlowcontrolError where it is damaged."""
+    compiled = get_compiled(run.version_id)
+    obj = RunObject(run, source)
+    context = RunContext(
+        uuid=run.uuid,
+        flow=FlowReference(flow.key, flow.name, flow.pk),
+        state=State.from_json(run.state, max_bytes=get_settings().STATE_MAX_BYTES),
+        now=clock().now(),
+        time_zone=compiled.zone,
+        pk=run.pk,
+        depth=run.depth,
+        trigger=run.trigger,
+        payload=decode(run.payload) if isinstance(run.payload, dict) else {},
+        load_object=obj.load,
+        lock=obj.lock,
+        beat=partial(heartbeat.touch, run, guard),
+    )
+    activation = Activation(
+        context=context,
+        compiled=compiled,
+        clock=clock(),
+        guard=guard,
+        cursor=cursor_from_json(run.cursor),
+        sequence=run.sequence,
+        attempt=max(run.attempt, 1),
+        started=bool(run.cursor),
+        has_object=run.content_type_id is not None,
+    )
+    activation.wake(wakeup)
+    return Execution(run=run, flow=flow, activation=activation, object=obj)
 
 
 def timeout_of(stop: Stop) -> float:
-    """Give the time-out in seconds of the call that is about to be made."""
+    """Return the time-out in seconds of the call that is about to be made."""
     return stop.timeout or get_settings().STEP_TIMEOUT
 
 
 def apply(run: FlowRun, activation: Activation, stop: Stop, now: datetime) -> None:
     """Bring a run's row, in memory, to where its activation stopped."""
     run.cursor = cursor_to_json(activation.cursor)
-    run.state = activation.state.to_json()
+    run.state = activation.context.state.to_json()
     run.sequence = activation.sequence
     run.attempt = 0
     run.request = Request.NONE
@@ -115,23 +171,23 @@ def apply(run: FlowRun, activation: Activation, stop: Stop, now: datetime) -> No
 
 
 def clear_wait(run: FlowRun) -> None:
-    """Take note that the run waits for nothing."""
+    """Note, in memory, that the run waits for nothing."""
     run.wait_until = run.wait_timeout = run.wait_trigger = run.wait_child = None
     run.wait_match_object = False
 
 
-def set_status(run: FlowRun, status: Status, now: datetime, reason: str = "") -> None:
+def set_status(run: FlowRun, status: Status, now: datetime, reason: Reason = NO_REASON) -> None:
     """Change the status of a row in memory, with the time and the reason."""
     run.status = status
     run.since = now
-    run.reason = reason
+    run.explanation = reason
     run.worker = run.worker if status == Status.RUNNING else ""
 
 
-def end(run: FlowRun, outcome: Outcome, now: datetime, reason: str = "") -> None:
-    """Bring a row in memory to its end, and free what it held."""
+def end(run: FlowRun, outcome: str, now: datetime, reason: Reason = NO_REASON) -> None:
+    """Bring a row in memory to its end, and free its slots."""
     set_status(run, Status.DONE, now, reason)
-    run.outcome = outcome
+    run.outcome = Outcome(outcome)
     run.finished_at = now
     run.due_at = None
     run.slot = run.slot_object = None
@@ -156,13 +212,13 @@ def _apply_suspended(run: FlowRun, stop: Stop, now: datetime) -> None:
     run.wait_until, run.wait_timeout = wait.until, wait.timeout
     run.wait_trigger, run.wait_match_object = wait.trigger, wait.match_object
     run.wait_child = uuid.UUID(wait.child) if wait.child else None
-    # What it waits for may have happened already: it is due until somebody has looked, after the
-    # commit (see ``waking.recheck_wait``), so that a crash in between loses no wake-up.
+    # What it waits for may have happened already: it stays due until that was checked after the
+    # commit (see ``outbox.recheck_wait``), so that a crash in between loses no wake-up.
     run.due_at = now if wait.trigger or wait.child else wait.due_at
 
 
 def _apply_ended(run: FlowRun, stop: Stop, now: datetime) -> None:
-    end(run, Outcome(stop.outcome), now, stop.reason)
+    end(run, stop.outcome, now, stop.reason)
 
 
 def _apply_blocked(run: FlowRun, stop: Stop, now: datetime) -> None:
@@ -194,49 +250,30 @@ _EVENTS = {
 }
 
 
-def history_of(execution: Execution, stop: Stop, now: datetime) -> list[RunEvent]:
-    """Give the history rows of a checkpoint."""
-    steps = execution.activation.history.entries()
-    events = list(execution.notes)
-    if steps or not (stop.kind is StopKind.NEEDS or execution.is_known_to_be_blocked(stop)):
-        events.append(
-            RunEvent(
-                at=now,
-                kind=_EVENTS[stop.kind],
-                steps=steps,
-                message=stop.reason,
-                error=dict(stop.error) if stop.error else None,
-            )
-        )
-    for event in events:
-        event.run_id = execution.run.pk
-    return events
-
-
 def write(execution: Execution, stop: Stop) -> bool:
-    """Write a checkpoint inside of the present transaction; say whether the run may go on.
+    """Write a checkpoint inside of the present transaction; return whether the run may continue.
 
     Raises LostLease and CancelRequested, which roll the transaction back.
     """
     run = execution.run
     now = clock().now()
     apply(run, execution.activation, stop, now)
-    goes_on = stop.kind is StopKind.NEEDS
+    may_continue = stop.kind is StopKind.NEEDS
     if not execution.stored:
         run.save(force_insert=True, using=alias())
         execution.stored = True
     elif write_guarded([run]) != 1:
-        goes_on = False
+        may_continue = False
         _write_requested(run, now)
-    write_history([(execution, stop)], now)
-    return goes_on
+    _write_history([(execution, stop)], now)
+    return may_continue
 
 
 def write_many(finished: list[tuple[Execution, Stop]]) -> None:
     """Write the last checkpoints of runs whose steps had no effects, in the present transaction.
 
-    Raises LostLease where any of them is not ours or is asked for something: then nothing counts,
-    and they are to be written one by one.
+    Raises LostLease where any of them is no longer this worker's or is asked for something: then
+    nothing counts, and they are to be written one by one.
     """
     now = clock().now()
     finished.sort(key=lambda item: item[0].run.pk)
@@ -244,33 +281,45 @@ def write_many(finished: list[tuple[Execution, Stop]]) -> None:
         apply(execution.run, execution.activation, stop, now)
     if write_guarded([execution.run for execution, _ in finished]) != len(finished):
         raise LostLease
-    write_history(finished, now)
+    _write_history(finished, now)
 
 
-def write_history(finished: list[tuple[Execution, Stop]], now: datetime) -> None:
+def _write_history(finished: list[tuple[Execution, Stop]], now: datetime) -> None:
     """Write the history rows, and take the messages that were dealt with out of the inboxes."""
-    events = [event for item in finished for event in history_of(*item, now)]
+    events: list[RunEvent] = []
+    taken: list[Message] = []
+    for execution, stop in finished:
+        steps = execution.activation.history.entries()
+        own = execution.notes
+        is_news = stop.kind is not StopKind.NEEDS and not execution.is_known_to_be_blocked(stop)
+        if steps or is_news:
+            event = RunEvent.of(_EVENTS[stop.kind], now, stop.reason, steps=steps)
+            event.error = dict(stop.error) if stop.error else None
+            own = [*own, event]
+        for event in own:
+            event.run_id = execution.run.pk
+        events += own
+        taken += execution.taken
     if events:
         RunEvent.objects.using(alias()).bulk_create(events)
-    taken = [pk for execution, _ in finished for pk in execution.taken]
     if taken:
-        Message.objects.using(alias()).filter(pk__in=taken).delete()
+        remove_messages(taken)
 
 
 def _write_requested(run: FlowRun, now: datetime) -> None:
-    """Write a checkpoint of a run that somebody asked for something in the meantime.
+    """Write a checkpoint of a run that was asked for something in the meantime.
 
-    It ends the activation; the next claim, which is due at once, looks into the inbox.
+    It ends the activation; the next claim, which is due at once, reads the inbox.
     """
-    row: Any = (
+    request: Any = (
         FlowRun.objects.using(alias())
         .filter(pk=run.pk, fence=run.fence, status=Status.RUNNING)
         .values_list("request", flat=True)
         .first()
     )
-    if row is None:
+    if request is None:
         raise LostLease
-    if row == Request.CANCEL:
+    if request == Request.CANCEL:
         raise CancelRequested
     if run.status == Status.RUNNING:
         set_status(run, Status.WAITING, now)
@@ -282,66 +331,37 @@ def _write_requested(run: FlowRun, now: datetime) -> None:
     else:
         # What it was asked for came too late.
         empty_inbox(run.pk)
-    if write_guarded([run], request=row) != 1:
+    if write_guarded([run], request=request) != 1:
         raise LostLease
 
 
 @retrying
 def end_canceled(run: FlowRun) -> None:
-    """End a claimed run as CANCELED, as of its last checkpoint, saying who asked for it.
+    """End a claimed run as CANCELED, as of its last checkpoint, with who asked for it and why.
 
-    Its children are asked to cancel too. Raises LostLease where it belongs to somebody else.
+    Its children are asked to cancel too. Raises LostLease where another worker has claimed it.
     """
     now = clock().now()
-    reason = "Canceled."
     with durable():
-        messages = list(
-            Message.objects.using(alias()).filter(run_id=run.pk, kind="cancel").order_by("pk")
-        )
-        actor = messages[0].actor if messages else ""
-        reason = messages[0].data.get("reason") or reason if messages else reason
+        messages = Message.objects.using(alias()).filter(run_id=run.pk, kind=MessageKind.CANCEL)
+        first = messages.order_by("pk").first()
+        actor = first.actor if first else ""
+        reason = reason_of(first, "canceled") if first else Reason("canceled")
         end(run, Outcome.CANCELED, now, reason)
         run.attempt = 0
-        if not write_end(run):
-            raise LostLease
-        RunEvent.objects.using(alias()).create(
-            run_id=run.pk, at=now, kind=EventKind.OPERATOR, message=reason, actor=actor
-        )
-        empty_inbox(run.pk)
+        write_ended(run, RunEvent.of(EventKind.OPERATOR, now, reason, actor=actor))
         children = cancel_children(run.pk, actor)
-    outbox.deliver_messages(children)
-    if run.parent_id:
-        outbox.deliver_ends([run.pk])
-    free_queue(run)
+    deliver_messages(children)
+    after_end(run)
 
 
-def make_execution(
-    run: FlowRun, flow: Flow, source: ObjectSource, guard: WriteGuard, wakeup: Wakeup | None = None
-) -> Execution:
-    """Make what is needed to execute a run; raises FlowcontrolError where it is damaged."""
-    compiled = get_compiled(run.version_id)
-    slot = ObjectSlot(run, source)
-    activation = Activation(
-        uuid=run.uuid,
-        flow=FlowReference(flow.key, flow.name, flow.pk),
-        compiled=compiled,
-        clock=clock(),
-        guard=guard,
-        cursor=cursor_from_json(run.cursor),
-        state=State.from_json(run.state, max_bytes=get_settings().STATE_MAX_BYTES),
-        sequence=run.sequence,
-        attempt=max(run.attempt, 1),
-        started=bool(run.cursor),
-        has_object=run.content_type_id is not None,
-        load_object=slot.load,
-    )
-    payload = decode(run.payload) if isinstance(run.payload, dict) else {}
-    activation.prepare(
-        pk=run.pk,
-        depth=run.depth,
-        trigger=run.trigger,
-        payload=payload,
-        wakeup=wakeup,
-        lock=slot.lock,
-    )
-    return Execution(run=run, flow=flow, activation=activation, slot=slot)
+def write_ended(run: FlowRun, event: RunEvent) -> None:
+    """Write the end of a claimed run, as it stands in memory, in the present transaction.
+
+    With what the history says of it; raises LostLease where another worker has claimed it.
+    """
+    if not write_end(run):
+        raise LostLease
+    event.run_id = run.pk
+    event.save(force_insert=True, using=alias())
+    empty_inbox(run.pk)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 
 from django.db import DatabaseError, transaction
 
@@ -12,12 +13,18 @@ from flowcontrol_core.actions.base import Effects
 from flowcontrol_core.actions.bound_step import BoundStep
 from flowcontrol_core.conf import get_settings
 from flowcontrol_core.errors import EffectsError, FlowcontrolError
-from flowcontrol_core.models import (
-    Status,
-)
+from flowcontrol_core.models import Outcome, Reason, Status
 from flowcontrol_core.runs.execution import checkpoint
-from flowcontrol_core.runs.execution.activation import NEEDS_DATABASE, Stop, StopKind
 from flowcontrol_core.runs.execution.checkpoint import Execution, end_canceled
+from flowcontrol_core.runs.execution.failures import (
+    CONTINUE,
+    NEEDS_DATABASE,
+    WRITTEN,
+    Continue,
+    Stop,
+    StopKind,
+    Written,
+)
 from flowcontrol_core.runs.queue.claim import lease_until, renew
 from flowcontrol_core.runs.queue.outbox import after_checkpoint
 from flowcontrol_core.runs.store.clock import clock
@@ -38,11 +45,12 @@ _SWALLOWED = (
     "The action caught an error of the database, and all that it wrote had to be rolled back. Put "
     "what may fail into a savepoint of its own: `with transaction.atomic(): ...`."
 )
+#: Bounds the time of a call in seconds: after it, no lease is extended.
 Watch = Callable[[float | None], AbstractContextManager[None]]
 
 
 def no_watch(_timeout: float | None) -> AbstractContextManager[None]:
-    """Stand in where nobody extends leases."""
+    """Stand in where no lease is extended."""
     return nullcontext()
 
 
@@ -62,32 +70,34 @@ class Driver:
 
         Raises LostLease; the database's own errors are raised on.
         """
-        self.go_on(self.begin())
+        self.drive_on(self.begin())
 
     def begin(self) -> Stop:
         """Execute the run in memory, up to the first thing that has to be written."""
-        return self._unknown_call() or self._in_memory()
+        if self._repeats_call and (unknown := self._unknown_call()) is not None:
+            return unknown
+        return self._in_memory()
 
-    def go_on(self, stop: Stop) -> None:
+    def drive_on(self, stop: Stop) -> None:
         """Execute the run from where it stopped in memory, and write it."""
-        following: Stop | None = stop
-        while following is not None and following.kind is StopKind.NEEDS:
+        following: Stop | Written = stop
+        while following is not WRITTEN and following.kind is StopKind.NEEDS:
             if following.effects is Effects.DATABASE:
                 following = self._database_stretch()
             elif following.effects is Effects.EXTERNAL:
                 following = self._external_step()
             else:
                 following = self._in_memory()
-        if following is not None:
+        if following is not WRITTEN:
             self.finish(following)
 
     def finish(self, stop: Stop) -> None:
         """Write the last checkpoint of the activation in a transaction of its own."""
-        retry_transient(lambda: self._commit(stop))
+        retry_transient(partial(self._commit, stop))
         after_checkpoint(self.execution.run)
 
-    def _database_stretch(self) -> Stop | None:
-        """Execute database steps in one transaction with their checkpoint; ``None``: all written.
+    def _database_stretch(self) -> Stop | Written:
+        """Execute database steps in one transaction with their checkpoint.
 
         Consecutive ones share it as long as they are fast. After a deadlock the whole transaction
         is done again from memory, in the end one step at a time.
@@ -99,7 +109,7 @@ class Driver:
             except CancelRequested:
                 self._forget(before)
                 end_canceled(self.execution.run)
-                return None
+                return WRITTEN
             except DatabaseError as error:
                 self._forget(before)
                 if is_lost_connection(error) or connection().in_atomic_block:
@@ -116,20 +126,20 @@ class Driver:
         self.activation.restore(before)
         self.execution.rolled_back()
 
-    def _try_stretch(self, *, coalesce: bool) -> Stop | None:
-        self.execution.slot.forget()
+    def _try_stretch(self, *, coalesce: bool) -> Stop | Written:
+        self.execution.object.forget()
         with durable():
             self._ensure_row()
             stop = self._call_steps(coalesce=coalesce)
             if stop.effects is Effects.EXTERNAL:
                 self.activation.mark_calling()
-            goes_on = checkpoint.write(self.execution, stop)
+            may_continue = checkpoint.write(self.execution, stop)
         self.execution.committed()
         yield_lock()
-        if stop.kind is not StopKind.NEEDS or not goes_on:
-            after_checkpoint(self.execution.run)
-            return None
-        return stop
+        if may_continue:
+            return stop
+        after_checkpoint(self.execution.run)
+        return WRITTEN
 
     def _ensure_row(self) -> None:
         """Insert the row of a run that was started in memory: its actions may refer to it."""
@@ -145,7 +155,7 @@ class Driver:
     def _call_steps(self, *, coalesce: bool) -> Stop:
         begun, called = time.monotonic(), False
         while True:
-            bound = self.activation.look()
+            bound = self.activation.next_step()
             if isinstance(bound, Stop):
                 return bound
             # After a failure each database step is alone: one without effects may be what broke
@@ -158,10 +168,10 @@ class Driver:
                     return NEEDS_DATABASE
                 called = True
             stop = self._call_in_savepoint(bound)
-            if stop is not None:
+            if stop is not CONTINUE:
                 return stop
 
-    def _call_in_savepoint(self, bound: BoundStep) -> Stop | None:
+    def _call_in_savepoint(self, bound: BoundStep) -> Stop | Continue:
         """Call a step; a failed one's writes are undone, those of the steps before it stand."""
         if bound.effects is Effects.NONE:
             with self.watch(bound.timeout):
@@ -170,7 +180,7 @@ class Driver:
         try:
             with self.watch(bound.timeout), transaction.atomic(using=alias()):
                 stop = self.activation.call(bound)
-                if stop is not None and (stop.error is not None or stop.outcome == "obsolete"):
+                if stop is not CONTINUE and (stop.error or stop.outcome == Outcome.OBSOLETE):
                     transaction.set_rollback(True, using=alias())
                 else:
                     _refuse_swallowed_error()
@@ -183,32 +193,32 @@ class Driver:
             return self.activation.fail(bound, error)
         return stop
 
-    def _external_step(self) -> Stop | None:
+    def _external_step(self) -> Stop | Written:
         """Make an external call between an "about to" and a "done" checkpoint."""
-        bound = self.activation.look()
+        bound = self.activation.next_step()
         if isinstance(bound, Stop):
             return bound
         if not self.activation.cursor[-1].calling:
             self.activation.mark_calling()
             if not self._checkpoint_between(_needs(bound)):
-                return None
+                return WRITTEN
         elif self._repeats_call:
             # Without a checkpoint, which would be the end of counting its attempts.
             renew(self.execution.run, checkpoint.timeout_of(_needs(bound)))
         self._repeats_call = False
         with self.watch(bound.timeout):
             stop = self.activation.call(bound)
-        return stop or self._after_external()
+        return self._after_external() if stop is CONTINUE else stop
 
-    def _after_external(self) -> Stop | None:
-        """Write at once that the call was made; the next call's "about to" goes with it."""
-        following = self.activation.look()
+    def _after_external(self) -> Stop | Written:
+        """Write at once that the call was made, together with the next call's "about to"."""
+        following = self.activation.next_step()
         if isinstance(following, Stop):
             return following
         if following.effects is Effects.EXTERNAL:
             self.activation.mark_calling()
         if not self._checkpoint_between(_needs(following)):
-            return None
+            return WRITTEN
         return self._in_memory()
 
     def _in_memory(self) -> Stop:
@@ -218,33 +228,26 @@ class Driver:
             return self.activation.run_in_memory()
 
     def _unknown_call(self) -> Stop | None:
-        """Say what becomes of a run whose worker died during an external call."""
-        if not self._repeats_call:
-            return None
-        bound = self.activation.look()
+        """Return the stop of a run whose step says not to repeat a call of unknown result."""
+        bound = self.activation.next_step()
         if isinstance(bound, Stop) or bound.step.if_unknown == "repeat":
             return None
-        return self.activation.give_up(
-            FlowcontrolError(
-                f"Nobody knows whether the call of step {bound.step.id!r} ({bound.key}) was made: "
-                "its worker died during it. The step says not to repeat it; look, then skip or "
-                "retry the step."
-            )
-        )
+        reason = Reason.of("unknown_call", step=bound.step.id, action=bound.key)
+        return self.activation.give_up(FlowcontrolError(str(reason)), reason)
 
     def _checkpoint_between(self, stop: Stop) -> bool:
-        goes_on = retry_transient(lambda: self._commit(stop))
-        if not goes_on:
+        may_continue = retry_transient(partial(self._commit, stop))
+        if not may_continue:
             after_checkpoint(self.execution.run)
-        return goes_on
+        return may_continue
 
     def _commit(self, stop: Stop) -> bool:
-        """Write a checkpoint in its own transaction; say whether the run may go on."""
+        """Write a checkpoint in its own transaction; return whether the run may continue."""
         try:
             with durable():
                 if stop.kind is StopKind.NEEDS:
                     self._ensure_row()
-                goes_on = checkpoint.write(self.execution, stop)
+                may_continue = checkpoint.write(self.execution, stop)
         except CancelRequested:
             self.execution.rolled_back()
             end_canceled(self.execution.run)
@@ -254,15 +257,15 @@ class Driver:
             raise
         self.execution.committed()
         yield_lock()
-        return goes_on
+        return may_continue
 
 
 def _refuse_swallowed_error() -> None:
-    """Raise EffectsError where an action went on after an error of the database."""
+    """Raise EffectsError where an action continued after an error of the database."""
     if connection().needs_rollback:
         raise EffectsError(_SWALLOWED)
 
 
 def _needs(bound: BoundStep) -> Stop:
-    """Give the stop before a call that is not to be part of the present transaction."""
+    """Return the stop before a call that is not to be part of the present transaction."""
     return Stop(kind=StopKind.NEEDS, effects=bound.effects, timeout=bound.timeout)

@@ -1,23 +1,96 @@
-"""An error of a step: what the history keeps of it, and when the step is tried again."""
+"""Why an activation stops, as a value; and what becomes of an error of a step."""
 
 from __future__ import annotations
 
 import random
 import traceback
-from collections.abc import Iterable, Iterator
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, Final, Literal
 
+from flowcontrol_core.actions.base import Effects
 from flowcontrol_core.conf import get_settings
 from flowcontrol_core.document.tree import RetryPolicy
+from flowcontrol_core.engine.directives import Wait
 from flowcontrol_core.engine.retry import backoff, is_retried, wait_for
 from flowcontrol_core.errors import FlowcontrolError, Retry
+from flowcontrol_core.models import NO_REASON, Outcome, Reason
 from flowcontrol_core.redaction import redact
 
 MAX_TRACEBACK = 20_000
 
 
+class StopKind(Enum):
+    """Why an activation cannot continue in memory.
+
+    NEEDS: the next step needs a transaction (``effects`` DATABASE) or a call outside of one
+    (EXTERNAL); the driver makes it and the activation continues. All others end the activation:
+    SUSPENDED waits (``wait``), also for the next attempt of a failed step; ENDED has an
+    ``outcome``; FAILED is ENDED by an error; BLOCKED lacks an action or a valid configuration;
+    YIELDED has used up its budget and continues with the next claim.
+    """
+
+    NEEDS = "needs"
+    SUSPENDED = "suspended"
+    ENDED = "ended"
+    FAILED = "failed"
+    BLOCKED = "blocked"
+    YIELDED = "yielded"
+
+
+class Signal(Enum):
+    """What is answered instead of a stop."""
+
+    #: There is more to do in memory.
+    CONTINUE = "continue"
+    #: The run is written, and this worker is done with it for now.
+    WRITTEN = "written"
+
+
+CONTINUE: Final = Signal.CONTINUE
+WRITTEN: Final = Signal.WRITTEN
+Continue = Literal[Signal.CONTINUE]
+Written = Literal[Signal.WRITTEN]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stop:
+    """Where an activation stopped, and why.
+
+    ``outcome`` is one of ``Outcome`` where it ended; ``blocked_on`` the key of a missing action;
+    ``error`` has type, message, traceback, step and action; ``timeout`` is the time-out in seconds
+    of the call that is about to be made, where it has one of its own.
+    """
+
+    kind: StopKind
+    effects: Effects | None = None
+    wait: Wait | None = None
+    outcome: str = ""
+    reason: Reason = NO_REASON
+    blocked_on: str | None = None
+    error: Mapping[str, Any] | None = None
+    timeout: float | None = None
+
+
+NEEDS_DATABASE = Stop(kind=StopKind.NEEDS, effects=Effects.DATABASE)
+NEEDS_EXTERNAL = Stop(kind=StopKind.NEEDS, effects=Effects.EXTERNAL)
+
+
+def errored(
+    error: BaseException, step: str, secrets: Iterable[str], reason: Reason | None = None
+) -> Stop:
+    """Return the stop of a run that an error ends, for another reason than a failed step."""
+    return Stop(
+        kind=StopKind.FAILED,
+        outcome=Outcome.ERRORED,
+        reason=reason or Reason.of("error", error=redact(one_line(error), secrets)),
+        error=describe(error, step, "", secrets),
+    )
+
+
 def causes(error: BaseException) -> Iterator[BaseException]:
-    """Give an error and what it was raised from, the outermost first."""
+    """Yield an error and what it was raised from, the outermost first."""
     cause: BaseException | None = error
     while cause is not None:
         yield cause
@@ -25,7 +98,7 @@ def causes(error: BaseException) -> Iterator[BaseException]:
 
 
 def one_line(error: BaseException) -> str:
-    """Give an error as one line for a reason."""
+    """Return an error as one line for a reason."""
     text = " ".join(str(error).split())[:500]
     if isinstance(error, FlowcontrolError) and text:
         return text
@@ -35,7 +108,7 @@ def one_line(error: BaseException) -> str:
 def describe(
     error: BaseException, step: str, action: str, secrets: Iterable[str] = ()
 ) -> dict[str, Any]:
-    """Give what the history keeps of an error."""
+    """Return what the history keeps of an error."""
     text = redact("".join(traceback.format_exception(error)), secrets)
     if len(text) > MAX_TRACEBACK:
         text = f"{text[: MAX_TRACEBACK // 2]}\n...\n{text[-MAX_TRACEBACK // 2 :]}"
@@ -49,10 +122,10 @@ def describe(
 
 
 def retry_after(policy: RetryPolicy | None, error: Exception, tries: int) -> float | None:
-    """Give the seconds until a step that failed is tried again; ``None``: it is not.
+    """Return the seconds until a failed step is called again; ``None``: it is not retried.
 
     ``policy`` is the step's own; without one, or for an error that it does not name, only an error
-    that asks for it is tried again.
+    that asks for it is retried.
     """
     if policy is None:
         if not isinstance(error, Retry):

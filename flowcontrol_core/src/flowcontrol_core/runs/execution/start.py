@@ -4,27 +4,27 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping
+from contextlib import nullcontext
 from datetime import datetime
-from functools import partial
 from typing import Any
 
 from django.db import models, transaction
+from django.utils.translation import gettext
 
 from flowcontrol_core.actions.context import RunContext
 from flowcontrol_core.conf import get_settings
 from flowcontrol_core.engine.codec import encode, normalize, storable
 from flowcontrol_core.engine.state import State
 from flowcontrol_core.errors import NotStartedError, UnknownFlowError
-from flowcontrol_core.models import EventKind, Flow, FlowRun, RunEvent, Status
+from flowcontrol_core.models import EventKind, Flow, FlowRun, Reason, RunEvent, Status
 from flowcontrol_core.runs.execution.activation import executing
 from flowcontrol_core.runs.execution.checkpoint import make_execution
 from flowcontrol_core.runs.execution.driver import Driver
 from flowcontrol_core.runs.execution.sweep import execute_due
 from flowcontrol_core.runs.queue import limits
 from flowcontrol_core.runs.queue.claim import Choice, Heartbeat, worker_name
-from flowcontrol_core.runs.queue.dispatch import dispatch
 from flowcontrol_core.runs.store.clock import clock
-from flowcontrol_core.runs.store.connection import WriteGuard, alias, connection
+from flowcontrol_core.runs.store.connection import WriteGuard, alias, connection, dispatch
 from flowcontrol_core.runs.store.objects import ObjectSource, reference
 from flowcontrol_core.runs.store.rows import LostLease
 
@@ -41,12 +41,12 @@ def create_flowrun(
     by: Any = "",
     reason: str = "",
 ) -> FlowRun:
-    """Create a run, to be executed by a later sweep (not before ``at``); give it.
+    """Create a run, to be executed by a later sweep (not before ``at``), and return it.
 
     Inside of a transaction it is created in it. ``parent`` is the run that starts it: it is then
-    canceled with it. ``by`` (who) and ``reason`` stand in its history. Raises NotStartedError,
-    which says why in its ``reason``, UnknownFlowError, StateError for a state that cannot be kept,
-    and ValueError for a time that is naive or out of range.
+    canceled with it. ``by`` (who) and ``reason`` are recorded in its history. Raises
+    NotStartedError, whose ``reason`` is a code, UnknownFlowError, StateError for a state that
+    cannot be stored, and ValueError for a time that is naive or out of range.
     """
     flow = get_flow(flow)
     parent = parent or executing.get()
@@ -56,8 +56,13 @@ def create_flowrun(
     check_startable(flow, obj, depth=run.depth)
     _check_fan_out(parent)
     if flow.has_limits:
-        refuse_reached(flow, run)
-    _insert(run, _notes(run.created_at, by, reason))
+        _refuse_reached(flow, run)
+    events = _events(run.created_at, by, reason)
+    with transaction.atomic(using=alias()) if events else nullcontext():
+        run.save(force_insert=True, using=alias())
+        for event in events:
+            event.run_id = run.pk
+            event.save(force_insert=True, using=alias())
     if at is None:
         dispatch([run.pk])
     return run
@@ -73,7 +78,7 @@ def start_flowrun(
     by: Any = "",
     reason: str = "",
 ) -> FlowRun:
-    """Create a run and execute it at once; give it as it then stands.
+    """Create a run, execute it at once, and return it as it then stands.
 
     Inside of a transaction, or of another run's step, it is only created, and executed after the
     commit. Raises as ``create_flowrun`` does; a step that fails raises nothing, it shows in the
@@ -90,31 +95,20 @@ def start_flowrun(
         return run
     check_startable(flow, obj, depth=0)
     run = _build(flow, obj, state, parent=None, trigger=trigger, payload=payload)
-    _execute_new(run, flow, _notes(run.created_at, by, reason))
+    _execute_new(run, flow, _events(run.created_at, by, reason))
     return run
 
 
-def _insert(run: FlowRun, notes: list[RunEvent]) -> None:
-    if not notes:
-        run.save(force_insert=True, using=alias())
-        return
-    with transaction.atomic(using=alias()):
-        run.save(force_insert=True, using=alias())
-        for note in notes:
-            note.run_id = run.pk
-            note.save(force_insert=True, using=alias())
-
-
-def _notes(now: datetime, by: Any, reason: str) -> list[RunEvent]:
-    """Give what the history says of a run that somebody has started by hand."""
-    if not by and not reason:
+def _events(now: datetime, by: Any, note: str) -> list[RunEvent]:
+    """Return what the history says of a run that a person has started."""
+    if not by and not note:
         return []
-    message = f"Started by hand. {reason}".strip()
-    return [RunEvent(at=now, kind=EventKind.OPERATOR, message=message, actor=str(by or "")[:200])]
+    actor = str(by or "")[:200]
+    return [RunEvent.of(EventKind.OPERATOR, now, Reason.of("started", note), actor=actor)]
 
 
 def get_flow(flow: Flow | str) -> Flow:
-    """Give the flow of a key; raises UnknownFlowError."""
+    """Return the flow of a key; raises UnknownFlowError."""
     if isinstance(flow, Flow):
         return flow
     try:
@@ -128,47 +122,44 @@ def get_flow(flow: Flow | str) -> Flow:
 
 def check_startable(flow: Flow, obj: models.Model | None, *, depth: int) -> None:
     """Raise NotStartedError where a flow starts no run for an object."""
+    key = {"flow": flow.key}
     if flow.published_id is None:
-        raise NotStartedError(
-            f"The flow {flow.key!r} has no published version; publish its draft.",
-            reason="unpublished",
-        )
+        text = gettext("The flow “%(flow)s” has no published version; publish its draft.")
+        raise NotStartedError(text % key, reason="unpublished")
     if not flow.active:
-        raise NotStartedError(f"The flow {flow.key!r} is not active.", reason="inactive")
+        text = gettext("The flow “%(flow)s” is not active.")
+        raise NotStartedError(text % key, reason="inactive")
     if depth > get_settings().MAX_DEPTH:
-        raise NotStartedError(
-            f"The flow {flow.key!r} was not started: runs have started each other {depth} times "
-            "(setting MAX_DEPTH).",
-            reason="depth",
+        text = gettext(
+            "The flow “%(flow)s” was not started: runs have started each other %(depth)d times "
+            "(setting MAX_DEPTH)."
         )
-    check_object(flow, obj)
+        raise NotStartedError(text % {**key, "depth": depth}, reason="depth")
+    if obj is not None:
+        check_object(flow, obj)
 
 
-def check_object(flow: Flow, obj: models.Model | None) -> None:
+def check_object(flow: Flow, obj: models.Model) -> None:
     """Raise NotStartedError for an object that is not of the flow's type, or is not saved."""
-    if obj is None:
-        return
     if obj.pk is None:
-        raise NotStartedError(f"{obj!r} has no primary key; save it first.", reason="object")
+        text = gettext("%(object)r has no primary key; save it first.")
+        raise NotStartedError(text % {"object": obj}, reason="object")
     wanted = flow.published.object_type if flow.published else ""
     # An action may pass on the lazy object it was given: only ``__class__`` tells its model.
     labels = {model._meta.label_lower for model in obj.__class__.__mro__ if hasattr(model, "_meta")}
     if wanted and wanted not in labels:
-        raise NotStartedError(
-            f"The flow {flow.key!r} is for objects of {wanted}, not {obj._meta.label_lower}.",
-            reason="object",
-        )
+        text = gettext("The flow “%(flow)s” is for objects of %(wanted)s, not %(given)s.")
+        values = {"flow": flow.key, "wanted": wanted, "given": obj._meta.label_lower}
+        raise NotStartedError(text % values, reason="object")
 
 
-def refuse_reached(flow: Flow, run: FlowRun) -> None:
-    """Raise NotStartedError where a look without a lock shows that a limit skips the run."""
+def _refuse_reached(flow: Flow, run: FlowRun) -> None:
+    """Raise NotStartedError where a check without a lock shows that a limit skips the run."""
     present = limits.limits_of(flow, run.content_type_id, run.object_key)
-    reached = limits.reached(limits.skipping(present))
-    if reached:
-        raise NotStartedError(
-            f"The limit {reached} of the flow {flow.key!r} is reached ({getattr(flow, reached)}).",
-            reason="limit",
-        )
+    if reached := limits.reached(limits.skipping(present)):
+        text = gettext("The limit %(limit)s of the flow “%(flow)s” is reached (%(most)d).")
+        values = {"limit": reached, "flow": flow.key, "most": getattr(flow, reached)}
+        raise NotStartedError(text % values, reason="limit")
 
 
 def _check_fan_out(parent: RunContext | None) -> None:
@@ -176,9 +167,8 @@ def _check_fan_out(parent: RunContext | None) -> None:
         return
     most = get_settings().MAX_FAN_OUT
     if FlowRun.objects.using(alias()).filter(parent_id=parent.pk).count() >= most:
-        raise NotStartedError(
-            f"One run has started {most} others (setting MAX_FAN_OUT).", reason="fan_out"
-        )
+        text = gettext("One run has started %(most)d others (setting MAX_FAN_OUT).")
+        raise NotStartedError(text % {"most": most}, reason="fan_out")
 
 
 def _build(
@@ -190,11 +180,10 @@ def _build(
     trigger: str,
     payload: Mapping[str, Any] | None,
 ) -> FlowRun:
-    now = clock().now()
     return build_run(
         flow,
         reference(obj),
-        now,
+        clock().now(),
         state=State(state, max_bytes=get_settings().STATE_MAX_BYTES).to_json(),
         payload=encode(normalize(payload or {}, "payload")),
         parent_id=parent.pk if parent else None,
@@ -204,7 +193,7 @@ def _build(
 
 
 def build_run(flow: Flow, about: Mapping[str, Any], now: datetime, **fields: Any) -> FlowRun:
-    """Give the row, not saved, of a run that has not begun."""
+    """Return the row, not saved, of a run that has not begun; the flow has to be published."""
     run = FlowRun(
         uuid=uuid.uuid4(),
         status=Status.PENDING,
@@ -216,29 +205,27 @@ def build_run(flow: Flow, about: Mapping[str, Any], now: datetime, **fields: Any
         **fields,
     )
     run.flow = flow
-    # Whoever builds a run has checked that there is one.
     run.version_id = flow.published_id or 0
     return run
 
 
-def _execute_new(run: FlowRun, flow: Flow, notes: list[RunEvent]) -> None:
+def _execute_new(run: FlowRun, flow: Flow, events: list[RunEvent]) -> None:
     """Execute a run before it is inserted: a crash then is as one before the call."""
     run.fence, run.attempt, run.worker = 1, 1, worker_name()
     guard = WriteGuard()
-    execution = make_execution(run, flow, ObjectSource([run]), guard)
-    execution.stored = False
-    execution.notes += notes
     with guard.installed(), Heartbeat() as heartbeat:
+        execution = make_execution(run, flow, ObjectSource([run]), guard, heartbeat)
+        execution.stored = False
+        execution.notes = events
 
         def watch(timeout: float | None) -> Any:
-            # Before it is inserted, nobody else can take it.
+            # Before it is inserted, no other worker can take it.
             if execution.stored:
                 heartbeat.hold([run])
             return heartbeat.watch(timeout)
 
-        execution.activation.context.beat = partial(heartbeat.touch, run, guard)
         try:
             Driver(execution, watch).drive()
         except LostLease:
-            # A step took longer than its time-out: another worker goes on with the run.
+            # A step took longer than its time-out: another worker continues the run.
             run.refresh_from_db(using=alias())

@@ -18,12 +18,11 @@ from flowcontrol_core.models import FlowRun
 from flowcontrol_core.runs.execution.batch import Batch
 from flowcontrol_core.runs.queue import outbox
 from flowcontrol_core.runs.queue.claim import ANY, Choice, Heartbeat, claim
-from flowcontrol_core.runs.queue.dispatch import senders
 from flowcontrol_core.runs.queue.workers import send_heartbeat, should_stop
-from flowcontrol_core.runs.store.connection import WriteGuard, have_rows
+from flowcontrol_core.runs.store.connection import WriteGuard, have_rows, senders
 
-logger = logging.getLogger("flowcontrol.runtime")
-#: The kicks that this thread has still to do.
+logger = logging.getLogger("flowcontrol.runs")
+#: The runs that this thread has still to execute inline.
 _inline = threading.local()
 
 
@@ -54,15 +53,14 @@ def execute_due(
             turn = _next_turn(runs, size, choice) if turn is choice else choice
             if runs:
                 executed += Batch(runs, guard, heartbeat, between).execute()
-            for run in runs:
-                heartbeat.drop(run)
+            heartbeat.drop(*runs)
     return SweepResult(executed, more=True)
 
 
 def _next_turn(runs: list[FlowRun], size: int, choice: Choice) -> Choice:
-    """Let the runs of other flows go first once where some flows have filled a whole batch.
+    """Let the runs of other flows precede once where some flows have filled a whole batch.
 
-    They are looked for without a lock: what is read but not taken would be locked on MariaDB.
+    They are read without a lock: what is read but not taken would be locked on MariaDB.
     """
     if len(runs) < size or size == 1 or choice.only is not None:
         return choice
@@ -72,7 +70,7 @@ def _next_turn(runs: list[FlowRun], size: int, choice: Choice) -> Choice:
 
 
 def due_by_queue(limit: int, choice: Choice = ANY) -> dict[str, list[int]]:
-    """Give the primary keys of due runs by queue, the longest overdue first; claims none."""
+    """Return the primary keys of due runs by queue, the longest overdue first; claims none."""
     found: dict[str, list[int]] = defaultdict(list)
     for pk, queue in choice.due().values_list("pk", "queue")[:limit]:
         found[queue].append(pk)
@@ -80,9 +78,9 @@ def due_by_queue(limit: int, choice: Choice = ANY) -> dict[str, list[int]]:
 
 
 def execute_inline(ids: Collection[int]) -> None:
-    """Execute runs that were just created, if nobody else has; never raises.
+    """Execute runs that were just created, if no other worker has; never raises.
 
-    Those that are created by these runs are executed behind them, not inside of them: a chain of
+    Those that are created by these runs are executed after them, not inside of them: a chain of
     runs that start each other would exhaust the interpreter.
     """
     waiting: deque[Collection[int]] | None = getattr(_inline, "waiting", None)

@@ -1,13 +1,15 @@
-"""Pruning: what has ended long ago is deleted, in batches, never a live run.
+"""Retention: what has ended long ago is pruned, in batches, never a live run.
 
 A slot of ``max_per_object`` outlives its run: that limit counts the pruned ones too.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import islice
 from typing import Any
 
 from django.db.models import Exists, Min, OuterRef, Q, QuerySet
@@ -19,6 +21,7 @@ from flowcontrol_core.models import (
     ConsumedSlot,
     Flow,
     FlowEvent,
+    FlowOperation,
     FlowRun,
     Message,
     RunEvent,
@@ -29,53 +32,53 @@ from flowcontrol_core.models import (
 )
 from flowcontrol_core.models.run import FlowRunQuerySet
 from flowcontrol_core.runs.store.clock import clock
-from flowcontrol_core.runs.store.connection import alias, durable, retry_transient
+from flowcontrol_core.runs.store.connection import alias, durable, retrying
 
 #: Of less than 200 keys MariaDB looks up how many rows they have, of more it takes an average.
 BATCH = 150
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Pruned:
-    """How much was deleted."""
+    """How many rows were deleted of each kind."""
 
     runs: int = 0
     history: int = 0
     events: int = 0
     skipped_firings: int = 0
     workers: int = 0
-    jobs: int = 0
-    records: int = 0
+    bulk_operations: int = 0
+    flow_events: int = 0
 
 
 def prune(*, batches: int | None = None, by: Any = "") -> Pruned:
-    """Delete what is older than the settings and the flows say, up to so many batches of 150.
+    """Delete what is older than the settings and the flows say, in batches of 150 rows.
 
-    That runs or their history were deleted is recorded, with who (``by``) did it.
+    ``batches`` is the most it does. That runs or their history were deleted is recorded, with who
+    (``by``) did it.
     """
-    pruned = Pruned()
-    now = clock().now()
-    for number, work in enumerate(_work(now, pruned)):
-        if batches is not None and number >= batches:
-            break
-        retry_transient(work)
+    deleted: Counter[str] = Counter()
+    for kind, ids in islice(_batches(clock().now()), batches):
+        deleted[kind] += _delete(kind, ids)
+    pruned = Pruned(**deleted)
     if pruned.runs or pruned.history:
-        record("", "prune", f"Deleted: runs {pruned.runs}, history {pruned.history}.", by=by)
+        values = {"runs": pruned.runs, "history": pruned.history}
+        record("", FlowOperation.PRUNE, values, by=by)
     return pruned
 
 
-def _work(now: datetime, pruned: Pruned) -> Iterator[_Batch]:
-    """Give batch after batch; each is looked for when it is about to be deleted."""
+def _batches(now: datetime) -> Iterator[tuple[str, list[int]]]:
+    """Yield batch after batch; each is read when it is about to be deleted."""
     for flow in Flow.objects.using(alias()).order_by("pk"):
         while ids := _prunable(flow, now):
-            yield _Batch(pruned, "runs", ids)
+            yield "runs", ids
     for kind, rows in _old_rows(now):
         while ids := _first(rows):
-            yield _Batch(pruned, kind, ids)
+            yield kind, ids
 
 
 def _old_rows(now: datetime) -> Iterator[tuple[str, QuerySet[Any]]]:
-    """Give what is not a run and too old, by the names of the columns of ``Pruned``."""
+    """Yield what is not a run and too old, by the names of the fields of ``Pruned``."""
     history_days = get_settings().RETENTION_HISTORY_DAYS
     before = now - timedelta(days=get_settings().RETENTION_EVENTS_DAYS)
     if history_days is not None:
@@ -85,12 +88,12 @@ def _old_rows(now: datetime) -> Iterator[tuple[str, QuerySet[Any]]]:
     yield "events", _needless_events(before)
     yield "skipped_firings", _older(SkippedFiring.objects.using(alias()), "created_at", before)
     yield "workers", Worker.objects.using(alias()).filter(last_sweep_at__lt=before)
-    yield "records", FlowEvent.objects.using(alias()).filter(key="", at__lt=before)
-    yield "jobs", BulkOperation.objects.using(alias()).filter(finished_at__lt=before)
+    yield "flow_events", FlowEvent.objects.using(alias()).filter(key="", at__lt=before)
+    yield "bulk_operations", BulkOperation.objects.using(alias()).filter(finished_at__lt=before)
 
 
 def _older(rows: Any, column: str, limit: datetime) -> QuerySet[Any]:
-    """Give the rows in front of the first one, by primary key, that is not older than a time.
+    """Return the rows before the first one, by primary key, that is not older than a time.
 
     The keys grow with the time, so the column needs no index, and young rows are not read.
     """
@@ -100,37 +103,27 @@ def _older(rows: Any, column: str, limit: datetime) -> QuerySet[Any]:
     return old
 
 
-@dataclass(frozen=True, slots=True)
-class _Batch:
-    """Rows to be deleted in one transaction."""
-
-    pruned: Pruned
-    kind: str
-    ids: list[int]
-
-    def __call__(self) -> None:
-        with durable():
-            if self.kind == "runs":
-                count = _delete_runs(self.ids)
-            else:
-                count, _ = (
-                    _MODELS[self.kind].objects.using(alias()).filter(pk__in=self.ids).delete()
-                )
-        setattr(self.pruned, self.kind, getattr(self.pruned, self.kind) + count)
-
-
 _MODELS: dict[str, Any] = {
     "history": RunEvent,
     "events": TriggerEvent,
     "skipped_firings": SkippedFiring,
     "workers": Worker,
-    "jobs": BulkOperation,
-    "records": FlowEvent,
+    "bulk_operations": BulkOperation,
+    "flow_events": FlowEvent,
 }
 
 
+@retrying
+def _delete(kind: str, ids: list[int]) -> int:
+    """Delete rows in one transaction; return how many there still were."""
+    with durable():
+        if kind == "runs":
+            return _delete_runs(ids)
+        return int(_MODELS[kind].objects.using(alias()).filter(pk__in=ids).delete()[0])
+
+
 def _prunable(flow: Flow, now: datetime) -> list[int]:
-    """Give runs of a flow that are finished and too old or too many, the oldest first."""
+    """Return runs of a flow that are finished and too old or too many, the oldest first."""
     settings = get_settings()
     days = settings.RETENTION_DAYS if flow.retention_days is None else flow.retention_days
     most = settings.RETENTION_RUNS if flow.retention_runs is None else flow.retention_runs
@@ -152,7 +145,7 @@ def _prunable(flow: Flow, now: datetime) -> list[int]:
 
 
 def _free(runs: FlowRunQuerySet) -> FlowRunQuerySet:
-    """Leave out what a live run waits for, or has not been told of: it may want the result."""
+    """Leave out what a live run waits for, or was not woken by yet: it may want the result."""
     waiting = FlowRun.objects.using(alias()).live().filter(wait_child=OuterRef("uuid"))
     return runs.filter(~Exists(waiting), status=Status.DONE, undelivered_since__isnull=True)
 
@@ -163,15 +156,15 @@ def _first(rows: QuerySet[Any]) -> list[int]:
 
 
 def _needless_events(before: datetime) -> QuerySet[TriggerEvent]:
-    """Give the old events that no live run can see: it began after them."""
+    """Return the old events that no live run can see: it began after them."""
     oldest = FlowRun.objects.using(alias()).live().aggregate(oldest=Min("created_at"))["oldest"]
     limit = before if oldest is None else min(before, oldest)
     return _older(TriggerEvent.objects.using(alias()), "created_at", limit)
 
 
 def _delete_runs(ids: list[int]) -> int:
-    """Delete runs that are still finished, with what belongs to them; keep their spent slots."""
-    # Looked at again: an operator may have taken one up, or a run may wait for one by now.
+    """Delete runs that are still finished, with what belongs to them; keep their consumed slots."""
+    # Checked again: an operator may have taken one up, or a run may wait for one by now.
     free = _free(FlowRun.objects.using(alias()).filter(pk__in=ids))
     runs = FlowRun.objects.using(alias()).filter(
         pk__in=list(free.values_list("pk", flat=True)), status=Status.DONE

@@ -1,6 +1,7 @@
 """The claim: takes due runs, each for one worker at a time, with a lease and a fencing number.
 
-A lease that has expired makes its run due, so the claim is the reaper too.
+A lease that has expired makes its run due, so the claim is the reaper too. The heartbeat extends
+the leases while steps run, on a connection of its own.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Self
+from typing import Any, Self
 
 from django.db import DatabaseError, InterfaceError, connections
 from django.db.models import Case, F, QuerySet, Value, When
@@ -27,16 +28,18 @@ from flowcontrol_core.runs.store.connection import (
     alias,
     connection,
     durable,
-    retry_transient,
     retrying,
 )
 from flowcontrol_core.runs.store.rows import LostLease, owned
 
+logger = logging.getLogger("flowcontrol.runs")
 _HOST = socket.gethostname()[:60]
+#: How often a claim tries again where others have taken all that it had read.
+_TRIES = 8
 
 
 def worker_name() -> str:
-    """Name this thread, for people who look for it."""
+    """Return the name of this thread, for people who search for it."""
     return f"{_HOST}:{os.getpid()}:{threading.get_native_id()}"
 
 
@@ -45,7 +48,7 @@ class Choice:
     """Which due runs may be taken.
 
     ``only`` names primary keys, ``queues`` the queues (empty: all of them), ``but_flows`` the flows
-    that others go before now.
+    that others precede now.
     """
 
     only: Collection[int] | None = None
@@ -53,7 +56,7 @@ class Choice:
     but_flows: frozenset[int] = frozenset()
 
     def due(self) -> QuerySet[FlowRun]:
-        """Give the due runs to choose from, the longest overdue first."""
+        """Return the due runs to choose from, the longest overdue first."""
         due = FlowRun.objects.using(alias()).due(clock().expression())
         if self.only is not None:
             due = due.filter(pk__in=self.only)
@@ -63,8 +66,6 @@ class Choice:
 
 
 ANY = Choice()
-#: How often a claim looks again where others have taken all that it had read.
-_LOOKS = 8
 
 
 def claim(limit: int, choice: Choice = ANY) -> list[FlowRun]:
@@ -74,31 +75,29 @@ def claim(limit: int, choice: Choice = ANY) -> list[FlowRun]:
     without reaching a checkpoint is taken alone, so that one that kills its worker does not use up
     its neighbours' attempts.
     """
-    if _skips_locked():
-        return retry_transient(lambda: _claim(limit, choice))
-    for _ in range(_LOOKS):
-        # Where the database locks as a whole, an idle sweep shall not.
+    if connection().features.has_select_for_update_skip_locked:
+        return _claim(limit, choice)
+    for _ in range(_TRIES):
+        # Where the database locks as a whole, an idle sweep must not.
         if not choice.due().exists():
             break
-        if runs := retry_transient(lambda: _claim(limit, choice)):
+        if runs := _claim(limit, choice):
             return runs
     return []
 
 
-def _skips_locked() -> bool:
-    return connection().features.has_select_for_update_skip_locked
-
-
+@retrying
 def _claim(limit: int, choice: Choice) -> list[FlowRun]:
+    skips_locked = connection().features.has_select_for_update_skip_locked
     with durable():
-        rows = _lock_due(limit, choice)
+        due = choice.due().select_for_update(skip_locked=True) if skips_locked else choice.due()
+        rows: list[Any] = list(due.annotate(database_now=clock().expression())[:limit])
         if not rows:
             return []
         first = rows[0]
         runs = [first] if first.attempt else [run for run in rows if not run.attempt]
-        now = first.database_now  # type: ignore[attr-defined]
-        clock().learn(now)
-        runs = _take(runs, now=now)
+        clock().learn(first.database_now)
+        runs = _take(runs, first.database_now, are_locked=skips_locked)
     for run in runs:
         run.fence += 1
         run.attempt += 1
@@ -107,34 +106,26 @@ def _claim(limit: int, choice: Choice) -> list[FlowRun]:
     return runs
 
 
-def _lock_due(limit: int, choice: Choice) -> list[FlowRun]:
-    queryset = choice.due()
-    if _skips_locked():
-        queryset = queryset.select_for_update(skip_locked=True)
-    return list(queryset.annotate(database_now=clock().expression())[:limit])
+def _take(runs: list[FlowRun], now: datetime, *, are_locked: bool) -> list[FlowRun]:
+    """Write that runs are this worker's; return those that are.
 
-
-def _take(runs: list[FlowRun], *, now: object) -> list[FlowRun]:
-    """Write that runs are this worker's; give those that are.
-
-    Rows that nobody could lock are compared and set. Not by the fence alone: whoever had a run
-    whose lease has expired may go on with it or end it, under the same one.
+    Rows that could not be locked are compared and set. Not by the fence alone: the worker that had
+    a run whose lease has expired may continue or end it, under the same one.
     """
-    keep_cancel = Case(
-        When(request=Request.CANCEL, then=Value(Request.CANCEL.value)),
-        default=Value(Request.NONE.value),
-    )
     changes = {
         "status": Status.RUNNING,
         "since": now,
         "worker": worker_name(),
         "fence": F("fence") + 1,
         "attempt": F("attempt") + 1,
-        "due_at": lease_until(now),  # type: ignore[arg-type]
-        "request": keep_cancel,
+        "due_at": lease_until(now),
+        "request": Case(
+            When(request=Request.CANCEL, then=Value(Request.CANCEL.value)),
+            default=Value(Request.NONE.value),
+        ),
     }
     rows = FlowRun.objects.using(alias())
-    if _skips_locked() or connection().vendor == "sqlite":
+    if are_locked or connection().vendor == "sqlite":
         rows.filter(pk__in=[run.pk for run in runs]).update(**changes)
         return runs
     return [
@@ -154,21 +145,35 @@ def release(run: FlowRun, *, after: timedelta | None = None) -> None:
 
 @retrying
 def renew(run: FlowRun, timeout: float | None = None) -> None:
-    """Begin the lease of a claimed run anew; raises LostLease where it is somebody else's.
+    """Begin the lease of a claimed run anew; raises LostLease where another worker has it.
 
-    ``timeout`` is that of the call which is made meanwhile.
+    ``timeout`` is that of the call which is made meanwhile, in seconds.
     """
     if owned(run.pk, run.fence).update(due_at=lease_until(clock().now(), timeout)) != 1:
         raise LostLease
 
 
-logger = logging.getLogger("flowcontrol.runtime")
+def has_heartbeat() -> bool:
+    """Return whether leases are extended while steps run; not where one writer locks out all."""
+    return connection().vendor != "sqlite"
+
+
+def lease_until(now: datetime, timeout: float | None = None) -> datetime:
+    """Return the expiry of a lease that begins now.
+
+    Where there is no heartbeat it has to last for the whole call that is made meanwhile, whose
+    time-out is given in seconds.
+    """
+    seconds = get_settings().LEASE
+    if timeout is not None and not has_heartbeat():
+        seconds += timeout
+    return now + timedelta(seconds=seconds)
 
 
 class Heartbeat:
     """The leases of one batch: extended every quarter of a lease, until a call's time is up.
 
-    Then none of them is: the other runs of the batch would wait behind a call that hangs.
+    Then none of them is: the other runs of the batch would wait for a call that hangs.
     """
 
     def __init__(self) -> None:
@@ -190,14 +195,15 @@ class Heartbeat:
                 )
                 self._thread.start()
 
-    def drop(self, run: FlowRun) -> None:
-        """Leave the lease of a run alone from now on."""
+    def drop(self, *runs: FlowRun) -> None:
+        """Leave the leases of these runs alone from now on."""
         with self._lock:
-            self._fences.pop(run.pk, None)
+            for run in runs:
+                self._fences.pop(run.pk, None)
 
     @contextmanager
     def watch(self, timeout: float | None) -> Iterator[None]:
-        """Bound the time of one call in seconds: past it no lease is extended any more."""
+        """Bound the time of one call in seconds: after it no lease is extended."""
         seconds = get_settings().STEP_TIMEOUT if timeout is None else timeout
         self._timeout = seconds
         self._deadline = time.monotonic() + seconds
@@ -207,14 +213,14 @@ class Heartbeat:
             self._timeout = self._deadline = None
 
     def touch(self, run: FlowRun, guard: WriteGuard) -> None:
-        """Begin the time of the present call anew: its action says that it is alive.
+        """Begin the time of the present call anew: its action reports that it is alive.
 
-        Raises LostLease, where this is the only heartbeat there is, if the run is somebody else's.
+        Raises LostLease, where this is the only heartbeat there is, if another worker has the run.
         """
         if (timeout := self._timeout) is None:
             return
         self._deadline = time.monotonic() + timeout
-        # Inside a transaction nobody else can write there; a call without effects must not.
+        # Inside a transaction no other connection can write there; a call without effects must not.
         is_alone = not has_heartbeat() and not connection().in_atomic_block
         if is_alone and not guard.armed:
             renew(run, timeout)
@@ -247,20 +253,3 @@ class Heartbeat:
         expiry = lease_until(clock().now())
         for pk, fence in fences.items():
             owned(pk, fence).update(due_at=expiry)
-
-
-def has_heartbeat() -> bool:
-    """Say whether leases are extended while steps run; not where one writer locks out all."""
-    return connection().vendor != "sqlite"
-
-
-def lease_until(now: datetime, timeout: float | None = None) -> datetime:
-    """Give the expiry of a lease that begins now.
-
-    Where there is no heartbeat it has to last for the whole call that is made meanwhile, whose
-    time-out is given in seconds.
-    """
-    seconds = get_settings().LEASE
-    if timeout is not None and not has_heartbeat():
-        seconds += timeout
-    return now + timedelta(seconds=seconds)

@@ -1,55 +1,23 @@
-"""TODO."""
+"""The inbox of a run: requests that anyone may insert, and that its worker reads.
+
+A run that is being executed is never changed by others; they put a message here instead. The
+``request`` column of the run is a hint, the inbox decides.
+"""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any
 
-from flowcontrol_core.models import (
-    FlowRun,
-    Message,
-)
+from flowcontrol_core.models import FlowRun, Message, MessageKind, Reason
 from flowcontrol_core.runs.store.clock import clock
-from flowcontrol_core.runs.store.connection import (
-    alias,
-)
-
-
-def cancel_children(pk: int, actor: str) -> list[int]:
-    """Put a cancellation into the inboxes of a run's live children; give their keys."""
-    live = FlowRun.objects.using(alias()).filter(parent_id=pk).live()
-    children = list(live.values_list("pk", flat=True))
-    now = clock().now()
-    reason = "The run that started this one was canceled."
-    Message.objects.using(alias()).bulk_create(
-        [
-            Message(
-                run_id=child,
-                kind="cancel",
-                data={"reason": reason},
-                actor=actor[:200],
-                created_at=now,
-                undelivered_since=now,
-            )
-            for child in children
-        ]
-    )
-    return children
-
-
-def empty_inbox(run_id: int) -> None:
-    """Delete the messages of a run that has ended.
-
-    By primary key: on MariaDB a deletion by run would wait for anybody who is just inserting one.
-    """
-    messages = Message.objects.using(alias())
-    keys = list(messages.filter(run_id=run_id).values_list("pk", flat=True))
-    if keys:
-        messages.filter(pk__in=keys).delete()
+from flowcontrol_core.runs.store.connection import alias
 
 
 def read_inboxes(runs: Sequence[FlowRun]) -> dict[int, list[Message]]:
-    """Give the messages of claimed runs, with one query for all of them."""
+    """Return the messages of claimed runs, oldest first, with one query for all of them."""
     inboxes: dict[int, list[Message]] = defaultdict(list)
     messages = Message.objects.using(alias()).filter(run_id__in=[run.pk for run in runs])
     for message in messages.order_by("pk"):
@@ -57,4 +25,58 @@ def read_inboxes(runs: Sequence[FlowRun]) -> dict[int, list[Message]]:
     return inboxes
 
 
-HELD = "The flow is on hold."
+def remove_messages(messages: Iterable[Message]) -> None:
+    """Delete messages that were dealt with."""
+    if keys := [message.pk for message in messages]:
+        Message.objects.using(alias()).filter(pk__in=keys).delete()
+
+
+def empty_inbox(run_id: int) -> None:
+    """Delete the messages of a run that has ended.
+
+    By primary key: on MariaDB a deletion by run would wait for anyone who is just inserting one.
+    """
+    messages = Message.objects.using(alias())
+    keys = list(messages.filter(run_id=run_id).values_list("pk", flat=True))
+    if keys:
+        messages.filter(pk__in=keys).delete()
+
+
+def put_message(
+    pk: int, kind: MessageKind, data: dict[str, Any], actor: str, now: datetime | None = None
+) -> None:
+    """Insert a message for a run; the caller notifies the run in the same transaction."""
+    Message.objects.using(alias()).create(
+        run_id=pk, kind=kind, data=data, actor=actor[:200], created_at=now or clock().now()
+    )
+
+
+def put_cancellations(ids: Iterable[int], reason: Reason, actor: str = "") -> None:
+    """Insert a cancellation for each run, to be delivered after the commit."""
+    now = clock().now()
+    data = {"code": reason.code, "values": dict(reason.values)}
+    Message.objects.using(alias()).bulk_create(
+        Message(
+            run_id=pk,
+            kind=MessageKind.CANCEL,
+            data=data,
+            actor=actor[:200],
+            created_at=now,
+            undelivered_since=now,
+        )
+        for pk in ids
+    )
+
+
+def reason_of(message: Message, code: str) -> Reason:
+    """Return why a message was sent: its own reason, or that of a code with its note."""
+    data = message.data
+    return Reason(data.get("code", code), data.get("values", {}))
+
+
+def cancel_children(pk: int, actor: str) -> list[int]:
+    """Put a cancellation into the inboxes of a run's live children; return their keys."""
+    live = FlowRun.objects.using(alias()).filter(parent_id=pk).live()
+    children = list(live.values_list("pk", flat=True))
+    put_cancellations(children, Reason("parent_canceled"), actor)
+    return children

@@ -1,8 +1,9 @@
-"""Who wakes a waiting run, and how no wake-up is lost.
+"""The outbox: what has to be delivered to waiting runs after a commit, and how no wake-up is lost.
 
-Both sides commit first and look then: an event commits and then looks for waiting runs; a run
-commits that it waits and then looks for events. The sweep repeats both looks, for the case that
-a process died in between. Nobody updates another run's row inside of a step.
+Both sides commit first and check then: an event commits and then finds the runs that wait; a run
+commits that it waits and then finds the events. What is undelivered says so in a column, and each
+sweep delivers it again, for the case that a process died in between. No step updates the row of
+another run.
 """
 
 from __future__ import annotations
@@ -18,7 +19,6 @@ from flowcontrol_core.actions.registry import registry
 from flowcontrol_core.engine.codec import decode
 from flowcontrol_core.models import (
     LIVE,
-    Flow,
     FlowRun,
     Message,
     MessageKind,
@@ -27,10 +27,7 @@ from flowcontrol_core.models import (
     TriggerEvent,
 )
 from flowcontrol_core.runs.store.clock import clock
-from flowcontrol_core.runs.store.connection import (
-    alias,
-    retrying,
-)
+from flowcontrol_core.runs.store.connection import alias, retrying
 from flowcontrol_core.runs.store.rows import rows
 
 _BATCH = 500
@@ -38,13 +35,16 @@ _BATCH = 500
 _EVER = datetime(1970, 1, 1, tzinfo=UTC)
 
 
+# --- what a run waits for -------------------------------------------------------------------
+
+
 def waits(run: FlowRun) -> bool:
-    """Say whether a row has a wait that has not been dealt with."""
+    """Return whether a row has a wait that has not been dealt with."""
     return bool(run.wait_until or run.wait_timeout or run.wait_trigger or run.wait_child)
 
 
 def find_wakeup(run: FlowRun, now: datetime) -> Wakeup | None:
-    """Say what woke a claimed run that waits; ``None``: nothing did. Takes the event, if any."""
+    """Return what woke a claimed run that waits, if anything did; an event is taken."""
     if run.wait_child is not None:
         child = FlowRun.objects.using(alias()).filter(uuid=run.wait_child).first()
         if child is None:
@@ -67,7 +67,7 @@ def find_wakeup(run: FlowRun, now: datetime) -> Wakeup | None:
 
 
 def matching_events(run: FlowRun) -> QuerySet[TriggerEvent]:
-    """Give the events since the run began that it waits for and has not taken, oldest first."""
+    """Return the events since the run began that it waits for and has not taken, oldest first."""
     events = TriggerEvent.objects.using(alias()).filter(
         key=run.wait_trigger, created_at__gte=run.created_at
     )
@@ -76,17 +76,36 @@ def matching_events(run: FlowRun) -> QuerySet[TriggerEvent]:
     return events.exclude(pk__in=run.events_taken).order_by("created_at", "pk")
 
 
-def next_look(run: FlowRun) -> datetime | None:
-    """Give the time at which a waiting run has to be looked at, if nothing wakes it before."""
-    times = [moment for moment in (run.wait_until, run.wait_timeout) if moment is not None]
+def wait_due_at(run: FlowRun) -> datetime | None:
+    """Return when a waiting run has to be checked, if nothing wakes it before."""
+    times = [time for time in (run.wait_until, run.wait_timeout) if time is not None]
     return min(times) if times else None
+
+
+# --- after a commit -------------------------------------------------------------------------
+
+
+def after_checkpoint(run: FlowRun) -> None:
+    """Do what follows the commit of a checkpoint: check the wait again, deliver the end."""
+    if run.status == Status.DONE:
+        after_end(run)
+    elif run.status == Status.WAITING and (run.wait_trigger or run.wait_child):
+        recheck_wait(run)
+
+
+def after_end(run: FlowRun) -> None:
+    """Do what follows the commit of an end: wake the parent, and a run that queues for the slot."""
+    if run.undelivered_since is not None:
+        deliver_ends([run.pk])
+    if run.flow.has_queue:
+        wake_queued(run)
 
 
 @retrying
 def recheck_wait(run: FlowRun) -> None:
-    """Look, after the commit that made a run wait, whether it has come already; if not, let it be.
+    """Check, after the commit that made a run wait, whether it has come already; if not, let it be.
 
-    Until then the run was due. ``request`` tells if somebody woke it in the meantime.
+    Until then the run was due. ``request`` tells whether it was woken in the meantime.
     """
     if run.wait_child is not None and not _is_live(run.wait_child):
         # A child that has ended, or was deleted, wakes it.
@@ -94,7 +113,7 @@ def recheck_wait(run: FlowRun) -> None:
     if run.wait_trigger and matching_events(run).values("pk").first():
         return
     waiting = rows([run.pk], Status.WAITING)
-    waiting.filter(fence=run.fence, request=Request.NONE).update(due_at=next_look(run))
+    waiting.filter(fence=run.fence, request=Request.NONE).update(due_at=wait_due_at(run))
 
 
 @retrying
@@ -102,11 +121,14 @@ def _is_live(key: UUID) -> bool:
     return FlowRun.objects.using(alias()).filter(uuid=key).live().exists()
 
 
+# --- waking ---------------------------------------------------------------------------------
+
+
 def _wake(ids: Collection[int]) -> int:
-    """Make those runs due at once that wait or are blocked; give their number.
+    """Make those runs due at once that wait or are blocked; return their number.
 
     Outside of any step's transaction. One that has begun to wait for something else in the
-    meantime finds out that it has to go on.
+    meantime finds out that it has to wait on.
     """
     keys, now = sorted(ids), clock().now()
     return sum(
@@ -123,12 +145,12 @@ def _keys(runs: QuerySet[FlowRun]) -> list[int]:
 
 @retrying
 def notify(ids: Collection[int]) -> None:
-    """Tell runs to look into their inboxes: running ones when they can, waiting ones at once.
+    """Have runs read their inboxes: running ones at their next checkpoint, waiting ones at once.
 
-    So are blocked ones: a jump may lead them past what they miss.
+    Blocked ones too: a message may send them past the step that blocks them.
 
     In this order: a running one that begins to wait in between is still found, and a waiting one
-    that is claimed in between looks by itself, as any that is claimed does.
+    that is claimed in between reads its inbox anyway.
     """
     running = rows(ids, Status.RUNNING)
     running.filter(request=Request.NONE).update(request=Request.INBOX)
@@ -137,7 +159,7 @@ def notify(ids: Collection[int]) -> None:
 
 @retrying
 def notify_canceled(pk: int) -> None:
-    """Let a run that has a cancellation in its inbox be looked at, whatever its status."""
+    """Make a run that has a cancellation in its inbox due, whatever its status."""
     if not rows([pk], Status.RUNNING).update(request=Request.CANCEL):
         rows([pk], *LIVE).update(due_at=clock().now(), request=Request.CANCEL)
 
@@ -147,10 +169,10 @@ def wake_queued(run: FlowRun) -> None:
     """Let those that have queued longest for a slot of a run that ended try again.
 
     One of the same flow and one for the same object: either may be what the slot was for. Those
-    that were told already are left out, so that two ends wake two.
+    that were notified already are left out, so that two ends wake two.
     """
     now = clock().now()
-    queued = _waiting_for_slot(run.flow_id, now)
+    queued = _queued(run.flow_id, now)
     same_object = queued.filter(content_type_id=run.content_type_id, object_key=run.object_key)
     candidates = [queued] if run.object_key is None else [queued, same_object]
     ids = {pk for runs in candidates for pk in runs.values_list("pk", flat=True)[:1]}
@@ -160,16 +182,16 @@ def wake_queued(run: FlowRun) -> None:
 
 @retrying
 def wake_next(run: FlowRun) -> None:
-    """Let the next one try behind a run that was told of a slot, but is kept by its object's limit.
+    """Let the next one try after a run that was notified of a slot, but is refused for its object.
 
     It is about another object. Each wakes one that has queued for less long, so this has an end.
     """
     now = clock().now()
-    behind = Q(queued_at__gt=run.queued_at) | Q(queued_at=run.queued_at, pk__gt=run.pk)
-    others = _waiting_for_slot(run.flow_id, now).exclude(
+    later = Q(queued_at__gt=run.queued_at) | Q(queued_at=run.queued_at, pk__gt=run.pk)
+    others = _queued(run.flow_id, now).exclude(
         content_type_id=run.content_type_id, object_key=run.object_key
     )
-    ids = list(others.filter(behind).values_list("pk", flat=True)[:1])
+    ids = list(others.filter(later).values_list("pk", flat=True)[:1])
     if ids:
         rows(ids, Status.PENDING).update(due_at=now)
 
@@ -180,40 +202,43 @@ def wake_again(run: FlowRun) -> None:
     rows([run.pk], Status.PENDING).filter(fence=run.fence).update(due_at=clock().now())
 
 
-def _waiting_for_slot(flow_id: int, now: datetime) -> QuerySet[FlowRun]:
-    """Give the runs that queue and have not been told to try, those that queue longest first."""
+def _queued(flow_id: int, now: datetime) -> QuerySet[FlowRun]:
+    """Return the runs that queue and were not notified, those that have queued longest first."""
     queued = FlowRun.objects.using(alias()).filter(
         flow_id=flow_id, status=Status.PENDING, queued_at__isnull=False, due_at__gt=now
     )
     return queued.order_by("queued_at", "pk")
 
 
+# --- delivery -------------------------------------------------------------------------------
+
+
 def undelivered_events() -> QuerySet[TriggerEvent]:
-    """Give the events whose waiting runs have not been told yet."""
+    """Return the events whose waiting runs have not been woken yet."""
     events = TriggerEvent.objects.using(alias()).filter(undelivered_since__gt=_EVER)
     return events.order_by("undelivered_since")
 
 
 def undelivered_ends() -> QuerySet[FlowRun]:
-    """Give the runs that have ended without their parents having been told."""
+    """Return the runs that have ended without their parents having been woken."""
     ended = FlowRun.objects.using(alias()).filter(undelivered_since__gt=_EVER)
     return ended.order_by("undelivered_since")
 
 
 def undelivered_messages() -> QuerySet[Message]:
-    """Give the messages of which the runs have not been told yet."""
+    """Return the messages of which the runs have not been notified yet."""
     messages = Message.objects.using(alias()).filter(undelivered_since__gt=_EVER)
     return messages.order_by("undelivered_since")
 
 
 def missing_actions(after: str = "") -> QuerySet[FlowRun]:
-    """Give the runs that are blocked on actions, by the actions' keys, those behind ``after``."""
+    """Return the runs that are blocked on actions with keys after ``after``, by these keys."""
     return FlowRun.objects.using(alias()).filter(blocked_on__gt=after).order_by("blocked_on")
 
 
 @retrying
 def deliver_events(keys: Iterable[int] | None = None) -> int:
-    """Wake the runs that wait for events which nobody has announced yet."""
+    """Wake the runs that wait for undelivered events: those with these keys, or all."""
     events = undelivered_events()
     if keys is not None:
         events = events.filter(pk__in=list(keys))
@@ -229,7 +254,7 @@ def deliver_events(keys: Iterable[int] | None = None) -> int:
 
 @retrying
 def deliver_ends(ids: Iterable[int] | None = None) -> int:
-    """Wake the runs that wait for children which have ended without their parents being told."""
+    """Wake the runs that wait for children whose ends are undelivered: of these, or of all."""
     ended = undelivered_ends()
     if ids is not None:
         ended = ended.filter(pk__in=list(ids))
@@ -244,19 +269,19 @@ def deliver_ends(ids: Iterable[int] | None = None) -> int:
 
 @retrying
 def deliver_messages(run_ids: Iterable[int] | None = None) -> int:
-    """Tell runs of the messages that nobody has told them of yet."""
+    """Notify runs of undelivered messages: these runs, or all."""
     messages = undelivered_messages()
     if run_ids is not None:
         messages = messages.filter(run_id__in=list(run_ids))
-    untold = list(messages.values_list("pk", "run_id", "kind")[:_BATCH])
-    if not untold:
+    undelivered = list(messages.values_list("pk", "run_id", "kind")[:_BATCH])
+    if not undelivered:
         return 0
-    canceled = {run_id for _, run_id, kind in untold if kind == MessageKind.CANCEL}
+    canceled = {run_id for _, run_id, kind in undelivered if kind == MessageKind.CANCEL}
     for run_id in sorted(canceled):
         notify_canceled(run_id)
-    notify({run_id for _, run_id, _ in untold} - canceled)
-    told = Message.objects.using(alias()).filter(pk__in=[pk for pk, _, _ in untold])
-    return told.update(undelivered_since=None)
+    notify({run_id for _, run_id, _ in undelivered} - canceled)
+    delivered = Message.objects.using(alias()).filter(pk__in=[pk for pk, _, _ in undelivered])
+    return delivered.update(undelivered_since=None)
 
 
 def unblock() -> int:
@@ -268,27 +293,10 @@ def unblock() -> int:
 
 
 def missing_keys() -> Iterator[str]:
-    """Give the keys of the actions that runs are blocked on, each by one probe of the index.
+    """Yield the keys of the actions that runs are blocked on, each by one probe of the index.
 
     Thousands of runs may be blocked on the same one for days.
     """
     key = ""
     while key := missing_actions(key).values_list("blocked_on", flat=True).first() or "":
         yield key
-
-
-def after_checkpoint(run: FlowRun) -> None:
-    """Do what follows the commit of a checkpoint: look for wake-ups, and tell others."""
-    if run.status == Status.WAITING and (run.wait_trigger or run.wait_child):
-        recheck_wait(run)
-    if run.undelivered_since is not None:
-        deliver_ends([run.pk])
-    if run.status == Status.DONE:
-        free_queue(run)
-
-
-def free_queue(run: FlowRun) -> None:
-    """Let the next run that queues for a slot of the same flow try."""
-    flow = run._state.fields_cache.get("flow") or Flow.objects.filter(pk=run.flow_id).first()
-    if flow is not None and flow.has_queue:
-        wake_queued(run)

@@ -1,4 +1,4 @@
-"""Who works: each process that sweeps says so, a few times a minute."""
+"""The processes that execute runs: the heartbeat of each, and the request to stop this one."""
 
 from __future__ import annotations
 
@@ -18,45 +18,47 @@ from flowcontrol_core.plugins.manager import PluginStatus, plugin_manager
 from flowcontrol_core.runs.store.clock import clock
 from flowcontrol_core.runs.store.connection import alias, retrying
 
+#: Seconds between two heartbeats.
 _EVERY = 10.0
 #: How long a process that has stopped is still shown once another one works on its host.
 _FORGET = timedelta(hours=1)
-_said: dict[str, float] = {}
-_saying = threading.Lock()
+_HOST = socket.gethostname()[:80]
+#: When the processes of these names (this one, and those that it was forked from) wrote theirs.
+_written_at: dict[str, float] = {}
+_writing = threading.Lock()
+
+
+def _is_fresh(name: str) -> bool:
+    return time.monotonic() - _written_at.get(name, -_EVERY) < _EVERY
 
 
 def send_heartbeat(queues: tuple[str, ...] = ()) -> None:
-    """Note in the table of workers that this process sweeps; at most every ten seconds.
+    """Write in the table of workers that this process sweeps; at most every ten seconds.
 
     Threads take turns: a second first time would delete the row of the first one.
     """
-    name = f"{socket.gethostname()[:80]}:{os.getpid()}"
-    if _has_said(name):
+    name = f"{_HOST}:{os.getpid()}"
+    if _is_fresh(name):
         return
-    with _saying:
-        if not _has_said(name):
+    with _writing:
+        if not _is_fresh(name):
             _write(name, ",".join(queues)[:500])
-            _said[name] = time.monotonic()
-
-
-def _has_said(name: str) -> bool:
-    return time.monotonic() - _said.get(name, -_EVERY) < _EVERY
+            _written_at[name] = time.monotonic()
 
 
 @retrying
 def _write(name: str, queues: str) -> None:
-    host, pid = name.rsplit(":", 1)
     now = clock().now()
     workers = Worker.objects.using(alias())
-    if name not in _said:
-        # Who had this name before, such as process 1 of a container, was another process.
-        workers.filter(Q(name=name) | Q(host=host, last_sweep_at__lt=now - _FORGET)).delete()
+    if name not in _written_at:
+        # An earlier process had this name, such as process 1 of a container.
+        workers.filter(Q(name=name) | Q(host=_HOST, last_sweep_at__lt=now - _FORGET)).delete()
     workers.update_or_create(
         name=name,
         defaults={"last_sweep_at": now, "queues": queues},
         create_defaults={
-            "host": host,
-            "pid": int(pid),
+            "host": _HOST,
+            "pid": os.getpid(),
             "queues": queues,
             "plugins": loaded_plugins(),
             "started_at": now,
@@ -69,23 +71,22 @@ def _write(name: str, queues: str) -> None:
 def deregister(*, once: bool = False) -> None:
     """Take this process out of the table of workers: it has stopped as it should.
 
-    With ``once`` it leaves a row that all such processes of its host share: cron works, whoever
-    looks between two of them.
+    With ``once`` it leaves a row that all such processes of its host share: between two runs of
+    cron the table still shows that cron works.
     """
-    host, pid = socket.gethostname()[:80], os.getpid()
-    name = f"{host}:{pid}"
+    name = f"{_HOST}:{os.getpid()}"
     workers = Worker.objects.using(alias())
     row = workers.filter(name=name).first() if once else None
     if row is not None:
-        shared = {"host": host, "pid": pid, "queues": row.queues, "plugins": row.plugins}
+        shared = {"host": _HOST, "pid": row.pid, "queues": row.queues, "plugins": row.plugins}
         shared |= {"started_at": row.started_at, "last_sweep_at": clock().now()}
-        workers.update_or_create(name=f"{host}:once", defaults=shared)
+        workers.update_or_create(name=f"{_HOST}:once", defaults=shared)
     workers.filter(name=name).delete()
-    _said.pop(name, None)
+    _written_at.pop(name, None)
 
 
 def loaded_plugins() -> dict[str, str]:
-    """Give the distributions that this process has loaded, with their versions."""
+    """Return the distributions that this process has loaded, with their versions."""
     found = {
         report.distribution or report.name: report.version
         for report in plugin_manager.reports
@@ -98,13 +99,13 @@ def loaded_plugins() -> dict[str, str]:
     return found
 
 
-def gone_since() -> timedelta:
-    """Give the time without a sweep after which a worker counts as gone."""
+def gone_after() -> timedelta:
+    """Return the time without a heartbeat after which a worker counts as gone."""
     return timedelta(seconds=get_settings().WORKER_GONE)
 
 
-class _Request:
-    """The request. A signal handler may make it at any instant, so it takes no lock.
+class _StopRequest:
+    """The request to stop. A signal handler may make it at any instant, so it takes no lock.
 
     ``threading.Event`` would not do: a handler that calls ``set()`` while the same thread is
     inside of ``wait()`` may wait for itself. A SimpleQueue is made for this.
@@ -118,22 +119,22 @@ class _Request:
         self.bell: SimpleQueue[None] = SimpleQueue()
 
 
-_request = _Request()
+_request = _StopRequest()
 
 
 def request_stop() -> None:
-    """Ask the sweeps of this process to stop after the run that they are at."""
+    """Ask the sweeps of this process to stop after the run that they execute."""
     _request.made = True
     _request.bell.put(None)
 
 
 def should_stop() -> bool:
-    """Say whether the process was asked to stop."""
+    """Return whether the process was asked to stop: what is claimed but not begun is given back."""
     return _request.made
 
 
 def wait_for_stop(seconds: float) -> bool:
-    """Wait, at most so long, to be asked to stop; say whether that is so."""
+    """Wait, at most that many seconds, to be asked to stop; return whether it was."""
     if not _request.made and seconds > 0:
         bell = _request.bell
         try:

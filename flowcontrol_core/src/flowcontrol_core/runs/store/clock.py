@@ -1,4 +1,4 @@
-"""The one clock of the runtime: the database's, carried on by the machine's monotonic time.
+"""The one clock of the engine: the database's, carried on by the machine's monotonic time.
 
 Workers whose own clocks are wrong agree all the same. Tests put a manual clock in its place.
 """
@@ -40,23 +40,23 @@ class DatabaseNow(Func):
 
 
 class Clock(Protocol):
-    """What tells the time."""
+    """The source of the time."""
 
     def now(self) -> datetime:
-        """Give the time, aware, in UTC."""
+        """Return the time, aware, in UTC."""
 
     def expression(self) -> Expression:
-        """Give the time as a database expression."""
+        """Return the time as a database expression."""
 
     def learn(self, reading: datetime) -> None:
-        """Take note of the time that the database has just told."""
+        """Take note of a time that was just read from the database."""
 
 
 class DatabaseClock:
-    """The database's time; asked for once a minute at most, and told by each claim."""
+    """The database's time; read once a minute at most, and with each claim."""
 
     def __init__(self) -> None:
-        #: What the database has told, and the monotonic time of it: one value, as threads share it.
+        #: What was read, and the monotonic time of it: one value, as threads share it.
         self._known: tuple[datetime, float] | None = None
 
     def now(self) -> datetime:
@@ -75,8 +75,8 @@ class DatabaseClock:
         self._known = (reading, time.monotonic())
 
 
-class _Moment(Value):
-    """A fixed time as the database gives it back: MariaDB would give the text of a plain value."""
+class _FixedTime(Value):
+    """A fixed time as the database returns it: MariaDB would give the text of a plain value."""
 
     def as_mysql(self, compiler: Any, connection: BaseDatabaseWrapper, **_: Any) -> Any:
         sql, params = super().as_sql(compiler, connection)
@@ -93,26 +93,26 @@ class ManualClock:
         return self._now
 
     def expression(self) -> Expression:
-        return _Moment(self._now, output_field=DateTimeField())
+        return _FixedTime(self._now, output_field=DateTimeField())
 
     def learn(self, reading: datetime) -> None:
         return None
 
     def advance(self, delta: timedelta | None = None, **parts: float) -> datetime:
-        """Move on by a duration (``days=3, hours=1``), and give the new time."""
+        """Move by a duration (``days=3, hours=1``), and return the new time."""
         self._now += delta if delta is not None else timedelta(**parts)
         return self._now
 
-    def set(self, moment: datetime) -> None:
+    def set(self, time: datetime) -> None:
         """Move to a time (aware)."""
-        self._now = moment.astimezone(UTC)
+        self._now = time.astimezone(UTC)
 
 
 _clocks: list[Clock] = [DatabaseClock()]
 
 
 def clock() -> Clock:
-    """Give the clock in force."""
+    """Return the clock in force."""
     return _clocks[-1]
 
 
@@ -135,5 +135,5 @@ def _ask() -> datetime:
     with database.cursor() as cursor:
         cursor.execute(f"SELECT {sql.replace('%%', '%')}")
         (value,) = cursor.fetchone()
-    moment: datetime = datetime.fromisoformat(value) if isinstance(value, str) else value
-    return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+    now: datetime = datetime.fromisoformat(value) if isinstance(value, str) else value
+    return now.astimezone(UTC) if now.tzinfo else now.replace(tzinfo=UTC)

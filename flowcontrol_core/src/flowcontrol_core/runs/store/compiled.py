@@ -43,7 +43,7 @@ class CompiledFlow:
     _generation: int = -1
 
     def bound(self, step_id: str) -> BoundStep:
-        """Give a step of the program, bound.
+        """Return a step of the program, bound.
 
         Raises as ``bind_step`` does, and DirectiveError where the program has no such step.
         """
@@ -59,7 +59,7 @@ class CompiledFlow:
         return found
 
     def is_loop(self, step_id: str) -> bool:
-        """Say whether the action of a step is a loop; a missing action is none."""
+        """Return whether the action of a step is a loop; a missing action is none."""
         found = self._loops.get(step_id)
         if found is None:
             try:
@@ -90,9 +90,9 @@ def preload(version_ids: Iterable[int]) -> None:
 
 
 def get_compiled(version_id: int) -> CompiledFlow:
-    """Give a published version, compiled; raises FlowcontrolError where it cannot be."""
+    """Return a published version, compiled; raises FlowcontrolError where it cannot be."""
     # What is read inside of a transaction may be rolled back, and its primary key used again. The
-    # runtime itself reads versions outside of any, except in a project's TestCase.
+    # engine itself reads versions outside of any, except in a project's TestCase.
     known = {} if connection().in_atomic_block else _compiled
     if version_id not in known:
         _read({version_id}, known)

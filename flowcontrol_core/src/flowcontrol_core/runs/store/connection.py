@@ -1,11 +1,12 @@
-"""The runs' database: which one it is, which of its errors pass, and who may write to it."""
+"""The connection to the runs' database: its errors, its transactions, and what follows a commit."""
 
 from __future__ import annotations
 
+import logging
 import random
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial, wraps
 from typing import Any, ParamSpec, TypeVar
@@ -22,9 +23,11 @@ from django.db.models import QuerySet, Subquery
 from django.db.models.sql import Query
 from django.db.models.sql.constants import SINGLE
 
+from flowcontrol_core.conf import get_settings
 from flowcontrol_core.errors import EffectsError
 from flowcontrol_core.models import FlowRun
 
+logger = logging.getLogger("flowcontrol.runs")
 Result = TypeVar("Result")
 Parameters = ParamSpec("Parameters")
 
@@ -41,8 +44,8 @@ _POSTGRESQL_GONE = ("08", "57P01", "57P02", "57P03", "57P05", "25P03")
 _TRIES = 8
 #: Seconds of work, and of leaving the lock to others, in ``yield_lock``.
 _TURN = 0.02
-_WAY = (0.002, 0.006)
-_made_way = [0.0]
+_PAUSE = (0.002, 0.006)
+_yielded_at = [0.0]
 _WRITE = re.compile(
     r"\s*(?:/\*.*?\*/\s*)*(insert|update|delete|replace|merge|create|alter|drop|truncate|call)\b",
     re.IGNORECASE | re.DOTALL,
@@ -50,28 +53,28 @@ _WRITE = re.compile(
 
 
 def alias() -> str:
-    """Name the database that holds the runs."""
+    """Return the alias of the database that holds the runs."""
     return router.db_for_write(FlowRun)
 
 
 def connection() -> BaseDatabaseWrapper:
-    """Give this thread's connection to the runs' database."""
+    """Return this thread's connection to the runs' database."""
     return connections[alias()]
 
 
 def is_transient(error: BaseException) -> bool:
-    """Say whether the same transaction may well succeed when it is tried again."""
+    """Return whether the same transaction may well succeed when it is tried again."""
     return isinstance(error, OperationalError) and bool(_TRANSIENT.search(str(error)))
 
 
 def is_lost_connection(error: BaseException) -> bool:
-    """Say whether the database, not what was asked of it, is the trouble."""
+    """Return whether the database itself failed, not what was asked of it."""
     if isinstance(error, InterfaceError):
         return True
     if not isinstance(error, OperationalError):
         return False
     # Asking the database would not do: in a transaction that failed it refuses any answer. And
-    # behind the transaction Django may be connected anew already.
+    # after the transaction Django may be connected anew already.
     raw = connection().connection
     code = error.args[0] if error.args else None
     closed = raw is None or bool(getattr(raw, "closed", False))
@@ -79,7 +82,7 @@ def is_lost_connection(error: BaseException) -> bool:
 
 
 def _is_postgresql_gone(cause: BaseException | None) -> bool:
-    """Say whether an error of psycopg is the server's farewell, or the client's own.
+    """Return whether an error of psycopg ends the session, or is the client's own.
 
     The client's own operational errors, which are about the connection, have no code.
     """
@@ -127,29 +130,68 @@ def pause(attempt: int) -> None:
 def yield_lock() -> None:
     """Let others write, after a transaction: nothing to do but on SQLite.
 
-    There, whoever waits for the lock looks every now and then whether it is free; a worker that
-    takes it again at once would starve them, an operator who cancels the run among them.
+    There, a connection that waits for the lock polls it; a worker that takes it again at once would
+    starve the others, an operator who cancels the run among them.
     """
     database: Any = connection()
     if database.vendor != "sqlite" or database.is_in_memory_db():
         return
-    if time.monotonic() - _made_way[0] > _TURN:
-        time.sleep(random.uniform(*_WAY))
-        _made_way[0] = time.monotonic()
+    if time.monotonic() - _yielded_at[0] > _TURN:
+        time.sleep(random.uniform(*_PAUSE))
+        _yielded_at[0] = time.monotonic()
 
 
 def durable() -> transaction.Atomic:
-    """Open a transaction of our own: never inside of somebody else's."""
+    """Return a transaction of our own: never inside of a caller's."""
     return transaction.atomic(using=alias(), durable=True)
+
+
+def after_commit(work: Callable[[], object]) -> None:
+    """Do something once the present transaction has committed, at once if there is none.
+
+    Its errors are logged, never raised into the code that committed.
+    """
+    transaction.on_commit(partial(_logged, work), using=alias(), robust=True)
+
+
+def is_registered_after_commit(work: Callable[[], object]) -> bool:
+    """Return whether the present transaction will do something after its commit.
+
+    Django has no public way to ask: ``run_on_commit`` lists what a rollback forgets.
+    """
+    database = connection()
+    return database.in_atomic_block and any(entry[1] == work for entry in database.run_on_commit)
+
+
+def _logged(work: Callable[[], object]) -> None:
+    try:
+        work()
+    except Exception:
+        logger.exception("on_commit callback failed; the next sweep will retry.")
+
+
+Send = Callable[[Sequence[int]], None]
+#: What hands runs to workers, by the values of the setting DISPATCH: ``inline`` is registered by
+#: the sweep, ``celery`` by the tasks. With ``sweep`` they wait for the periodic one, which also
+#: finds whatever is lost here: dispatching only lowers latency.
+senders: dict[str, Send] = {}
+
+
+def dispatch(ids: Sequence[int]) -> None:
+    """Have runs executed after the commit, as the setting DISPATCH says."""
+    send = senders.get(get_settings().DISPATCH)
+    if ids and send is not None:
+        after_commit(partial(send, ids))
 
 
 @retrying
 def have_rows(*queries: QuerySet[Any]) -> list[bool]:
-    """Say of each query whether it gives a row: one round trip for all of them.
+    """Return of each query whether it has a row: one round trip for all of them.
 
     Each is to be ordered by the index that answers it. EXISTS would not do: it drops the order, and
     PostgreSQL, where its statistics are old, expects a row early in the table and reads all of it.
     """
+    # Django has no public way to select without a table: this is how its own ``exists()`` does it.
     asked = Query(None)
     for number, query in enumerate(queries):
         asked.add_annotation(Subquery(query.values("pk")[:1]), f"query{number}")

@@ -5,23 +5,28 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable
 from copy import copy
-from typing import Any
+from typing import Any, NoReturn
 
 from django.contrib.contenttypes.models import ContentType
 from django.core.exceptions import ValidationError
-from django.db import models, transaction
+from django.db import models
 
-from flowcontrol_core.models import FlowRun
-from flowcontrol_core.runs.store.connection import (
-    alias,
-    is_lost_connection,
-)
+from flowcontrol_core.models import FlowRun, Reason
+from flowcontrol_core.runs.store.connection import alias, connection, is_lost_connection
 
 MAX_TEXT = 200
 
 
+class ObjectGone(Exception):
+    """The model object of a run no longer exists; ``reason`` says what exactly is gone."""
+
+    def __init__(self, reason: Reason) -> None:
+        self.reason = reason
+        super().__init__(str(reason))
+
+
 def reference(obj: models.Model | None) -> dict[str, Any]:
-    """Give the fields of a run that name its object."""
+    """Return the columns of a run that name its object."""
     if obj is None:
         return {"content_type_id": None, "object_key": None, "object_text": ""}
     content_type = ContentType.objects.db_manager(alias()).get_for_model(obj)
@@ -33,7 +38,7 @@ def reference(obj: models.Model | None) -> dict[str, Any]:
 
 
 def describe_object(obj: models.Model | None) -> str:
-    """Give an object's text for people; never raises, whatever its ``__str__`` does."""
+    """Return an object's text for people; never raises, whatever its ``__str__`` does."""
     if obj is None:
         return ""
     try:
@@ -57,7 +62,7 @@ class ObjectSource:
                 self._keys[run.content_type_id].add(run.object_key)
 
     def get(self, run: FlowRun) -> Any:
-        """Give the object of a run as read together with the others; raises ObjectGone."""
+        """Return the object of a run as read together with the others; raises ObjectGone."""
         content_type_id = run.content_type_id
         if content_type_id is None:
             return None
@@ -69,11 +74,11 @@ class ObjectSource:
         if together is None:
             return self.fresh(run)
         obj = together.get(str(run.object_key))
-        # A copy for each run: what one does to it is no business of another one's.
-        return copy(obj) if obj is not None else _gone(run)
+        # A copy for each run: what one does to it does not concern the others.
+        return copy(obj) if obj is not None else _raise_gone(run)
 
     def _read_together(self, run: FlowRun, content_type_id: int) -> dict[str, Any] | None:
-        """Read all objects of a model; ``None``: one of them fails, so that each is read alone."""
+        """Return all objects of a model; ``None``: one of them fails, so each is read alone."""
         manager = _manager(run, content_type_id)
         keys = _valid_keys(manager.model, self._keys[content_type_id])
         try:
@@ -92,10 +97,10 @@ class ObjectSource:
         try:
             return queryset.get(pk=run.object_key)
         except (manager.model.DoesNotExist, ValidationError, ValueError, OverflowError):
-            return _gone(run)
+            return _raise_gone(run)
 
 
-class ObjectSlot:
+class RunObject:
     """The object of one run: read once a transaction, forgotten before it and at its end.
 
     Until then it comes from what was read for all runs of the claim.
@@ -110,15 +115,15 @@ class ObjectSlot:
         self._cached: Any = None
 
     def load(self) -> Any:
-        """Give the object."""
+        """Return the object; raises ObjectGone."""
         if self._cached is None:
             read = self._source.get if self._first else self._source.fresh
             self._cached = read(self._run)
         return self._cached
 
     def lock(self) -> Any:
-        """Give the object, read and locked until the end of the transaction."""
-        if not transaction.get_connection(alias()).in_atomic_block:
+        """Return the object, read and locked until the end of the transaction."""
+        if not connection().in_atomic_block:
             raise RuntimeError("lock_object() works in actions with Effects.DATABASE only.")
         self._cached = self._source.fresh(self._run, lock=True)
         return self._cached
@@ -133,14 +138,11 @@ def _manager(run: FlowRun, content_type_id: int) -> Any:
     try:
         content_type = ContentType.objects.db_manager(alias()).get_for_id(content_type_id)
     except ContentType.DoesNotExist:
-        raise ObjectGone(
-            f"The type of the object {run.object_text!r} does not exist any more."
-        ) from None
+        raise ObjectGone(Reason.of("object_type_gone", object=run.object_text)) from None
     model = content_type.model_class()
     if model is None:
-        raise ObjectGone(
-            f"The model {content_type.app_label}.{content_type.model} is not installed any more."
-        )
+        label = f"{content_type.app_label}.{content_type.model}"
+        raise ObjectGone(Reason.of("model_gone", model=label))
     return model._base_manager
 
 
@@ -155,9 +157,5 @@ def _valid_keys(model: type[models.Model], keys: Iterable[str]) -> list[Any]:
     return valid
 
 
-def _gone(run: FlowRun) -> Any:
-    raise ObjectGone(f"The object {run.object_text or run.object_key!r} does not exist any more.")
-
-
-class ObjectGone(Exception):
-    """The model object of a run does not exist any more."""
+def _raise_gone(run: FlowRun) -> NoReturn:
+    raise ObjectGone(Reason.of("object_gone", object=run.object_text or run.object_key))

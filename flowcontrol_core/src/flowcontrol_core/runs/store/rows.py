@@ -1,4 +1,4 @@
-"""The guarded write of a run's row: it counts only while the run is still ours."""
+"""The guarded write of a run's row: it counts only while the run is still this worker's."""
 
 from __future__ import annotations
 
@@ -7,18 +7,15 @@ from typing import Any
 
 from django.db.models import Q, QuerySet
 
-from flowcontrol_core.models import (
-    FlowRun,
-    Request,
-    Status,
-)
+from flowcontrol_core.models import FlowRun, Request, Status
 from flowcontrol_core.runs.store.connection import alias, connection
 
 #: What a checkpoint writes; every write of a run names its columns.
-WRITTEN = (
+WRITTEN_COLUMNS = (
     "status",
     "outcome",
-    "reason",
+    "reason_code",
+    "reason_values",
     "cursor",
     "state",
     "sequence",
@@ -41,20 +38,26 @@ WRITTEN = (
     "finished_at",
     "since",
 )
-
-
 #: What the end of a run writes: neither its cursor nor its state, which may be damaged.
-ENDED = tuple(
-    name for name in WRITTEN if name not in ("cursor", "state", "sequence", "events_taken")
+END_COLUMNS = tuple(
+    name for name in WRITTEN_COLUMNS if name not in ("cursor", "state", "sequence", "events_taken")
 )
 
 
+class LostLease(Exception):
+    """The run belongs to another worker by now; whatever was done here is rolled back."""
+
+
+class CancelRequested(Exception):
+    """The run is to be canceled; whatever was done since the last checkpoint is rolled back."""
+
+
 def rows(ids: Iterable[int], *statuses: Status) -> QuerySet[FlowRun]:
-    """Give the rows of runs to be updated, those that have one of the statuses.
+    """Return the rows of runs to be updated, those that have one of the statuses.
 
     No update finds its rows in another way. By any other index MariaDB would lock the index's entry
-    first and the row second, and deadlock with whoever has locked the row and changes the entry; so
-    the status is compared in a way that no index helps with. The keys are in order, as all lock.
+    first and the row second, and deadlock with whatever has locked the row and changes the entry;
+    so the status is compared in a way that no index helps with. The keys are in order, as all lock.
     """
     has_status = Q()
     for status in statuses:
@@ -63,29 +66,30 @@ def rows(ids: Iterable[int], *statuses: Status) -> QuerySet[FlowRun]:
 
 
 def owned(pk: int, fence: int) -> QuerySet[FlowRun]:
-    """Give the row of a claimed run, while it is ours."""
+    """Return the row of a claimed run, while it is this worker's."""
     return rows([pk], Status.RUNNING).filter(fence=fence)
 
 
 def write_end(run: FlowRun) -> bool:
-    """Write the end of a run as it stands in memory; say whether it was still ours.
+    """Write the end of a run as it stands in memory; return whether it was still this worker's.
 
-    What somebody asks of it in the meantime does not matter any more.
+    What it was asked for in the meantime no longer matters.
     """
-    return owned(run.pk, run.fence).update(**{name: getattr(run, name) for name in ENDED}) == 1
+    values = {name: getattr(run, name) for name in END_COLUMNS}
+    return owned(run.pk, run.fence).update(**values) == 1
 
 
 def write_guarded(runs: Sequence[FlowRun], *, request: str = Request.NONE) -> int:
-    """Write runs as they stand in memory, each guarded by its fence; give how many were ours.
+    """Write runs as they stand in memory, each guarded by its fence; return how many were written.
 
     One statement for all of them. A run that was claimed by another worker, was ended, or is
     asked for something (``request``), is not written.
     """
     database = connection()
-    fields: list[Any] = [FlowRun._meta.get_field(name) for name in WRITTEN]
+    fields: list[Any] = [FlowRun._meta.get_field(name) for name in WRITTEN_COLUMNS]
     quote = database.ops.quote_name
     columns = ", ".join(f"{quote(field.column)} = %s" for field in fields)
-    # MariaDB is told to lock the row first: see ``owned``.
+    # MariaDB is told to lock the row first: see ``rows``.
     index = " FORCE INDEX (PRIMARY)" if database.vendor == "mysql" else ""
     guard = " AND ".join(f"{quote(name)} = %s" for name in ("id", "fence", "status", "request"))
     # Made of the names of columns only.
@@ -106,11 +110,3 @@ def write_guarded(runs: Sequence[FlowRun], *, request: str = Request.NONE) -> in
         else:
             cursor.executemany(sql, values)
         return int(cursor.rowcount)
-
-
-class LostLease(Exception):
-    """The run belongs to somebody else by now; whatever was done here is rolled back."""
-
-
-class CancelRequested(Exception):
-    """The run is to be canceled; whatever was done since the last checkpoint is rolled back."""

@@ -1,6 +1,6 @@
-"""Who listens to which trigger: read for all triggers at once, kept for a moment.
+"""The listeners of all triggers: read at once, cached for seconds.
 
-A firing that nobody listens to costs no query. A change in this process is seen at once, one in
+A firing without a listener costs no query. A change in this process is seen at once, one in
 another after TRIGGER_CACHE_SECONDS.
 """
 
@@ -16,27 +16,43 @@ from django.db import transaction
 from django.db.models import F, OuterRef, Q, Subquery
 from django.db.models.functions import Coalesce
 from django.db.models.signals import post_delete, post_save
+from django.utils import timezone
 
-from flowcontrol_core.actions.config import BoundConfig
+from flowcontrol_core.actions.config import BoundConfig, bind, read_config
+from flowcontrol_core.actions.trigger import Trigger
 from flowcontrol_core.conf import get_settings
 from flowcontrol_core.models import Flow, FlowRun, FlowTrigger, FlowVersion, Status
-from flowcontrol_core.runs.store.connection import alias, connection
+from flowcontrol_core.runs.store.connection import alias, connection, is_registered_after_commit
 
 
 @dataclass(frozen=True, slots=True)
 class Listeners:
     """The flow triggers by trigger key, and the keys that some live version waits for.
 
-    ``configs`` is filled by those who fire: compiled configurations by flow trigger.
+    ``limited`` are the keys of the flows that have limits.
     """
 
-    associations: Mapping[str, tuple[FlowTrigger, ...]] = field(default_factory=dict)
+    flow_triggers: Mapping[str, tuple[FlowTrigger, ...]] = field(default_factory=dict)
     waited: frozenset[str] = frozenset()
-    configs: dict[int, BoundConfig] = field(default_factory=dict)
+    limited: frozenset[int] = frozenset()
+    _configs: dict[int, BoundConfig] = field(default_factory=dict)
+
+    def hears(self, key: str) -> bool:
+        """Return whether a flow or a waiting run is interested in a trigger."""
+        return key in self.flow_triggers or key in self.waited
+
+    def config_of(self, flow_trigger: FlowTrigger, trigger: Trigger) -> BoundConfig:
+        """Return the configuration of a flow trigger, compiled once."""
+        config = self._configs.get(flow_trigger.pk)
+        if config is None:
+            zone = timezone.get_default_timezone()
+            values = read_config(trigger.Config, flow_trigger.config, zone)
+            config = self._configs[flow_trigger.pk] = bind(trigger.Config, values)
+        return config
 
 
 class ListenerCache:
-    """What is known of the listeners, and until when."""
+    """The listeners as they were last read, and until when they count."""
 
     def __init__(self) -> None:
         self._known: tuple[float, Listeners] | None = None
@@ -44,7 +60,7 @@ class ListenerCache:
         self._generation = 0
 
     def get(self) -> Listeners:
-        """Give the listeners, at most TRIGGER_CACHE_SECONDS old.
+        """Return the listeners, at most TRIGGER_CACHE_SECONDS old.
 
         An error of the database leaves the caller's transaction as it was.
         """
@@ -70,15 +86,12 @@ class ListenerCache:
         self._known = None
 
     def _is_private(self) -> bool:
-        """Say whether this thread is in a transaction that has changed the listeners.
+        """Return whether this thread is in a transaction that has changed the listeners.
 
         What it reads then must not be kept for others: it may be rolled back. The transaction is
         known by what it has to do after its commit, which a rollback forgets.
         """
-        database = connection()
-        return database.in_atomic_block and any(
-            entry[1] == self._drop for entry in database.run_on_commit
-        )
+        return is_registered_after_commit(self._drop)
 
 
 cache = ListenerCache()
@@ -122,4 +135,6 @@ def _query() -> Listeners:
         .filter(Q(flow__published_id=F("pk")) | Q(live__isnull=False), published_at__isnull=False)
     )
     waited = {key for keys in versions.values_list("waits_for", flat=True) for key in keys.split()}
-    return Listeners({key: tuple(found) for key, found in by_key.items()}, frozenset(waited))
+    flow_triggers = {key: tuple(found) for key, found in by_key.items()}
+    limited = {each.flow_id for found in by_key.values() for each in found if each.flow.has_limits}
+    return Listeners(flow_triggers, frozenset(waited), frozenset(limited))

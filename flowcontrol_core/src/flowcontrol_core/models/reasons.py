@@ -1,0 +1,108 @@
+"""What happened, as a code with values: stored so, and rendered in the language of its reader.
+
+A run says with it why it stands where it stands; each row of its history says what happened.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy as _
+
+#: The sentence of each code. A note, which a person or an action has written, follows it.
+TEXTS: Mapping[str, str | Promise] = {
+    # How a run ends, waits or is blocked by itself.
+    "aborted": _("A step stopped the flow."),
+    "guard_false": _("The guard condition is false: %(guard)s"),
+    "guard_failed": _("The guard condition failed: %(error)s"),
+    "object_gone": _("The object %(object)s no longer exists."),
+    "object_type_gone": _("The type of the object %(object)s no longer exists."),
+    "model_gone": _("The model %(model)s is no longer installed."),
+    "step_failed": _("Step %(step)s (%(action)s) failed: %(error)s"),
+    "step_retried": _("Step %(step)s (%(action)s) failed and will be retried: %(error)s"),
+    "max_iterations": _(
+        "The step %(step)s entered its branch more than %(most)s times (setting MAX_ITERATIONS). "
+        "Correct its condition."
+    ),
+    "unknown_call": _(
+        "The worker died during the call of step %(step)s (%(action)s), so it is unknown whether "
+        "the call was made. The step says not to repeat it. Find out, then skip or retry the step."
+    ),
+    "missing_action": _(
+        "The action %(action)s is not registered. Install or enable the plugin %(plugin)s."
+    ),
+    "invalid_config": _(
+        "The configuration of step %(step)s cannot be used: %(error)s Correct the plugin, or "
+        "publish a corrected version and move the run to it."
+    ),
+    "yielded": _("A long run: it continues with the next sweep."),
+    "error": "%(error)s",
+    # What happens around it.
+    "dead_lettered": _(
+        "Attempts exhausted: its worker died %(attempts)s times without reaching a checkpoint. "
+        "Find out why, then retry the run."
+    ),
+    "flow_gone": _("The flow of this run no longer exists."),
+    "flow_paused": _("The flow is paused."),
+    "flow_resumed": _("The flow was resumed."),
+    "recovered": _(
+        "Execution %(attempt)s since the last checkpoint: the one before was cut short, because "
+        "its worker died, took too long, or lost the database."
+    ),
+    "limit": _("The limit %(limit)s of the flow is reached (%(most)s)."),
+    "limit_of_ancestor": _(
+        "The limit %(limit)s of the flow is reached (%(most)s), and a run that started this one "
+        "has the slot."
+    ),
+    "queued": _("Queued: the limit %(limit)s of the flow is reached (%(most)s)."),
+    "replaced": _("Replaced by run %(run)s."),
+    "parent_canceled": _("The run that started this one was canceled."),
+    # What people do to it.
+    "started": _("Started by hand."),
+    "canceled": _("Canceled."),
+    "paused": _("Paused."),
+    "resumed": _("Resumed."),
+    "run_now": _("Run now."),
+    "retried": _("The step is retried."),
+    "skipped": _("The step is skipped."),
+    "went_to_step": _("Sent to the step %(step)s."),
+    "step_refused": _("Not sent to the step %(step)s: %(error)s"),
+    "restarted_as": _("Restarted at the step %(step)s as run %(run)s."),
+    "restarted_from": _("Restarted from run %(run)s at the step %(step)s."),
+    "state_edited": _("The state was edited (%(keys)s)."),
+    "moved": _("Moved from version %(old)s to %(new)s."),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """A code of ``TEXTS`` with the values of its sentence; ``values["note"]`` follows it.
+
+    Its text is in the language that is active when it is read. Without a code it is false.
+    """
+
+    code: str = ""
+    values: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, code: str, note: str = "", **values: Any) -> Reason:
+        """Return the reason of a code with its values, and a note if there is one."""
+        return cls(code, {**values, "note": note} if note else values)
+
+    def __bool__(self) -> bool:
+        return bool(self.code)
+
+    def __str__(self) -> str:
+        try:
+            text = str(TEXTS.get(self.code, self.code)) % self.values
+            return f"{text} {self.values.get('note', '')}".strip()
+        except (AttributeError, KeyError, TypeError, ValueError):
+            # A damaged row, or one of another version: better raw than not at all.
+            return f"{self.code} {self.values}"
+
+
+#: There is nothing to say.
+NO_REASON = Reason()

@@ -1,0 +1,200 @@
+"""Runs for code outside of the framework: frozen values in typed form, and functions on them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from types import MappingProxyType
+from typing import Any, Protocol, TypeAlias
+from uuid import UUID
+
+from django.db.models import Model
+
+from flowcontrol_core.engine.codec import decode
+from flowcontrol_core.errors import FlowcontrolError, StateError
+from flowcontrol_core.models import FlowRun, FlowVersion, Outcome, Status
+from flowcontrol_core.runs.execution import start as execution_start
+from flowcontrol_core.runs.operations.operator_actions import OPERATOR_ACTIONS, perform
+from flowcontrol_core.runs.store.connection import alias
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunInfo:
+    """A run as it stood when it was read.
+
+    ``flow`` is the key of its flow, ``version`` the number of its version; ``state`` has its typed
+    values (decimals, dates), and is empty where the stored one cannot be read. ``step`` is the id
+    of the step it is at; ``reason`` a sentence, ``reason_code`` the same for code; ``outcome`` is
+    ``None`` until it has ended. Times are aware and in UTC.
+    """
+
+    pk: int
+    uuid: UUID
+    flow: str
+    version: int
+    status: Status
+    outcome: Outcome | None
+    reason: str
+    reason_code: str
+    state: Mapping[str, Any]
+    step: str
+    object_key: str | None
+    object_text: str
+    trigger: str
+    queue: str
+    parent: int | None
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    due_at: datetime | None
+
+    @property
+    def is_live(self) -> bool:
+        """Return whether it has not ended."""
+        return self.status != Status.DONE
+
+
+Run: TypeAlias = RunInfo | FlowRun | UUID | int
+
+
+class OperatorFunction(Protocol):
+    """An operator action as a function.
+
+    ``by`` is who does it (a user, or a name) and ``reason`` why; both are recorded. Raises
+    IllegalChangeError where it is not possible for the run as it stands.
+    """
+
+    def __call__(
+        self, run: Run, *, by: object = "", reason: str = "", **arguments: object
+    ) -> RunInfo: ...
+
+
+def operator_function(name: str) -> OperatorFunction:
+    """Return the function of an operator action; raises AttributeError for an unknown name."""
+    if name not in OPERATOR_ACTIONS:
+        raise AttributeError(f"There is no operator action {name!r}.")
+
+    def operate(run: Run, *, by: object = "", reason: str = "", **arguments: object) -> RunInfo:
+        return _info(perform(name, _key_of(run), by=by, reason=reason, **arguments))
+
+    operate.__name__ = operate.__qualname__ = name
+    operate.__doc__ = f"{OPERATOR_ACTIONS[name].effect}"
+    return operate
+
+
+def start(
+    flow: str,
+    obj: Model | None = None,
+    state: Mapping[str, Any] | None = None,
+    *,
+    payload: Mapping[str, Any] | None = None,
+    by: object = "",
+    reason: str = "",
+) -> RunInfo:
+    """Create a run of the flow with this key, and execute it at once.
+
+    Inside of a transaction it is executed after the commit. Raises as
+    ``flowcontrol.engine.start_flowrun`` does.
+    """
+    return _info(
+        execution_start.start_flowrun(flow, obj, state, payload=payload, by=by, reason=reason)
+    )
+
+
+def create(
+    flow: str,
+    obj: Model | None = None,
+    state: Mapping[str, Any] | None = None,
+    *,
+    at: datetime | None = None,
+    payload: Mapping[str, Any] | None = None,
+    by: object = "",
+    reason: str = "",
+) -> RunInfo:
+    """Create a run of the flow with this key, for a later sweep (not before ``at``).
+
+    Raises as ``flowcontrol.engine.create_flowrun`` does.
+    """
+    return _info(
+        execution_start.create_flowrun(
+            flow, obj, state, at=at, payload=payload, by=by, reason=reason
+        )
+    )
+
+
+def get(run: Run) -> RunInfo:
+    """Return a run as it stands now; raises FlowcontrolError where there is none."""
+    row = FlowRun.objects.using(alias()).filter(pk=_key_of(run)).first()
+    if row is None:
+        raise FlowcontrolError(f"There is no run {run!r}.")
+    return _info(row)
+
+
+def find(
+    flow: str = "",
+    obj: Model | None = None,
+    *,
+    status: Status | str = "",
+    outcome: Outcome | str = "",
+    limit: int = 100,
+) -> list[RunInfo]:
+    """Return the newest runs: of a flow, about an object, in a status, with an outcome."""
+    runs = FlowRun.objects.using(alias())
+    chosen = runs.for_object(obj) if obj is not None else runs.all()
+    given = {"flow__key": flow, "status": status, "outcome": outcome}
+    chosen = chosen.filter(**{name: value for name, value in given.items() if value})
+    return _infos(list(chosen.order_by("-pk")[:limit]))
+
+
+def _key_of(run: Run) -> int:
+    if isinstance(run, int):
+        return run
+    if isinstance(run, RunInfo | FlowRun):
+        return run.pk
+    keys = FlowRun.objects.using(alias()).filter(uuid=run).values_list("pk", flat=True)
+    return keys.first() or 0
+
+
+def _info(run: FlowRun) -> RunInfo:
+    return _infos([run])[0]
+
+
+def _infos(runs: Sequence[FlowRun]) -> list[RunInfo]:
+    versions = FlowVersion.objects.using(alias()).filter(pk__in={run.version_id for run in runs})
+    names = {
+        pk: (key, number) for pk, key, number in versions.values_list("pk", "flow__key", "number")
+    }
+    return [_built(run, *names.get(run.version_id, ("", 0))) for run in runs]
+
+
+def _built(run: FlowRun, flow: str, version: int) -> RunInfo:
+    top = run.cursor[-1] if isinstance(run.cursor, list) and run.cursor else {}
+    return RunInfo(
+        pk=run.pk,
+        uuid=run.uuid,
+        flow=flow,
+        version=version,
+        status=Status(run.status),
+        outcome=Outcome(run.outcome) if run.outcome else None,
+        reason=run.reason,
+        reason_code=run.reason_code,
+        state=MappingProxyType(_state_of(run)),
+        step=str(top.get("step", "")) if isinstance(top, dict) else "",
+        object_key=run.object_key,
+        object_text=run.object_text,
+        trigger=run.trigger,
+        queue=run.queue,
+        parent=run.parent_id,
+        created_at=run.created_at,
+        started_at=run.started_at,
+        finished_at=run.finished_at,
+        due_at=run.due_at,
+    )
+
+
+def _state_of(run: FlowRun) -> dict[str, Any]:
+    try:
+        return {key: decode(value) for key, value in run.state.items()}
+    except (AttributeError, StateError):
+        return {}
