@@ -20,6 +20,7 @@ from flowcontrol_core.actions.registry import registry
 from flowcontrol_core.conf import get_settings
 from flowcontrol_core.models import LIVE, FlowRun, Outcome, Reason, Status, Worker
 from flowcontrol_core.plugins.manager import PluginStatus, plugin_manager
+from flowcontrol_core.runs.queue.claim import ANY
 from flowcontrol_core.runs.queue.outbox import missing_keys
 from flowcontrol_core.runs.queue.workers import gone_after
 from flowcontrol_core.runs.store.clock import clock
@@ -140,7 +141,7 @@ def is_overdue(run: FlowRun, now: datetime | None = None) -> bool:
 
 def overdue_runs(now: datetime | None = None) -> QuerySet[FlowRun]:
     """Return the runs that have been due for longer than the setting OVERDUE, oldest first."""
-    return FlowRun.objects.using(alias()).due((now or clock().now()) - _overdue_after())
+    return ANY.due((now or clock().now()) - _overdue_after())
 
 
 def is_without_worker() -> bool:

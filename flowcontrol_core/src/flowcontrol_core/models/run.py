@@ -8,8 +8,6 @@ its flow, and a message to a run would wait for the run's own step. Django keeps
 from __future__ import annotations
 
 import uuid
-from datetime import datetime
-from typing import Any
 
 from django.contrib.contenttypes.models import ContentType
 from django.db import models
@@ -60,10 +58,6 @@ class FlowRunQuerySet(models.QuerySet["FlowRun"]):
     def live(self) -> FlowRunQuerySet:
         """Return the runs that are not DONE."""
         return self.filter(status__in=LIVE)
-
-    def due(self, now: Any) -> FlowRunQuerySet:
-        """Return the runs that a worker has to see, the longest overdue first."""
-        return self.filter(due_at__lte=now).order_by("due_at", "id")
 
     def for_object(self, obj: models.Model) -> FlowRunQuerySet:
         """Return the runs that belong to a model object."""
@@ -221,10 +215,6 @@ class FlowRun(models.Model):
         """Return why it is in this status, for code."""
         return Reason(self.reason_code, self.reason_values)
 
-    @explanation.setter
-    def explanation(self, reason: Reason) -> None:
-        self.reason_code, self.reason_values = reason.code, dict(reason.values)
-
 
 class EventKind(models.TextChoices):
     """What a history row is about."""
@@ -263,12 +253,6 @@ class RunEvent(models.Model):
 
     def __str__(self) -> str:
         return f"{self.get_kind_display()} {self.at:%Y-%m-%d %H:%M:%S}"
-
-    @classmethod
-    def of(cls, kind: EventKind, at: datetime, message: Reason, **columns: Any) -> RunEvent:
-        """Return the row, not saved, of something that happened."""
-        values = dict(message.values)
-        return cls(kind=kind, at=at, code=message.code, values=values, **columns)
 
     @property
     def message(self) -> str:

@@ -17,7 +17,7 @@ from flowcontrol_core.engine.directives import Wait
 from flowcontrol_core.engine.history import Call, Recorder
 from flowcontrol_core.engine.state import State
 from flowcontrol_core.errors import FlowcontrolError
-from flowcontrol_core.runs.execution.activation import Activation
+from flowcontrol_core.runs.execution.activation import Activation, RunScope
 from flowcontrol_core.runs.execution.failures import CONTINUE, Stop, StopKind
 from flowcontrol_core.runs.store.clock import ManualClock
 from flowcontrol_core.runs.store.compiled import compile_flow
@@ -161,6 +161,7 @@ def run_flow(
     )
     activation = Activation(
         context=context,
+        scope=RunScope(context),
         compiled=compiled,
         history=trail,
         clock=clock,

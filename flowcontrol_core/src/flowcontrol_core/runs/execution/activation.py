@@ -100,11 +100,12 @@ class Budget:
 class Activation:
     """The stretch of a run from being claimed to suspending or ending.
 
-    ``context`` is what its actions see of the run; ``sequence`` counts the steps that it has
+    ``context`` is what its actions see of the run, ``scope`` its expressions; ``sequence`` counts the steps that it has
     finished, ``attempt`` its executions since the last checkpoint, ``calls`` those of actions.
     """
 
     context: RunContext
+    scope: RunScope
     compiled: CompiledFlow
     clock: Clock
     guard: WriteGuard
@@ -116,10 +117,6 @@ class Activation:
     history: Recorder = field(default_factory=Recorder)
     calls: int = 0
     budget: Budget = field(default_factory=Budget)
-    scope: RunScope = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.scope = RunScope(self.context)
 
     def renew_budget(self) -> None:
         """Begin the budget anew: what other runs have taken is not this one's."""
@@ -267,7 +264,7 @@ class Activation:
         context = self.context
         context.now = self.clock.now()
         # A copy through and through: a failed call leaves the memo as it was.
-        context.memo = private_copy(frame.memo)
+        context.memo = private_copy(frame.memo) if frame.memo else {}
         context.variables = frame.variables
         context.sequence = self.sequence
         context.attempt = frame.tries + self.attempt
@@ -287,7 +284,8 @@ class Activation:
         if directive.wait is not None:
             self.cursor = position if isinstance(position, tuple) else ()
             return Stop(kind=StopKind.SUSPENDED, wait=directive.wait)
-        self._release(before, position)
+        if len(before) > 1 or before[-1].variables:
+            self._release(before, position)
         most = get_settings().MAX_ITERATIONS
         if directive.kind is Kind.ENTER and before[-1].passes >= most:
             self.cursor = before

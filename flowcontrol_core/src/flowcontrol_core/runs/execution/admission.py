@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -43,10 +44,19 @@ from flowcontrol_core.runs.queue.outbox import after_checkpoint
 from flowcontrol_core.runs.store.clock import clock
 from flowcontrol_core.runs.store.connection import WriteGuard, alias, durable, retrying
 from flowcontrol_core.runs.store.objects import ObjectSource
-from flowcontrol_core.runs.store.rows import LostLease, write_guarded
+from flowcontrol_core.runs.store.rows import LostLease, make_event, set_reason, write_guarded
 
 logger = logging.getLogger("flowcontrol.runs")
 QUEUE_RECHECK = timedelta(seconds=60)
+
+
+def read_inboxes(runs: Sequence[FlowRun]) -> dict[int, list[Message]]:
+    """Return the messages of claimed runs, oldest first, with one query for all of them."""
+    inboxes: dict[int, list[Message]] = defaultdict(list)
+    messages = Message.objects.using(alias()).filter(run_id__in=[run.pk for run in runs])
+    for message in messages.order_by("pk"):
+        inboxes[message.run_id].append(message)
+    return inboxes
 
 
 def prepare(
@@ -63,7 +73,7 @@ def prepare(
     """
     if _is_kept_from_execution(run, messages) or _is_refused(run):
         return WRITTEN
-    sent = [message for message in messages if message.kind == MessageKind.GO_TO]
+    sent = [each for each in messages if each.kind == MessageKind.GO_TO] if messages else []
     wakeup = None
     if sent:
         clear_wait(run)
@@ -76,7 +86,7 @@ def prepare(
     execution.taken = messages
     if run.attempt > 1:
         reason = Reason.of("recovered", attempt=run.attempt)
-        event = RunEvent.of(EventKind.RECOVERED, clock().now(), reason)
+        event = make_event(EventKind.RECOVERED, clock().now(), reason)
         execution.notes.append(event)
     if sent:
         execution.notes += [_go_to(execution, message) for message in sent]
@@ -104,7 +114,7 @@ def end_errored(run: FlowRun, error: BaseException | None, reason: Reason | None
     now = clock().now()
     if reason is None:
         reason = Reason.of("error", error=one_line(error) if error else "")
-    event = RunEvent.of(EventKind.FAILED, now, reason, run_id=run.pk)
+    event = make_event(EventKind.FAILED, now, reason, run_id=run.pk)
     event.error = describe(error or FlowcontrolError(str(reason)), _step_of(run.cursor), "")
     end(run, Outcome.ERRORED, now, reason)
     run.attempt = 0
@@ -121,7 +131,7 @@ def _step_of(cursor: Any) -> str:
 
 def _is_kept_from_execution(run: FlowRun, messages: list[Message]) -> bool:
     """Return whether the run is canceled, paused, or its time has not come; it is written then."""
-    kinds = {message.kind for message in messages}
+    kinds = {message.kind for message in messages} if messages else frozenset()
     if run.request == Request.CANCEL or MessageKind.CANCEL in kinds:
         end_canceled(run)
     elif MessageKind.PAUSE in kinds:
@@ -159,7 +169,7 @@ def _go_to(execution: Execution, message: Message) -> RunEvent:
     except DirectiveError as error:
         reason = Reason.of("step_refused", step=step, error=str(error))
         kind = EventKind.REFUSED
-    return RunEvent.of(kind, clock().now(), reason, actor=message.actor)
+    return make_event(kind, clock().now(), reason, actor=message.actor)
 
 
 # --- writing a run back that is not executed ------------------------------------------------
@@ -177,7 +187,7 @@ def _let_wait(run: FlowRun, messages: list[Message]) -> None:
 def _pause(run: FlowRun, reason: Reason, messages: Iterable[Message] = (), actor: str = "") -> None:
     run.due_at = None
     now = clock().now()
-    event = RunEvent.of(EventKind.OPERATOR, now, reason, run_id=run.pk, actor=actor)
+    event = make_event(EventKind.OPERATOR, now, reason, run_id=run.pk, actor=actor)
     _put_back(run, Status.PAUSED, reason, messages, event)
 
 
@@ -191,7 +201,7 @@ def _put_back(
     """Write a claimed run back without having executed it."""
     if run.status != status:
         set_status(run, status, clock().now())
-    run.explanation = reason
+    set_reason(run, reason)
     run.worker = ""
     _write_back(run, messages, event)
 
@@ -235,7 +245,7 @@ def _refuse(run: FlowRun, limit: str) -> None:
     if is_final and run.started_at is None:
         reason = Reason("limit_of_ancestor" if by_ancestor else "limit", values)
         end(run, Outcome.CANCELED, now, reason)
-        event = RunEvent.of(EventKind.REFUSED, now, reason, run_id=run.pk)
+        event = make_event(EventKind.REFUSED, now, reason, run_id=run.pk)
         _write_back(run, event=event)
         after_checkpoint(run)
         return

@@ -13,12 +13,11 @@ from django.db import DatabaseError, InterfaceError
 from flowcontrol_core.conf import get_settings
 from flowcontrol_core.models import Flow, FlowRun, Message, Reason
 from flowcontrol_core.runs.execution import checkpoint
-from flowcontrol_core.runs.execution.admission import end_errored, prepare
+from flowcontrol_core.runs.execution.admission import end_errored, prepare, read_inboxes
 from flowcontrol_core.runs.execution.checkpoint import Execution
 from flowcontrol_core.runs.execution.driver import Driver
 from flowcontrol_core.runs.execution.failures import WRITTEN, Stop, StopKind
 from flowcontrol_core.runs.queue.claim import Heartbeat, has_heartbeat, release, renew
-from flowcontrol_core.runs.queue.inbox import read_inboxes
 from flowcontrol_core.runs.queue.outbox import after_checkpoint
 from flowcontrol_core.runs.queue.workers import should_stop
 from flowcontrol_core.runs.store.compiled import preload

@@ -31,7 +31,7 @@ from flowcontrol_core.models import (
     RunEvent,
     Status,
 )
-from flowcontrol_core.runs.execution.activation import Activation
+from flowcontrol_core.runs.execution.activation import Activation, RunScope
 from flowcontrol_core.runs.execution.failures import Stop, StopKind
 from flowcontrol_core.runs.queue.claim import Heartbeat, lease_until
 from flowcontrol_core.runs.queue.inbox import (
@@ -46,16 +46,16 @@ from flowcontrol_core.runs.store.compiled import get_compiled
 from flowcontrol_core.runs.store.connection import WriteGuard, alias, durable, retrying
 from flowcontrol_core.runs.store.objects import ObjectSource, RunObject
 from flowcontrol_core.runs.store.rows import (
-    WRITTEN_COLUMNS,
     CancelRequested,
     LostLease,
+    make_event,
+    set_reason,
     write_end,
     write_guarded,
 )
 
 #: How long a run whose configuration does not validate is left alone before it is tried again.
 BLOCKED_RECHECK = timedelta(minutes=15)
-_REMEMBERED = ("pk", *WRITTEN_COLUMNS)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -75,14 +75,7 @@ class Execution:
     taken: list[Message] = field(default_factory=list)
     notes: list[RunEvent] = field(default_factory=list)
     #: The row in memory as of the last commit, to return to.
-    _committed: dict[str, Any] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        self.remember()
-
-    def remember(self) -> None:
-        """Remember the row in memory as the one that is stored."""
-        self._committed = {name: getattr(self.run, name) for name in _REMEMBERED}
+    _committed: dict[str, Any]
 
     def committed(self) -> None:
         """Take note that the checkpoint stands: what it has written is written once."""
@@ -91,24 +84,20 @@ class Execution:
         self.activation.context.pk = self.run.pk
         self.taken, self.notes = [], []
         self.object.forget()
-        self.remember()
+        self._committed = vars(self.run).copy()
 
     def rolled_back(self) -> None:
         """Put the row in memory back to the last commit: what was written since is gone."""
-        for name, value in self._committed.items():
-            setattr(self.run, name, value)
-        self.stored = self._committed["pk"] is not None
+        vars(self.run).update(self._committed)
+        self.stored = self._committed["id"] is not None
         self.activation.context.pk = self.run.pk
         self.object.forget()
 
     def is_known_to_be_blocked(self, stop: Stop) -> bool:
         """Return whether a run that was tried again is blocked for the same reason as before."""
         before = self._committed
-        return (
-            stop.kind is StopKind.BLOCKED
-            and before["status"] == Status.BLOCKED
-            and Reason(before["reason_code"], before["reason_values"]) == stop.reason
-        )
+        known = Reason(before["reason_code"], before["reason_values"])
+        return before["status"] == Status.BLOCKED and known == stop.reason
 
 
 def make_execution(
@@ -131,13 +120,14 @@ def make_execution(
         pk=run.pk,
         depth=run.depth,
         trigger=run.trigger,
-        payload=decode(run.payload) if isinstance(run.payload, dict) else {},
+        payload=decode(run.payload) if run.payload and isinstance(run.payload, dict) else {},
         load_object=obj.load,
         lock=obj.lock,
         beat=partial(heartbeat.touch, run, guard),
     )
     activation = Activation(
         context=context,
+        scope=RunScope(context),
         compiled=compiled,
         clock=clock(),
         guard=guard,
@@ -147,8 +137,10 @@ def make_execution(
         started=bool(run.cursor),
         has_object=run.content_type_id is not None,
     )
-    activation.wake(wakeup)
-    return Execution(run=run, flow=flow, activation=activation, object=obj)
+    if wakeup is not None or activation.cursor:
+        activation.wake(wakeup)
+    committed = vars(run).copy()
+    return Execution(run=run, flow=flow, activation=activation, object=obj, _committed=committed)
 
 
 def timeout_of(stop: Stop) -> float:
@@ -180,7 +172,7 @@ def set_status(run: FlowRun, status: Status, now: datetime, reason: Reason = NO_
     """Change the status of a row in memory, with the time and the reason."""
     run.status = status
     run.since = now
-    run.explanation = reason
+    set_reason(run, reason)
     run.worker = run.worker if status == Status.RUNNING else ""
 
 
@@ -291,9 +283,9 @@ def _write_history(finished: list[tuple[Execution, Stop]], now: datetime) -> Non
     for execution, stop in finished:
         steps = execution.activation.history.entries()
         own = execution.notes
-        is_news = stop.kind is not StopKind.NEEDS and not execution.is_known_to_be_blocked(stop)
-        if steps or is_news:
-            event = RunEvent.of(_EVENTS[stop.kind], now, stop.reason, steps=steps)
+        is_news = stop.kind is not StopKind.BLOCKED or not execution.is_known_to_be_blocked(stop)
+        if steps or (is_news and stop.kind is not StopKind.NEEDS):
+            event = make_event(_EVENTS[stop.kind], now, stop.reason, steps=steps)
             event.error = dict(stop.error) if stop.error else None
             own = [*own, event]
         for event in own:
@@ -349,7 +341,7 @@ def end_canceled(run: FlowRun) -> None:
         reason = reason_of(first, "canceled") if first else Reason("canceled")
         end(run, Outcome.CANCELED, now, reason)
         run.attempt = 0
-        write_ended(run, RunEvent.of(EventKind.OPERATOR, now, reason, actor=actor))
+        write_ended(run, make_event(EventKind.OPERATOR, now, reason, actor=actor))
         children = cancel_children(run.pk, actor)
     deliver_messages(children)
     after_end(run)

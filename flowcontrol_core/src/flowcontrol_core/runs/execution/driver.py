@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from functools import partial
 
 from django.db import DatabaseError, transaction
 
@@ -35,7 +34,7 @@ from flowcontrol_core.runs.store.connection import (
     is_lost_connection,
     is_transient,
     pause,
-    retry_transient,
+    retrying,
     yield_lock,
 )
 from flowcontrol_core.runs.store.rows import CancelRequested
@@ -93,7 +92,7 @@ class Driver:
 
     def finish(self, stop: Stop) -> None:
         """Write the last checkpoint of the activation in a transaction of its own."""
-        retry_transient(partial(self._commit, stop))
+        self._commit(stop)
         after_checkpoint(self.execution.run)
 
     def _database_stretch(self) -> Stop | Written:
@@ -236,11 +235,12 @@ class Driver:
         return self.activation.give_up(FlowcontrolError(str(reason)), reason)
 
     def _checkpoint_between(self, stop: Stop) -> bool:
-        may_continue = retry_transient(partial(self._commit, stop))
+        may_continue = self._commit(stop)
         if not may_continue:
             after_checkpoint(self.execution.run)
         return may_continue
 
+    @retrying
     def _commit(self, stop: Stop) -> bool:
         """Write a checkpoint in its own transaction; return whether the run may continue."""
         try:

@@ -26,7 +26,7 @@ from flowcontrol_core.runs.queue.claim import Choice, Heartbeat, worker_name
 from flowcontrol_core.runs.store.clock import clock
 from flowcontrol_core.runs.store.connection import WriteGuard, alias, connection, dispatch
 from flowcontrol_core.runs.store.objects import ObjectSource, reference
-from flowcontrol_core.runs.store.rows import LostLease
+from flowcontrol_core.runs.store.rows import LostLease, make_event
 
 
 def create_flowrun(
@@ -104,7 +104,7 @@ def _events(now: datetime, by: Any, note: str) -> list[RunEvent]:
     if not by and not note:
         return []
     actor = str(by or "")[:200]
-    return [RunEvent.of(EventKind.OPERATOR, now, Reason.of("started", note), actor=actor)]
+    return [make_event(EventKind.OPERATOR, now, Reason.of("started", note), actor=actor)]
 
 
 def get_flow(flow: Flow | str) -> Flow:

@@ -8,6 +8,7 @@ import time
 from collections import defaultdict, deque
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
+from operator import attrgetter
 from typing import Any
 
 from django.db import DatabaseError, InterfaceError
@@ -19,7 +20,7 @@ from flowcontrol_core.runs.execution.batch import Batch
 from flowcontrol_core.runs.queue import outbox
 from flowcontrol_core.runs.queue.claim import ANY, Choice, Heartbeat, claim
 from flowcontrol_core.runs.queue.workers import send_heartbeat, should_stop
-from flowcontrol_core.runs.store.connection import WriteGuard, have_rows, senders
+from flowcontrol_core.runs.store.connection import WriteGuard, first_keys, senders
 
 logger = logging.getLogger("flowcontrol.runs")
 #: The runs that this thread has still to execute inline.
@@ -50,22 +51,23 @@ def execute_due(
             runs = claim(size, turn)
             if not runs and turn is choice:
                 return SweepResult(executed, more=False)
-            turn = _next_turn(runs, size, choice) if turn is choice else choice
+            is_full = len(runs) == size > 1
+            turn = _others_first(runs, choice) if is_full and turn is choice else choice
             if runs:
                 executed += Batch(runs, guard, heartbeat, between).execute()
             heartbeat.drop(*runs)
     return SweepResult(executed, more=True)
 
 
-def _next_turn(runs: list[FlowRun], size: int, choice: Choice) -> Choice:
+def _others_first(runs: list[FlowRun], choice: Choice) -> Choice:
     """Let the runs of other flows precede once where some flows have filled a whole batch.
 
     They are read without a lock: what is read but not taken would be locked on MariaDB.
     """
-    if len(runs) < size or size == 1 or choice.only is not None:
+    if choice.only is not None:
         return choice
     others = replace(choice, but_flows=frozenset(run.flow_id for run in runs))
-    ids = list(others.due().values_list("pk", flat=True)[:size])
+    ids = list(others.due().values_list("pk", flat=True)[: len(runs)])
     return replace(choice, only=ids) if ids else choice
 
 
@@ -106,23 +108,24 @@ def _execute_logged(ids: Collection[int]) -> None:
 class Duty:
     """What each sweep does beside executing runs.
 
-    ``pending`` gives the rows that need it, in the order of the index that answers whether there
+    ``pending`` are the rows that need it, in the order of the index that answers whether there
     are any; ``work`` does it, bounded, and returns how many runs it has changed. With ``in_chunks``
     the sweep comes back to it before the next run.
     """
 
-    pending: Callable[[], QuerySet[Any]]
+    pending: QuerySet[Any]
     work: Callable[[], int]
     in_chunks: bool = False
 
 
 #: Delivers what a process that died after a commit has left; the operations add their own.
 duties = [
-    Duty(pending=outbox.undelivered_events, work=outbox.deliver_events),
-    Duty(pending=outbox.undelivered_ends, work=outbox.deliver_ends),
-    Duty(pending=outbox.undelivered_messages, work=outbox.deliver_messages),
-    Duty(pending=outbox.missing_actions, work=outbox.unblock),
+    Duty(pending=outbox.UNDELIVERED_EVENTS, work=outbox.deliver_events),
+    Duty(pending=outbox.UNDELIVERED_ENDS, work=outbox.deliver_ends),
+    Duty(pending=outbox.UNDELIVERED_MESSAGES, work=outbox.deliver_messages),
+    Duty(pending=outbox.MISSING_ACTIONS, work=outbox.unblock),
 ]
+_PENDING = attrgetter("pending")
 #: Seconds between two rounds of duties within one sweep.
 AGAIN = 2.0
 
@@ -180,12 +183,12 @@ def begin_sweep(queues: tuple[str, ...] = ()) -> Begun:
     send_heartbeat(queues)
     # By queue: no index gives the first of several queues.
     due = [Choice(queues=(queue,)).due() for queue in queues] or [ANY.due()]
-    found = have_rows(*(duty.pending() for duty in duties), *due)
-    done = [(duty, duty.work()) for duty, has in zip(duties, found, strict=False) if has]
-    return Begun(
-        due=any(number for _, number in done) or any(found[len(duties) :]),
-        more=any(number for duty, number in done if duty.in_chunks),
-    )
+    found = first_keys([*map(_PENDING, duties), *due])
+    is_due, more = any(found[len(duties) :]), False
+    for duty, first in zip(duties, found, strict=False):
+        if first is not None and duty.work():
+            is_due, more = True, more or duty.in_chunks
+    return Begun(due=is_due, more=more)
 
 
 senders["inline"] = execute_inline

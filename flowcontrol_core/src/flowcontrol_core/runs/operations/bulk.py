@@ -12,7 +12,7 @@ from typing import Any
 
 from django.core.exceptions import ValidationError
 from django.db import DatabaseError, DataError, IntegrityError, InterfaceError, transaction
-from django.db.models import F, Max, Q, QuerySet
+from django.db.models import F, Max, Q
 from django.utils.translation import gettext
 
 from flowcontrol_core.engine.codec import decode, encode, normalize
@@ -47,6 +47,9 @@ FILTERS = frozenset(
         "since__lt",
     }
 )
+#: The bulk operations that are not done, the oldest first. The first column is the same in all of
+#: them, and names the index.
+UNFINISHED = BulkOperation.objects.filter(finished_at=None).order_by("finished_at", "pk")
 #: The errors of the database that are about one run, not about the database.
 _OWN = (DataError, IntegrityError)
 
@@ -123,16 +126,9 @@ def connect() -> None:
         duties.insert(0, _DUTY)
 
 
-def unfinished() -> QuerySet[BulkOperation]:
-    """Return the bulk operations that are not done, the oldest first."""
-    operations = BulkOperation.objects.using(alias()).filter(finished_at=None)
-    # The first column is the same in all of them, and names the index.
-    return operations.order_by("finished_at", "pk")
-
-
 def work_on_bulk_operations() -> int:
     """Do the next chunk of each unfinished operation; return the number of runs they were."""
-    return sum(map(_work_on, list(unfinished().values_list("pk", flat=True)[:10])))
+    return sum(map(_work_on, list(UNFINISHED.using(alias()).values_list("pk", flat=True)[:10])))
 
 
 def _work_on(pk: int) -> int:
@@ -154,7 +150,7 @@ def _give_up(pk: int, error: Exception) -> None:
     """Finish an operation that cannot be done, with the reason; its row may be damaged."""
     text = f"{type(error).__name__}: {error}"[:500]
     refusal = {"code": "error", "values": {"error": text}, "count": 1}
-    unfinished().filter(pk=pk).update(
+    UNFINISHED.using(alias()).filter(pk=pk).update(
         finished_at=clock().now(), refused=F("refused") + 1, refusals=[refusal]
     )
 
@@ -218,4 +214,4 @@ def _counted(known: list[Any], refusals: list[dict[str, Any]]) -> list[Any]:
     return counted
 
 
-_DUTY = Duty(pending=unfinished, work=work_on_bulk_operations, in_chunks=True)
+_DUTY = Duty(pending=UNFINISHED, work=work_on_bulk_operations, in_chunks=True)

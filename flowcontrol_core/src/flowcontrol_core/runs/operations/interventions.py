@@ -42,7 +42,7 @@ from flowcontrol_core.runs.queue.outbox import after_end, deliver_messages, wait
 from flowcontrol_core.runs.store.clock import clock
 from flowcontrol_core.runs.store.compiled import get_compiled
 from flowcontrol_core.runs.store.connection import after_commit, alias, dispatch, retrying
-from flowcontrol_core.runs.store.rows import WRITTEN_COLUMNS, rows
+from flowcontrol_core.runs.store.rows import WRITTEN_COLUMNS, make_event, rows
 
 #: Runs that are resumed in one transaction, when their flow is.
 _CHUNK = 500
@@ -358,7 +358,7 @@ def record(pk: int, message: Reason, done: Intervention) -> None:
 
 
 def _event(pk: int, message: Reason, done: Intervention) -> RunEvent:
-    return RunEvent.of(EventKind.OPERATOR, clock().now(), message, run_id=pk, actor=done.by)
+    return make_event(EventKind.OPERATOR, clock().now(), message, run_id=pk, actor=done.by)
 
 
 def _ask(row: FlowRun, kind: MessageKind, done: Intervention, request: Request) -> None:

@@ -18,7 +18,7 @@ from datetime import datetime, timedelta
 from typing import Any, Self
 
 from django.db import DatabaseError, InterfaceError, connections
-from django.db.models import Case, F, QuerySet, Value, When
+from django.db.models import Case, Expression, F, QuerySet, Value, When
 
 from flowcontrol_core.conf import get_settings
 from flowcontrol_core.models import FlowRun, Request, Status
@@ -55,9 +55,13 @@ class Choice:
     queues: tuple[str, ...] = ()
     but_flows: frozenset[int] = frozenset()
 
-    def due(self) -> QuerySet[FlowRun]:
-        """Return the due runs to choose from, the longest overdue first."""
-        due = FlowRun.objects.using(alias()).due(clock().expression())
+    def due(self, now: datetime | Expression | None = None) -> QuerySet[FlowRun]:
+        """Return the runs that are due at a time (now), the longest overdue first.
+
+        Those whose due time has come, and those whose lease has expired.
+        """
+        runs = FlowRun.objects.using(alias())
+        due = runs.filter(due_at__lte=now or clock().expression()).order_by("due_at", "id")
         if self.only is not None:
             due = due.filter(pk__in=self.only)
         if self.queues:
@@ -188,7 +192,8 @@ class Heartbeat:
     def hold(self, runs: Iterable[FlowRun]) -> None:
         """Extend the leases of these runs from now on."""
         with self._lock:
-            self._fences.update({run.pk: run.fence for run in runs})
+            for run in runs:
+                self._fences[run.pk] = run.fence
             if self._thread is None and has_heartbeat():
                 self._thread = threading.Thread(
                     target=self._beat, name="flowcontrol-heartbeat", daemon=True

@@ -6,23 +6,13 @@ A run that is being executed is never changed by others; they put a message here
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
 from flowcontrol_core.models import FlowRun, Message, MessageKind, Reason
 from flowcontrol_core.runs.store.clock import clock
 from flowcontrol_core.runs.store.connection import alias
-
-
-def read_inboxes(runs: Sequence[FlowRun]) -> dict[int, list[Message]]:
-    """Return the messages of claimed runs, oldest first, with one query for all of them."""
-    inboxes: dict[int, list[Message]] = defaultdict(list)
-    messages = Message.objects.using(alias()).filter(run_id__in=[run.pk for run in runs])
-    for message in messages.order_by("pk"):
-        inboxes[message.run_id].append(message)
-    return inboxes
 
 
 def remove_messages(messages: Iterable[Message]) -> None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from django.db import IntegrityError, transaction
 
 from flowcontrol_core.models import ConsumedSlot, Flow, FlowRun, LimitPolicy
-from flowcontrol_core.runs.store.connection import alias, retry_transient
+from flowcontrol_core.runs.store.connection import alias, retrying
 from flowcontrol_core.runs.store.rows import LostLease, owned
 
 _TRIES = 50
@@ -117,20 +117,20 @@ def _free(limit: Limit) -> list[str]:
 
 def _write_slots(run: FlowRun, chosen: dict[str, str]) -> bool:
     """Try to take slots; False where another run was faster. Raises LostLease."""
-
-    def work() -> int:
-        with transaction.atomic(using=alias()):
-            return owned(run.pk, run.fence).update(**chosen)
-
     try:
-        written = retry_transient(work)
+        _update(run, chosen)
     except IntegrityError:
         return False
-    if written != 1:
-        raise LostLease
     for column, digest in chosen.items():
         setattr(run, column, digest)
     return True
+
+
+@retrying
+def _update(run: FlowRun, chosen: dict[str, str]) -> None:
+    with transaction.atomic(using=alias()):
+        if owned(run.pk, run.fence).update(**chosen) != 1:
+            raise LostLease
 
 
 def _digest(flow_id: int, name: str, scope: str, number: int) -> str:

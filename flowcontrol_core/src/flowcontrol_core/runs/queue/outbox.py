@@ -97,7 +97,7 @@ def after_end(run: FlowRun) -> None:
     """Do what follows the commit of an end: wake the parent, and a run that queues for the slot."""
     if run.undelivered_since is not None:
         deliver_ends([run.pk])
-    if run.flow.has_queue:
+    if run.flow.has_limits and run.flow.has_queue:
         wake_queued(run)
 
 
@@ -213,33 +213,24 @@ def _queued(flow_id: int, now: datetime) -> QuerySet[FlowRun]:
 # --- delivery -------------------------------------------------------------------------------
 
 
-def undelivered_events() -> QuerySet[TriggerEvent]:
-    """Return the events whose waiting runs have not been woken yet."""
-    events = TriggerEvent.objects.using(alias()).filter(undelivered_since__gt=_EVER)
-    return events.order_by("undelivered_since")
-
-
-def undelivered_ends() -> QuerySet[FlowRun]:
-    """Return the runs that have ended without their parents having been woken."""
-    ended = FlowRun.objects.using(alias()).filter(undelivered_since__gt=_EVER)
-    return ended.order_by("undelivered_since")
-
-
-def undelivered_messages() -> QuerySet[Message]:
-    """Return the messages of which the runs have not been notified yet."""
-    messages = Message.objects.using(alias()).filter(undelivered_since__gt=_EVER)
-    return messages.order_by("undelivered_since")
-
-
-def missing_actions(after: str = "") -> QuerySet[FlowRun]:
-    """Return the runs that are blocked on actions with keys after ``after``, by these keys."""
-    return FlowRun.objects.using(alias()).filter(blocked_on__gt=after).order_by("blocked_on")
+#: The events whose waiting runs have not been woken yet.
+UNDELIVERED_EVENTS = TriggerEvent.objects.filter(undelivered_since__gt=_EVER).order_by(
+    "undelivered_since"
+)
+#: The runs that have ended without their parents having been woken.
+UNDELIVERED_ENDS = FlowRun.objects.filter(undelivered_since__gt=_EVER).order_by("undelivered_since")
+#: The messages of which the runs have not been notified yet.
+UNDELIVERED_MESSAGES = Message.objects.filter(undelivered_since__gt=_EVER).order_by(
+    "undelivered_since"
+)
+#: The runs that are blocked on missing actions, by the keys of these.
+MISSING_ACTIONS = FlowRun.objects.filter(blocked_on__gt="").order_by("blocked_on")
 
 
 @retrying
 def deliver_events(keys: Iterable[int] | None = None) -> int:
     """Wake the runs that wait for undelivered events: those with these keys, or all."""
-    events = undelivered_events()
+    events = UNDELIVERED_EVENTS.using(alias())
     if keys is not None:
         events = events.filter(pk__in=list(keys))
     count = 0
@@ -255,7 +246,7 @@ def deliver_events(keys: Iterable[int] | None = None) -> int:
 @retrying
 def deliver_ends(ids: Iterable[int] | None = None) -> int:
     """Wake the runs that wait for children whose ends are undelivered: of these, or of all."""
-    ended = undelivered_ends()
+    ended = UNDELIVERED_ENDS.using(alias())
     if ids is not None:
         ended = ended.filter(pk__in=list(ids))
     children = list(ended.values_list("pk", "uuid")[:_BATCH])
@@ -270,7 +261,7 @@ def deliver_ends(ids: Iterable[int] | None = None) -> int:
 @retrying
 def deliver_messages(run_ids: Iterable[int] | None = None) -> int:
     """Notify runs of undelivered messages: these runs, or all."""
-    messages = undelivered_messages()
+    messages = UNDELIVERED_MESSAGES.using(alias())
     if run_ids is not None:
         messages = messages.filter(run_id__in=list(run_ids))
     undelivered = list(messages.values_list("pk", "run_id", "kind")[:_BATCH])
@@ -297,6 +288,7 @@ def missing_keys() -> Iterator[str]:
 
     Thousands of runs may be blocked on the same one for days.
     """
+    blocked = MISSING_ACTIONS.using(alias()).values_list("blocked_on", flat=True)
     key = ""
-    while key := missing_actions(key).values_list("blocked_on", flat=True).first() or "":
+    while key := blocked.filter(blocked_on__gt=key).first() or "":
         yield key

@@ -28,20 +28,16 @@ _written_at: dict[str, float] = {}
 _writing = threading.Lock()
 
 
-def _is_fresh(name: str) -> bool:
-    return time.monotonic() - _written_at.get(name, -_EVERY) < _EVERY
-
-
 def send_heartbeat(queues: tuple[str, ...] = ()) -> None:
     """Write in the table of workers that this process sweeps; at most every ten seconds.
 
     Threads take turns: a second first time would delete the row of the first one.
     """
     name = f"{_HOST}:{os.getpid()}"
-    if _is_fresh(name):
+    if time.monotonic() - _written_at.get(name, -_EVERY) < _EVERY:
         return
     with _writing:
-        if not _is_fresh(name):
+        if time.monotonic() - _written_at.get(name, -_EVERY) >= _EVERY:
             _write(name, ",".join(queues)[:500])
             _written_at[name] = time.monotonic()
 

@@ -85,8 +85,9 @@ _compiled: dict[int, Compiled] = {}
 
 def preload(version_ids: Iterable[int]) -> None:
     """Compile the versions that are not known yet, with one query for all of them."""
-    if not connection().in_atomic_block:
-        _read(set(version_ids) - _compiled.keys(), _compiled)
+    missing = set(version_ids) - _compiled.keys()
+    if missing and not connection().in_atomic_block:
+        _read(missing, _compiled)
 
 
 def get_compiled(version_id: int) -> CompiledFlow:
@@ -105,8 +106,6 @@ def get_compiled(version_id: int) -> CompiledFlow:
 
 
 def _read(ids: AbstractSet[int], known: dict[int, Compiled]) -> None:
-    if not ids:
-        return
     if len(known) > _MOST:
         known.clear()
     versions = FlowVersion.objects.using(alias())

@@ -93,31 +93,24 @@ def _is_postgresql_gone(cause: BaseException | None) -> bool:
     return False
 
 
-def retry_transient(work: Callable[[], Result]) -> Result:
-    """Do a whole transaction, again after a deadlock or a serialisation failure.
-
-    Outside of a transaction only: inside of one the database has rolled all of it back.
-    """
-    for attempt in range(1, _TRIES + 1):
-        try:
-            return work()
-        except OperationalError as error:
-            if connection().in_atomic_block or attempt == _TRIES or not is_transient(error):
-                raise
-            pause(attempt)
-    raise AssertionError("unreachable")
-
-
 def retrying(work: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
-    """Make a function that writes transactions of its own do so with ``retry_transient``.
+    """Make a function that writes transactions of its own repeat them after a deadlock.
 
-    Not only for locks taken in a wrong order: on MariaDB two statements about one and the same row
-    deadlock if one reaches it by its primary key and the other by an index.
+    Outside of a transaction only: inside of one the database has rolled all of it back. Not only
+    for locks taken in a wrong order: on MariaDB two statements about one and the same row deadlock
+    if one reaches it by its primary key and the other by an index.
     """
 
     @wraps(work)
     def retried(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Result:
-        return retry_transient(partial(work, *args, **kwargs))
+        for attempt in range(1, _TRIES + 1):
+            try:
+                return work(*args, **kwargs)
+            except OperationalError as error:
+                if connection().in_atomic_block or attempt == _TRIES or not is_transient(error):
+                    raise
+                pause(attempt)
+        raise AssertionError("unreachable")
 
     return retried
 
@@ -185,8 +178,8 @@ def dispatch(ids: Sequence[int]) -> None:
 
 
 @retrying
-def have_rows(*queries: QuerySet[Any]) -> list[bool]:
-    """Return of each query whether it has a row: one round trip for all of them.
+def first_keys(queries: Sequence[QuerySet[Any]]) -> Sequence[Any]:
+    """Return the first primary key of each query, or ``None``: one round trip for all of them.
 
     Each is to be ordered by the index that answers it. EXISTS would not do: it drops the order, and
     PostgreSQL, where its statistics are old, expects a row early in the table and reads all of it.
@@ -196,7 +189,7 @@ def have_rows(*queries: QuerySet[Any]) -> list[bool]:
     for number, query in enumerate(queries):
         asked.add_annotation(Subquery(query.values("pk")[:1]), f"query{number}")
     row = asked.get_compiler(using=alias()).execute_sql(SINGLE)
-    return [value is not None for value in row]
+    return tuple(row)
 
 
 class WriteGuard:

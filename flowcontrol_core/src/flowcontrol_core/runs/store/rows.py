@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from datetime import datetime
+from functools import cache
 from typing import Any
 
 from django.db.models import Q, QuerySet
 
-from flowcontrol_core.models import FlowRun, Request, Status
+from flowcontrol_core.models import EventKind, FlowRun, Reason, Request, RunEvent, Status
 from flowcontrol_core.runs.store.connection import alias, connection
 
 #: What a checkpoint writes; every write of a run names its columns.
@@ -52,6 +54,17 @@ class CancelRequested(Exception):
     """The run is to be canceled; whatever was done since the last checkpoint is rolled back."""
 
 
+def set_reason(run: FlowRun, reason: Reason) -> None:
+    """Note, in memory, why a run is in its status."""
+    run.reason_code, run.reason_values = reason.code, dict(reason.values)
+
+
+def make_event(kind: EventKind, at: datetime, message: Reason, **columns: Any) -> RunEvent:
+    """Return the row, not saved, of something that happened to a run."""
+    values = dict(message.values)
+    return RunEvent(kind=kind, at=at, code=message.code, values=values, **columns)
+
+
 def rows(ids: Iterable[int], *statuses: Status) -> QuerySet[FlowRun]:
     """Return the rows of runs to be updated, those that have one of the statuses.
 
@@ -86,17 +99,10 @@ def write_guarded(runs: Sequence[FlowRun], *, request: str = Request.NONE) -> in
     asked for something (``request``), is not written.
     """
     database = connection()
-    fields: list[Any] = [FlowRun._meta.get_field(name) for name in WRITTEN_COLUMNS]
-    quote = database.ops.quote_name
-    columns = ", ".join(f"{quote(field.column)} = %s" for field in fields)
-    # MariaDB is told to lock the row first: see ``rows``.
-    index = " FORCE INDEX (PRIMARY)" if database.vendor == "mysql" else ""
-    guard = " AND ".join(f"{quote(name)} = %s" for name in ("id", "fence", "status", "request"))
-    # Made of the names of columns only.
-    sql = f"UPDATE {quote(FlowRun._meta.db_table)}{index} SET {columns} WHERE {guard}"  # noqa: S608
+    sql = _update_sql(database.vendor)
     values: list[list[Any]] = [
         [
-            *(field.get_db_prep_save(getattr(run, field.attname), database) for field in fields),
+            *[field.get_db_prep_save(getattr(run, field.attname), database) for field in _FIELDS],
             run.pk,
             run.fence,
             str(Status.RUNNING),
@@ -110,3 +116,17 @@ def write_guarded(runs: Sequence[FlowRun], *, request: str = Request.NONE) -> in
         else:
             cursor.executemany(sql, values)
         return int(cursor.rowcount)
+
+
+_FIELDS: Any = [FlowRun._meta.get_field(name) for name in WRITTEN_COLUMNS]
+
+
+@cache
+def _update_sql(vendor: str) -> str:
+    """Return the statement of ``write_guarded``: made of the names of columns only."""
+    quote = connection().ops.quote_name
+    columns = ", ".join(f"{quote(field.column)} = %s" for field in _FIELDS)
+    # MariaDB is told to lock the row first: see ``rows``.
+    index = " FORCE INDEX (PRIMARY)" if vendor == "mysql" else ""
+    guard = " AND ".join(f"{quote(name)} = %s" for name in ("id", "fence", "status", "request"))
+    return f"UPDATE {quote(FlowRun._meta.db_table)}{index} SET {columns} WHERE {guard}"  # noqa: S608
