@@ -57,7 +57,7 @@ def register_checks() -> None:
 
 
 def check_settings(**_: Any) -> list[CheckMessage]:
-    """E001: a name in FLOWCONTROL that is no setting. E002: a value of the wrong kind."""
+    """E001: a name in FLOWCONTROL that is not a setting. E002: a value of the wrong kind."""
     given = getattr(django_settings, "FLOWCONTROL", {})
     if not isinstance(given, dict):
         return [_wrong_value("FLOWCONTROL", given, 'a dictionary, such as {"LEASE": 60}')]
@@ -71,7 +71,7 @@ def check_time_zone(**_: Any) -> list[CheckMessage]:
         return []
     return [
         Error(
-            "USE_TZ is False, but flows reckon with times that know their zone.",
+            "USE_TZ is False, but flows calculate with times that have a zone.",
             hint="Write USE_TZ = True in the settings.",
             id="flowcontrol.E003",
         )
@@ -79,7 +79,7 @@ def check_time_zone(**_: Any) -> list[CheckMessage]:
 
 
 def check_dispatch(**_: Any) -> list[CheckMessage]:
-    """E004: DISPATCH has a value nobody knows. E005: it is "celery", which is not installed."""
+    """E004: DISPATCH has an unknown value. E005: it is "celery", which is not installed."""
     dispatch = get_settings().DISPATCH
     if dispatch not in DISPATCHES:
         known = ", ".join(repr(name) for name in DISPATCHES)
@@ -206,7 +206,7 @@ def _flow_warning(flow: Flow, problem: Problem, id_: str, place: str = "") -> Ch
 def _unknown_name(name: object) -> CheckMessage:
     known = sorted(known_names())
     return Error(
-        f'FLOWCONTROL["{name}"] is no setting, so it does nothing.',
+        f'FLOWCONTROL["{name}"] is not a setting, so it does nothing.',
         hint=did_you_mean(name, known, f"The settings are {', '.join(known)}."),
         id="flowcontrol.E001",
     )
@@ -286,7 +286,7 @@ def _is_in_memory(name: str) -> bool:
 
 
 def _sqlite_options(present: dict[str, Any]) -> dict[str, Any]:
-    """Give the options to write: ours, beside what the project says about other things."""
+    """Return the options to write: ours, beside those of the project."""
     command = str(present.get("init_command") or "").strip()
     ours = dict(SQLITE_OPTIONS)
     if command and "journal_mode" not in command.lower():
@@ -295,7 +295,7 @@ def _sqlite_options(present: dict[str, Any]) -> dict[str, Any]:
 
 
 def _place_of(package: str) -> Path | None:
-    """Give the folder that a package is imported from, without importing it."""
+    """Return the folder that a package is imported from, without importing it."""
     spec = importlib.util.find_spec(package)
     if spec is None or spec.origin is None:
         return None

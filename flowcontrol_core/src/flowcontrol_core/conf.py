@@ -15,14 +15,14 @@ class Settings:
 
     # What happens after the commit that created a run: "sweep", "inline" or "celery".
     DISPATCH: str = "sweep"
-    # How long a claimed run belongs to its worker without a sign of life.
+    # Lease duration; renewed by the heartbeat.
     LEASE: float = 60.0
-    # How many runs one claim takes, and how many one sweep does at the most.
+    # The most runs that one claim takes, and that one sweep executes.
     CLAIM_BATCH: int = 200
     SWEEP_LIMIT: int = 20_000
-    # How many runs one Celery message names.
+    # The most runs that one Celery message names.
     CELERY_CHUNK: int = 50
-    # Executions since the last checkpoint before a run that kills its worker is set aside.
+    # Executions since the last checkpoint before a run that kills its worker is ended as errored.
     MAX_ATTEMPTS: int = 5
     # The retry policy of a step that has none and raises Retry.
     RETRY_ATTEMPTS: int = 10
@@ -34,22 +34,23 @@ class Settings:
     MAX_FAN_OUT: int = 1_000
     # How long consecutive database steps may share one transaction.
     COALESCE: float = 0.05
-    # The longest time a step may take before its lease is no longer extended.
+    # The longest time a step may take: after it, its lease is not extended.
     STEP_TIMEOUT: float = 300.0
-    # The most a run's state may hold, as JSON.
+    # The largest state of a run, as JSON.
     STATE_MAX_BYTES: int = 256 * 1024
-    # What is kept of finished runs, of their history, of events and of skipped firings, in days;
-    # None: for ever. How many finished runs of a flow are kept at the most.
+    # How long finished runs, their history, events and skipped firings are retained, in days (None:
+    # for ever), and the most finished runs of a flow.
     RETENTION_DAYS: int | None = None
     RETENTION_RUNS: int | None = None
     RETENTION_HISTORY_DAYS: int | None = None
     RETENTION_EVENTS_DAYS: int = 30
-    # After how many seconds without a sweep a worker counts as gone, and a due run as overdue.
+    # How long a worker may be without a heartbeat before it counts as gone, and a run due before it
+    # counts as overdue.
     WORKER_GONE: float = 120.0
     OVERDUE: float = 120.0
-    # After how many seconds in the queue of a limit a run is shown as a trouble.
+    # How long a run may queue for a limit before health lists it.
     QUEUED_LONG: float = 21_600.0
-    # How long the associations of triggers with flows are cached.
+    # How long the flow triggers are cached.
     TRIGGER_CACHE_SECONDS: float = 2.0
     # What expressions may see: {"shop.order": ["total", "customer"]}; default: concrete fields.
     EXPRESSION_FIELDS: dict[str, list[str]] = field(default_factory=dict)
@@ -64,7 +65,7 @@ _cache: list[Settings] = []
 
 
 def get_settings() -> Settings:
-    """Give the settings in force.
+    """Return the settings in force.
 
     Unknown names are ignored here; the system check ``flowcontrol.E001`` reports them.
     """
@@ -74,7 +75,7 @@ def get_settings() -> Settings:
 
 
 def known_names() -> frozenset[str]:
-    """Give the names a project may use in ``FLOWCONTROL``."""
+    """Return the names that a project may use in ``FLOWCONTROL``."""
     return frozenset(item.name for item in fields(Settings))
 
 

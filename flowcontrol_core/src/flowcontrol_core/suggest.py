@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from flowcontrol_core.errors import gettext
 
-#: Longer names are not compared: it would take long, and nobody mistypes them.
+#: Longer names are not compared: it would take long, and they are not typed.
 LONGEST = 60
 
 

@@ -1,4 +1,4 @@
-"""Flows to and from files, as the command line asks for it."""
+"""Flows to and from files, on the command line."""
 
 from __future__ import annotations
 
@@ -11,26 +11,16 @@ from django.core.management import CommandError
 from flowcontrol_core.errors import DocumentError, FlowcontrolError, PublishError
 from flowcontrol_core.flows.exports import export_flows
 from flowcontrol_core.flows.imports import ImportResult, import_flows
-from flowcontrol_core.management.run_commands import operator
+from flowcontrol_core.management.run_commands import known_flows, operator
 from flowcontrol_core.models import Flow
-from flowcontrol_core.suggest import did_you_mean
 
 
 def exported(keys: Sequence[str], *, drafts: bool = False) -> str:
-    """Give the flows of the keys, or all, as YAML; raises CommandError for unknown keys."""
+    """Return the flows of the keys, or all, as YAML; raises CommandError for unknown keys."""
     if not keys:
         return export_flows(Flow.objects.order_by("key"), drafts=drafts)
     found = known_flows(keys)
     return export_flows([found[key] for key in dict.fromkeys(keys)], drafts=drafts)
-
-
-def known_flows(keys: Sequence[str]) -> dict[str, Flow]:
-    """Give the flows of the keys; raises CommandError, which helps with the unknown ones."""
-    found = Flow.objects.in_bulk(keys, field_name="key")
-    unknown = [key for key in keys if key not in found]
-    if unknown:
-        raise CommandError(_unknown(unknown))
-    return found
 
 
 def imported(name: str, *, publish: bool, activate: bool) -> list[ImportResult]:
@@ -50,7 +40,7 @@ def imported(name: str, *, publish: bool, activate: bool) -> list[ImportResult]:
 
 
 def import_report(result: ImportResult) -> Iterator[str]:
-    """Say in lines what became of one flow, and what is left to do."""
+    """Yield lines about the import of one flow, and what is left to do."""
     done = ["created" if result.created else "changed"]
     done += [f"published as version {result.published.number}"] if result.published else []
     done += ["activated"] if result.activated else []
@@ -69,19 +59,4 @@ def _read(name: str) -> str:
     except OSError as error:
         raise CommandError(f"{name} cannot be read: {error.strerror}.") from error
     except UnicodeDecodeError as error:
-        raise CommandError(f"{name} is no text in UTF-8: {error}.") from error
-
-
-def _unknown(keys: Sequence[str]) -> str:
-    known = list(Flow.objects.order_by("key").values_list("key", flat=True))
-    sentences = []
-    for key in keys:
-        hint = did_you_mean(key, known, f"Known are {_listed(known)}.")
-        sentences.append(f"No flow has the key {key!r}. {hint}")
-    return " ".join(sentences)
-
-
-def _listed(keys: Sequence[str]) -> str:
-    if not keys:
-        return "none"
-    return ", ".join(keys[:20]) + (", ..." if len(keys) > 20 else "")
+        raise CommandError(f"{name} is not a text in UTF-8: {error}.") from error

@@ -11,12 +11,12 @@ _SOUND = frozenset({PluginStatus.ACTIVE, PluginStatus.DISABLED})
 
 
 def broken_plugins(reports: Iterable[PluginReport]) -> list[PluginReport]:
-    """Give the reports of the plugins that are neither active nor disabled on purpose."""
+    """Return the reports of the plugins that are neither active nor disabled on purpose."""
     return [report for report in reports if report.status not in _SOUND]
 
 
 def plugin_table(reports: Sequence[PluginReport], *, details: bool = False) -> str:
-    """Write a row for each plugin; below it the reason and the way out, where there are any.
+    """Return a row for each plugin; below it the reason and the remedy, where there are any.
 
     With ``details`` the keys of actions and triggers and the traceback are written as well.
     """
@@ -43,7 +43,7 @@ def _line(row: Sequence[str], widths: Sequence[int]) -> str:
 
 def _below(report: PluginReport, *, details: bool) -> list[str]:
     lines = [report.reason] if report.reason else []
-    lines += [f"Way out: {report.remedy}"] if report.remedy else []
+    lines += [f"Remedy: {report.remedy}"] if report.remedy else []
     if details:
         lines += [f"action {key}" for key in report.actions]
         lines += [f"trigger {key}" for key in report.triggers]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import getpass
 import json
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -15,8 +15,7 @@ from django.db import DatabaseError, InterfaceError
 from flowcontrol_core.engine.codec import decode
 from flowcontrol_core.errors import FlowcontrolError, StateError
 from flowcontrol_core.health import database_issue
-from flowcontrol_core.management.files import known_flows
-from flowcontrol_core.models import FlowRun, Outcome, Status
+from flowcontrol_core.models import Flow, FlowRun, Outcome, Status
 from flowcontrol_core.runs.operations.bulk import start_bulk_operation
 from flowcontrol_core.runs.operations.operator_actions import (
     OPERATOR_ACTIONS,
@@ -24,6 +23,7 @@ from flowcontrol_core.runs.operations.operator_actions import (
     OperatorAction,
     perform,
 )
+from flowcontrol_core.suggest import did_you_mean
 
 _BY_SLUG = {action.slug: action for action in OPERATOR_ACTIONS.values()}
 
@@ -175,3 +175,27 @@ def _read_values(text: str) -> Any:
         return {key: decode(value) for key, value in json.loads(text).items()}
     except (AttributeError, StateError, ValueError) as error:
         raise CommandError(f"{text!r} is not a JSON object: {error}") from error
+
+
+def known_flows(keys: Sequence[str]) -> dict[str, Flow]:
+    """Return the flows of the keys; raises CommandError, which helps with the unknown ones."""
+    found = Flow.objects.in_bulk(keys, field_name="key")
+    unknown = [key for key in keys if key not in found]
+    if unknown:
+        raise CommandError(_unknown(unknown))
+    return found
+
+
+def _unknown(keys: Sequence[str]) -> str:
+    known = list(Flow.objects.order_by("key").values_list("key", flat=True))
+    sentences = []
+    for key in keys:
+        hint = did_you_mean(key, known, f"Known are {_listed(known)}.")
+        sentences.append(f"No flow has the key {key!r}. {hint}")
+    return " ".join(sentences)
+
+
+def _listed(keys: Sequence[str]) -> str:
+    if not keys:
+        return "none"
+    return ", ".join(keys[:20]) + (", ..." if len(keys) > 20 else "")

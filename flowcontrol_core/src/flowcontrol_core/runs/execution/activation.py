@@ -100,8 +100,9 @@ class Budget:
 class Activation:
     """The stretch of a run from being claimed to suspending or ending.
 
-    ``context`` is what its actions see of the run, ``scope`` its expressions; ``sequence`` counts the steps that it has
-    finished, ``attempt`` its executions since the last checkpoint, ``calls`` those of actions.
+    ``context`` is what its actions see of the run, ``scope`` what its expressions see;
+    ``sequence`` counts the steps that it has finished, ``attempt`` its executions since the last
+    checkpoint, ``calls`` those of actions.
     """
 
     context: RunContext

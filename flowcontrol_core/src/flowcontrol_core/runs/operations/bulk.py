@@ -157,7 +157,7 @@ def _give_up(pk: int, error: Exception) -> None:
 
 @retrying
 def _do_chunk(pk: int) -> int:
-    """Do up to so many runs of an operation in one transaction; return their number."""
+    """Do up to ``CHUNK`` runs of an operation in one transaction; return their number."""
     with durable():
         operations = BulkOperation.objects.using(alias()).filter(pk=pk, finished_at__isnull=True)
         skips = connection().features.has_select_for_update_skip_locked

@@ -30,7 +30,7 @@ class Limit:
 
 
 def limits_of(flow: Flow, content_type_id: int | None, object_key: str | None) -> list[Limit]:
-    """Give the limits of a flow for a run on an object."""
+    """Return the limits of a flow for a run about an object."""
     whole = ("max_concurrent", "slot", flow.max_concurrent, "")
     about = f"{content_type_id}:{object_key}"
     limits = [whole]
@@ -52,7 +52,7 @@ def limits_of(flow: Flow, content_type_id: int | None, object_key: str | None) -
 
 
 def skipping(limits: Iterable[Limit]) -> list[Limit]:
-    """Give the limits that refuse a run for good: no row is needed to wait for a slot."""
+    """Return the limits that refuse a run for good: no row is needed to wait for a slot."""
     return [limit for limit in limits if limit.policy == LimitPolicy.SKIP]
 
 
@@ -65,10 +65,10 @@ def reached(limits: Iterable[Limit]) -> str:
 
 
 def take_slots(run: FlowRun, flow: Flow) -> str:
-    """Give a claimed run its slots; name the limit that refuses it, or give an empty text.
+    """Take the slots of a claimed run; return the limit that refuses it, or an empty text.
 
     Of several it is the one that does least: to cancel a run for its slot, and then wait for that
-    of another limit, or be skipped, would help nobody.
+    of another limit, or be skipped, would be of no use.
     """
     limits = wanting(run, flow)
     for _ in range(_TRIES):
@@ -83,7 +83,7 @@ def take_slots(run: FlowRun, flow: Flow) -> str:
 
 
 def wanting(run: FlowRun, flow: Flow) -> list[Limit]:
-    """Give the limits of which a run has no slot, and needs one."""
+    """Return the limits of which a run has no slot, and needs one."""
     return [
         limit
         for limit in limits_of(flow, run.content_type_id, run.object_key)
@@ -96,7 +96,7 @@ def _doing(limit: Limit) -> int:
 
 
 def _is_counted(run: FlowRun, limit: Limit) -> bool:
-    """Say whether a run began before there was this limit on how many may ever begin."""
+    """Return whether a run began before there was this limit on how many may ever begin."""
     return limit.column == "slot_ever" and run.started_at is not None
 
 
