@@ -1,4 +1,4 @@
-"""Limits, owned under any race by unique slots: a run owns one slot for each limit of its flow.
+"""Limits, kept under any race by unique slots: a run has one slot for each limit of its flow.
 
 The unique index decides, at every isolation level. A stale read costs another try, never a run
 too many.
