@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from flowcontrol_actions_builtin.calendar import (
     Unit,
-    at_time,
     localize,
     next_time,
     next_weekday,
@@ -233,4 +232,4 @@ def test_anything_but_a_date_is_a_clear_error(value: object) -> None:
 
 def test_the_time_of_day_is_set_on_the_day_of_the_zone() -> None:
     late = utc("2024-06-03T23:30")
-    assert wall(at_time(late, time(9), BERLIN), BERLIN) == "2024-06-04 09:00+02:00"
+    assert wall(snap(late, time(9), Unit.DAYS, BERLIN), BERLIN) == "2024-06-04 09:00+02:00"

@@ -124,7 +124,7 @@ def test_what_is_missing_or_wrong_is_named_in_the_form(
 
 @pytest.mark.parametrize("amount", ["'1 day'", "1.5", "state.missing"])
 def test_an_amount_other_than_a_whole_number_is_a_clear_error(call: Any, amount: str) -> None:
-    with pytest.raises(ActionError, match="“Amount” must be a whole number"):
+    with pytest.raises(ActionError, match="amount of time must be a whole number"):
         call(Delay, amount=amount)
 
 

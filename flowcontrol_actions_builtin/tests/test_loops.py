@@ -90,7 +90,7 @@ def test_a_bound_other_than_a_whole_number_is_a_clear_error(
     call: Any, run: RunContext, value: Any
 ) -> None:
     run.state["bound"] = value
-    with pytest.raises(ActionError, match=r"“End \(bound\)”"):
+    with pytest.raises(ActionError, match=r"“End” \(bound\)"):
         call(For, end="bound")
 
 

@@ -153,7 +153,7 @@ def test_a_line_break_in_a_header_is_refused(
     ],
 )
 def test_anything_but_an_address_is_a_clear_error(text: str) -> None:
-    with pytest.raises(ActionError, match="other than an e-mail address"):
+    with pytest.raises(ActionError, match="invalid e-mail address"):
         split_addresses(text, "To")
 
 

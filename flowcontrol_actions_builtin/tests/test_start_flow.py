@@ -95,7 +95,7 @@ def test_it_can_start_at_a_date_of_the_flows_zone(call: Any, engine: FakeEngine)
 
 
 def test_a_negative_amount_of_time_is_a_clear_error(call: Any, engine: FakeEngine) -> None:
-    with pytest.raises(ActionError, match="“Amount” is -2"):
+    with pytest.raises(ActionError, match="amount of time is -2"):
         call(StartFlow, flow="other", when="delay", delay="-2")
     assert engine.calls == 0
 
@@ -157,7 +157,7 @@ def test_a_run_that_fails_lets_this_one_continue_or_fails_the_step(
 ) -> None:
     assert end_child(call, run, outcome, output="ended: outcome") == FlowDirective.CONTINUE
     assert run.state["ended"] == outcome
-    with pytest.raises(ActionError, match=f"ended as {outcome}. Retry that run and then this step"):
+    with pytest.raises(ActionError, match=f"ended as {outcome}. Retry it, then this step"):
         end_child(call, run, outcome, on_failed="fail")
 
 

@@ -103,7 +103,7 @@ def test_days_of_the_time_out_are_calendar_days_of_the_flows_zone(
 
 
 def test_a_negative_time_out_is_a_clear_error(call: Any) -> None:
-    with pytest.raises(ActionError, match="“Wait at most” is -1"):
+    with pytest.raises(ActionError, match="amount of time is -1"):
         call(WaitForTrigger, trigger="test.paid", at_most="-1")
 
 

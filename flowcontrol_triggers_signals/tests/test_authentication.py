@@ -1,4 +1,4 @@
-"""Logging in: who and from where, never with what."""
+"""Logging in: the payload names the user and the client, never a password."""
 
 from __future__ import annotations
 

@@ -20,10 +20,7 @@ def single_line(text: str, field: Any) -> str:
     """Return a value for a header, stripped; raises ActionError for several lines."""
     text = text.strip()
     if "\n" in text or "\r" in text:
-        problem = gettext(
-            "“%(field)s” contains a line break: %(value)s. A header of an e-mail is one line; "
-            "correct the value."
-        )
+        problem = gettext("“%(field)s” must be one line, without a line break: %(value)s.")
         raise ActionError(problem % {"field": field, "value": shown(text)})
     return text
 
@@ -37,8 +34,8 @@ def split_addresses(text: str, field: Any) -> list[str]:
     header = _parse(text)
     if header is None:
         problem = gettext(
-            "“%(field)s” contains something other than an e-mail address: %(value)s. Separate "
-            "addresses by commas, and put names that contain commas in quotes."
+            "“%(field)s” contains an invalid e-mail address: %(value)s. Separate addresses by "
+            "commas, and put names that contain commas in quotes."
         )
         raise ActionError(problem % {"field": field, "value": shown(text)})
     return [str(address) for address in header.addresses]

@@ -63,11 +63,6 @@ def shift(base: datetime, amount: int, unit: Unit, zone: tzinfo) -> datetime:
         ) from error
 
 
-def at_time(base: datetime, clock: time, zone: tzinfo) -> datetime:
-    """Return a time of day on the calendar day of a datetime."""
-    return localize(datetime.combine(_wall(base, zone), clock), zone)
-
-
 def snap(base: datetime, clock: time, unit: Unit, zone: tzinfo) -> datetime:
     """Return the time of day that fits a datetime reached by an amount of this unit.
 
@@ -76,7 +71,7 @@ def snap(base: datetime, clock: time, unit: Unit, zone: tzinfo) -> datetime:
     """
     if unit.is_elapsed:
         return next_time(base - timedelta.resolution, clock, zone)
-    return at_time(base, clock, zone)
+    return localize(datetime.combine(_wall(base, zone), clock), zone)
 
 
 def next_time(after: datetime, clock: time, zone: tzinfo) -> datetime:

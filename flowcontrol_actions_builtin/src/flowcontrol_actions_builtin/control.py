@@ -91,7 +91,7 @@ class ReturnToAction(_BranchExit):
     directive = staticmethod(BaseAction.leave)
     sentences = {
         "parent": _("Return to the parent action"),
-        "loop": _("Return to the nearest loop for its next pass"),
+        "loop": _("Return to the nearest loop"),
     }
 
 

@@ -12,16 +12,8 @@ from django.utils.translation import gettext_lazy as _
 
 from flowcontrol.base import BaseAction, BoundConfig, Effects, FlowDirective, RunContext
 from flowcontrol.forms import ExpressionField
-from flowcontrol_actions_builtin.calendar import (
-    MIDNIGHT,
-    Unit,
-    next_time,
-    next_weekday,
-    next_year,
-    shift,
-    snap,
-)
-from flowcontrol_actions_builtin.forms import ConfigForm, DefaultChoiceField, UnitField
+from flowcontrol_actions_builtin import calendar
+from flowcontrol_actions_builtin.forms import ConfigForm, DefaultChoiceField, unit_field
 from flowcontrol_actions_builtin.summaries import describe_duration, join_phrases
 from flowcontrol_actions_builtin.values import read_datetime, typed_number, whole_number
 
@@ -41,7 +33,7 @@ class _DelayForm(ConfigForm):
         required=False,
         help_text=_("A whole number or an expression. With a date, negative means earlier."),
     )
-    unit = UnitField(help_text=_("Days and more follow the calendar of the flow's time zone."))
+    unit = unit_field(_("Days and more follow the calendar of the flow's time zone."))
     weekday = forms.TypedChoiceField(
         label=_("Weekday"),
         required=False,
@@ -103,7 +95,7 @@ class Delay(BaseAction):
             "after": gettext("Wait until %(duration)s after %(base)s"),
         }
         values = {
-            "duration": describe_duration(amount, config.source("unit")),
+            "duration": describe_duration(config, "amount", "unit"),
             "weekday": WEEKDAYS.get(config.source("weekday")),
             "base": config.source("base"),
             "time": f"{clock:%H:%M}" if clock else "",
@@ -115,10 +107,10 @@ class Delay(BaseAction):
 def _due_time(run: RunContext, config: Any) -> datetime:
     match config.mode:
         case "weekday":
-            clock = config.time_of_day or MIDNIGHT
-            return next_weekday(run.now, config.weekday, clock, run.time_zone)
+            clock = config.time_of_day or calendar.MIDNIGHT
+            return calendar.next_weekday(run.now, config.weekday, clock, run.time_zone)
         case "time":
-            return next_time(run.now, config.time_of_day, run.time_zone)
+            return calendar.next_time(run.now, config.time_of_day, run.time_zone)
         case "date":
             return _shifted(read_datetime(config.base, run.time_zone), run, config)
         case _:
@@ -126,12 +118,12 @@ def _due_time(run: RunContext, config: Any) -> datetime:
 
 
 def _shifted(due: datetime, run: RunContext, config: Any) -> datetime:
-    unit = Unit(config.unit)
+    unit = calendar.Unit(config.unit)
     if config.source("amount"):
-        amount = whole_number(config.amount, _DelayForm.base_fields["amount"].label)
-        due = shift(due, amount, unit, run.time_zone)
+        amount = whole_number(config.amount, gettext("The amount of time"))
+        due = calendar.shift(due, amount, unit, run.time_zone)
     if config.time_of_day is not None:
-        due = snap(due, config.time_of_day, unit, run.time_zone)
+        due = calendar.snap(due, config.time_of_day, unit, run.time_zone)
     return due
 
 
@@ -140,9 +132,9 @@ def _handle_past(run: RunContext, config: Any, due: datetime) -> FlowDirective:
     match config.if_past:
         case "next_day":
             clock = config.time_of_day or due.astimezone(run.time_zone).time()
-            return run.suspend(until=next_time(run.now, clock, run.time_zone))
+            return run.suspend(until=calendar.next_time(run.now, clock, run.time_zone))
         case "next_year":
-            return run.suspend(until=next_year(due, run.now, run.time_zone))
+            return run.suspend(until=calendar.next_year(due, run.now, run.time_zone))
         case "abort":
             return FlowDirective.ABORT
         case _:

@@ -19,9 +19,9 @@ from flowcontrol_actions_builtin.errors import ActionError
 from flowcontrol_actions_builtin.forms import (
     ConfigForm,
     DefaultChoiceField,
-    EvaluateField,
     StateKeyField,
-    UnitField,
+    evaluate_field,
+    unit_field,
 )
 from flowcontrol_actions_builtin.summaries import describe_duration, join_phrases
 from flowcontrol_actions_builtin.values import end_of_duration, read_datetime, store_result
@@ -38,11 +38,9 @@ class _StartForm(ConfigForm):
         label=_("State"),
     )
     initial_state = JSONExpressionField(
-        label=_("Initial state"),
-        required=False,
-        help_text=_("A JSON object, added to that state."),
+        label=_("Initial state"), required=False, help_text=_("A JSON object, added to that state.")
     )
-    evaluate = EvaluateField()
+    evaluate = evaluate_field()
     when = DefaultChoiceField(
         choices=[
             ("now", _("immediately")),
@@ -54,14 +52,12 @@ class _StartForm(ConfigForm):
     delay = ExpressionField(
         label=_("Amount"), required=False, help_text=_("A whole number or an expression.")
     )
-    delay_unit = UnitField()
+    delay_unit = unit_field()
     date = ExpressionField(
         label=_("Date"), required=False, help_text=_("A date, a date with time, or its text.")
     )
     wait = forms.BooleanField(
-        label=_("Wait for its end"),
-        required=False,
-        help_text=_("This run continues when the other run has ended."),
+        label=_("Wait for its end"), required=False, help_text=_("This run continues after it.")
     )
     result_key = StateKeyField(
         label=_("Result"),
@@ -79,12 +75,9 @@ class _StartForm(ConfigForm):
         ),
     )
     on_refused = DefaultChoiceField(
-        choices=[
-            ("continue", _("continue and record it in the result")),
-            ("fail", _("fail this step")),
-        ],
+        choices=[("continue", _("continue")), ("fail", _("fail this step"))],
         label=_("If the flow is refused"),
-        help_text=_("A flow is refused while it is inactive or a limit is reached."),
+        help_text=_("A flow is refused while it is inactive or at a limit; the result records it."),
     )
     on_failed = DefaultChoiceField(
         choices=[("continue", _("continue")), ("fail", _("fail this step"))],
@@ -142,8 +135,8 @@ class StartFlow(BaseAction):
         if wakeup.outcome != "complete" and config.on_failed == "fail":
             values = {**result, "flow": config.flow, "outcome": wakeup.outcome}
             problem = gettext(
-                "The run %(run)s of the flow “%(flow)s” ended as %(outcome)s. Retry that run and "
-                "then this step, or skip this step."
+                "The run %(run)s of the flow “%(flow)s” ended as %(outcome)s. Retry it, then this "
+                "step, or skip this step."
             )
             raise ActionError(problem % values)
         state = dict(wakeup.result)
@@ -168,7 +161,7 @@ class StartFlow(BaseAction):
     def summary(self, config: BoundConfig) -> str:
         values = {
             "flow": config.source("flow"),
-            "duration": describe_duration(config.source("delay"), config.source("delay_unit")),
+            "duration": describe_duration(config, "delay", "delay_unit"),
             "date": config.source("date"),
             "keys": ", ".join(config.source("output") or ()),
         }
@@ -192,11 +185,6 @@ def _initial_state(run: RunContext, config: Any) -> dict[str, Any]:
 
 
 def _start_time(run: RunContext, config: Any) -> datetime | None:
-    match config.when:
-        case "delay":
-            what = _StartForm.base_fields["delay"].label
-            return end_of_duration(run, config.delay, config.delay_unit, what)
-        case "at":
-            return read_datetime(config.date, run.time_zone)
-        case _:
-            return None
+    if config.when == "delay":
+        return end_of_duration(run, config.delay, config.delay_unit)
+    return read_datetime(config.date, run.time_zone) if config.when == "at" else None

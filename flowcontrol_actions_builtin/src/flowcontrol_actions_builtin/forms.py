@@ -37,25 +37,22 @@ class DefaultChoiceField(forms.ChoiceField):
         return str(super().clean(value) or self.initial)
 
 
-class UnitField(DefaultChoiceField):
-    """The unit of an amount of time; days by default."""
+def unit_field(help_text: Any = "") -> DefaultChoiceField:
+    """Return the field for the unit of an amount of time; days by default."""
+    choices = [(unit.value, label) for unit, (label, _amount) in UNITS.items()]
+    initial = Unit.DAYS.value
+    return DefaultChoiceField(
+        label=_("Unit"), choices=choices, initial=initial, help_text=help_text
+    )
 
-    def __init__(self, **kwargs: Any) -> None:
-        choices = [(unit.value, label) for unit, (label, _amount) in UNITS.items()]
-        kwargs = {"label": _("Unit"), "initial": Unit.DAYS.value, **kwargs}
-        super().__init__(choices=choices, **kwargs)
 
-
-class EvaluateField(forms.BooleanField):
-    """The checkbox that turns the texts of a JSON field into expressions."""
-
-    def __init__(self, **kwargs: Any) -> None:
-        help_text = _(
-            'Treats each text, at any depth, as an expression: "state.tries|add:1". Put quotes '
-            "around a literal text: \"'welcome'\"."
-        )
-        kwargs = {"label": _("Evaluate texts"), "help_text": help_text, **kwargs}
-        super().__init__(required=False, **kwargs)
+def evaluate_field() -> forms.BooleanField:
+    """Return the checkbox that turns the texts of a JSON field into expressions."""
+    help_text = _(
+        'Treats each text, at any depth, as an expression: "state.tries|add:1". Put quotes around '
+        "a literal text: \"'welcome'\"."
+    )
+    return forms.BooleanField(label=_("Evaluate texts"), required=False, help_text=help_text)
 
 
 class StateKeyField(forms.CharField):

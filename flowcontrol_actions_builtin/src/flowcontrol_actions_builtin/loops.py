@@ -23,12 +23,9 @@ class While(ControlAction):
 
     name = "while"
     verbose_name = _("While loop")
-    description = _(
-        "Repeats its sub-steps as long as a condition, evaluated before each pass, is true."
-    )
+    description = _("Repeats its sub-steps while a condition is true, checked before each pass.")
     has_children = True
     is_loop = True
-
     Config = ConditionForm
 
     def run(self, *, config: Any, **_: Any) -> FlowDirective:
@@ -72,10 +69,7 @@ class For(ControlAction):
         )
         variable = StateKeyField(
             label=_("Variable"),
-            help_text=_(
-                "The key of the state that shows the counter inside of the loop. Nested loops "
-                "need different names."
-            ),
+            help_text=_("A key of the state for the counter; nested loops need different keys."),
         )
 
         def clean_step(self) -> str:
@@ -106,7 +100,7 @@ class For(ControlAction):
 
     def _bound(self, config: Any, name: str, default: int = 0) -> int:
         source = config.source(name)
-        what = f"{self.Config.base_fields[name].label} ({source})"
+        what = f"“{self.Config.base_fields[name].label}” ({source})"
         return whole_number(getattr(config, name), what) if source else default
 
     def summary(self, config: BoundConfig) -> str:

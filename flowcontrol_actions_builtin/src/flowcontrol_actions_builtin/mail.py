@@ -13,13 +13,7 @@ from django.utils.translation import gettext_lazy as _
 from flowcontrol.base import BaseAction, BoundConfig, Effects, RunContext
 from flowcontrol.errors import Retry
 from flowcontrol.forms import ExpressionField, TemplateField
-from flowcontrol_actions_builtin.addresses import (
-    domain_of,
-    listed_addresses,
-    single_line,
-    split_addresses,
-    staff_addresses,
-)
+from flowcontrol_actions_builtin import addresses
 from flowcontrol_actions_builtin.delivery import is_temporary
 from flowcontrol_actions_builtin.errors import ActionError
 
@@ -96,10 +90,7 @@ class SendEmail(BaseAction):
         recipients = message.recipients()
         if not recipients:
             raise ActionError(
-                gettext(
-                    "The e-mail has no recipients: all of its address fields are empty for this "
-                    "run. Correct them, or put the step into an If condition."
-                )
+                gettext("The e-mail has no recipients: its address fields are empty for this run.")
             )
         try:
             message.send()
@@ -119,16 +110,19 @@ class SendEmail(BaseAction):
 
 
 def _message(run: RunContext, config: Any) -> EmailMultiAlternatives:
-    sender = single_line(config.from_email, _label("from_email")) or settings.DEFAULT_FROM_EMAIL
+    sender = (
+        addresses.single_line(config.from_email, _label("from_email"))
+        or settings.DEFAULT_FROM_EMAIL
+    )
     message = EmailMultiAlternatives(
-        subject=single_line(config.subject, _label("subject")),
+        subject=addresses.single_line(config.subject, _label("subject")),
         body=config.text,
         from_email=sender,
         to=_direct_recipients(config),
-        cc=split_addresses(config.cc, _label("cc")),
-        bcc=split_addresses(config.bcc, _label("bcc")),
-        reply_to=split_addresses(config.reply_to, _label("reply_to")),
-        headers={"Message-ID": f"<{run.idempotency_key}@{domain_of(sender)}>"},
+        cc=addresses.split_addresses(config.cc, _label("cc")),
+        bcc=addresses.split_addresses(config.bcc, _label("bcc")),
+        reply_to=addresses.split_addresses(config.reply_to, _label("reply_to")),
+        headers={"Message-ID": f"<{run.idempotency_key}@{addresses.domain_of(sender)}>"},
     )
     if html := config.html:
         message.attach_alternative(html, "text/html")
@@ -136,11 +130,11 @@ def _message(run: RunContext, config: Any) -> EmailMultiAlternatives:
 
 
 def _direct_recipients(config: Any) -> list[str]:
-    found = split_addresses(config.to, _label("to"))
+    found = addresses.split_addresses(config.to, _label("to"))
     if config.source("to_expression"):
-        found += listed_addresses(config.to_expression, _label("to_expression"))
+        found += addresses.listed_addresses(config.to_expression, _label("to_expression"))
     for group in config.to_groups:
-        found += staff_addresses(getattr(settings, group.upper()))
+        found += addresses.staff_addresses(getattr(settings, group.upper()))
     return list(dict.fromkeys(found))
 
 

@@ -9,7 +9,7 @@ from django.utils.translation import gettext_lazy as _
 
 from flowcontrol.base import BaseAction, BoundConfig, Effects, RunContext
 from flowcontrol.forms import JSONExpressionField
-from flowcontrol_actions_builtin.forms import ConfigForm, EvaluateField
+from flowcontrol_actions_builtin.forms import ConfigForm, evaluate_field
 
 
 class _UpdateForm(ConfigForm):
@@ -17,7 +17,7 @@ class _UpdateForm(ConfigForm):
         label=_("State"),
         help_text=_("A JSON object. Sets its keys; all other keys stay as they are."),
     )
-    evaluate = EvaluateField()
+    evaluate = evaluate_field()
 
 
 class _SetForm(_UpdateForm):

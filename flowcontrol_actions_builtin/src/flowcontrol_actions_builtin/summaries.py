@@ -7,6 +7,7 @@ from decimal import Decimal
 from math import ceil
 from typing import Any
 
+from flowcontrol.base import BoundConfig
 from flowcontrol_actions_builtin.calendar import Unit
 from flowcontrol_actions_builtin.forms import UNITS
 from flowcontrol_actions_builtin.values import typed_number
@@ -17,9 +18,10 @@ def join_phrases(values: Mapping[str, Any], *phrases: str) -> str:
     return ", ".join(filter(None, phrases)) % values
 
 
-def describe_duration(amount: str, unit: str) -> str:
-    """Return an amount of time, without its sign: “1 day”, “state.days days”."""
-    phrase = UNITS[Unit(unit)][1]
+def describe_duration(config: BoundConfig, name: str, unit_name: str) -> str:
+    """Return the amount of time in two fields, without its sign: “1 day”, “state.days days”."""
+    amount = config.source(name)
+    phrase = UNITS[Unit(config.source(unit_name))][1]
     number = typed_number(amount)
     if number is None:
         return str(phrase % {"amount": amount, "n": 2})

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime
 from typing import Any
 
 from django import forms
@@ -13,7 +12,7 @@ from django.utils.translation import gettext_lazy as _
 from flowcontrol.base import BaseAction, BoundConfig, Effects, FlowDirective, RunContext
 from flowcontrol.forms import ExpressionField, TriggerField
 from flowcontrol.registry import registry
-from flowcontrol_actions_builtin.forms import DefaultChoiceField, StateKeyField, UnitField
+from flowcontrol_actions_builtin.forms import DefaultChoiceField, StateKeyField, unit_field
 from flowcontrol_actions_builtin.summaries import describe_duration, join_phrases
 from flowcontrol_actions_builtin.values import end_of_duration, store_result
 
@@ -34,7 +33,7 @@ class _WaitForm(forms.Form):
         required=False,
         help_text=_("A whole number or an expression. Leave empty to wait without a limit."),
     )
-    at_most_unit = UnitField()
+    at_most_unit = unit_field()
     result_key = StateKeyField(
         label=_("Result"),
         help_text=_('Receives {"timed_out": …, "trigger": …, "payload": …}.'),
@@ -73,7 +72,11 @@ class WaitForTrigger(BaseAction):
 
     def _wait(self, run: RunContext, config: Any) -> FlowDirective:
         if "timeout" not in run.memo:
-            run.memo["timeout"] = _timeout(run, config)
+            run.memo["timeout"] = (
+                end_of_duration(run, config.at_most, config.at_most_unit)
+                if config.source("at_most")
+                else None
+            )
         return run.suspend(
             trigger=config.trigger,
             timeout=run.memo["timeout"],
@@ -98,7 +101,7 @@ class WaitForTrigger(BaseAction):
         values = {
             "trigger": _label(config.source("trigger")),
             "condition": config.source("condition"),
-            "duration": describe_duration(config.source("at_most"), config.source("at_most_unit")),
+            "duration": describe_duration(config, "at_most", "at_most_unit"),
         }
         return join_phrases(
             values,
@@ -107,13 +110,6 @@ class WaitForTrigger(BaseAction):
             gettext("if %(condition)s") if config.source("condition") else "",
             gettext("at most %(duration)s") if config.source("at_most") else "",
         )
-
-
-def _timeout(run: RunContext, config: Any) -> datetime | None:
-    if not config.source("at_most"):
-        return None
-    what = _WaitForm.base_fields["at_most"].label
-    return end_of_duration(run, config.at_most, config.at_most_unit, what)
 
 
 def _label(key: str) -> str:

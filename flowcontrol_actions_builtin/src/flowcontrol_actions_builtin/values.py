@@ -16,12 +16,12 @@ from flowcontrol_actions_builtin.errors import ActionError
 LARGEST = 10**18
 
 
-def whole_number(value: Any, what: Any) -> int:
+def whole_number(value: Any, what: str) -> int:
     """Return a value as a whole number; raises ActionError, naming ``what``, for anything else."""
     if not _is_whole(value):
-        problem = gettext("“%(what)s” must be a whole number, not %(value)s.")
+        problem = gettext("%(what)s must be a whole number, not %(value)s.")
     elif abs(value) > LARGEST:
-        problem = gettext("“%(what)s” is too large: %(value)s.")
+        problem = gettext("%(what)s is too large: %(value)s.")
     else:
         return int(value)
     raise ActionError(problem % {"what": what, "value": shown(value)})
@@ -35,15 +35,15 @@ def _is_whole(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-def end_of_duration(run: RunContext, amount: Any, unit: str, what: Any) -> datetime:
+def end_of_duration(run: RunContext, amount: Any, unit: str) -> datetime:
     """Return the datetime an amount of time from now.
 
-    Raises ActionError, naming ``what``, for anything but a whole number of 0 or more.
+    Raises ActionError for anything but a whole number of 0 or more.
     """
-    number = whole_number(amount, what)
+    number = whole_number(amount, gettext("The amount of time"))
     if number < 0:
-        problem = gettext("“%(what)s” is %(number)s; expected 0 or more.")
-        raise ActionError(problem % {"what": what, "number": number})
+        problem = gettext("The amount of time is %(number)s; expected 0 or more.")
+        raise ActionError(problem % {"number": number})
     return shift(run.now, number, Unit(unit), run.time_zone)
 
 
