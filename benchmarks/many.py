@@ -15,9 +15,9 @@ from django.urls import reverse
 from django.utils import timezone
 
 from flowcontrol.engine import continue_flowruns, start_flowrun
+from flowcontrol.health import check_health
+from flowcontrol.models import Flow, FlowRun, Status
 from flowcontrol.testing import flow, publish_flow, step
-from flowcontrol_core.health import check_health
-from flowcontrol_core.models import Flow, FlowRun, Status
 from flowcontrol_core.runs.operations.retention import prune
 from tests.many_runs import analyze, fill
 from tests.plans import plan, reading

@@ -10,10 +10,10 @@ from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 
 from flowcontrol.engine import continue_flowruns, start_flowrun
+from flowcontrol.models import Flow, FlowRun, FlowTrigger, Status
 from flowcontrol.registry import Trigger, registry
 from flowcontrol.testing import flow, publish_flow, run_flow, step
 from flowcontrol_core.document.tree import Step
-from flowcontrol_core.models import Flow, FlowRun, FlowTrigger, Status
 from tests.shop.models import Customer
 
 _BOUNDARIES = ("BEGIN", "COMMIT", "SAVEPOINT", "RELEASE", "ROLLBACK")

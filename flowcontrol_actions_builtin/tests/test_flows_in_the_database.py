@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 
 from flowcontrol.engine import edit_state, retry_flowrun, start_flowrun
+from flowcontrol.flows import check_document
+from flowcontrol.models import FlowRun
 from flowcontrol.registry import Trigger
 from flowcontrol.testing import (
     ManualClock,
@@ -20,8 +22,6 @@ from flowcontrol.testing import (
     step,
     temporary_registry,
 )
-from flowcontrol_core.flows.document_checks import check_document
-from flowcontrol_core.models import FlowRun
 from tests.cases import each
 from tests.shop.models import Customer
 

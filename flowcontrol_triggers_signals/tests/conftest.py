@@ -10,10 +10,10 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
+from flowcontrol.flows import associate_trigger
+from flowcontrol.models import FlowRun, FlowTrigger
 from flowcontrol.testing import flow, publish_flow, step
 from flowcontrol_core.engine.codec import decode
-from flowcontrol_core.flows.flow_triggers import associate_trigger
-from flowcontrol_core.models import FlowRun, FlowTrigger
 from flowcontrol_core.runs.triggers.listeners import cache
 from tests.shop.models import Customer, Order
 

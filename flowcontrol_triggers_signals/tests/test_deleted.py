@@ -8,8 +8,8 @@ import pytest
 from django.contrib.auth.models import User
 from django.db import transaction
 
+from flowcontrol.models import FlowRun
 from flowcontrol.testing import run_due
-from flowcontrol_core.models import FlowRun
 from flowcontrol_triggers_signals.model_triggers import describe
 from tests.shop.models import Customer, Order, Voucher
 

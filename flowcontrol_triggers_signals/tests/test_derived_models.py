@@ -13,8 +13,8 @@ from django.db import models
 from django.db.models.signals import post_delete, post_save
 from django.test.utils import isolate_apps
 
+from flowcontrol.models import FlowRun
 from flowcontrol.registry import registry
-from flowcontrol_core.models import FlowRun
 from flowcontrol_triggers_signals import plugin
 from flowcontrol_triggers_signals.model_triggers import ModelTriggers
 from flowcontrol_triggers_signals.receivers import (

@@ -15,8 +15,8 @@ from django.db.migrations.executor import MigrationExecutor
 from django.db.models import F, Model
 from django.db.models.signals import post_save
 
+from flowcontrol.models import FlowRun, SkippedFiring
 from flowcontrol.testing import run_due
-from flowcontrol_core.models import FlowRun, SkippedFiring
 from flowcontrol_triggers_signals import receivers
 from tests.shop.models import Customer, Order, Parcel, Voucher
 

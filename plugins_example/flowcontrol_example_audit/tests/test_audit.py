@@ -16,6 +16,7 @@ import flowcontrol
 from flowcontrol.base import BaseAction, Effects, FlowDirective, RunContext
 from flowcontrol.engine import create_flowrun
 from flowcontrol.flows import associate_trigger
+from flowcontrol.models import FlowRun
 from flowcontrol.testing import (
     check_action,
     flow,
@@ -24,7 +25,6 @@ from flowcontrol.testing import (
     step,
     temporary_registry,
 )
-from flowcontrol_core.models import FlowRun
 from flowcontrol_example_audit.models import AuditEntry
 from flowcontrol_example_audit.plugin import Record
 
