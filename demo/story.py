@@ -24,10 +24,10 @@ Chapter = Callable[[World], None]
 
 def ada_pays_while_the_carrier_is_down(world: World) -> None:
     ada = Person("Ada", phone="+49 30 1001", newsletter=True)
-    world.tell("Ada signs up and logs in.")
+    world.narrate("Ada signs up and logs in.")
     ada.sign_up()
     world.pass_time(minutes=2)
-    world.tell("Ada orders 2 x Moby-Dick and pays. The service of the carrier is down.")
+    world.narrate("Ada orders 2 x Moby-Dick and pays. The service of the carrier is down.")
     carrier.is_down = True
     ada.order("Moby-Dick", copies=2)
     ada.pay(_newest_order())
@@ -36,7 +36,7 @@ def ada_pays_while_the_carrier_is_down(world: World) -> None:
 
 def bruno_never_pays(world: World) -> None:
     bruno = Person("Bruno", phone="+49 30 1002")
-    world.tell("Bruno signs up without the newsletter, orders Middlemarch, and forgets to pay.")
+    world.narrate("Bruno signs up without the newsletter, orders Middlemarch, and forgets to pay.")
     bruno.sign_up()
     bruno.order("Middlemarch")
     world.pass_time(minutes=10)
@@ -44,16 +44,16 @@ def bruno_never_pays(world: World) -> None:
 
 def mallory_guesses_passwords(world: World) -> None:
     mallory = Person("Mallory", phone="")
-    world.tell("Mallory submits the sign-up form without its CSRF token. The site refuses it.")
+    world.narrate("Mallory submits the sign-up form without its CSRF token. The site refuses it.")
     mallory.sign_up_from_another_site()
     for _ in range(2):
-        world.tell("Mallory tries to log in as Ada with a wrong password.")
+        world.narrate("Mallory tries to log in as Ada with a wrong password.")
         mallory.guess_password("ada")
         world.pass_time(minutes=3)
 
 
 def operator_retries_the_parcel(world: World) -> None:
-    world.tell("The carrier is available again. The operator retries the failed step.")
+    world.narrate("The carrier is available again. The operator retries the failed step.")
     carrier.is_down = False
     failed = FlowRun.objects.get(flow__key="ship-order", outcome="errored")
     retry_flowrun(failed, by="operator", reason="The carrier is available again.")
@@ -62,58 +62,60 @@ def operator_retries_the_parcel(world: World) -> None:
 
 def cleo_cancels(world: World) -> None:
     cleo = Person("Cleo", phone="+49 30 1003", newsletter=True)
-    world.tell("Cleo signs up and orders The Trial.")
+    world.narrate("Cleo signs up and orders The Trial.")
     cleo.sign_up()
     cleo.order("The Trial")
     world.pass_time(minutes=20)
-    world.tell("Cleo cancels the order.")
+    world.narrate("Cleo cancels the order.")
     cleo.cancel(_newest_order())
     world.pass_time(minutes=10)
 
 
 def dora_orders_a_lot(world: World) -> None:
     dora = Person("Dora", phone="+49 30 1004")
-    world.tell("Dora signs up and orders 40 x Moby-Dick. The credit check takes ten minutes.")
+    world.narrate("Dora signs up and orders 40 x Moby-Dick. The credit check takes ten minutes.")
     dora.sign_up()
     dora.order("Moby-Dick", copies=40)
     world.pass_time(minutes=30)
 
 
 def code_starts_the_digest(world: World) -> None:
-    world.tell("The code of the shop starts the nightly digest.")
+    world.narrate("The code of the shop starts the nightly digest.")
     start_flowrun("nightly-digest")
 
 
 def emil_signs_up_and_editor_changes_the_flow(world: World) -> None:
     emil = Person("Emil", phone="+49 30 1005", newsletter=True)
-    world.tell("Emil signs up.")
+    world.narrate("Emil signs up.")
     emil.sign_up()
     world.pass_time(minutes=10)
-    world.tell("The editor changes the last e-mail of the welcome series and publishes the flow.")
+    world.narrate(
+        "The editor changes the last e-mail of the welcome series and publishes the flow."
+    )
     _change_the_tips()
     fay = Person("Fay", phone="+49 30 1006", newsletter=True)
-    world.tell("Fay signs up.")
+    world.narrate("Fay signs up.")
     fay.sign_up()
     world.pass_time(days=1)
-    world.tell("Emil closes the account.")
+    world.narrate("Emil closes the account.")
     emil.close_account()
 
 
 def two_weeks_pass(world: World) -> None:
     world.pass_time(days=14)
-    world.tell("Two weeks later.")
+    world.narrate("Two weeks later.")
 
 
 def gus_and_hilda_have_just_ordered(world: World) -> None:
     gus = Person("Gus", phone="+49 30 1007", newsletter=True)
-    world.tell("Gus signs up and orders 3 x The Trial.")
+    world.narrate("Gus signs up and orders 3 x The Trial.")
     gus.sign_up()
     gus.order("The Trial", copies=3)
     world.pass_time(minutes=1)
-    world.tell("The operator pauses the welcome series of Gus.")
+    world.narrate("The operator pauses the welcome series of Gus.")
     welcome = FlowRun.objects.filter(flow__key="welcome-series").latest("pk")
     pause_flowrun(welcome, by="operator", reason="Gus is a friend of the house.")
-    world.tell("Hilda signs up and orders 50 x Middlemarch.")
+    world.narrate("Hilda signs up and orders 50 x Middlemarch.")
     hilda = Person("Hilda", phone="+49 30 1008")
     hilda.sign_up()
     hilda.order("Middlemarch", copies=50)

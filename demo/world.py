@@ -36,7 +36,7 @@ class World:
     queries: int = 0
     sweeps: int = 0
 
-    def tell(self, sentence: str) -> None:
+    def narrate(self, sentence: str) -> None:
         """Output a sentence of the story with the time in the time zone of the shop."""
         self.output(f"{timezone.localtime(self.clock.now()):%a %d %b %H:%M}  {sentence}")
 
