@@ -1,7 +1,7 @@
-"""Measures how fast the engine is: each figure beside what the plain ORM needs, in one run.
+"""Measures the speed of the engine, with the plain ORM for comparison in the same run.
 
 ``make bench`` runs it on SQLite in memory; FLOWCONTROL_TEST_DATABASE=postgresql or mariadb chooses
-another database. Absolute figures move with the machine; counts and ratios do not.
+another database. Absolute figures depend on the machine; counts and ratios do not.
 """
 
 from __future__ import annotations
@@ -17,11 +17,13 @@ HERE = Path(__file__).resolve().parent
 
 
 def main() -> None:
-    """Set Django up with the settings of the tests, and measure."""
+    """Set up Django with the settings of the tests, and measure."""
     sys.path[:0] = [str(HERE), str(HERE.parent)]
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.settings")
     django.setup()
-    import_module("measures").measure_all(import_module("many").measure_many)
+    # Modules that use models can be imported only now.
+    large_table = import_module("large_table")
+    import_module("workloads").measure_all(large_table.measure_large_table)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What has to be true in the end; each line of it is printed as ok or NOT ok."""
+"""What must be true in the end; each expectation is printed as ok or NOT ok."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from zoneinfo import ZoneInfo
 
 from django.core import mail
 
+from flowcontrol.models import EventKind, FlowRun, RunEvent, SkippedFiring
 from flowcontrol.registry import registry
-from flowcontrol_core.models import EventKind, FlowRun, RunEvent, SkippedFiring
 from flowcontrol_example_audit.models import AuditEntry
 from flowcontrol_example_sms import gateway
 from shop.models import Customer, Voucher
@@ -22,7 +22,7 @@ from timeline import mails_of
 
 @dataclass(frozen=True)
 class Finding:
-    """What was expected, and what was found."""
+    """One expectation, and what was found."""
 
     expectation: str
     found: Any
@@ -36,7 +36,7 @@ class Finding:
     def line(self) -> str:
         if self.is_ok:
             return f"{paint('ok', 'green')}      {self.expectation}"
-        shown = f"found {self.found!r} instead of {self.wanted!r}"
+        shown = f"expected {self.wanted!r}, found {self.found!r}"
         return f"{paint('NOT ok', 'red')}  {self.expectation}: {shown}"
 
 
@@ -77,12 +77,12 @@ MAILS = {
     "Dora": ["Welcome to Paper & Ink, Dora", "Your order 4", "Three books for Dora"],
     "Emil": ["Welcome to Paper & Ink, Emil"],
     "Fay": ["Welcome to Paper & Ink, Fay", "A voucher for you", "Five books for Fay"],
-    "manager": ["Order 4 needs a look", "Orders until Fri 27 Mar"],
+    "manager": ["Please check order 4", "Orders until Fri 27 Mar"],
     "admin": ["Wrong password"],
 }
 SMS = [
     ("+49 30 1001", "Your parcel PI-1001 is on its way."),
-    ("+49 30 1002", "Bruno, your books wait for you: please pay order 2."),
+    ("+49 30 1002", "Bruno, your books are waiting: please pay order 2."),
 ]
 AUDIT = [
     "Emil has closed the account",
@@ -93,18 +93,16 @@ AUDIT = [
 
 
 def check_all() -> list[Finding]:
-    """Look at everything; a look that fails is a finding too."""
-    findings: list[Finding] = []
-    for look in (_endings, _mails, _other_effects, _times, _failure, _refusals, _versions, _usage):
-        findings += _looked(look)
-    return findings
+    """Return the findings of all checks; an error in a check is a finding too."""
+    checks = (_endings, _mails, _other_effects, _times, _failure, _refusals, _versions, _usage)
+    return [finding for check in checks for finding in _findings_of(check)]
 
 
-def _looked(look: Callable[[], Iterator[Finding]]) -> list[Finding]:
+def _findings_of(check: Callable[[], Iterator[Finding]]) -> list[Finding]:
     try:
-        return list(look())
-    except Exception as error:  # noqa: BLE001 - whatever it is, it is not what was expected
-        return [Finding(look.__name__.strip("_"), f"{type(error).__name__}: {error}", "no error")]
+        return list(check())
+    except Exception as error:  # noqa: BLE001 - any error is a finding
+        return [Finding(check.__name__.strip("_"), f"{type(error).__name__}: {error}", "no error")]
 
 
 def _endings() -> Iterator[Finding]:
@@ -114,8 +112,8 @@ def _endings() -> Iterator[Finding]:
         found.setdefault(key, []).append(outcome)
     for key, wanted in ENDINGS.items():
         words = ", ".join(f"{count} {word}" for word, count in Counter(wanted).items())
-        yield Finding(f"{key} ran to its end: {words}", found.pop(key, []), wanted)
-    yield Finding("no other flow has run", found, {})
+        yield Finding(f"the runs of {key} have ended: {words}", found.pop(key, []), wanted)
+    yield Finding("no other flow has runs", found, {})
 
 
 def _mails() -> Iterator[Finding]:
@@ -127,12 +125,12 @@ def _mails() -> Iterator[Finding]:
         number = "1 e-mail" if len(wanted) == 1 else f"{len(wanted)} e-mails, each once, in order"
         text = f"{name} got {number}"
         yield Finding(text, found.pop(name.lower(), []), wanted)
-    yield Finding("nobody else got any", found, {})
+    yield Finding("there are no other recipients", found, {})
     ids = [message.extra_headers["Message-ID"] for message in mail.outbox]
     digest = [message.body for message in mail.outbox if message.subject.startswith("Orders")]
     wanted = ["Wed 25 Mar: 0, Thu 26 Mar: 0, Fri 27 Mar: 4"]
     yield Finding("the digest counts down to today", digest, wanted)
-    yield Finding("no two e-mails have the same Message-ID", len(set(ids)), len(ids))
+    yield Finding("each e-mail has a Message-ID of its own", len(set(ids)), len(ids))
     senders = sum(len(mails_of(run)) for run in FlowRun.objects.all())
     yield Finding("each e-mail belongs to one run", senders, len(ids))
 
@@ -148,20 +146,20 @@ def _other_effects() -> Iterator[Finding]:
 
 def _times() -> Iterator[Finding]:
     berlin, london = ZoneInfo("Europe/Berlin"), ZoneInfo("Europe/London")
-    text = "the voucher comes on Monday at nine, although the clocks were put forward"
+    text = "the voucher arrives on Monday at nine, despite the change to summer time"
     yield Finding(text, _when("welcome-series", "gift", berlin), "Mon 30 Mar 09:00")
-    text = "the tips come three days later, in the evening"
+    text = "the tips arrive three days later, in the evening"
     yield Finding(text, _when("welcome-series", "tips", berlin), "Thu 02 Apr 18:00")
     canceled = FlowRun.objects.get(flow__key="order-follow-up", outcome="obsolete")
-    moment = canceled.finished_at and canceled.finished_at.astimezone(berlin)
-    text = "the follow-up of a canceled order ends at once"
-    yield Finding(text, f"{moment:%a %d %b %H:%M}", "Fri 27 Mar 16:38")
+    finished = canceled.finished_at and canceled.finished_at.astimezone(berlin)
+    text = "the follow-up of a canceled order ends immediately"
+    yield Finding(text, f"{finished:%a %d %b %H:%M}", "Fri 27 Mar 16:38")
     text = "the digest is sent at ten in London"
     yield Finding(text, _when("nightly-digest", "digest", london), "Fri 27 Mar 22:00")
 
 
 def _when(flow: str, step: str, zone: ZoneInfo) -> str:
-    """Say when the first run of a flow executed a step."""
+    """Return when the first run of a flow executed a step."""
     events = RunEvent.objects.filter(run__flow__key=flow).order_by("run_id", "pk")
     times = [entry["at"] for event in events for entry in event.steps if entry["step"] == step]
     return f"{datetime.fromisoformat(times[0]).astimezone(zone):%a %d %b %H:%M}"
@@ -171,7 +169,7 @@ def _failure() -> Iterator[Finding]:
     events = RunEvent.objects.filter(run__flow__key="ship-order")
     failed = [event.error for event in events.filter(error__isnull=False)]
     shown = [(error["step"], error["type"]) for error in failed if error]
-    text = "the failed step was tried twice, and each error names its step"
+    text = "the failed step was executed twice, and each error names the step"
     yield Finding(text, shown, [("parcel", "CarrierDown")] * 2)
     actors = events.filter(kind=EventKind.OPERATOR).values_list("actor", flat=True)
     yield Finding("the operator's retry is in the history", list(actors), ["operator"])
@@ -180,7 +178,7 @@ def _failure() -> Iterator[Finding]:
 def _refusals() -> Iterator[Finding]:
     survey = FlowRun.objects.get(flow__key="ship-order").state.get("survey", {})
     found = (survey.get("started"), survey.get("reason"))
-    yield Finding("the state says why the survey was not started", found, (False, "inactive"))
+    yield Finding("the state shows why the survey was not started", found, (False, "inactive"))
     refused = SkippedFiring.objects.filter(flow_trigger__flow__key="password-alarm")
     reasons = list(refused.values_list("reason", flat=True))
     yield Finding("the limit refused a second alarm", reasons, ["limit"])
@@ -200,5 +198,5 @@ def _usage() -> Iterator[Finding]:
     yield Finding(text, sorted(set(registry.actions) - used), [])
     yield Finding("every run has ended", FlowRun.objects.live().count(), 0)
     names = list(Customer.objects.values_list("name", flat=True))
-    text = "the customers are those who signed up, and did not leave"
+    text = "the customers are those who signed up and did not close their accounts"
     yield Finding(text, names, ["Ada", "Bruno", "Cleo", "Dora", "Fay"])

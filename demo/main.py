@@ -1,4 +1,4 @@
-"""The demo: ``main.py`` shows what flows do and checks it, ``main.py site`` serves the site."""
+"""The demo: ``main.py`` shows what flows do and checks it; ``main.py site`` serves the site."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ HERE = Path(__file__).resolve().parent
 
 
 def main(arguments: list[str]) -> int:
-    """Do what the command line says; give the exit status."""
+    """Execute the command line; return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("what", nargs="?", choices=["demo", "site"], default="demo")
-    parser.add_argument("--port", type=int, default=8000, help="of the site (default: 8000)")
+    parser.add_argument("--port", type=int, default=8000, help="port of the site (default: 8000)")
     options = parser.parse_args(arguments)
     if isinstance(sys.stdout, io.TextIOWrapper):
-        # A terminal that does not know a sign shows a question mark.
+        # A terminal without one of the symbols shows a question mark.
         sys.stdout.reconfigure(errors="replace")
     if options.what == "site":
         return _serve(options.port)
     with tempfile.TemporaryDirectory(prefix="flowcontrol-demo-") as folder:
-        return _perform(Path(folder))
+        return _present(Path(folder))
 
 
 def _set_up(folder: Path) -> None:
@@ -35,18 +35,18 @@ def _set_up(folder: Path) -> None:
     django.setup()
 
 
-def _perform(folder: Path) -> int:
+def _present(folder: Path) -> int:
     _set_up(folder)
-    # What has to do with models can be imported only now.
-    from performance import perform  # noqa: PLC0415
+    # Modules that use models can be imported only now.
+    from presentation import present  # noqa: PLC0415
 
-    return perform(folder)
+    return present(folder)
 
 
 def _serve(port: int) -> int:
     folder = Path(os.environ.get("FLOWCONTROL_DEMO_FOLDER", HERE / ".demo"))
     _set_up(folder)
-    from serving import serve  # noqa: PLC0415
+    from server import serve  # noqa: PLC0415
 
     return serve(folder, port)
 

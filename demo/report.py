@@ -1,4 +1,4 @@
-"""What the demo prints: a timeline for each run, what was refused, and the sums."""
+"""What the demo prints: a timeline for each run, skipped firings, and totals."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from django.core import mail
 from django.db.models import Sum
 
-from flowcontrol_core.models import Flow, FlowRun, SkippedFiring
+from flowcontrol.models import Flow, FlowRun, SkippedFiring
 from flowcontrol_example_audit.models import AuditEntry
 from flowcontrol_example_sms import gateway
 from terminal import fit, heading, paint
@@ -17,8 +17,8 @@ from world import World
 
 
 def print_timelines() -> None:
-    """Print what happened to each run."""
-    heading("What the runs did, in the time zones of their flows")
+    """Print the history of each run."""
+    heading("What the runs did (times in the time zones of their flows)")
     runs = FlowRun.objects.select_related("flow", "version", "parent__flow")
     for run in runs.order_by("created_at", "pk"):
         _print_run(run)
@@ -30,16 +30,16 @@ def _print_run(run: FlowRun) -> None:
     print(f"\n{paint(fit(title), 'bold')}")
     previous = ""
     for line in Timeline(run).lines():
-        moment = f"{line.moment:%a %d %b %H:%M}"
-        shown = "" if moment == previous else moment
-        previous = moment
+        time = f"{line.time:%a %d %b %H:%M}"
+        shown = "" if time == previous else time
+        previous = time
         text = f"{line.sign} {fit(line.text, 22)}"
         print(f"  {shown:16}  {paint(text, line.style) if line.style else text}")
 
 
-def print_refusals() -> None:
-    """Print which triggers started no run although a flow is associated with them, and why."""
-    heading("Triggers that started nothing, and why")
+def print_skipped_firings() -> None:
+    """Print which triggers fired for a flow without starting a run, and why."""
+    heading("Triggers that started no run, and why")
     skipped_firings = SkippedFiring.objects.select_related("flow_trigger__flow").order_by("pk")
     for firing in skipped_firings:
         trigger = firing.flow_trigger
@@ -48,8 +48,8 @@ def print_refusals() -> None:
 
 
 def print_summary(world: World, seconds: float) -> None:
-    """Print the sums."""
-    heading("In all")
+    """Print the totals."""
+    heading("Totals")
     outcomes = Counter(FlowRun.objects.values_list("outcome", flat=True))
     steps = FlowRun.objects.aggregate(total=Sum("sequence"))["total"]
     _print_table(
@@ -61,7 +61,7 @@ def print_summary(world: World, seconds: float) -> None:
             ("SMS", str(len(gateway.sent))),
             ("audit entries", str(AuditEntry.objects.count())),
             ("sweeps", str(world.sweeps)),
-            ("queries", f"{world.queries}, the site's own included"),
+            ("queries", f"{world.queries}, including those of the site"),
             ("time", f"{seconds:.1f} s, for about two weeks"),
         ]
     )

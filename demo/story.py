@@ -1,4 +1,4 @@
-"""What people do: customers on the site, staff in the shop, in the order of the clock."""
+"""What people do: customers on the site, staff in the shop, in chronological order."""
 
 from __future__ import annotations
 
@@ -8,13 +8,12 @@ from zoneinfo import ZoneInfo
 
 from django.contrib.auth.models import User
 
-from flowcontrol import flows
+from flowcontrol import flows, runs
 from flowcontrol.engine import start_flowrun
-from flowcontrol_core.models import Flow, FlowRun
+from flowcontrol.models import Flow, FlowRun
 from people import Person
 from shop.carrier import carrier
 from shop.models import Order
-from tests import operate
 from world import World
 
 #: A Friday afternoon; the clocks are put forward on the Sunday after it.
@@ -25,10 +24,10 @@ Chapter = Callable[[World], None]
 
 def ada_pays_while_the_carrier_is_down(world: World) -> None:
     ada = Person("Ada", phone="+49 30 1001", newsletter=True)
-    world.say("Ada signs up and logs in.")
+    world.narrate("Ada signs up and logs in.")
     ada.sign_up()
     world.pass_time(minutes=2)
-    world.say("Ada orders 2 x Moby-Dick, and pays at once. The carrier's service is down.")
+    world.narrate("Ada orders 2 x Moby-Dick and pays. The service of the carrier is down.")
     carrier.is_down = True
     ada.order("Moby-Dick", copies=2)
     ada.pay(_newest_order())
@@ -37,7 +36,7 @@ def ada_pays_while_the_carrier_is_down(world: World) -> None:
 
 def bruno_never_pays(world: World) -> None:
     bruno = Person("Bruno", phone="+49 30 1002")
-    world.say("Bruno signs up, wants no newsletter, orders Middlemarch and forgets about it.")
+    world.narrate("Bruno signs up without the newsletter, orders Middlemarch, and forgets to pay.")
     bruno.sign_up()
     bruno.order("Middlemarch")
     world.pass_time(minutes=10)
@@ -45,76 +44,78 @@ def bruno_never_pays(world: World) -> None:
 
 def mallory_guesses_passwords(world: World) -> None:
     mallory = Person("Mallory", phone="")
-    world.say("Mallory sends the sign-up form without its CSRF token, and is refused.")
+    world.narrate("Mallory submits the sign-up form without its CSRF token. The site refuses it.")
     mallory.sign_up_from_another_site()
     for _ in range(2):
-        world.say("Mallory tries to log in as Ada, with a wrong password.")
+        world.narrate("Mallory tries to log in as Ada with a wrong password.")
         mallory.guess_password("ada")
         world.pass_time(minutes=3)
 
 
 def operator_retries_the_parcel(world: World) -> None:
-    world.say("The carrier is back. The operator retries the step that failed.")
+    world.narrate("The carrier is available again. The operator retries the failed step.")
     carrier.is_down = False
     failed = FlowRun.objects.get(flow__key="ship-order", outcome="errored")
-    operate.retry(failed, by="operator", reason="The carrier is back.")
+    runs.retry(failed, by="operator", reason="The carrier is available again.")
     world.pass_time(minutes=30)
 
 
 def cleo_cancels(world: World) -> None:
     cleo = Person("Cleo", phone="+49 30 1003", newsletter=True)
-    world.say("Cleo signs up and orders The Trial.")
+    world.narrate("Cleo signs up and orders The Trial.")
     cleo.sign_up()
     cleo.order("The Trial")
     world.pass_time(minutes=20)
-    world.say("Cleo cancels the order.")
+    world.narrate("Cleo cancels the order.")
     cleo.cancel(_newest_order())
     world.pass_time(minutes=10)
 
 
 def dora_orders_a_lot(world: World) -> None:
     dora = Person("Dora", phone="+49 30 1004")
-    world.say("Dora signs up and orders 40 x Moby-Dick: the credit check takes its time.")
+    world.narrate("Dora signs up and orders 40 x Moby-Dick. The credit check takes ten minutes.")
     dora.sign_up()
     dora.order("Moby-Dick", copies=40)
     world.pass_time(minutes=30)
 
 
-def digest_is_started_by_code(world: World) -> None:
-    world.say("The shop's own code starts the nightly digest.")
+def code_starts_the_digest(world: World) -> None:
+    world.narrate("The code of the shop starts the nightly digest.")
     start_flowrun("nightly-digest")
 
 
 def emil_signs_up_and_editor_changes_the_flow(world: World) -> None:
     emil = Person("Emil", phone="+49 30 1005", newsletter=True)
-    world.say("Emil signs up.")
+    world.narrate("Emil signs up.")
     emil.sign_up()
     world.pass_time(minutes=10)
-    world.say("The editor changes the last e-mail of the welcome series, and publishes that.")
+    world.narrate(
+        "The editor changes the last e-mail of the welcome series and publishes the flow."
+    )
     _change_the_tips()
     fay = Person("Fay", phone="+49 30 1006", newsletter=True)
-    world.say("Fay signs up.")
+    world.narrate("Fay signs up.")
     fay.sign_up()
     world.pass_time(days=1)
-    world.say("Emil closes the account.")
+    world.narrate("Emil closes the account.")
     emil.close_account()
 
 
 def two_weeks_pass(world: World) -> None:
     world.pass_time(days=14)
-    world.say("Two weeks later.")
+    world.narrate("Two weeks later.")
 
 
 def gus_and_hilda_have_just_ordered(world: World) -> None:
     gus = Person("Gus", phone="+49 30 1007", newsletter=True)
-    world.say("Gus signs up and orders 3 x The Trial.")
+    world.narrate("Gus signs up and orders 3 x The Trial.")
     gus.sign_up()
     gus.order("The Trial", copies=3)
     world.pass_time(minutes=1)
-    world.say("The operator pauses the welcome series of Gus.")
+    world.narrate("The operator pauses the welcome series of Gus.")
     welcome = FlowRun.objects.filter(flow__key="welcome-series").latest("pk")
-    operate.pause(welcome, by="operator", reason="Gus is the owner's brother.")
-    world.say("Hilda signs up and orders 50 x Middlemarch.")
+    runs.pause(welcome, by="operator", reason="Gus is a friend of the house.")
+    world.narrate("Hilda signs up and orders 50 x Middlemarch.")
     hilda = Person("Hilda", phone="+49 30 1008")
     hilda.sign_up()
     hilda.order("Middlemarch", copies=50)
@@ -129,17 +130,17 @@ _FRIDAY: list[Chapter] = [
 _LATER: list[Chapter] = [
     cleo_cancels,
     dora_orders_a_lot,
-    digest_is_started_by_code,
+    code_starts_the_digest,
     emil_signs_up_and_editor_changes_the_flow,
 ]
-#: For the demo: everything comes to its end.
+#: For the demo: every run ends.
 WHOLE: list[Chapter] = [*_FRIDAY, operator_retries_the_parcel, *_LATER, two_weeks_pass]
-#: For the site: one run waits for the operator, and some are under way.
+#: For the site: one run needs the operator, others wait.
 UNFINISHED: list[Chapter] = [*_FRIDAY, *_LATER, gus_and_hilda_have_just_ordered]
 
 
 def play(world: World, chapters: list[Chapter]) -> None:
-    """Let it all happen."""
+    """Play the chapters in their order."""
     for chapter in chapters:
         chapter(world)
 
@@ -149,7 +150,7 @@ def _newest_order() -> int:
 
 
 def _change_the_tips() -> None:
-    """Edit a step as the admin does: fill in its form, save the draft, publish it."""
+    """Edit a step as the admin does: submit its form, save the draft, publish it."""
     flow = Flow.objects.get(key="welcome-series")
     editor = User.objects.get(username="admin")
     document = flows.present_document(flow)

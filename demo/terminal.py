@@ -1,4 +1,4 @@
-"""Lines for a terminal: colours where there is one, nothing cut off where there is none."""
+"""Lines for a terminal: colours and cut lines on a terminal, plain long lines elsewhere."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _WITHOUT_TERMINAL = 150
 
 
 def paint(text: str, *styles: str) -> str:
-    """Colour a text, on a terminal only; NO_COLOR is obeyed."""
+    """Return a text with colours, on a terminal and without NO_COLOR only."""
     if not sys.stdout.isatty() or os.environ.get("NO_COLOR"):
         return text
     codes = ";".join(_CODES[style] for style in styles)
@@ -19,7 +19,7 @@ def paint(text: str, *styles: str) -> str:
 
 
 def fit(text: str, used: int = 0) -> str:
-    """Cut a text so that it fits into the rest of a line, of which some columns are used."""
+    """Return a text, cut to the rest of a line of which some columns are used."""
     columns = _WITHOUT_TERMINAL
     if sys.stdout.isatty():
         columns = shutil.get_terminal_size((100, 24)).columns
@@ -29,5 +29,5 @@ def fit(text: str, used: int = 0) -> str:
 
 
 def heading(text: str) -> None:
-    """Begin a part of the output."""
+    """Print the heading of a part of the output."""
     print(f"\n{paint(text, 'bold')}\n{'─' * len(text)}")

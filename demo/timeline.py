@@ -1,4 +1,4 @@
-"""The history of a run as lines: when, what, and what came of it."""
+"""The history of a run as lines: when, what, and with which result."""
 
 from __future__ import annotations
 
@@ -11,11 +11,8 @@ from typing import Any
 from django.core import mail
 from django.core.mail import EmailMessage
 
-from flowcontrol_core.actions.bound_step import bind_step
-from flowcontrol_core.flows.config_forms import zone_of
-from flowcontrol_core.flows.drafts import get_document
-from flowcontrol_core.flows.edits import step_label
-from flowcontrol_core.models import FlowRun, RunEvent
+from flowcontrol.flows import get_document, step_label, summarize_step, zone_of
+from flowcontrol.models import FlowRun, RunEvent
 from flowcontrol_example_audit.models import AuditEntry
 from flowcontrol_example_sms import gateway
 
@@ -25,8 +22,8 @@ _SIGNS = {
     "audit.record": "✎",
     "builtin.start_flow": "→",
 }
-#: What these do is told by what came of it, not by how they are configured.
-_TOLD_BY_RESULT = (
+#: Their lines show the result, not the configuration.
+_SHOWN_BY_RESULT = (
     *_SIGNS,
     "builtin.set_state",
     "builtin.update_state",
@@ -37,16 +34,16 @@ _WAITING = ("suspend", "suspend_and_repeat")
 
 @dataclass(frozen=True)
 class Line:
-    """One line; ``moment`` is in the flow's time zone, ``style`` a name of a colour or empty."""
+    """One line; ``time`` is in the zone of the flow, ``style`` a name of a colour, or empty."""
 
-    moment: datetime
+    time: datetime
     sign: str
     text: str
     style: str = ""
 
 
 def mails_of(run: FlowRun) -> list[EmailMessage]:
-    """Give the e-mails that a run has sent: their ids are made of its idempotency keys."""
+    """Return the e-mails that a run has sent: their ids are made of its idempotency keys."""
     keys = _keys_of(run)
     ids = [str(message.extra_headers["Message-ID"]) for message in mail.outbox]
     pairs = zip(ids, mail.outbox, strict=True)
@@ -58,7 +55,7 @@ def _keys_of(run: FlowRun) -> set[str]:
 
 
 class Timeline:
-    """Tells what happened to one run."""
+    """The history of one run, in lines."""
 
     def __init__(self, run: FlowRun) -> None:
         self.run = run
@@ -71,7 +68,7 @@ class Timeline:
         }
 
     def lines(self) -> Iterator[Line]:
-        """Give the lines, the oldest first."""
+        """Yield the lines, oldest first."""
         yield self._line(self.run.created_at, "▷", _origin(self.run), "dim")
         for event in RunEvent.objects.filter(run=self.run):
             for entry in event.steps:
@@ -80,7 +77,7 @@ class Timeline:
         yield self._ending()
 
     def _entry(self, entry: dict[str, Any]) -> Iterator[Line]:
-        # A failure is told by its event; passes of a loop that change nothing, by their steps.
+        # The event of a failure has a line of its own; so have the steps in the pass of a loop.
         if "omitted" in entry or entry["answer"] == "failed":
             return
         result = self._result(entry)
@@ -96,13 +93,12 @@ class Timeline:
         if step is None:
             return str(entry["step"])
         is_over = has_result and entry["answer"] not in _WAITING
-        if is_over and entry["action"] in _TOLD_BY_RESULT:
+        if is_over and entry["action"] in _SHOWN_BY_RESULT:
             return step_label(step)
-        bound = bind_step(step, self.zone)
-        return bound.action.summary(bound.config) or step_label(step)
+        return summarize_step(step, self.document) or step_label(step)
 
     def _result(self, entry: dict[str, Any]) -> str:
-        """Say what came of the call of a step."""
+        """Return the result of the call of a step, in words."""
         parts = [_change(key, change) for key, change in entry.get("changes", {}).items()]
         if entry["action"] in self._effects:
             parts.append(next(self._effects[entry["action"]], "nothing"))
@@ -125,8 +121,8 @@ class Timeline:
         text = f"{run.outcome}: {run.reason}" if run.reason else run.outcome
         return self._line(run.finished_at or run.since, "=", text, style)
 
-    def _line(self, moment: datetime, sign: str, text: str, style: str = "") -> Line:
-        return Line(moment.astimezone(self.zone), sign, text, style)
+    def _line(self, time: datetime, sign: str, text: str, style: str = "") -> Line:
+        return Line(time.astimezone(self.zone), sign, text, style)
 
 
 def _mail_text(message: EmailMessage) -> str:
@@ -147,13 +143,13 @@ def _sign(entry: dict[str, Any]) -> tuple[str, str]:
 
 
 def _change(key: str, change: list[list[Any]]) -> str:
-    """Say how a key of the state has changed; an empty list stands for a key that is not there."""
+    """Return how a key of the state has changed; an empty list means that the key is missing."""
     _, after = change
     return f"{key} = {_shown(after[0])}" if after else f"{key} removed"
 
 
 def _shown(value: Any) -> str:
-    """Write a value of the state without what tells a reader nothing."""
+    """Return a value of the state as a reader needs it, without ids and empty values."""
     if isinstance(value, dict):
         if len(value) == 1 and next(iter(value)).startswith("$"):
             return str(next(iter(value.values())))
@@ -172,7 +168,7 @@ def _origin(run: FlowRun) -> str:
 
 def _waits_for(run: FlowRun, zone: tzinfo) -> str:
     reasons = [f"the trigger {run.wait_trigger}"] if run.wait_trigger else []
-    moment = run.wait_until or run.wait_timeout
-    if moment is not None:
-        reasons.append(f"{moment.astimezone(zone):%a %d %b %H:%M}")
+    due = run.wait_until or run.wait_timeout
+    if due is not None:
+        reasons.append(f"{due.astimezone(zone):%a %d %b %H:%M}")
     return f"{run.get_status_display()}, for {' or '.join(reasons) or 'an operator'}"

@@ -1,4 +1,4 @@
-"""The world of the story: the site's database and flows, its staff, and the time."""
+"""The world of the story: the database of the site, its flows, and the time."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -20,8 +20,8 @@ from django.utils import timezone
 
 from flowcontrol import flows
 from flowcontrol.engine import continue_flowruns
+from flowcontrol.models import Flow, FlowRun
 from flowcontrol.testing import ManualClock, manual_clock
-from flowcontrol_core.models import Flow, FlowRun
 
 FLOWS = Path(__file__).resolve().parent / "flows"
 _MOST_SWEEPS = 2_000
@@ -29,25 +29,19 @@ _MOST_SWEEPS = 2_000
 
 @dataclass
 class World:
-    """Everything that the story happens in, and what is counted meanwhile."""
+    """The place of the story; it counts queries and sweeps."""
 
     clock: ManualClock
-    tell: Callable[[str], None]
+    output: Callable[[str], None]
     queries: int = 0
     sweeps: int = 0
-    diary: list[str] = field(default_factory=list)
 
-    def say(self, sentence: str) -> None:
-        """Tell what happens, with the time in the shop's time zone."""
-        line = f"{timezone.localtime(self.clock.now()):%a %d %b %H:%M}  {sentence}"
-        self.diary.append(line)
-        self.tell(line)
+    def narrate(self, sentence: str) -> None:
+        """Output a sentence of the story with the time in the time zone of the shop."""
+        self.output(f"{timezone.localtime(self.clock.now()):%a %d %b %H:%M}  {sentence}")
 
     def pass_time(self, **parts: float) -> None:
-        """Let time pass (``days=1, hours=2``), with the periodic task once a minute.
-
-        The minutes in which nothing is due are skipped.
-        """
+        """Advance the clock (``days=1, hours=2``), with a sweep in each minute with due runs."""
         until = self.clock.now() + timedelta(**parts)
         for _ in range(_MOST_SWEEPS):
             due = _next_due()
@@ -57,25 +51,25 @@ class World:
             self.clock.set(max(due, self.clock.now()))
             continue_flowruns()
             self.sweeps += 1
-        raise AssertionError(f"Something is due again and again at {self.clock.now()}.")
+        raise AssertionError(f"Runs are still due after {_MOST_SWEEPS} sweeps.")
 
 
 def _next_due() -> datetime | None:
-    """Give the full minute in which the next run is due."""
+    """Return the full minute in which the next run is due."""
     runs = FlowRun.objects.live().filter(due_at__isnull=False).order_by("due_at")
-    moment = runs.values_list("due_at", flat=True).first()
-    if moment is None:
+    due = runs.values_list("due_at", flat=True).first()
+    if due is None:
         return None
-    return datetime.fromtimestamp(math.ceil(moment.timestamp() / 60) * 60, UTC)
+    return datetime.fromtimestamp(math.ceil(due.timestamp() / 60) * 60, UTC)
 
 
 @contextmanager
-def open_world(start: datetime, tell: Callable[[str], None]) -> Iterator[World]:
-    """Hold the clock of Flowcontrol and Django's own, and keep the e-mails in memory."""
+def open_world(start: datetime, output: Callable[[str], None]) -> Iterator[World]:
+    """Control the clocks of Flowcontrol and Django, and collect e-mails in memory."""
     setup_test_environment()
     try:
         with manual_clock(start) as clock, mock.patch.object(timezone, "now", clock.now):
-            world = World(clock, tell)
+            world = World(clock, output)
             with connection.execute_wrapper(_counter(world)):
                 yield world
     finally:
@@ -91,7 +85,7 @@ def _counter(world: World) -> Callable[..., Any]:
 
 
 def build(folder: Path) -> None:
-    """Make the database anew in its folder."""
+    """Create the database anew in its folder."""
     folder.mkdir(parents=True, exist_ok=True)
     for path in folder.glob("demo.sqlite3*"):
         path.unlink()
@@ -101,7 +95,7 @@ def build(folder: Path) -> None:
 
 
 def load_flows() -> list[Flow]:
-    """Import the flows of the YAML files; publish and activate them once all are there."""
+    """Import the flows of the YAML files, then publish and activate them."""
     results = []
     for path in sorted(FLOWS.glob("*.yaml")):
         results += flows.import_flows(path.read_text(encoding="utf-8"))

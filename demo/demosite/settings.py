@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import django
+
 import flowcontrol
 
 HERE = Path(__file__).resolve().parent.parent
-#: Where the database and the e-mails are; everything in it is made anew.
+#: The folder of the database and the e-mails; each start creates its content anew.
 FOLDER = Path(os.environ.get("FLOWCONTROL_DEMO_FOLDER", HERE / ".demo"))
 
-SECRET_KEY = "no secret: this site runs on your own machine only"
+SECRET_KEY = "not a secret: this site runs on your own machine only"
 DEBUG = False
 ALLOWED_HOSTS = ["localhost", "127.0.0.1", "[::1]"]
 
@@ -23,7 +25,7 @@ INSTALLED_APPS = [
     "django.contrib.messages",
     "django.contrib.staticfiles",
     "flowcontrol_core",
-    # The plugins that ship models, found through their entry points.
+    # The plugins that are Django apps, found through their entry points.
     *flowcontrol.plugin_apps(),
     "shop",
 ]
@@ -57,8 +59,8 @@ DATABASES = {
     "default": {
         "ENGINE": "django.db.backends.sqlite3",
         "NAME": FOLDER / "demo.sqlite3",
-        # Web server and worker write at the same time: each waits for its turn from the start of
-        # its transaction, and readers wait for nobody.
+        # The web server and the worker write at the same time: each waits for its turn at the
+        # start of its transaction; readers do not wait.
         "OPTIONS": {
             "transaction_mode": "IMMEDIATE",
             "timeout": 20,
@@ -75,19 +77,23 @@ LANGUAGE_CODE = "en"
 LOGIN_URL = "log-in"
 LOGIN_REDIRECT_URL = "home"
 LOGOUT_REDIRECT_URL = "home"
-# Quick, and good enough for the passwords of invented people.
+# Fast, and good enough for the passwords of fictional people.
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
-EMAIL_BACKEND = "django.core.mail.backends.filebased.EmailBackend"
-EMAIL_FILE_PATH = FOLDER / "mail"
+_FILES = "django.core.mail.backends.filebased.EmailBackend"
+if django.VERSION < (6, 1):
+    EMAIL_BACKEND = _FILES
+    EMAIL_FILE_PATH = FOLDER / "mail"
+else:
+    MAILERS = {"default": {"BACKEND": _FILES, "OPTIONS": {"file_path": FOLDER / "mail"}}}
 DEFAULT_FROM_EMAIL = "Paper & Ink <shop@paper-and-ink.example>"
 MANAGERS = [("Manager", "manager@paper-and-ink.example")]
 ADMINS = [("Admin", "admin@paper-and-ink.example")]
 
 FLOWCONTROL = {
-    # The models whose signals are triggers.
+    # The models whose signals fire triggers.
     "SIGNAL_MODELS": ("shop.customer", "shop.order"),
-    # What expressions see: "object.customer.email" needs both lines.
+    # The fields that expressions can use: "object.customer.email" needs the first two lines.
     "EXPRESSION_FIELDS": {
         "shop.order": ["customer", "title", "copies", "total", "status"],
         "shop.customer": ["name", "email", "phone", "newsletter"],

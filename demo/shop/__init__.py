@@ -1,1 +1,1 @@
-"""A small bookshop: what flows are about."""
+"""A small bookshop with customers, orders and vouchers."""

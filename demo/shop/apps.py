@@ -6,7 +6,7 @@ from django.apps import AppConfig
 
 
 class ShopConfig(AppConfig):
-    """``flow_actions`` is found by Flowcontrol itself; nothing has to be connected here."""
+    """Flowcontrol finds ``flow_actions`` itself; nothing has to be connected here."""
 
     name = "shop"
     verbose_name = "Paper & Ink"

@@ -1,4 +1,4 @@
-"""The shop's own actions and its own trigger; Flowcontrol imports this module by its name."""
+"""The actions and the trigger of the shop; Flowcontrol imports this module by its name."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ order_paid = register_trigger(
     "shop.order_paid",
     label="Order paid",
     model="shop.order",
-    payload={"amount": "what was paid", "method": "how it was paid"},
+    payload={"amount": "the paid amount", "method": "the method of payment"},
 )
 
 
 @register_action
 class GiveVoucher(BaseAction):
-    """Written in one transaction with the run itself: exactly one voucher, whatever happens."""
+    """Create a voucher, in one transaction with the checkpoint: exactly one, in any case."""
 
     name = "give_voucher"
     verbose_name = "Give a voucher"
@@ -46,7 +46,7 @@ class GiveVoucher(BaseAction):
 
 @register_action
 class BookParcel(BaseAction):
-    """Reaches another system, which knows a repetition by the key."""
+    """Call another system, which recognises a repeated call by its key."""
 
     name = "book_parcel"
     verbose_name = "Book a parcel"
@@ -64,7 +64,7 @@ class BookParcel(BaseAction):
 
 @register_action
 class CountOrders(BaseAction):
-    """Looks only, so that it needs no checkpoint of its own."""
+    """Only read, so that no checkpoint is needed."""
 
     name = "count_orders"
     verbose_name = "Count the orders of a day"
@@ -72,7 +72,7 @@ class CountOrders(BaseAction):
     effects = Effects.NONE
 
     class Config(forms.Form):
-        days_ago = ExpressionField(help_text="0 is today.")
+        days_ago = ExpressionField(help_text="0 means today.")
 
     def run(self, *, run: RunContext, obj: Any, config: Any) -> None:
         day = run.now.astimezone(run.time_zone).date() - timedelta(days=int(config.days_ago))
@@ -80,4 +80,4 @@ class CountOrders(BaseAction):
         run.state["lines"] = [*run.state.get("lines", []), f"{day:%a %d %b}: {count}"]
 
     def summary(self, config: BoundConfig) -> str:
-        return f"Count the orders of the day {config.source('days_ago')} days ago"
+        return f"Count the orders of a day ({config.source('days_ago')} days ago)"

@@ -19,7 +19,7 @@ PRICES = {
 
 
 class SignUpForm(UserCreationForm):  # type: ignore[type-arg]
-    """Django's own form for new users, and what the shop wants to know of a customer."""
+    """Django's own form for new users, with the details of a customer."""
 
     name = forms.CharField(max_length=100)
     email = forms.EmailField()
@@ -38,7 +38,7 @@ class SignUpForm(UserCreationForm):  # type: ignore[type-arg]
 
 
 class OrderForm(forms.ModelForm):  # type: ignore[type-arg]
-    """Choose a book, and how many copies of it."""
+    """The form for a book and a number of copies."""
 
     title = forms.ChoiceField(choices=[(title, f"{title}: {PRICES[title]}") for title in PRICES])
 

@@ -1,4 +1,4 @@
-"""Customers, their orders, and the vouchers they are given."""
+"""Customers, their orders and their vouchers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from django.db import models
 
 
 class Customer(models.Model):
-    """Somebody who has signed up."""
+    """A person who has signed up."""
 
     user = models.OneToOneField(User, on_delete=models.CASCADE)
     name = models.CharField(max_length=100)
@@ -29,7 +29,7 @@ class Customer(models.Model):
 
 
 class Order(models.Model):
-    """Some copies of one book, ordered by a customer."""
+    """Copies of one book, ordered by a customer."""
 
     class Status(models.TextChoices):
         OPEN = "open"
@@ -53,12 +53,12 @@ class Order(models.Model):
 
     @property
     def phone(self) -> str:
-        """Say where an SMS about the order goes."""
+        """Return the number for an SMS about the order."""
         return str(self.customer.phone)
 
 
 class Voucher(models.Model):
-    """Money off the next order."""
+    """A discount on the next order."""
 
     customer = models.ForeignKey(Customer, on_delete=models.CASCADE, related_name="vouchers")
     code = models.CharField(max_length=40, unique=True)

@@ -1,4 +1,4 @@
-"""The URLs of the shop; logging in and out are Django's own views."""
+"""The URLs of the shop; Django's own views log in and out."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What people do in the shop; each of these may set off flows, and none of them knows of any."""
+"""The views of the shop; each of them may start flows, and none of them knows a flow."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from shop.models import Customer, Order
 
 
 def home(request: HttpRequest) -> HttpResponse:
-    """Show the orders of whoever is logged in."""
+    """Show the orders of the current user."""
     orders = Order.objects.filter(customer__user_id=request.user.pk)
     return render(request, "shop/home.html", {"orders": orders})
 
 
 class SignUp(CreateView):  # type: ignore[type-arg]
-    """User and customer are made together, or neither."""
+    """Create the user and the customer in one transaction."""
 
     form_class = SignUpForm
     template_name = "shop/form.html"
@@ -40,7 +40,7 @@ class SignUp(CreateView):  # type: ignore[type-arg]
 
 
 class PlaceOrder(LoginRequiredMixin, CreateView):  # type: ignore[type-arg]
-    """Order some copies of a book."""
+    """Order copies of a book."""
 
     form_class = OrderForm
     template_name = "shop/form.html"
@@ -55,7 +55,7 @@ class PlaceOrder(LoginRequiredMixin, CreateView):  # type: ignore[type-arg]
 @require_POST
 @login_required
 def pay_order(request: HttpRequest, pk: int) -> HttpResponse:
-    """Take the money; flows hear of it through the shop's own trigger."""
+    """Mark an order as paid, and fire the trigger of the shop."""
     with transaction.atomic():
         order = _change_status(request, pk, Order.Status.PAID)
         order_paid(order, {"amount": order.total, "method": "card"})
@@ -66,7 +66,7 @@ def pay_order(request: HttpRequest, pk: int) -> HttpResponse:
 @require_POST
 @login_required
 def cancel_order(request: HttpRequest, pk: int) -> HttpResponse:
-    """Cancel an order that is not paid."""
+    """Cancel an unpaid order."""
     with transaction.atomic():
         _change_status(request, pk, Order.Status.CANCELED)
     messages.success(request, "Your order is canceled.")
@@ -76,7 +76,7 @@ def cancel_order(request: HttpRequest, pk: int) -> HttpResponse:
 @require_POST
 @login_required
 def close_account(request: HttpRequest) -> HttpResponse:
-    """Delete the customer with everything that belongs to it, and log out."""
+    """Log out, and delete the user and the customer with the orders."""
     customer = get_object_or_404(Customer, user_id=request.user.pk)
     user = customer.user
     logout(request)

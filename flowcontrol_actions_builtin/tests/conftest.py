@@ -38,7 +38,7 @@ def run() -> RunContext:
 
 @pytest.fixture
 def bound() -> Bind:
-    """Give a configuration as a version has it, from the values of its form."""
+    """Return a configuration as a version has it, from the values of its form."""
 
     def bound(action: type[BaseAction], **values: Any) -> BoundConfig:
         form = action.Config(data=values)
@@ -50,7 +50,7 @@ def bound() -> Bind:
 
 @pytest.fixture
 def errors_of() -> Callable[..., Mapping[str, list[str]]]:
-    """Give the errors of the form of an action, by field."""
+    """Return the errors of the form of an action, by field."""
 
     def errors_of(action: type[BaseAction], **values: Any) -> Mapping[str, list[str]]:
         return {

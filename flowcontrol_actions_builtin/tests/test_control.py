@@ -18,29 +18,29 @@ def test_if_enters_the_branch_of_its_condition(
     assert call(If, condition="total > 3") == If.enter(branch)
 
 
-def test_if_goes_on_behind_itself_after_its_branch(call: Any) -> None:
+def test_if_continues_after_itself_when_its_branch_ends(call: Any) -> None:
     directive = call(If, method="return_from_children", condition="1")
     assert directive == FlowDirective.CONTINUE
 
 
-def test_leaving_and_returning_aim_at_the_parent_by_default(call: Any) -> None:
+def test_leaving_and_returning_target_the_parent_by_default(call: Any) -> None:
     assert call(ReturnToAction) == BaseAction.leave()
     assert call(LeaveBranch) == BaseAction.break_()
 
 
-def test_leaving_and_returning_can_aim_at_the_nearest_loop(call: Any) -> None:
+def test_leaving_and_returning_can_target_the_nearest_loop(call: Any) -> None:
     assert call(ReturnToAction, to="loop") == BaseAction.leave("loop")
     assert call(LeaveBranch, to="loop") == BaseAction.break_("loop")
 
 
 @pytest.mark.parametrize("action", [ReturnToAction, LeaveBranch])
-def test_aiming_at_a_loop_needs_one(bound: Any, action: type[BaseAction]) -> None:
+def test_targeting_a_loop_needs_one(bound: Any, action: type[BaseAction]) -> None:
     assert action().needs_loop(bound(action, to="loop"))
     assert not action().needs_loop(bound(action))
 
 
 @pytest.mark.parametrize("action", [ReturnToAction, LeaveBranch, StopFlow])
-def test_a_false_condition_lets_the_run_go_on(
+def test_a_false_condition_lets_the_run_continue(
     call: Any, run: RunContext, action: type[BaseAction]
 ) -> None:
     run.state["tries"] = 2
@@ -54,14 +54,14 @@ def test_stopping_aborts_with_the_reason(call: Any, run: RunContext) -> None:
     assert answer == BaseAction.abort("No answer from A & B")
 
 
-def test_stopping_with_a_false_condition_goes_on(call: Any) -> None:
+def test_stopping_with_a_false_condition_continues(call: Any) -> None:
     answer = call(StopFlow, condition="state.missing", reason="No answer")
     assert answer == FlowDirective.CONTINUE
 
 
 def test_summaries_are_plain_sentences(bound: Any) -> None:
     assert If().summary(bound(If, condition="a > 1")) == "If a > 1"
-    assert ReturnToAction().summary(bound(ReturnToAction)) == "Return to the action around"
+    assert ReturnToAction().summary(bound(ReturnToAction)) == "Return to the parent action"
     leaving = bound(LeaveBranch, to="loop", condition="a > 1")
     assert LeaveBranch().summary(leaving) == "Leave the nearest loop if a > 1"
     assert StopFlow().summary(bound(StopFlow, reason="gone")) == "Stop the flow (“gone”)"

@@ -1,4 +1,4 @@
-"""The action Delay: what it asks for, and when the run goes on. Now is Monday, 12:00 in Berlin."""
+"""The action Delay: required fields, and when the run continues. Now is Monday, 12:00 in Berlin."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.cases import each
 
 
 def wakes_at(run: RunContext, directive: FlowDirective | None) -> str:
-    """Give the wall clock time, in the flow's zone, at which the run goes on."""
+    """Return the wall clock time, in the flow's zone, at which the run continues."""
     assert directive is not None
     assert directive.wait is not None
     assert directive.wait.until is not None
@@ -55,14 +55,14 @@ def wakes_at(run: RunContext, directive: FlowDirective | None) -> str:
         ),
     ],
 )
-def test_the_run_goes_on_at(
+def test_the_run_continues_at(
     call: Any, run: RunContext, config: dict[str, str], expected: str
 ) -> None:
     run.state.update({"days": 3, "due": date(2024, 7, 1)})
     assert wakes_at(run, call(Delay, **config)) == expected
 
 
-def test_it_is_reckoned_in_the_flows_zone_and_not_in_utc(call: Any, run: RunContext) -> None:
+def test_it_is_computed_in_the_flows_zone_and_not_in_utc(call: Any, run: RunContext) -> None:
     run.time_zone = ZoneInfo("America/New_York")
     run.now = datetime(2024, 6, 4, 1, tzinfo=UTC)
     on_monday = call(Delay, mode="weekday", weekday="0", time_of_day="22:00")
@@ -72,7 +72,7 @@ def test_it_is_reckoned_in_the_flows_zone_and_not_in_utc(call: Any, run: RunCont
 PAST = {"mode": "date", "base": "'2024-05-01T13:00'"}
 
 
-def test_by_default_a_date_in_the_past_goes_on_at_once_and_says_so(
+def test_by_default_a_date_in_the_past_continues_immediately_and_logs_it(
     call: Any, run: RunContext
 ) -> None:
     assert call(Delay, **PAST) == FlowDirective.CONTINUE
@@ -99,7 +99,7 @@ def test_a_day_at_a_time_that_has_passed_is_in_the_past(call: Any, run: RunConte
     assert wakes_at(run, call(Delay, **today, if_past="next_day")) == "2024-06-04 09:00"
 
 
-def test_this_very_moment_is_not_in_the_past(call: Any) -> None:
+def test_the_present_is_not_in_the_past(call: Any) -> None:
     assert call(Delay, mode="date", base="now", if_past="abort") == FlowDirective.CONTINUE
 
 
@@ -123,13 +123,13 @@ def test_what_is_missing_or_wrong_is_named_in_the_form(
 
 
 @pytest.mark.parametrize("amount", ["'1 day'", "1.5", "state.missing"])
-def test_an_amount_that_is_no_whole_number_is_a_clear_error(call: Any, amount: str) -> None:
-    with pytest.raises(ActionError, match="amount of time has to be a whole number"):
+def test_an_amount_other_than_a_whole_number_is_a_clear_error(call: Any, amount: str) -> None:
+    with pytest.raises(ActionError, match="amount of time must be a whole number"):
         call(Delay, amount=amount)
 
 
 def test_an_empty_base_date_is_a_clear_error(call: Any) -> None:
-    with pytest.raises(ActionError, match="is no date"):
+    with pytest.raises(ActionError, match="is not a valid date"):
         call(Delay, mode="date", base="state.missing")
 
 
@@ -137,6 +137,8 @@ def test_an_empty_base_date_is_a_clear_error(call: Any) -> None:
     ("config", "sentence"),
     [
         ({"amount": "2", "unit": "hours"}, "Wait for 2 hours"),
+        ({"amount": "1", "unit": "days"}, "Wait for 1 day"),
+        ({"amount": "state.n", "unit": "weeks"}, "Wait for state.n weeks"),
         ({"amount": "2", "time_of_day": "09:00"}, "Wait for 2 days, at 09:00"),
         ({"mode": "weekday", "weekday": "0"}, "Wait until Monday"),
         (
@@ -151,7 +153,7 @@ def test_an_empty_base_date_is_a_clear_error(call: Any) -> None:
         ),
         (
             {"mode": "date", "base": "state.due", "amount": "1", "unit": "months"},
-            "Wait until 1 months after state.due",
+            "Wait until 1 month after state.due",
         ),
     ],
 )

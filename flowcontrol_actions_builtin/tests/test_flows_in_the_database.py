@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 
 from flowcontrol.engine import start_flowrun
+from flowcontrol.flows import check_document
+from flowcontrol.models import FlowRun
 from flowcontrol.registry import Trigger
 from flowcontrol.testing import (
     ManualClock,
@@ -20,8 +22,6 @@ from flowcontrol.testing import (
     step,
     temporary_registry,
 )
-from flowcontrol_core.flows.document_checks import check_document
-from flowcontrol_core.models import FlowRun
 from tests import operate
 from tests.cases import each
 from tests.shop.models import Customer
@@ -100,13 +100,13 @@ def test_values_of_the_child_become_keys_that_a_condition_of_the_parent_sees() -
     assert run.state == {"n": 1, "total": 2, "ended": "complete", "seen": True}
 
 
-def test_a_child_that_fails_can_fail_the_step_and_both_can_be_taken_up_again() -> None:
+def test_a_child_that_fails_can_fail_the_step_and_both_can_be_retried() -> None:
     publish_flow(flow(step("builtin.delay", amount="n")), key="sub")
     publish_starter(wait=True, on_failed="fail", output={"waited": "result.n"})
     run = start("main")
     child = FlowRun.objects.get(parent=run)
     assert (child.outcome, run.outcome) == ("errored", "errored")
-    assert f"The run {child.uuid} of the flow 'sub' ended as errored." in run.reason
+    assert f"The run {child.uuid} of the flow “sub” ended as errored." in run.reason
     operate.edit_state(child, {"n": 0})
     operate.retry(child)
     run_due()
@@ -156,7 +156,7 @@ def test_waiting_for_a_flow_that_starts_later_lasts_until_its_end(clock: ManualC
     assert run.state["sub"]["outcome"] == "complete"
 
 
-def test_without_waiting_the_run_goes_on_at_once() -> None:
+def test_without_waiting_the_run_continues_immediately() -> None:
     publish_adder()
     publish_starter()
     run = start("main")
@@ -165,7 +165,7 @@ def test_without_waiting_the_run_goes_on_at_once() -> None:
     assert child.status == "done"
 
 
-def test_the_object_is_passed_on_unless_it_is_not_to_be() -> None:
+def test_the_object_is_passed_unless_the_step_excludes_it() -> None:
     customer = Customer.objects.create(name="Ann")
     publish_flow(
         flow(

@@ -38,11 +38,11 @@ def execute(*steps: Any, **state: Any) -> MemoryRun:
 
 
 def count(key: str) -> Any:
-    """Give a step that adds 1 to a key of the state."""
+    """Return a step that adds 1 to a key of the state."""
     return step("builtin.update_state", state={key: f"{key}|add:1"}, evaluate=True)
 
 
-def keep(**values: Any) -> Any:
+def store(**values: Any) -> Any:
     return step("builtin.update_state", state=values)
 
 
@@ -55,14 +55,14 @@ def wakes_at(run: MemoryRun) -> str:
 # A container action that defines no return hook ends in an error after its last child.
 
 
-def test_a_container_without_a_return_hook_goes_on_after_its_last_child() -> None:
-    run = execute(step("test.container", body=[keep(inside=True)]), keep(after=True))
+def test_a_container_without_a_return_hook_continues_after_its_last_child() -> None:
+    run = execute(step("test.container", body=[store(inside=True)]), store(after=True))
     assert run.outcome == "complete"
     assert run.state == {"inside": True, "after": True}
 
 
 def test_an_empty_branch_counts_as_returned_from() -> None:
-    run = execute(step("builtin.if", condition="True"), keep(after=True))
+    run = execute(step("builtin.if", condition="True"), store(after=True))
     assert (run.outcome, run.state) == ("complete", {"after": True})
 
 
@@ -102,7 +102,7 @@ def test_a_while_loop_sees_what_its_body_changed() -> None:
     assert (run.outcome, run.state) == ("complete", {"n": 5})
 
 
-def test_counting_goes_on_after_a_wait_inside_of_a_loop() -> None:
+def test_counting_continues_after_a_wait_inside_of_a_loop() -> None:
     body = [step("builtin.delay", mode="time", time_of_day="09:00:00"), count("n")]
     run = execute(step("builtin.for", end="3", variable="i", body=body), n=0)
     waits = []
@@ -127,7 +127,7 @@ def test_a_loop_can_be_left_or_continued_from_inside_an_if(action: str, counted:
     assert run.state == {"n": counted, "after": 1}
 
 
-def test_leaving_the_branch_of_an_if_goes_on_behind_the_if() -> None:
+def test_leaving_the_branch_of_an_if_continues_after_the_if() -> None:
     branch = [step("builtin.leave_branch"), count("n")]
     run = execute(step("builtin.if", condition="1", then=branch), count("m"), n=0, m=0)
     assert run.state == {"n": 0, "m": 1}
@@ -146,11 +146,11 @@ def test_stopping_inside_of_a_loop_aborts_the_flow() -> None:
     assert run.reason == "3 is enough"
 
 
-# Delay: computed in UTC; "Monday" on a Monday whose time has passed goes on at once; a date without
-# time, or a date string without zone, errors; DST nights skip or double.
+# Delay: computed in UTC; "Monday" on a Monday whose time has passed continues immediately; a date
+# without time, or a date string without zone, errors; DST nights skip or double.
 
 
-def test_a_delay_is_reckoned_in_the_flows_zone_and_not_in_utc() -> None:
+def test_a_delay_is_computed_in_the_flows_zone_and_not_in_utc() -> None:
     run = execute(step("builtin.delay", mode="time", time_of_day="13:00:00"))
     assert wakes_at(run) == "2024-06-03T11:00+00:00"
 
@@ -193,10 +193,10 @@ def waiting(**config: Any) -> MemoryRun:
     wait = step(
         "builtin.wait_for_trigger",
         config={"trigger": "test.paid", "result_key": "paid", "at_most": "3", **config},
-        triggered=[keep(went="triggered")],
-        timed_out=[keep(went="timed_out")],
+        triggered=[store(went="triggered")],
+        timed_out=[store(went="timed_out")],
     )
-    return execute(wait, keep(after=True))
+    return execute(wait, store(after=True))
 
 
 def test_only_registered_triggers_are_offered() -> None:

@@ -1,4 +1,4 @@
-"""The loops by themselves: what they evaluate when, and what they keep."""
+"""The loops by themselves: what they evaluate when, and what they store."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.cases import each
 
 
 def passes_of(call: Any, run: RunContext, **config: Any) -> list[int]:
-    """Walk through a For loop and give the values of its variable."""
+    """Execute a For loop and return the values of its variable."""
     found = []
     directive = call(For, variable="i", **config)
     while directive != FlowDirective.CONTINUE:
@@ -86,11 +86,11 @@ def test_whole_numbers_of_any_type_are_bounds(call: Any, run: RunContext) -> Non
 
 
 @pytest.mark.parametrize("value", [1.5, Decimal("0.1"), "3", True, None, [3], 10**20])
-def test_a_bound_that_is_no_whole_number_is_a_clear_error(
+def test_a_bound_other_than_a_whole_number_is_a_clear_error(
     call: Any, run: RunContext, value: Any
 ) -> None:
     run.state["bound"] = value
-    with pytest.raises(ActionError, match=r"The end of the loop \(bound\)"):
+    with pytest.raises(ActionError, match=r"“End” \(bound\)"):
         call(For, end="bound")
 
 

@@ -1,4 +1,4 @@
-"""Send e-mail: what the message contains, and which failures are tried again."""
+"""Send e-mail: what the message contains, and which failures are retried."""
 
 from __future__ import annotations
 
@@ -152,8 +152,8 @@ def test_a_line_break_in_a_header_is_refused(
         "Doe, Ann <ann@x.org>",
     ],
 )
-def test_what_is_no_address_is_a_clear_error(text: str) -> None:
-    with pytest.raises(ActionError, match="no e-mail address"):
+def test_anything_but_an_address_is_a_clear_error(text: str) -> None:
+    with pytest.raises(ActionError, match="invalid e-mail address"):
         split_addresses(text, "To")
 
 
@@ -164,11 +164,11 @@ def test_names_with_commas_and_other_letters_stay_one_recipient() -> None:
 
 
 @pytest.mark.parametrize("value", [7, {"a": 1}, ["a@example.com", 7]])
-def test_computed_recipients_that_are_no_texts_are_a_clear_error(
+def test_computed_recipients_other_than_texts_are_a_clear_error(
     call: Any, run: RunContext, value: Any
 ) -> None:
     run.state["recipients"] = value
-    with pytest.raises(ActionError, match="an address or a list of them"):
+    with pytest.raises(ActionError, match="an address or a list of addresses"):
         call(SendEmail, to_expression="recipients", subject="Hello", text="A text")
 
 
@@ -208,7 +208,7 @@ PERMANENT = [
 
 
 @pytest.mark.parametrize("error", TEMPORARY, ids=repr)
-def test_a_temporary_failure_is_tried_again(
+def test_a_temporary_failure_is_retried(
     call: Any, monkeypatch: pytest.MonkeyPatch, error: OSError
 ) -> None:
     assert is_temporary(error)

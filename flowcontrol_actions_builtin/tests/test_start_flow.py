@@ -128,7 +128,7 @@ OUTPUT = "total: result.sum|add:before\nended: outcome\nwho: object"
 
 
 def end_child(call: Any, run: RunContext, outcome: str, **config: str) -> Any:
-    """Start a run, let it end, and give what the step answers then."""
+    """Start a run, let it end, and return what the step answers then."""
     config = {"flow": "other", "wait": "on", **config}
     call(StartFlow, **config)
     run.wakeup = Wakeup(kind="child", outcome=outcome, result={"sum": 3})
@@ -152,12 +152,12 @@ def test_the_result_goes_before_a_key_of_the_state_with_its_name(
 
 
 @pytest.mark.parametrize("outcome", ["aborted", "errored", "obsolete", "canceled"])
-def test_a_run_that_fails_lets_this_one_go_on_or_fails_the_step(
+def test_a_run_that_fails_lets_this_one_continue_or_fails_the_step(
     call: Any, run: RunContext, engine: FakeEngine, outcome: str
 ) -> None:
     assert end_child(call, run, outcome, output="ended: outcome") == FlowDirective.CONTINUE
     assert run.state["ended"] == outcome
-    with pytest.raises(ActionError, match=f"ended as {outcome}. Take that one up again"):
+    with pytest.raises(ActionError, match=f"ended as {outcome}. Retry it, then this step"):
         end_child(call, run, outcome, on_failed="fail")
 
 
@@ -175,7 +175,7 @@ def test_where_nothing_ended_no_values_are_set(
     assert dict(run.state) == {}
 
 
-def test_a_call_that_is_tried_again_waits_for_the_same_run(
+def test_a_call_that_is_retried_waits_for_the_same_run(
     call: Any, run: RunContext, engine: FakeEngine
 ) -> None:
     first = call(StartFlow, flow="other", wait="on")
@@ -190,7 +190,7 @@ def test_an_operator_can_end_the_waiting(call: Any, run: RunContext, engine: Fak
     directive = call(StartFlow, flow="other", wait="on", result_key="sub")
     assert directive == FlowDirective.CONTINUE
     assert run.state["sub"] == {"started": True, "run": str(CHILD)}
-    assert run.messages == [f"An operator ended the waiting for the run {CHILD}."]
+    assert run.messages == [f"An operator ended the wait for the run {CHILD}."]
 
 
 @pytest.mark.parametrize("reason", ["inactive", "unpublished", "limit", "depth", "object"])
@@ -243,10 +243,10 @@ def test_what_is_missing_or_wrong_is_named_in_the_form(
     ("values", "sentence"),
     [
         ({}, "Start the flow “other”"),
-        ({"wait": "on"}, "Start the flow “other” and wait for its end"),
+        ({"wait": "on"}, "Start the flow “other”, wait for its end"),
         (
             {"wait": "on", "output": "a: 1\nb: 2"},
-            "Start the flow “other” and wait for its end, which sets a, b",
+            "Start the flow “other”, wait for its end, set a, b",
         ),
         ({"when": "delay", "delay": "2"}, "Start the flow “other” in 2 days"),
         ({"when": "at", "date": "state.due"}, "Start the flow “other” at state.due"),

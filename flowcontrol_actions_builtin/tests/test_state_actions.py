@@ -53,7 +53,7 @@ def test_all_texts_see_the_state_before_the_step(call: Any, run: RunContext) -> 
     assert dict(run.state) == {"a": 2, "b": 1}
 
 
-def test_the_time_can_be_kept(call: Any, run: RunContext) -> None:
+def test_the_time_can_be_stored(call: Any, run: RunContext) -> None:
     call(SetState, state='{"begun": "now"}', evaluate="on")
     assert run.state["begun"] - run.now == timedelta(0)
 
@@ -69,7 +69,7 @@ def test_the_state_shares_nothing_with_the_configuration(
 
 
 @pytest.mark.parametrize("action", [SetState, UpdateState])
-def test_a_text_that_is_no_expression_is_found_in_the_form(errors_of: Any, action: Any) -> None:
+def test_a_text_other_than_an_expression_is_found_in_the_form(errors_of: Any, action: Any) -> None:
     found = errors_of(action, state='{"deep": ["Hello there"]}', evaluate="on")
     assert list(found) == ["state"]
     assert "deep.0" in found["state"][0]
@@ -95,6 +95,6 @@ def test_an_expression_that_fails_leaves_the_state_alone(call: Any, run: RunCont
 def test_summaries_are_plain_sentences(bound: Any) -> None:
     assert SetState().summary(bound(SetState, state="")) == "Clear the state"
     replaced = bound(SetState, state='{"a": 1, "b": [1, 2]}')
-    assert SetState().summary(replaced) == "Replace the state by a = 1, b = […]"
+    assert SetState().summary(replaced) == "Replace the state with a = 1, b = […]"
     updated = bound(UpdateState, state='{"a": "b|add:1"}', evaluate="on")
     assert UpdateState().summary(updated) == "Set a = b|add:1"

@@ -44,7 +44,7 @@ def test_it_can_wait_for_any_object(call: Any) -> None:
     assert not wait.match_object
 
 
-def test_the_trigger_and_its_payload_are_kept(call: Any, run: RunContext) -> None:
+def test_the_trigger_and_its_payload_are_stored(call: Any, run: RunContext) -> None:
     paid = Wakeup(kind="trigger", trigger="test.paid", payload={"amount": 5})
     directive = wake(run, call, paid, trigger="test.paid", result_key="payment")
     assert directive == WaitForTrigger.enter("triggered")
@@ -75,7 +75,7 @@ def test_the_time_out_is_visible_in_the_state(call: Any, run: RunContext) -> Non
     assert run.state["payment"] == {"timed_out": True, "trigger": "", "payload": {}}
 
 
-def test_both_branches_lead_behind_the_step(call: Any) -> None:
+def test_both_branches_lead_after_the_step(call: Any) -> None:
     directive = call(WaitForTrigger, method="return_from_children", trigger="test.paid")
     assert directive == FlowDirective.CONTINUE
 
@@ -83,10 +83,10 @@ def test_both_branches_lead_behind_the_step(call: Any) -> None:
 def test_an_operator_can_end_the_waiting(call: Any, run: RunContext) -> None:
     directive = wake(run, call, Wakeup(kind="operator"), trigger="test.paid")
     assert directive == FlowDirective.CONTINUE
-    assert run.messages == ["An operator ended the waiting."]
+    assert run.messages == ["An operator ended the wait."]
 
 
-def test_a_call_that_is_tried_again_after_an_error_goes_on_waiting(
+def test_a_call_that_is_retried_after_an_error_continues_to_wait(
     call: Any, run: RunContext
 ) -> None:
     run.wakeup = Wakeup(kind="time")
@@ -103,7 +103,7 @@ def test_days_of_the_time_out_are_calendar_days_of_the_flows_zone(
 
 
 def test_a_negative_time_out_is_a_clear_error(call: Any) -> None:
-    with pytest.raises(ActionError, match="time-out is -1"):
+    with pytest.raises(ActionError, match="amount of time is -1"):
         call(WaitForTrigger, trigger="test.paid", at_most="-1")
 
 
@@ -113,7 +113,7 @@ def test_it_says_which_trigger_it_waits_for(bound: Any) -> None:
     ]
 
 
-def test_a_trigger_that_nobody_registered_is_not_offered(errors_of: Any) -> None:
+def test_a_trigger_that_is_not_registered_is_not_offered(errors_of: Any) -> None:
     assert list(errors_of(WaitForTrigger, trigger="test.never")) == ["trigger"]
 
 
@@ -121,7 +121,7 @@ def test_the_summary_is_a_plain_sentence(bound: Any) -> None:
     config = bound(
         WaitForTrigger, trigger="test.paid", match="any", condition="payload.ok", at_most="3"
     )
-    expected = "Wait for “Order paid” of any object with payload.ok, 3 days at most"
+    expected = "Wait for “Order paid”, for any object, if payload.ok, at most 3 days"
     assert WaitForTrigger().summary(config) == expected
 
 

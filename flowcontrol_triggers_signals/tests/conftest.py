@@ -10,10 +10,10 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
+from flowcontrol.flows import associate_trigger
+from flowcontrol.models import FlowRun, FlowTrigger
 from flowcontrol.testing import flow, publish_flow, step
 from flowcontrol_core.engine.codec import decode
-from flowcontrol_core.flows.flow_triggers import associate_trigger
-from flowcontrol_core.models import FlowRun, FlowTrigger
 from flowcontrol_core.runs.triggers.listeners import cache
 from tests.shop.models import Customer, Order
 
@@ -22,7 +22,7 @@ _TRANSACTION = ("BEGIN", "COMMIT", "ROLLBACK", "SAVEPOINT", "RELEASE")
 
 
 @pytest.fixture(autouse=True)
-def _nothing_is_kept() -> Iterator[None]:
+def _no_cache_between_tests() -> Iterator[None]:
     cache.forget()
     yield
     cache.forget()
@@ -30,7 +30,7 @@ def _nothing_is_kept() -> Iterator[None]:
 
 @pytest.fixture
 def listen() -> Listen:
-    """Let a flow of its own listen to a trigger, and nothing be read anew later."""
+    """Make a new flow listen to a trigger; the cache of listeners is warm after it."""
 
     def listen(key: str, **options: Any) -> FlowTrigger:
         steps = flow(step("builtin.set_state", state={}))
@@ -51,12 +51,12 @@ def warm() -> None:
 
 
 def payloads() -> list[dict[str, Any]]:
-    """Give the payloads of all runs, oldest first."""
+    """Return the payloads of all runs, oldest first."""
     return [decode(run.payload) for run in FlowRun.objects.order_by("pk")]
 
 
 def fired() -> list[str]:
-    """Give the triggers of all runs without the name of the plugin, oldest first."""
+    """Return the triggers of all runs without the name of the plugin, oldest first."""
     keys = FlowRun.objects.order_by("pk").values_list("trigger", flat=True)
     return [key.removeprefix("signals.") for key in keys]
 

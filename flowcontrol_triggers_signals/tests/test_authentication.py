@@ -1,4 +1,4 @@
-"""Logging in: who and from where, never with what."""
+"""Logging in: the payload names the user and the client, never a password."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from django.contrib.auth import authenticate, user_logged_in, user_login_failed
 from django.contrib.auth.models import User
 from django.test import Client, RequestFactory
 
-from flowcontrol_core.models import FlowRun
+from flowcontrol.models import FlowRun
 
 from .conftest import Listen, fired, payloads
 

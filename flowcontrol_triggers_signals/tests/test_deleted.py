@@ -8,9 +8,9 @@ import pytest
 from django.contrib.auth.models import User
 from django.db import transaction
 
+from flowcontrol.models import FlowRun
 from flowcontrol.testing import run_due
-from flowcontrol_core.models import FlowRun
-from flowcontrol_triggers_signals.watching import describe
+from flowcontrol_triggers_signals.model_triggers import describe
 from tests.shop.models import Customer, Order, Voucher
 
 from .conftest import Listen, fired, payloads, queries, warm
@@ -80,7 +80,7 @@ def test_run_rolls_back_with_the_deletion(listen: Listen, order: Order) -> None:
     assert fired() == []
 
 
-def test_nobody_listens_and_deleting_costs_no_query_more() -> None:
+def test_deleting_without_listeners_costs_no_further_query() -> None:
     voucher = Voucher.objects.create(code="abc")
     warm()
     with queries() as sent:
@@ -88,7 +88,7 @@ def test_nobody_listens_and_deleting_costs_no_query_more() -> None:
     assert [sql.split()[0] for sql in sent] == ["DELETE"]
 
 
-def test_nobody_listens_and_the_object_is_not_described(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_object_is_not_described_without_listeners(monkeypatch: pytest.MonkeyPatch) -> None:
     voucher = Voucher.objects.create(code="abc")
     described: list[Voucher] = []
 

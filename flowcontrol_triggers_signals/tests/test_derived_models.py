@@ -1,4 +1,4 @@
-"""Proxies and models derived from a watched one: an object fires for what it is, and once."""
+"""Proxies and models derived from a named one: an object fires for what it is, and once."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from django.db import models
 from django.db.models.signals import post_delete, post_save
 from django.test.utils import isolate_apps
 
+from flowcontrol.models import FlowRun
 from flowcontrol.registry import registry
-from flowcontrol_core.models import FlowRun
 from flowcontrol_triggers_signals import plugin
-from flowcontrol_triggers_signals.connecting import (
+from flowcontrol_triggers_signals.model_triggers import ModelTriggers
+from flowcontrol_triggers_signals.receivers import (
     connect_models,
     disconnect_models,
     is_deleted_with,
     is_saved_with,
 )
-from flowcontrol_triggers_signals.watching import WatchedModel
 from tests.shop.models import Customer, Order
 
 from .conftest import Listen, fired
@@ -32,7 +32,7 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture
 def rush() -> Iterator[type[Order]]:
-    """A proxy of the order."""
+    """Yield a proxy of the order."""
     with isolate_apps("tests.shop"):
 
         class RushOrder(Order):
@@ -40,21 +40,21 @@ def rush() -> Iterator[type[Order]]:
                 proxy = True
                 app_label = "shop"
 
-    connect_models(plugin.watched, [RushOrder])
+    connect_models(plugin.model_triggers, [RushOrder])
     yield RushOrder
     disconnect_models([RushOrder])
 
 
 @pytest.fixture
 def gift() -> Iterator[type[Order]]:
-    """A model with a table of its own, derived from the order; the table is never made."""
+    """Yield a model with a table of its own, derived from the order; the table is never created."""
     with isolate_apps("tests.shop"):
 
         class GiftOrder(Order):
             class Meta:
                 app_label = "shop"
 
-    connect_models(plugin.watched, [GiftOrder])
+    connect_models(plugin.model_triggers, [GiftOrder])
     yield GiftOrder
     disconnect_models([GiftOrder])
 
@@ -82,13 +82,13 @@ def test_run_of_an_object_saved_through_a_proxy_is_about_the_model(
     assert list(FlowRun.objects.for_object(Order.objects.get(pk=order.pk)))
 
 
-def test_watched_proxy_fires_for_what_is_saved_through_it_only(
+def test_named_proxy_fires_for_what_is_saved_through_it_only(
     rush: type[Order], ada: Customer
 ) -> None:
-    watched = WatchedModel(rush)
-    assert is_saved_with(watched.model, rush)
-    assert not is_saved_with(watched.model, Order)
-    assert is_deleted_with(watched.model, rush)
+    triggers = ModelTriggers(rush)
+    assert is_saved_with(triggers.model, rush)
+    assert not is_saved_with(triggers.model, Order)
+    assert is_deleted_with(triggers.model, rush)
 
 
 def test_object_of_a_derived_model_is_saved_as_its_parent(
@@ -104,7 +104,7 @@ def test_object_of_a_derived_model_is_saved_as_its_parent(
 
 
 def test_deletion_of_a_derived_object_fires_once(listen: Listen, gift: Any, order: Order) -> None:
-    """Django tells of it twice: by the signal of the derived model and by that of its parent."""
+    """Django reports it twice: by the signal of the derived model and by that of its parent."""
     listen("shop.order.deleted")
     instance = gift(customer=order.customer)
     instance.pk = order.pk
@@ -125,13 +125,13 @@ def test_senders_of_a_model(model: Any, sender: Any, saved: bool, deleted: bool)
 
 
 def test_connecting_twice_fires_once(listen: Listen) -> None:
-    connect_models(plugin.watched)
+    connect_models(plugin.model_triggers)
     listen("shop.customer.created")
     Customer.objects.create(name="Ada")
     assert fired() == ["shop.customer.created"]
 
 
-def test_triggers_of_the_named_models_are_registered() -> None:
+def test_triggers_of_the_configured_labels_are_registered() -> None:
     keys = {key for key, entry in registry.triggers.items() if entry.plugin == "signals"}
     assert {"signals.shop.order.created", "signals.auth.user.deleted"} <= keys
     trigger = registry.get_trigger("signals.shop.order.updated")

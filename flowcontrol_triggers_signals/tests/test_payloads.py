@@ -14,9 +14,9 @@ from django.test.utils import isolate_apps
 
 from flowcontrol.redaction import is_secret_field
 from flowcontrol.testing import flow, run_flow
-from flowcontrol_triggers_signals.comparing import compared_fields, shown_fields
+from flowcontrol_triggers_signals.fields import compared_fields, shown_fields
+from flowcontrol_triggers_signals.model_triggers import describe
 from flowcontrol_triggers_signals.payloads import payload_value
-from flowcontrol_triggers_signals.watching import describe
 from tests.cases import each
 
 
@@ -63,7 +63,7 @@ def test_other_values_become_json(value: Any, expected: Any) -> None:
     "value",
     [10**5_000, -(10**5_000), datetime(2026, 1, 2, tzinfo=UTC), {1: {2: 3}}, "\ud800"],
 )
-def test_whatever_it_gives_can_be_fired(value: Any) -> None:
+def test_every_value_it_returns_can_be_fired(value: Any) -> None:
     assert run_flow(flow(), payload={"old": payload_value(value)}).outcome == "complete"
 
 
@@ -76,7 +76,7 @@ def test_names_of_secrets_are_known(name: str) -> None:
 
 
 @each("name", ["name", "keyboard", "option", "topic", "keynote", "status"])
-def test_other_names_are_none(name: str) -> None:
+def test_other_names_are_not_secrets(name: str) -> None:
     assert not is_secret_field(name)
 
 

@@ -15,9 +15,9 @@ from django.db.migrations.executor import MigrationExecutor
 from django.db.models import F, Model
 from django.db.models.signals import post_save
 
+from flowcontrol.models import FlowRun, SkippedFiring
 from flowcontrol.testing import run_due
-from flowcontrol_core.models import FlowRun, SkippedFiring
-from flowcontrol_triggers_signals import connecting
+from flowcontrol_triggers_signals import receivers
 from tests.shop.models import Customer, Order, Parcel, Voucher
 
 from .conftest import Listen, fired, payloads, queries, warm
@@ -167,7 +167,7 @@ def test_save_that_failed_leaves_nothing_for_the_next_one(listen: Listen, ada: C
     ada.name = "Bob"
     ada.save(update_fields=["api_token"])
     assert fired() == []
-    assert connecting._BEFORE not in ada.__dict__
+    assert receivers._BEFORE not in ada.__dict__
 
 
 def test_chosen_fields_must_have_changed(listen: Listen, order: Order) -> None:
@@ -189,7 +189,7 @@ def test_one_of_several_flow_triggers_may_be_choosy(listen: Listen, order: Order
     assert [run.flow for run in FlowRun.objects.all()] == [chosen.flow]
 
 
-def test_nobody_listens_and_saving_costs_no_query_more(ada: Customer) -> None:
+def test_saving_without_listeners_costs_no_further_query(ada: Customer) -> None:
     warm()
     ada.name = "Bob"
     with queries() as sent:
@@ -198,7 +198,7 @@ def test_nobody_listens_and_saving_costs_no_query_more(ada: Customer) -> None:
     with queries() as sent:
         Customer.objects.create(name="Eve")
     assert [sql.split()[0] for sql in sent] == ["INSERT"]
-    assert connecting._BEFORE not in ada.__dict__
+    assert receivers._BEFORE not in ada.__dict__
 
 
 def test_listening_to_created_does_not_make_updates_dearer(listen: Listen, ada: Customer) -> None:
@@ -269,9 +269,9 @@ def test_migrations_fire_nothing(listen: Listen) -> None:
 
 
 @pytest.mark.parametrize(("model", "expected"), [(Order, True), (FlowRun, False)])
-def test_only_named_models_are_listened_to(model: type[Model], expected: bool) -> None:
-    receivers, _ = post_save._live_receivers(model)
-    assert (connecting.__name__ in {each.__module__ for each in receivers}) == expected
+def test_only_configured_labels_are_listened_to(model: type[Model], expected: bool) -> None:
+    live, _ = post_save._live_receivers(model)
+    assert (receivers.__name__ in {each.__module__ for each in live}) == expected
 
 
 def test_broken_flow_trigger_does_not_break_the_save(
@@ -307,7 +307,7 @@ def test_comparison_that_fails_does_not_break_the_save(
     def broken(*_: Any) -> Any:
         raise RuntimeError("no comparison")
 
-    monkeypatch.setattr(connecting, "read_before", broken)
+    monkeypatch.setattr(receivers, "read_before", broken)
     listen("shop.order.updated")
     order.total = Decimal(6)
     order.save()

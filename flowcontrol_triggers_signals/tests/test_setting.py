@@ -1,4 +1,4 @@
-"""The setting SIGNAL_MODELS: what names no model is reported, and harms nothing else."""
+"""The setting SIGNAL_MODELS: a label without a model is reported; all others work."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 from django.core import checks
 
 from flowcontrol_triggers_signals.checks import check_signal_models
-from flowcontrol_triggers_signals.naming import find_models, named_models
+from flowcontrol_triggers_signals.signal_models import configured_labels, find_models
 from tests.cases import each
 from tests.shop.models import Customer, Order
 
@@ -57,7 +57,7 @@ def test_check_has_id_and_hint(settings: Any) -> None:
     assert warning.hint
 
 
-def test_check_is_registered_and_content_with_the_settings_of_the_tests() -> None:
+def test_check_is_registered_and_passes_the_settings_of_the_tests() -> None:
     registered = {
         getattr(each, "__name__", "") for each in checks.registry.registry.registered_checks
     }
@@ -68,4 +68,4 @@ def test_check_is_registered_and_content_with_the_settings_of_the_tests() -> Non
 @pytest.mark.parametrize("value", [None, [], {}])
 def test_project_without_the_setting_names_no_models(settings: Any, value: Any) -> None:
     settings.FLOWCONTROL = value
-    assert list(find_models(named_models()).models) == []
+    assert list(find_models(configured_labels()).models) == []

@@ -1,4 +1,4 @@
-"""The demo runs, checks what it shows, and uses everything that there is."""
+"""The demo runs, checks its story, and uses every action and kind of trigger."""
 
 from __future__ import annotations
 
@@ -145,11 +145,11 @@ def test_site_is_served_with_a_worker_until_it_is_interrupted(tmp_path: Path) ->
 
 
 @pytest.mark.slow
-def test_site_says_that_its_port_is_taken() -> None:
+def test_site_reports_that_its_port_is_in_use() -> None:
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
         port = other.getsockname()[1]
         finished = run_demo(DEMO, "site", "--port", str(port))
     assert finished.returncode == 1
-    assert finished.stdout.startswith(f"Port {port} is taken: choose another with make site")
+    assert finished.stdout.startswith(f"Port {port} is in use: choose another with make site")

@@ -37,7 +37,7 @@ from flowcontrol_core.models import EventKind, LimitPolicy, Mode, Outcome, Refus
 from flowcontrol_core.plugins import hookspecs
 from flowcontrol_core.plugins.manager import PluginStatus
 from flowcontrol_triggers_signals import authentication
-from flowcontrol_triggers_signals.watching import WatchedModel
+from flowcontrol_triggers_signals.model_triggers import ModelTriggers
 from tests.cases import each
 from tests.docs.pages import blocks, codes, names, read, rows, sections
 from tests.shop.models import Order
@@ -236,7 +236,7 @@ def test_a_builtin_action_is_documented_as_it_is(key: str) -> None:
 def test_every_signal_trigger_is_documented_with_its_payload() -> None:
     found: dict[str, Trigger] = {
         f"signals.{trigger.name}".replace("shop.order", "<model>"): trigger
-        for trigger in WatchedModel(Order).triggers
+        for trigger in ModelTriggers(Order).triggers
     }
     found |= {
         f"signals.{trigger.name}": trigger

@@ -1,12 +1,14 @@
-"""E-mail addresses: taking them apart, and refusing what is none."""
+"""E-mail addresses: reading them from texts, and refusing what is not an address."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from email.errors import HeaderParseError, InvalidHeaderDefect
-from email.headerregistry import Address, AddressHeader, HeaderRegistry
+from email.headerregistry import AddressHeader, HeaderRegistry
 from email.utils import parseaddr
 from typing import Any, Final, cast
+
+from django.utils.translation import gettext
 
 from flowcontrol_actions_builtin.errors import ActionError
 from flowcontrol_actions_builtin.values import shown
@@ -14,43 +16,50 @@ from flowcontrol_actions_builtin.values import shown
 _registry: Final = HeaderRegistry()
 
 
-def single_line(text: str, field: str) -> str:
-    """Give a value for a header, stripped; raises ActionError where it has several lines."""
+def single_line(text: str, field: Any) -> str:
+    """Return a value for a header, stripped; raises ActionError for several lines."""
     text = text.strip()
     if "\n" in text or "\r" in text:
-        raise ActionError(
-            f"{field} of the e-mail has a line break ({shown(text)}); a header is one line. "
-            "Correct the value it is made of."
-        )
+        problem = gettext("“%(field)s” must be one line, without a line break: %(value)s.")
+        raise ActionError(problem % {"field": field, "value": shown(text)})
     return text
 
 
-def split_addresses(text: str, field: str) -> list[str]:
-    """Give the addresses of a text with commas; raises ActionError for what is none.
+def split_addresses(text: str, field: Any) -> list[str]:
+    """Return the addresses of a text with commas; raises ActionError for anything else.
 
-    A comma too much, as a placeholder leaves it that gives nothing, does no harm.
+    Empty items, such as an empty placeholder leaves, are skipped.
     """
-    return [str(address) for address in _parse(single_line(text, field), field)]
+    text = single_line(text, field)
+    header = _parse(text)
+    if header is None:
+        problem = gettext(
+            "“%(field)s” contains an invalid e-mail address: %(value)s. Separate addresses by "
+            "commas, and put names that contain commas in quotes."
+        )
+        raise ActionError(problem % {"field": field, "value": shown(text)})
+    return [str(address) for address in header.addresses]
 
 
-def listed_addresses(value: Any, field: str) -> list[str]:
-    """Give the addresses of a computed value: a text, a list of texts, or nothing."""
+def listed_addresses(value: Any, field: Any) -> list[str]:
+    """Return the addresses of a computed value: a text, a list of texts, or nothing."""
     if value is None:
         return []
     if isinstance(value, str):
         return split_addresses(value, field)
     if not isinstance(value, list | tuple) or not all(isinstance(item, str) for item in value):
-        raise ActionError(f"{field} has to give an address or a list of them, not {shown(value)}.")
+        problem = gettext("“%(field)s” must be an address or a list of addresses, not %(value)s.")
+        raise ActionError(problem % {"field": field, "value": shown(value)})
     return [address for item in value for address in split_addresses(item, field)]
 
 
 def staff_addresses(setting: Iterable[Any]) -> list[str]:
-    """Give the addresses of MANAGERS or ADMINS: pairs of name and address, or just addresses."""
+    """Return the addresses of MANAGERS or ADMINS: pairs of name and address, or addresses."""
     return [entry if isinstance(entry, str) else entry[1] for entry in setting]
 
 
 def domain_of(sender: str) -> str:
-    """Give the domain of an address in ASCII, for a Message-ID that is the same on all hosts."""
+    """Return the domain of an address in ASCII: a Message-ID must be the same on all hosts."""
     domain = parseaddr(sender)[1].partition("@")[2]
     try:
         return domain.encode("idna").decode("ascii") or "localhost"
@@ -58,18 +67,12 @@ def domain_of(sender: str) -> str:
         return "localhost"
 
 
-def _parse(text: str, field: str) -> tuple[Address, ...]:
+def _parse(text: str) -> AddressHeader | None:
+    """Return the header with these addresses, or None where one of them is invalid."""
     try:
         header = _registry("To", text)
     except (HeaderParseError, IndexError, ValueError):
-        raise _refusal(text, field) from None
+        return None
     if any(isinstance(defect, InvalidHeaderDefect) for defect in header.defects):
-        raise _refusal(text, field)
-    return cast("AddressHeader", header).addresses
-
-
-def _refusal(text: str, field: str) -> ActionError:
-    return ActionError(
-        f"{field} of the e-mail is {shown(text)}: that has a part that is no e-mail address. "
-        "Separate addresses by commas, and put names with commas in quotes."
-    )
+        return None
+    return cast("AddressHeader", header)

@@ -2,91 +2,72 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
 from django import forms
 from django.utils.dates import WEEKDAYS
-from django.utils.translation import gettext as say
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from flowcontrol.base import BaseAction, BoundConfig, Effects, FlowDirective, RunContext
 from flowcontrol.forms import ExpressionField
-from flowcontrol_actions_builtin import reckoning
-from flowcontrol_actions_builtin.fields import UNITS, DefaultChoiceField, UnitField, label_of
-from flowcontrol_actions_builtin.reckoning import MIDNIGHT, Unit
-from flowcontrol_actions_builtin.values import whole_number
-
-MODES: list[tuple[str, Any]] = [
-    ("for", _("for an amount of time")),
-    ("weekday", _("until a weekday")),
-    ("time", _("until a time of day")),
-    ("date", _("until a date, or some time before or after it")),
-]
-POLICIES: list[tuple[str, Any]] = [
-    ("continue", _("go on at once")),
-    ("next_day", _("wait for the same time of day, today or tomorrow")),
-    ("next_year", _("wait for the same day of the next year")),
-    ("abort", _("stop the flow")),
-]
-_REQUIRED = {"for": "amount", "weekday": "weekday", "time": "time_of_day", "date": "base"}
+from flowcontrol_actions_builtin import calendar
+from flowcontrol_actions_builtin.forms import ConfigForm, DefaultChoiceField, unit_field
+from flowcontrol_actions_builtin.summaries import describe_duration, join_phrases
+from flowcontrol_actions_builtin.values import read_datetime, typed_number, whole_number
 
 
-class _DelayForm(forms.Form):
-    mode = DefaultChoiceField(choices=MODES, label=_("Wait"))
+class _DelayForm(ConfigForm):
+    mode = DefaultChoiceField(
+        choices=[
+            ("for", _("for an amount of time")),
+            ("weekday", _("until a weekday")),
+            ("time", _("until a time of day")),
+            ("date", _("until a date, or a time before or after it")),
+        ],
+        label=_("Wait"),
+    )
     amount = ExpressionField(
         label=_("Amount"),
         required=False,
-        help_text=_(
-            "A whole number or an expression. With a date: how much later to go on, or, where "
-            "negative, how much earlier."
-        ),
+        help_text=_("A whole number or an expression. With a date, negative means earlier."),
     )
-    unit = UnitField(
-        initial=Unit.DAYS,
-        help_text=_("Days, weeks and months are those of the calendar in the flow's time zone."),
-    )
+    unit = unit_field(_("Days and more follow the calendar of the flow's time zone."))
     weekday = forms.TypedChoiceField(
         label=_("Weekday"),
         required=False,
         coerce=int,
         empty_value=None,
-        choices=[("", "---------"), *((str(day), name) for day, name in WEEKDAYS.items())],
-        help_text=_("The coming one: on a Monday, after its time, “Monday” is in a week."),
+        choices=[("", "---------"), *WEEKDAYS.items()],
+        help_text=_("The next one: on a Monday after the time of day, “Monday” is a week away."),
     )
     base = ExpressionField(
         label=_("Date"),
         required=False,
-        help_text=_("Such as: object.created_at. A date, a date with time, or the text of one."),
+        help_text=_("A date, a date with time, or its text, such as: object.created_at"),
     )
     time_of_day = forms.TimeField(
         label=_("Time of day"),
         required=False,
         widget=forms.TimeInput(format="%H:%M", attrs={"type": "time"}),
-        help_text=_("In the flow's time zone. The weekday begins at midnight without it."),
+        help_text=_("In the time zone of the flow. Leave empty to start a weekday at midnight."),
     )
     if_past = DefaultChoiceField(
-        choices=POLICIES, label=_("If that is in the past"), help_text=_("For dates and amounts.")
+        choices=[
+            ("continue", _("continue immediately")),
+            ("next_day", _("wait for the same time of day, today or tomorrow")),
+            ("next_year", _("wait for the same day of the next year")),
+            ("abort", _("stop the flow")),
+        ],
+        label=_("If that is in the past"),
+        help_text=_("Applies to dates and amounts."),
     )
-
-    def clean(self) -> dict[str, Any]:
-        cleaned = dict(super().clean() or self.cleaned_data)
-        needed = _REQUIRED.get(cleaned.get("mode", ""))
-        if needed and needed not in self.errors and cleaned.get(needed) in (None, ""):
-            self.add_error(
-                needed,
-                forms.ValidationError(
-                    _("Waiting “%(mode)s” needs this."),
-                    code="required",
-                    params={"mode": label_of(MODES, cleaned["mode"])},
-                ),
-            )
-        return cleaned
+    needs = {"mode": {"for": "amount", "weekday": "weekday", "time": "time_of_day", "date": "base"}}
 
 
 class Delay(BaseAction):
-    """Suspend the run until a time, reckoned in the flow's time zone."""
+    """Suspend the run until a time, computed in the time zone of the flow."""
 
     name = "delay"
     verbose_name = _("Delay")
@@ -96,112 +77,65 @@ class Delay(BaseAction):
     Config = _DelayForm
 
     def run(self, *, run: RunContext, config: Any, **_: Any) -> FlowDirective:
-        moment = _MOMENTS[config.mode](run, config)
-        if moment < run.now:
-            return _handle_past(run, config, moment)
-        return run.suspend(until=moment) if moment > run.now else FlowDirective.CONTINUE
+        due = _due_time(run, config)
+        if due < run.now:
+            return _handle_past(run, config, due)
+        return run.suspend(until=due) if due > run.now else FlowDirective.CONTINUE
 
     def summary(self, config: BoundConfig) -> str:
-        return _SENTENCES[config.source("mode") or "for"](config)
+        mode, amount, clock = map(config.source, ("mode", "amount", "time_of_day"))
+        if mode == "date" and amount:
+            mode = "before" if (typed_number(amount) or 0) < 0 else "after"
+        sentences = {
+            "for": gettext("Wait for %(duration)s"),
+            "weekday": gettext("Wait until %(weekday)s"),
+            "time": gettext("Wait until %(time)s"),
+            "date": gettext("Wait until %(base)s"),
+            "before": gettext("Wait until %(duration)s before %(base)s"),
+            "after": gettext("Wait until %(duration)s after %(base)s"),
+        }
+        values = {
+            "duration": describe_duration(config, "amount", "unit"),
+            "weekday": WEEKDAYS.get(config.source("weekday")),
+            "base": config.source("base"),
+            "time": f"{clock:%H:%M}" if clock else "",
+        }
+        at = gettext("at %(time)s") if clock and mode != "time" else ""
+        return join_phrases(values, sentences[mode], at)
 
 
-def _after_amount(run: RunContext, config: Any) -> datetime:
-    return _shifted_and_snapped(run.now, run, config)
+def _due_time(run: RunContext, config: Any) -> datetime:
+    match config.mode:
+        case "weekday":
+            clock = config.time_of_day or calendar.MIDNIGHT
+            return calendar.next_weekday(run.now, config.weekday, clock, run.time_zone)
+        case "time":
+            return calendar.next_time(run.now, config.time_of_day, run.time_zone)
+        case "date":
+            return _shifted(read_datetime(config.base, run.time_zone), run, config)
+        case _:
+            return _shifted(run.now, run, config)
 
 
-def _on_weekday(run: RunContext, config: Any) -> datetime:
-    clock = config.time_of_day or MIDNIGHT
-    return reckoning.next_weekday(run.now, config.weekday, clock, run.time_zone)
-
-
-def _at_time_of_day(run: RunContext, config: Any) -> datetime:
-    return reckoning.next_time(run.now, config.time_of_day, run.time_zone)
-
-
-def _around_date(run: RunContext, config: Any) -> datetime:
-    base = reckoning.read_moment(config.base, run.time_zone)
-    return _shifted_and_snapped(base, run, config)
-
-
-def _shifted_and_snapped(moment: datetime, run: RunContext, config: Any) -> datetime:
-    unit = Unit(config.unit)
+def _shifted(due: datetime, run: RunContext, config: Any) -> datetime:
+    unit = calendar.Unit(config.unit)
     if config.source("amount"):
-        amount = whole_number(config.amount, say("The amount of time"))
-        moment = reckoning.shift(moment, amount, unit, run.time_zone)
+        amount = whole_number(config.amount, gettext("The amount of time"))
+        due = calendar.shift(due, amount, unit, run.time_zone)
     if config.time_of_day is not None:
-        moment = reckoning.snap(moment, config.time_of_day, unit, run.time_zone)
-    return moment
+        due = calendar.snap(due, config.time_of_day, unit, run.time_zone)
+    return due
 
 
-def _handle_past(run: RunContext, config: Any, moment: datetime) -> FlowDirective:
-    run.log(say("%(moment)s is in the past.") % {"moment": moment.isoformat(timespec="seconds")})
-    zone = run.time_zone
-    if config.if_past == "abort":
-        return FlowDirective.ABORT
-    if config.if_past == "next_day":
-        clock = config.time_of_day or moment.astimezone(zone).time()
-        return run.suspend(until=reckoning.next_time(run.now, clock, zone))
-    if config.if_past == "next_year":
-        return run.suspend(until=reckoning.next_year(moment, run.now, zone))
-    return FlowDirective.CONTINUE
-
-
-_MOMENTS: dict[str, Callable[[RunContext, Any], datetime]] = {
-    "for": _after_amount,
-    "weekday": _on_weekday,
-    "time": _at_time_of_day,
-    "date": _around_date,
-}
-
-
-def _say_amount(config: BoundConfig) -> str:
-    values = {"amount": config.source("amount"), "unit": _unit(config)}
-    return _with_time(say("Wait for %(amount)s %(unit)s") % values, config)
-
-
-def _say_weekday(config: BoundConfig) -> str:
-    weekday = str(WEEKDAYS.get(config.source("weekday"), config.source("weekday")))
-    return _with_time(say("Wait until %(weekday)s") % {"weekday": weekday}, config)
-
-
-def _say_time(config: BoundConfig) -> str:
-    return say("Wait until %(time)s") % {"time": _clock(config)}
-
-
-def _say_date(config: BoundConfig) -> str:
-    values = {
-        "base": config.source("base"),
-        "amount": config.source("amount"),
-        "unit": _unit(config),
-    }
-    if not values["amount"]:
-        sentence = say("Wait until %(base)s")
-    elif str(values["amount"]).startswith("-"):
-        values["amount"] = str(values["amount"])[1:].strip()
-        sentence = say("Wait until %(amount)s %(unit)s before %(base)s")
-    else:
-        sentence = say("Wait until %(amount)s %(unit)s after %(base)s")
-    return _with_time(sentence % values, config)
-
-
-def _unit(config: BoundConfig) -> str:
-    return label_of(UNITS, config.source("unit"))
-
-
-def _clock(config: BoundConfig) -> str:
-    clock = config.source("time_of_day")
-    return clock.strftime("%H:%M") if hasattr(clock, "strftime") else str(clock)
-
-
-def _with_time(sentence: str, config: BoundConfig) -> str:
-    if config.source("time_of_day") is None:
-        return sentence
-    return say("%(sentence)s, at %(time)s") % {"sentence": sentence, "time": _clock(config)}
-
-
-_SENTENCES: dict[str, Callable[[BoundConfig], str]] = {
-    "for": _say_amount,
-    "weekday": _say_weekday,
-    "time": _say_time,
-    "date": _say_date,
-}
+def _handle_past(run: RunContext, config: Any, due: datetime) -> FlowDirective:
+    run.log(gettext("%(time)s is in the past.") % {"time": due.isoformat(timespec="seconds")})
+    match config.if_past:
+        case "next_day":
+            clock = config.time_of_day or due.astimezone(run.time_zone).time()
+            return run.suspend(until=calendar.next_time(run.now, clock, run.time_zone))
+        case "next_year":
+            return run.suspend(until=calendar.next_year(due, run.now, run.time_zone))
+        case "abort":
+            return FlowDirective.ABORT
+        case _:
+            return FlowDirective.CONTINUE

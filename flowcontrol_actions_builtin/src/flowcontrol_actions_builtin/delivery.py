@@ -1,4 +1,4 @@
-"""Telling the failures of a mail server that pass from those that stay."""
+"""Temporary and permanent failures of a mail server."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _UNREACHABLE = frozenset({errno.ENETDOWN, errno.ENETUNREACH, errno.EHOSTDOWN, er
 
 
 def is_temporary(error: OSError) -> bool:
-    """Say whether sending the same message again later may succeed.
+    """Return whether sending the same message again later may succeed.
 
     Temporary are a lost or refused connection and the codes 4xx (RFC 5321, section 4.2.1). The
     errors of smtplib are OSErrors too.

@@ -6,4 +6,4 @@ from flowcontrol.errors import FlowcontrolError
 
 
 class ActionError(FlowcontrolError):
-    """A value that a step was given at run time makes no sense; the message says which and why."""
+    """A step cannot use a value that it was given at run time; the message says which and why."""

@@ -7,26 +7,21 @@ from typing import Any
 from django import forms
 from django.conf import settings
 from django.core.mail import EmailMultiAlternatives
-from django.utils.translation import gettext as say
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from flowcontrol.base import BaseAction, BoundConfig, Effects, RunContext
 from flowcontrol.errors import Retry
 from flowcontrol.forms import ExpressionField, TemplateField
-from flowcontrol_actions_builtin.addresses import (
-    domain_of,
-    listed_addresses,
-    single_line,
-    split_addresses,
-    staff_addresses,
-)
+from flowcontrol_actions_builtin import addresses
 from flowcontrol_actions_builtin.delivery import is_temporary
 from flowcontrol_actions_builtin.errors import ActionError
 
-GROUPS: list[tuple[str, Any]] = [
-    ("managers", _("the managers of the site (MANAGERS)")),
-    ("admins", _("the administrators of the site (ADMINS)")),
-]
+GROUPS: dict[str, Any] = {
+    "managers": _("the managers of the site (MANAGERS)"),
+    "admins": _("the administrators of the site (ADMINS)"),
+}
+_RECIPIENTS = ("to", "to_expression", "to_groups", "cc", "bcc")
 
 
 def _line(label: Any, **kwargs: Any) -> TemplateField:
@@ -44,7 +39,7 @@ class _MailForm(forms.Form):
     to_expression = ExpressionField(
         label=_("To, computed"),
         required=False,
-        help_text=_("An expression that gives an address or a list of them: object.email"),
+        help_text=_("An expression for an address or a list of addresses, such as: object.email"),
     )
     to_groups = forms.MultipleChoiceField(
         label=_("To all of"),
@@ -56,25 +51,24 @@ class _MailForm(forms.Form):
     bcc = _line(_("Blind copy to"), required=False)
     subject = _line(_("Subject"))
     text = TemplateField(
-        label=_("Text"), help_text=_("Plain text. Sees object, state, now and payload.")
+        label=_("Text"), help_text=_("Plain text. Can use object, state, now and payload.")
     )
     html = TemplateField(
         label=_("HTML"),
         required=False,
         html=True,
-        help_text=_("An optional second form of the text; values in it are escaped."),
+        help_text=_("An optional HTML version of the text; values in it are escaped."),
     )
     from_email = _line(
-        _("From"), required=False, help_text=_("Empty for the sender set by the site.")
+        _("From"), required=False, help_text=_("Leave empty to use the sender of the site.")
     )
-    reply_to = _line(_("Answers to"), required=False)
+    reply_to = _line(_("Reply to"), required=False)
 
-    def clean(self) -> dict[str, Any]:
-        cleaned = dict(super().clean() or self.cleaned_data)
-        names = ("to", "to_expression", "to_groups", "cc", "bcc")
-        if not any(cleaned.get(name) for name in names) and not self.errors:
-            self.add_error("to", forms.ValidationError(_("Name a recipient."), code="required"))
-        return cleaned
+    def clean(self) -> None:
+        super().clean()
+        if not self.errors and not any(self.cleaned_data[name] for name in _RECIPIENTS):
+            problem = forms.ValidationError(_("Enter at least one recipient."), code="required")
+            self.add_error("to", problem)
 
 
 class SendEmail(BaseAction):
@@ -96,39 +90,39 @@ class SendEmail(BaseAction):
         recipients = message.recipients()
         if not recipients:
             raise ActionError(
-                "The e-mail has no recipients: the fields To, Copy to and Blind copy to are all "
-                "empty for this run. Correct them, or put an If condition around the step."
+                gettext("The e-mail has no recipients: its address fields are empty for this run.")
             )
         try:
             message.send()
         except OSError as error:
-            if is_temporary(error):
-                raise Retry(f"The mail server asks for patience: {error}") from error
-            raise
-        run.log(say("Sent to %(recipients)s.") % {"recipients": ", ".join(recipients)})
+            if not is_temporary(error):
+                raise
+            problem = gettext("Temporary mail server error: %(error)s")
+            raise Retry(problem % {"error": error}) from error
+        run.log(gettext("Sent to %(recipients)s.") % {"recipients": ", ".join(recipients)})
 
     def summary(self, config: BoundConfig) -> str:
-        groups = dict(GROUPS)
-        recipients = [
-            *(config.source(name) for name in ("to", "to_expression") if config.source(name)),
-            *(str(groups[name]) for name in config.source("to_groups") or () if name in groups),
-            *(config.source(name) for name in ("cc", "bcc") if config.source(name)),
-        ]
-        values = {"subject": config.source("subject"), "recipients": ", ".join(recipients)}
-        return say("Send the e-mail “%(subject)s” to %(recipients)s") % values
+        sources = {name: config.source(name) for name in _RECIPIENTS}
+        sources["to_groups"] = ", ".join(str(GROUPS[name]) for name in sources["to_groups"] or ())
+        recipients = ", ".join(filter(None, sources.values()))
+        values = {"subject": config.source("subject"), "recipients": recipients}
+        return gettext("Send the e-mail “%(subject)s” to %(recipients)s") % values
 
 
 def _message(run: RunContext, config: Any) -> EmailMultiAlternatives:
-    sender = single_line(config.from_email, "From") or settings.DEFAULT_FROM_EMAIL
+    sender = (
+        addresses.single_line(config.from_email, _label("from_email"))
+        or settings.DEFAULT_FROM_EMAIL
+    )
     message = EmailMultiAlternatives(
-        subject=single_line(config.subject, "Subject"),
+        subject=addresses.single_line(config.subject, _label("subject")),
         body=config.text,
         from_email=sender,
         to=_direct_recipients(config),
-        cc=split_addresses(config.cc, "Copy to"),
-        bcc=split_addresses(config.bcc, "Blind copy to"),
-        reply_to=split_addresses(config.reply_to, "Answers to"),
-        headers={"Message-ID": f"<{run.idempotency_key}@{domain_of(sender)}>"},
+        cc=addresses.split_addresses(config.cc, _label("cc")),
+        bcc=addresses.split_addresses(config.bcc, _label("bcc")),
+        reply_to=addresses.split_addresses(config.reply_to, _label("reply_to")),
+        headers={"Message-ID": f"<{run.idempotency_key}@{addresses.domain_of(sender)}>"},
     )
     if html := config.html:
         message.attach_alternative(html, "text/html")
@@ -136,11 +130,13 @@ def _message(run: RunContext, config: Any) -> EmailMultiAlternatives:
 
 
 def _direct_recipients(config: Any) -> list[str]:
-    found = split_addresses(config.to, "To")
+    found = addresses.split_addresses(config.to, _label("to"))
     if config.source("to_expression"):
-        found += listed_addresses(config.to_expression, "To, computed")
-    if "managers" in config.to_groups:
-        found += staff_addresses(settings.MANAGERS)
-    if "admins" in config.to_groups:
-        found += staff_addresses(settings.ADMINS)
+        found += addresses.listed_addresses(config.to_expression, _label("to_expression"))
+    for group in config.to_groups:
+        found += addresses.staff_addresses(getattr(settings, group.upper()))
     return list(dict.fromkeys(found))
+
+
+def _label(name: str) -> Any:
+    return _MailForm.base_fields[name].label

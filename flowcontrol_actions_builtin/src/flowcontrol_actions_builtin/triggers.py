@@ -3,69 +3,55 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime
 from typing import Any
 
 from django import forms
-from django.utils.translation import gettext as say
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from flowcontrol.base import BaseAction, BoundConfig, Effects, FlowDirective, RunContext
-from flowcontrol.errors import UnknownTriggerError
 from flowcontrol.forms import ExpressionField, TriggerField
 from flowcontrol.registry import registry
-from flowcontrol_actions_builtin.errors import ActionError
-from flowcontrol_actions_builtin.fields import (
-    UNITS,
-    DefaultChoiceField,
-    StateKeyField,
-    UnitField,
-    label_of,
-)
-from flowcontrol_actions_builtin.reckoning import Unit, shift
-from flowcontrol_actions_builtin.values import whole_number
-
-MATCHES: list[tuple[str, Any]] = [
-    ("object", _("for the object of this run")),
-    ("any", _("for any object, or none")),
-]
+from flowcontrol_actions_builtin.forms import DefaultChoiceField, StateKeyField, unit_field
+from flowcontrol_actions_builtin.summaries import describe_duration, join_phrases
+from flowcontrol_actions_builtin.values import end_of_duration, store_result
 
 
 class _WaitForm(forms.Form):
     trigger = TriggerField(label=_("Trigger"))
-    match = DefaultChoiceField(choices=MATCHES, label=_("Fired"))
+    match = DefaultChoiceField(
+        choices=[("object", _("the object of this run")), ("any", _("any object, or none"))],
+        label=_("Fired for"),
+    )
     condition = ExpressionField(
         label=_("Condition"),
         required=False,
-        help_text=_(
-            "Sees the payload of the trigger as “payload”. Where it is false, the run goes on "
-            "waiting."
-        ),
+        help_text=_("Can use “payload”. While it is false, the run continues to wait."),
     )
     at_most = ExpressionField(
         label=_("Wait at most"),
         required=False,
-        help_text=_("A whole number or an expression. Empty: for ever."),
+        help_text=_("A whole number or an expression. Leave empty to wait without a limit."),
     )
-    at_most_unit = UnitField(initial=Unit.DAYS)
+    at_most_unit = unit_field()
     result_key = StateKeyField(
         label=_("Result"),
-        help_text=_('A key of the state for {"timed_out": …, "trigger": …, "payload": …}.'),
+        help_text=_('Receives {"timed_out": …, "trigger": …, "payload": …}.'),
     )
 
 
 class WaitForTrigger(BaseAction):
-    """Suspend the run until a trigger fires, or a time-out is over.
+    """Suspend the run until a trigger fires or the wait times out.
 
-    The time at which waiting ends is fixed on entry and kept in the memo, so that an event which
-    the condition refuses does not prolong it.
+    The timeout is computed on entry and stored in the memo, so that an event which the condition
+    refuses does not extend it.
     """
 
     name = "wait_for_trigger"
     verbose_name = _("Wait for trigger")
     description = _(
-        "Suspends the run until a trigger fires, then executes the branch “triggered”; or, if it "
-        "does not fire in time, the branch “timed_out”. Both may be empty."
+        "Suspends the run until a trigger fires, then executes the branch “triggered”; if it does "
+        "not fire in time, the branch “timed_out”. Both may be empty."
     )
     group = _("Waiting")
     effects = Effects.NONE
@@ -73,23 +59,24 @@ class WaitForTrigger(BaseAction):
     Config = _WaitForm
 
     def run(self, *, run: RunContext, config: Any, **_: Any) -> FlowDirective:
-        # A call that was tried again after an error has a wake-up too, of the kind "time".
+        # A call that is retried after an error has a wake-up too, of the kind "time".
         kind = run.wakeup.kind if run.wakeup is not None and run.memo else None
         if kind == "timeout":
-            self._keep_result(run, config, timed_out=True)
-            return self.enter("timed_out")
+            return self._end(run, config, self.enter("timed_out"))
         if kind == "operator":
-            run.log(say("An operator ended the waiting."))
-            self._keep_result(run, config, timed_out=False)
-            return FlowDirective.CONTINUE
+            run.log(gettext("An operator ended the wait."))
+            return self._end(run, config, FlowDirective.CONTINUE)
         if kind == "trigger" and (not config.source("condition") or config.condition):
-            self._keep_result(run, config, timed_out=False)
-            return self.enter("triggered")
+            return self._end(run, config, self.enter("triggered"))
         return self._wait(run, config)
 
     def _wait(self, run: RunContext, config: Any) -> FlowDirective:
         if "timeout" not in run.memo:
-            run.memo["timeout"] = _end_of_waiting(run, config)
+            run.memo["timeout"] = (
+                end_of_duration(run, config.at_most, config.at_most_unit)
+                if config.source("at_most")
+                else None
+            )
         return run.suspend(
             trigger=config.trigger,
             timeout=run.memo["timeout"],
@@ -97,13 +84,15 @@ class WaitForTrigger(BaseAction):
             repeat=True,
         )
 
-    def _keep_result(self, run: RunContext, config: Any, *, timed_out: bool) -> None:
-        if config.result_key and run.wakeup is not None:
-            run.state[config.result_key] = {
-                "timed_out": timed_out,
+    def _end(self, run: RunContext, config: Any, directive: FlowDirective) -> FlowDirective:
+        if run.wakeup is not None:
+            result = {
+                "timed_out": run.wakeup.kind == "timeout",
                 "trigger": run.wakeup.trigger,
                 "payload": dict(run.wakeup.payload),
             }
+            store_result(run, config, result)
+        return directive
 
     def waits_for(self, config: BoundConfig) -> Iterable[str]:
         return [config.source("trigger")]
@@ -112,30 +101,17 @@ class WaitForTrigger(BaseAction):
         values = {
             "trigger": _label(config.source("trigger")),
             "condition": config.source("condition"),
-            "timeout": config.source("at_most"),
-            "unit": label_of(UNITS, config.source("at_most_unit")),
+            "duration": describe_duration(config, "at_most", "at_most_unit"),
         }
-        sentence = say("Wait for “%(trigger)s”")
-        if config.source("match") == "any":
-            sentence += say(" of any object")
-        if values["condition"]:
-            sentence += say(" with %(condition)s")
-        if values["timeout"]:
-            sentence += say(", %(timeout)s %(unit)s at most")
-        return sentence % values
-
-
-def _end_of_waiting(run: RunContext, config: Any) -> datetime | None:
-    if not config.source("at_most"):
-        return None
-    amount = whole_number(config.at_most, say("The time-out"))
-    if amount < 0:
-        raise ActionError(f"The time-out is {amount}; it has to be 0 or more.")
-    return shift(run.now, amount, Unit(config.at_most_unit), run.time_zone)
+        return join_phrases(
+            values,
+            gettext("Wait for “%(trigger)s”"),
+            gettext("for any object") if config.source("match") == "any" else "",
+            gettext("if %(condition)s") if config.source("condition") else "",
+            gettext("at most %(duration)s") if config.source("at_most") else "",
+        )
 
 
 def _label(key: str) -> str:
-    try:
-        return str(registry.get_trigger(key).label)
-    except UnknownTriggerError:
-        return key
+    entry = registry.triggers.get(key)
+    return str(entry.trigger.label) if entry is not None else key

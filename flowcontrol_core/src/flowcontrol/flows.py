@@ -10,6 +10,7 @@ from flowcontrol_core.flows.config_forms import (
     why_no_form,
     zone_of,
 )
+from flowcontrol_core.flows.descriptions import summarize_step
 from flowcontrol_core.flows.document_checks import check_document
 from flowcontrol_core.flows.drafts import (
     discard_draft,
@@ -110,6 +111,7 @@ __all__ = [
     "step_form",
     "step_label",
     "stored_config",
+    "summarize_step",
     "trigger_form",
     "why_no_form",
     "zone_of",

@@ -278,8 +278,12 @@ def test_old_firings_workers_and_finished_jobs_are_deleted(lab: Lab) -> None:
             flow_trigger=association, reason=Refusal.values[0], created_at=then
         )
         Worker.objects.create(name=f"w{days}", host="h", pid=1, started_at=then, last_sweep_at=then)
-        BulkOperation.objects.create(operator_action="cancel", up_to=1, created_at=then, finished_at=then)
-    BulkOperation.objects.create(operator_action="cancel", up_to=1, created_at=now - timedelta(days=99))
+        BulkOperation.objects.create(
+            operator_action="cancel", up_to=1, created_at=then, finished_at=then
+        )
+    BulkOperation.objects.create(
+        operator_action="cancel", up_to=1, created_at=now - timedelta(days=99)
+    )
     pruned = prune()
     assert (pruned.skipped_firings, pruned.workers, pruned.bulk_operations) == (1, 1, 1)
     assert Worker.objects.get().name == "w29"

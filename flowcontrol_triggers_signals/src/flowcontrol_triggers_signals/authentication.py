@@ -1,4 +1,4 @@
-"""The triggers of logging in: who, and from where, never with what."""
+"""The triggers of logging in: their payload names the user and the client, never a password."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from flowcontrol_triggers_signals.payloads import plain_text
 
 MAX_NAME = 150
 _PAYLOAD = {
-    "username": "the name that was given",
-    "ip_address": "the address of the client; empty where there is no request",
+    "username": _("the name that was entered"),
+    "ip_address": _("the address of the client; empty without a request"),
 }
 
 logged_in = Trigger(
@@ -30,13 +30,13 @@ logged_in = Trigger(
 login_failed = Trigger(
     name="auth.login_failed",
     label=_("Login failed"),
-    description=_("After somebody has tried to log in and failed. The run has no object."),
+    description=_("After an attempt to log in has failed. The run has no object."),
     payload=_PAYLOAD,
 )
 
 
 def connect() -> None:
-    """Connect both with Django's signals."""
+    """Connect both to Django's signals."""
     uid = "flowcontrol_triggers_signals.authentication"
     user_logged_in.connect(_on_logged_in, weak=False, dispatch_uid=uid)
     user_login_failed.connect(_on_login_failed, weak=False, dispatch_uid=uid)
@@ -49,7 +49,7 @@ def _on_logged_in(*, user: Any, request: HttpRequest | None = None, **_: Any) ->
 def _on_login_failed(
     *, credentials: Mapping[str, Any], request: HttpRequest | None = None, **_: Any
 ) -> None:
-    # The credentials have whatever the back end asks for: only the name is taken from them.
+    # The credentials may hold any secret of the backend: only the name is taken from them.
     name = credentials.get(get_user_model().USERNAME_FIELD, credentials.get("username", ""))
     login_failed.fire(payload=_payload(name, request))
 

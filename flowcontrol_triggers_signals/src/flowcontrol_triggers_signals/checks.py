@@ -6,16 +6,16 @@ from typing import Any
 
 from django.core.checks import CheckMessage, Warning  # noqa: A004
 
-from flowcontrol_triggers_signals.naming import SETTING, find_models, named_models
+from flowcontrol_triggers_signals.signal_models import SETTING, configured_labels, find_models
 
 
 def check_signal_models(**_: Any) -> list[CheckMessage]:
-    """Report what names no model: its triggers are missing, all others work."""
+    """Return a warning for each label that names no model; the triggers of all others work."""
     return [
         Warning(
             f'FLOWCONTROL["{SETTING}"]: {problem}',
             hint='List labels of the form "app_label.model", such as "auth.user".',
             id="flowcontrol_signals.W001",
         )
-        for problem in find_models(named_models()).problems
+        for problem in find_models(configured_labels()).problems
     ]

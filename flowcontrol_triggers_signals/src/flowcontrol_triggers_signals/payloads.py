@@ -16,16 +16,18 @@ MAX_DEPTH = 5
 
 
 def payload_value(value: Any, depth: int = 0) -> Any:
-    """Give a value as a payload can have it; never raises because of what the value is.
+    """Return a value as a payload can have it, whatever it is; never raises.
 
-    Numbers, dates and times stay what they are, texts are cut, all else becomes text.
+    Numbers, dates and times stay as they are, texts are cut, everything else becomes text.
     """
-    if value is None or isinstance(value, bool | timedelta) or _is_date(value):
+    if value is None or isinstance(value, bool | timedelta | date):
         return value
     if isinstance(value, float | Decimal):
         return value if math.isfinite(value) else str(value)
     if isinstance(value, int):
         return value if abs(value) < 10**MAX_ITEMS else plain_text(value)
+    if isinstance(value, time) and value.tzinfo is None:
+        return value
     if isinstance(value, bytes | bytearray | memoryview):
         return f"({len(value)} bytes)"
     if depth < MAX_DEPTH and isinstance(value, Mapping | list | tuple):
@@ -33,13 +35,13 @@ def payload_value(value: Any, depth: int = 0) -> Any:
     return plain_text(value)
 
 
-def plain_text(value: Any, most: int = MAX_TEXT) -> str:
-    """Give a value as text that any database can store, cut to ``most`` characters."""
+def plain_text(value: Any, length: int = MAX_TEXT) -> str:
+    """Return a value as text that any database can store, cut to this many characters."""
     try:
         text = str(value)
-    except Exception:  # noqa: BLE001  (whatever somebody's __str__ does)
+    except Exception:  # noqa: BLE001  (a foreign __str__ may raise anything)
         return f"({type(value).__name__})"
-    return text[:most].replace("\x00", "").encode(errors="replace").decode()
+    return text[:length].replace("\x00", "").encode(errors="replace").decode()
 
 
 def _container(value: Any, depth: int) -> Any:
@@ -47,9 +49,3 @@ def _container(value: Any, depth: int) -> Any:
         return [payload_value(item, depth + 1) for item in value[:MAX_ITEMS]]
     items = [(plain_text(key), item) for key, item in list(value.items())[:MAX_ITEMS]]
     return {key: payload_value(item, depth + 1) for key, item in items if not is_secret(key)}
-
-
-def _is_date(value: Any) -> bool:
-    if isinstance(value, time):
-        return value.tzinfo is None
-    return isinstance(value, date)

@@ -8,23 +8,23 @@ from flowcontrol import hookimpl
 from flowcontrol.registry import Trigger
 from flowcontrol_triggers_signals import authentication
 from flowcontrol_triggers_signals.checks import check_signal_models
-from flowcontrol_triggers_signals.connecting import connect_models
-from flowcontrol_triggers_signals.naming import find_models, named_models
-from flowcontrol_triggers_signals.watching import WatchedModel
+from flowcontrol_triggers_signals.model_triggers import ModelTriggers
+from flowcontrol_triggers_signals.receivers import connect_models
+from flowcontrol_triggers_signals.signal_models import configured_labels, find_models
 
-#: The models that the project names, each with its triggers; filled when the site starts.
-watched: list[WatchedModel] = []
+#: The triggers of each model that the project names; filled when the site starts.
+model_triggers: list[ModelTriggers] = []
 
 
 @hookimpl
 def flowcontrol_triggers() -> list[Trigger]:
-    watched[:] = [WatchedModel(model) for model in find_models(named_models()).models]
-    triggers = [trigger for each in watched for trigger in each.triggers]
-    return [*triggers, authentication.logged_in, authentication.login_failed]
+    model_triggers[:] = map(ModelTriggers, find_models(configured_labels()).models)
+    of_models = [trigger for each in model_triggers for trigger in each.triggers]
+    return [*of_models, authentication.logged_in, authentication.login_failed]
 
 
 @hookimpl
 def flowcontrol_ready() -> None:
     checks.register(check_signal_models, "flowcontrol")
-    connect_models(watched)
+    connect_models(model_triggers)
     authentication.connect()

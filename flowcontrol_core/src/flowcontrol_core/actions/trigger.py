@@ -68,7 +68,7 @@ class Trigger:
     label: str | Promise
     description: str | Promise = ""
     model: str = ""
-    payload: Mapping[str, str] = field(default_factory=dict)
+    payload: Mapping[str, str | Promise] = field(default_factory=dict)
     Config: type[forms.Form] = forms.Form
     accepts: Accepts | None = None
     key: str = ""

@@ -1,4 +1,4 @@
-"""The Django app of the example: its tables, under a name of its own."""
+"""The Django app of the example: it owns the table."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from django.apps import AppConfig
 
 
 class AuditConfig(AppConfig):
-    """Found through the entry point group `flowcontrol.apps`."""
+    """Flowcontrol finds it through the entry point group `flowcontrol.apps`."""
 
     name = "flowcontrol_example_audit"
     default_auto_field = "django.db.models.BigAutoField"

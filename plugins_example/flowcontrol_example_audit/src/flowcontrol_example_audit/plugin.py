@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django import forms
+from django.utils.translation import gettext_lazy as _
 
 from flowcontrol import hookimpl
 from flowcontrol.base import BaseAction, Effects, RunContext
@@ -14,24 +15,27 @@ from flowcontrol_example_audit.models import AuditEntry
 
 recorded = Trigger(
     name="recorded",
-    label="Audit entry recorded",
-    description="After a flow has recorded something.",
+    label=_("Audit entry recorded"),
+    description=_("After a flow has recorded an entry."),
     model=AuditEntry._meta.label_lower,
-    payload={"text": "what was recorded", "object": "the model label of its object"},
+    payload={
+        "text": _("the text of the entry"),
+        "object": _("the model label of its object"),
+    },
 )
 
 
 class Record(BaseAction):
-    """Write an entry, and tell whoever listens."""
+    """Write an entry, and fire the trigger."""
 
     name = "record"
-    verbose_name = "Record in the audit log"
-    group = "Audit"
+    verbose_name = _("Record in the audit log")
+    group = _("Audit")
     # The entry, the runs that the trigger starts and the checkpoint are one transaction.
     effects = Effects.DATABASE
 
     class Config(forms.Form):
-        text = TemplateField(help_text="Sees object and state.")
+        text = TemplateField(label=_("Text"), help_text=_("Can use object and state."))
 
     def run(self, *, run: RunContext, obj: Any, config: Any) -> None:
         entry = AuditEntry.objects.create(

@@ -1,4 +1,4 @@
-"""Stands in for the library of an SMS provider: it remembers what was sent instead of sending."""
+"""A stand-in for the library of an SMS provider: it records messages instead of sending them."""
 
 from __future__ import annotations
 
@@ -6,22 +6,22 @@ from typing import NamedTuple
 
 
 class Busy(Exception):
-    """The provider asks to try again later."""
+    """The provider is busy; try again later."""
 
 
 class Message(NamedTuple):
-    """A message as the provider has accepted it."""
+    """A message that the provider has accepted."""
 
     phone: str
     text: str
     key: str
 
 
-#: What was sent, oldest first.
+#: The sent messages, oldest first.
 sent: list[Message] = []
 
 
 def send(phone: str, text: str, *, key: str) -> None:
-    """Send a message; raises Busy. A second one with the same key is not sent again."""
+    """Send a message, but only one for each key; raises Busy."""
     if all(message.key != key for message in sent):
         sent.append(Message(phone, text, key))

@@ -20,7 +20,7 @@ class SendSms(BaseAction):
     effects = Effects.EXTERNAL
 
     class Config(forms.Form):
-        text = TemplateField(help_text="Sees object and state.")
+        text = TemplateField(help_text="Can use object and state.")
 
     def run(self, *, run: RunContext, obj: Any, config: Any) -> None:
         try:

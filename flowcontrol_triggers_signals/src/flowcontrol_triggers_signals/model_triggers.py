@@ -1,4 +1,4 @@
-"""One model that the project names: its three triggers, and when they fire."""
+"""The three triggers of one model that the project names, and when they fire."""
 
 from __future__ import annotations
 
@@ -12,19 +12,18 @@ from django.utils.translation import gettext_lazy as _
 
 from flowcontrol.base import BoundConfig
 from flowcontrol.registry import Trigger
-from flowcontrol_triggers_signals.comparing import (
+from flowcontrol_triggers_signals.changes import Before, changed_fields
+from flowcontrol_triggers_signals.fields import (
     AnyField,
-    Before,
-    changed_fields,
     compared_fields,
+    is_secret_key,
     shown_fields,
 )
-from flowcontrol_triggers_signals.naming import key_of
 from flowcontrol_triggers_signals.payloads import MAX_TEXT, payload_value, plain_text
-from flowcontrol_triggers_signals.secrecy import is_secret_key
+from flowcontrol_triggers_signals.signal_models import key_of
 
 
-class WatchedModel:
+class ModelTriggers:
     """The triggers ``<app>.<model>.created``, ``.updated`` and ``.deleted`` of a model."""
 
     def __init__(self, model: type[Model]) -> None:
@@ -36,11 +35,11 @@ class WatchedModel:
         self.updated = self._trigger(
             "updated",
             _("{model} updated"),
-            _("After an object was saved and a field has changed. Sees what changed."),
+            _("After an object was saved and a field has changed."),
             model=key_of(model),
             payload={
-                "changed": "the names of the fields that changed",
-                "old": "their values before, by name",
+                "changed": _("the names of the fields that changed"),
+                "old": _("their values before the change, by name"),
             },
             Config=changed_form(self.fields),
             accepts=accepts_change,
@@ -50,23 +49,16 @@ class WatchedModel:
             _("{model} deleted"),
             _("After an object was deleted. The run has no object; the payload describes it."),
             payload={
-                "key": "the primary key, as text",
-                "text": "the object as text",
-                "fields": "the last values of its fields, by name",
+                "key": _("the primary key, as text"),
+                "text": _("the object as text"),
+                "fields": _("the last values of its fields, by name"),
             },
         )
 
-    @property
-    def triggers(self) -> tuple[Trigger, Trigger, Trigger]:
-        """Give the three triggers."""
-        return (self.created, self.updated, self.deleted)
-
-    def fire_created(self, instance: Model) -> None:
-        """Fire for a new object."""
-        self.created.fire(instance)
+        self.triggers = (self.created, self.updated, self.deleted)
 
     def fire_updated(self, instance: Model, before: Before) -> None:
-        """Fire for a saved object if a field of the watched model has changed."""
+        """Fire for a saved object if a field of the model has changed."""
         changed = changed_fields(instance, before, self.fields)
         if changed:
             old = {field.name: payload_value(before[field.attname]) for field in changed}
@@ -78,17 +70,16 @@ class WatchedModel:
             self.deleted.fire(payload=describe(instance, self.model))
 
     def _trigger(self, event: str, label: Any, description: Any, **options: Any) -> Trigger:
-        name = capfirst(self.model._meta.verbose_name)
         return Trigger(
             name=f"{key_of(self.model)}.{event}",
-            label=format_lazy(label, model=name),
+            label=format_lazy(label, model=capfirst(self.model._meta.verbose_name)),
             description=description,
             **options,
         )
 
 
 def changed_form(fields: list[AnyField]) -> type[forms.Form]:
-    """Make the form in which staff choose the fields that must have changed."""
+    """Return the form in which staff choose the fields that must have changed."""
     choices = [(field.name, capfirst(field.verbose_name)) for field in fields]
 
     class ChangedForm(forms.Form):
@@ -97,19 +88,19 @@ def changed_form(fields: list[AnyField]) -> type[forms.Form]:
             choices=choices,
             required=False,
             widget=forms.CheckboxSelectMultiple,
-            help_text=_("One of these must have changed. None chosen: any field."),
+            help_text=_("At least one of these must have changed. Choose none for any field."),
         )
 
     return ChangedForm
 
 
 def accepts_change(config: BoundConfig, _obj: Any, payload: Mapping[str, Any]) -> bool:
-    """Say whether one of the chosen fields has changed, if any was chosen."""
+    """Return whether one of the chosen fields has changed, or none was chosen."""
     return not config.changed or not set(config.changed).isdisjoint(payload.get("changed", ()))
 
 
 def describe(instance: Model, model: type[Model]) -> dict[str, Any]:
-    """Give the payload of an object that is gone; deferred fields are left out."""
+    """Return the payload of a deleted object; deferred fields are left out."""
     fields = {
         field.name: payload_value(getattr(instance, field.attname))
         for field in shown_fields(model)

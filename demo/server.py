@@ -1,4 +1,4 @@
-"""The site on this machine: a web server here, a worker in a process of its own."""
+"""The site on this machine: the web server in this process, a worker in another one."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ from story import UNFINISHED, play
 from world import build, load_flows, open_world
 
 HOST = "127.0.0.1"
-#: How long the story is: it ends now.
+#: How long the story lasts; it ends now.
 STORY = timedelta(hours=26)
-_PATIENCE = 10.0
+_SECONDS_TO_STOP = 10.0
 _STAFF_MAY = ("view_flow", "view_flowrun", "view_flowversion", "view_flowtrigger", "start_flow")
 
 
 def serve(folder: Path, port: int) -> int:
-    """Make the site anew and serve it until Ctrl-C; give the exit status."""
-    # Whoever ends this process ends the worker with it.
+    """Create the site anew and serve it until Ctrl-C; return the exit status."""
+    # Terminating this process ends the worker too, as Ctrl-C does.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         _try_port(port)
-        _make_site(folder)
+        _create_site(folder)
         with _worker():
             _serve_pages(folder, port)
     except KeyboardInterrupt:
@@ -50,11 +50,11 @@ def _try_port(port: int) -> None:
         probe.bind((HOST, port))
 
 
-def _make_site(folder: Path) -> None:
-    print("Making the site, with some customers and their flow runs ...", flush=True)
+def _create_site(folder: Path) -> None:
+    print("Creating the site, with some customers and their flow runs ...", flush=True)
     build(folder)
     _add_staff()
-    with open_world(timezone.now() - STORY, _say_nothing) as world:
+    with open_world(timezone.now() - STORY, _print_nothing) as world:
         load_flows()
         play(world, UNFINISHED)
 
@@ -62,15 +62,15 @@ def _make_site(folder: Path) -> None:
 def _serve_pages(folder: Path, port: int) -> None:
     handler = StaticFilesHandler(get_internal_wsgi_application())
 
-    def announce(_port: object) -> None:
+    def welcome(_port: object) -> None:
         print(_welcome(folder, port), flush=True)
 
-    run(HOST, port, handler, threading=True, on_bind=announce)
+    run(HOST, port, handler, threading=True, on_bind=welcome)
 
 
 @contextmanager
 def _worker() -> Iterator[None]:
-    """Keep a worker running: it executes what becomes due, once a second."""
+    """Run a worker for the length of a ``with`` block; it executes what is due, once a second."""
     command = [sys.executable, str(Path(__file__).with_name("manage.py")), "flowcontrol", "worker"]
     worker = subprocess.Popen(command)
     wanted = threading.Event()
@@ -80,23 +80,23 @@ def _worker() -> Iterator[None]:
         yield
     finally:
         wanted.clear()
-        # At Ctrl-C in a terminal it was told already.
+        # Ctrl-C in a terminal has reached it already.
         worker.terminate()
         try:
-            worker.wait(_PATIENCE)
+            worker.wait(_SECONDS_TO_STOP)
         except subprocess.TimeoutExpired:
             worker.kill()
 
 
 def _watch(worker: subprocess.Popen[bytes], wanted: threading.Event) -> None:
-    """Say so if the worker dies."""
+    """Print a message if the worker dies."""
     status = worker.wait()
     if status and wanted.is_set():
-        print(f"The worker has died (status {status}): flows stand still. Start the site anew.")
+        print(f"The worker has died (status {status}): no flow continues. Restart the site.")
 
 
 def _add_staff() -> None:
-    """Add a member of staff who may look at flows and start them, but not change any."""
+    """Add a member of staff who may view flows and start them, but not change them."""
     staff = User.objects.create_user("staff", "staff@paper-and-ink.example", "staff", is_staff=True)
     staff.user_permissions.set(Permission.objects.filter(codename__in=_STAFF_MAY))
 
@@ -107,18 +107,18 @@ def _welcome(folder: Path, port: int) -> str:
   The shop    http://{HOST}:{port}/          log in as ada / ada likes books, or sign up
   E-mails     {folder / "mail"}
 
-  A worker executes what becomes due. One run of "Ship order" has failed: retry it in the admin.
+  A worker executes what is due. One run of "Ship order" has failed: retry it in the admin.
   Ctrl-C stops the site and the worker.
 """
 
 
-def _say_nothing(_line: str) -> None:
+def _print_nothing(_line: str) -> None:
     return None
 
 
 def _explain(error: OSError, port: int) -> int:
     if error.errno not in (errno.EADDRINUSE, errno.EACCES):
         raise error
-    why = "is taken" if error.errno == errno.EADDRINUSE else "is not for everybody"
+    why = "is in use" if error.errno == errno.EADDRINUSE else "needs more permissions"
     print(f"Port {port} {why}: choose another with make site ARGS='--port {port + 1}'.")
     return 1

@@ -1,60 +1,42 @@
-"""W5 and W5o: what is polled, and starting on an object, on a table as after years of work."""
+"""W5 and W5o: polling, and starting runs for an object, on a table as after years of work."""
 
 from __future__ import annotations
 
 import statistics
-import time
 from collections.abc import Callable
 from functools import partial
 
 from django.contrib.auth.models import User
 from django.db import connection
 from django.test import Client
-from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
+from figures import median, report, statements
 
-from flowcontrol.engine import continue_flowruns, start_flowrun
+from flowcontrol.engine import continue_flowruns, prune, start_flowrun
+from flowcontrol.health import check_health
+from flowcontrol.models import Flow, FlowRun, Status
 from flowcontrol.testing import flow, publish_flow, step
-from flowcontrol_core.health import check_health
-from flowcontrol_core.models import Flow, FlowRun, Status
-from flowcontrol_core.runs.operations.retention import prune
 from tests.many_runs import analyze, fill
 from tests.plans import plan, reading
 from tests.shop.models import Customer
 
-#: Runs that wait, a fifth for each kind of thing; ten times as many have finished. Elsewhere the
-#: table would be filled for minutes, and the figures are for comparison only.
+#: The waiting runs, a fifth of each kind; ten times as many have finished. Other databases than
+#: PostgreSQL would take minutes to fill the table; their figures are for comparison only.
 WAITING = 100_000 if connection.vendor == "postgresql" else 10_000
 LIMITS = {"max_concurrent": 10, "max_concurrent_per_object": 10, "max_per_object": 100}
 
 
-def report(name: str, text: str) -> None:
-    print(f"{name:<44} {text}")
-
-
-def median(work: Callable[[], object], times: int = 100) -> float:
-    """Give how many milliseconds something takes."""
-    taken = []
-    for _ in range(times):
-        begun = time.perf_counter()
-        work()
-        taken.append(1000 * (time.perf_counter() - begun))
-    return statistics.median(taken)
-
-
 def timed(name: str, work: Callable[[], object], times: int = 100) -> list[str]:
-    """Report how long something takes; give its queries."""
+    """Report the duration of a piece of work; return its statements."""
     work()
-    with CaptureQueriesContext(connection) as captured:
-        work()
-    queries = [query["sql"] for query in captured]
-    report(name, f"{median(work, times):8.2f} ms, {len(queries)} statements")
-    return queries
+    sent = statements(work)
+    report(name, f"{median(work, times):8.2f} ms, {len(sent)} statements")
+    return sent
 
 
-def measure_many() -> None:
-    """Fill the table, and measure on it, with old statistics and with new ones."""
+def measure_large_table() -> None:
+    """Fill the table and measure on it, with outdated statistics and with current ones."""
     step_of_state = step("builtin.update_state", state={"a": 1}, evaluate=False)
     made = publish_flow(flow(step_of_state), key="w5", **LIMITS)
     ada, bob = (Customer.objects.create(name=name) for name in ("Ada", "Bob"))
@@ -68,7 +50,7 @@ def measure_many() -> None:
     report("W5 the table", f"{WAITING:,} runs wait, {10 * WAITING:,} have finished")
     timed("W5 an idle sweep, statistics of an empty table", continue_flowruns)
     analyze()
-    timed("W5 an idle sweep, new statistics", continue_flowruns)
+    timed("W5 an idle sweep, current statistics", continue_flowruns)
     FlowRun.objects.filter(status=Status.BLOCKED).update(blocked_on="")
     queries = timed("W5 an idle sweep, nothing blocked", continue_flowruns)
     show_plan(queries[0])
@@ -82,6 +64,7 @@ def measure_many() -> None:
 
 
 def show_plan(question: str) -> None:
+    """Report how the database answers a query."""
     if connection.vendor == "postgresql":
         report("", f"{reading(question).pages} pages read, by")
     for line in plan(question).splitlines():
@@ -90,7 +73,7 @@ def show_plan(question: str) -> None:
 
 
 def measure_object(made: Flow, ada: Customer, bob: Customer) -> None:
-    """Start on an object with many finished runs, and on one with none, in turns."""
+    """Start runs for an object with many finished runs and for one without, in turns."""
     taken: dict[Customer, list[float]] = {ada: [], bob: []}
     for _ in range(50):
         for obj, times in taken.items():

@@ -17,47 +17,46 @@ _PART = re.compile(r"[a-z][a-z0-9_]*")
 
 
 @dataclass(frozen=True, slots=True)
-class NamedModels:
+class SignalModels:
     """The models that were found, and a sentence for each label that names none."""
 
     models: Sequence[type[Model]]
     problems: Sequence[str]
 
 
-def named_models() -> Any:
-    """Give the setting as the project has written it."""
+def configured_labels() -> Any:
+    """Return the setting as the project has written it."""
     given = getattr(settings, "FLOWCONTROL", {})
     return given.get(SETTING, ()) if isinstance(given, dict) else ()
 
 
-def find_models(labels: Any) -> NamedModels:
-    """Find the models of labels such as ``shop.order``; never raises."""
+def find_models(labels: Any) -> SignalModels:
+    """Return the models of labels such as ``shop.order``; never raises."""
     if isinstance(labels, str) or not isinstance(labels, Iterable):
-        return NamedModels((), (f"It is {labels!r}, not a list of labels.",))
+        return SignalModels((), (f"It is {labels!r}, not a list of labels.",))
     models: list[type[Model]] = []
     problems: list[str] = []
     for label in labels:
-        found = _find(label)
-        if isinstance(found, str):
-            problems.append(found)
-        elif found not in models:
-            models.append(found)
-    return NamedModels(models, problems)
+        try:
+            models.append(_find(label))
+        except LookupError as error:
+            problems.append(str(error))
+    return SignalModels(tuple(dict.fromkeys(models)), problems)
 
 
 def key_of(model: type[Model]) -> str:
-    """Give the part of a trigger's key that stands for a model."""
+    """Return the part of a trigger's key that stands for a model."""
     return model._meta.label.lower()
 
 
-def _find(label: Any) -> type[Model] | str:
-    """Give a model, or say what is wrong with its label."""
+def _find(label: Any) -> type[Model]:
+    """Return the model of a label; raises LookupError, naming the label and the problem."""
     try:
         model = apps.get_model(label)
     except (LookupError, ValueError, AttributeError, TypeError):
-        return f"{label!r} names no model of an installed app."
+        raise LookupError(f"{label!r} names no model of an installed app.") from None
     if model._meta.swapped:
-        return f"{label!r} is swapped for {model._meta.swapped!r}, so it is never saved."
+        raise LookupError(f"{label!r} is swapped for {model._meta.swapped!r} and never saved.")
     if not all(_PART.fullmatch(part) for part in key_of(model).split(".")):
-        return f"{label!r} cannot be part of a trigger's key: it has other characters than a to z."
+        raise LookupError(f"{label!r} contains characters that a trigger's key cannot have.")
     return model

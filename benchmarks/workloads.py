@@ -1,59 +1,35 @@
-"""The measurements; each prints one line a figure."""
+"""The workloads on small tables, W1 to W6; each prints one line for each figure."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from django.db import connection, transaction
-from django.test.utils import CaptureQueriesContext
+from figures import queries, rate, report
 
 from flowcontrol.engine import continue_flowruns, start_flowrun
+from flowcontrol.models import Flow, FlowRun, FlowTrigger, Status
 from flowcontrol.registry import Trigger, registry
 from flowcontrol.testing import flow, publish_flow, run_flow, step
-from flowcontrol_core.document.tree import Step
-from flowcontrol_core.models import Flow, FlowRun, FlowTrigger, Status
 from tests.shop.models import Customer
 
-_BOUNDARIES = ("BEGIN", "COMMIT", "SAVEPOINT", "RELEASE", "ROLLBACK")
 
-
-def update(number: int) -> Step:
+def update(number: int) -> Any:
+    """Return a step that sets one key of the state."""
     return step("builtin.update_state", state={f"key{number}": number}, evaluate=False)
 
 
 @contextmanager
 def database() -> Iterator[None]:
-    """Make a database for the measurements, and remove it."""
+    """Create a database for the length of a ``with`` block."""
     name = connection.creation.create_test_db(verbosity=0, autoclobber=True)
     try:
         yield
     finally:
         connection.creation.destroy_test_db(name, verbosity=0)
-
-
-def rate(work: Callable[[], object], times: int) -> float:
-    """Give how often a second something can be done."""
-    begun = time.perf_counter()
-    for _ in range(times):
-        work()
-    return times / (time.perf_counter() - begun)
-
-
-def queries(work: Callable[[], object]) -> tuple[int, int]:
-    """Count the queries and the commits of something, transaction statements left out."""
-    with CaptureQueriesContext(connection) as captured:
-        work()
-    statements = [query["sql"] for query in captured]
-    return (
-        sum(not sql.startswith(_BOUNDARIES) for sql in statements),
-        sum(sql.startswith("COMMIT") for sql in statements),
-    )
-
-
-def report(name: str, text: str) -> None:
-    print(f"{name:<44} {text}")
 
 
 def measure_start() -> None:
@@ -90,7 +66,7 @@ def measure_loop() -> None:
 
 
 def measure_sweep(number: int = 2000) -> None:
-    """W3: one sweep over runs that are due."""
+    """W3: one sweep over due runs."""
     made = Flow.objects.get(key="w1")
     make_due(made, number)
     count, commits = queries(continue_flowruns)
@@ -126,16 +102,16 @@ def make_due(made: Flow, number: int) -> None:
 
 
 def measure_firing() -> None:
-    """W4: fire a trigger that 0, 1, 10 and 100 flows are associated with."""
+    """W4: fire a trigger with 0, 1, 10 and 100 associated flows."""
     trigger = Trigger(name="fired", label="Fired")
     made = [publish_flow(flow(update(1)), key=f"w4-{n}") for n in range(100)]
     customer = Customer.objects.create(name="Ada")
     with registry.temporary(triggers=[trigger], plugin="bench"):
         trigger.fire(customer)
-        nobody = rate(lambda: trigger.fire(customer), 10_000)
+        unheard = rate(lambda: trigger.fire(customer), 10_000)
         report(
-            "W4 fire, nobody listens",
-            f"{1e6 / nobody:8.2f} us, {queries(lambda: trigger.fire(customer))[0]} queries",
+            "W4 fire, listening flows: 0",
+            f"{1e6 / unheard:8.2f} us, {queries(lambda: trigger.fire(customer))[0]} queries",
         )
         for number in (1, 10, 100):
             FlowTrigger.objects.all().delete()
@@ -145,7 +121,7 @@ def measure_firing() -> None:
             count, commits = queries(lambda: trigger.fire(customer))
             each = 1000 / rate(lambda: trigger.fire(customer), 20)
             report(
-                f"W4 fire, {number} flows listen",
+                f"W4 fire, listening flows: {number}",
                 f"{each:8.2f} ms, {count} queries, {commits} commits",
             )
 
@@ -159,7 +135,7 @@ def measure_idle() -> None:
 
 
 def measure_interpreter() -> None:
-    """W6: many steps beside each other and inside of each other, in memory."""
+    """W6: many steps in one list, and nested steps, in memory."""
     wide = flow(*[update(n) for n in range(200)])
     inner = step("builtin.if", condition="True", then=[update(1)])
     for _ in range(9):
@@ -171,7 +147,7 @@ def measure_interpreter() -> None:
 
 
 def measure_all(*more: Callable[[], None]) -> None:
-    """Make a database, and measure everything on it, and ``more``."""
+    """Create a database and measure all workloads on it, then ``more``."""
     with database():
         report("database", connection.vendor)
         for measure in (

@@ -1,4 +1,4 @@
-"""Reckoning with time: pure functions, so every night of a change of the clocks is tested."""
+"""Calendar arithmetic: pure functions, so every kind of clock change is tested."""
 
 from __future__ import annotations
 
@@ -9,25 +9,24 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flowcontrol_actions_builtin.errors import ActionError
-from flowcontrol_actions_builtin.reckoning import (
+from flowcontrol_actions_builtin.calendar import (
     Unit,
-    at_time,
     localize,
     next_time,
     next_weekday,
     next_year,
-    read_moment,
     shift,
     snap,
 )
+from flowcontrol_actions_builtin.errors import ActionError
+from flowcontrol_actions_builtin.values import read_datetime
 from tests.cases import each
 
 BERLIN = ZoneInfo("Europe/Berlin")
 NEW_YORK = ZoneInfo("America/New_York")
 LORD_HOWE = ZoneInfo("Australia/Lord_Howe")
 ZONES = st.sampled_from([BERLIN, NEW_YORK, LORD_HOWE])
-MOMENTS = st.datetimes(datetime(1995, 1, 1), datetime(2037, 12, 31), timezones=st.just(UTC))
+INSTANTS = st.datetimes(datetime(1995, 1, 1), datetime(2037, 12, 31), timezones=st.just(UTC))
 CLOCKS = st.times()
 
 
@@ -35,8 +34,8 @@ def utc(text: str) -> datetime:
     return datetime.fromisoformat(text).replace(tzinfo=UTC)
 
 
-def wall(moment: datetime, zone: ZoneInfo) -> str:
-    return moment.astimezone(zone).isoformat(" ", "minutes")
+def wall(instant: datetime, zone: ZoneInfo) -> str:
+    return instant.astimezone(zone).isoformat(" ", "minutes")
 
 
 @each(
@@ -52,10 +51,10 @@ def wall(moment: datetime, zone: ZoneInfo) -> str:
 def test_a_time_in_the_gap_is_the_first_instant_after_it(
     zone: ZoneInfo, in_gap: str, first_instant: str
 ) -> None:
-    moment = localize(datetime.fromisoformat(in_gap), zone)
-    assert wall(moment, zone) == first_instant
-    assert moment.microsecond == 0
-    before = (moment - timedelta.resolution).astimezone(zone)
+    instant = localize(datetime.fromisoformat(in_gap), zone)
+    assert wall(instant, zone) == first_instant
+    assert instant.microsecond == 0
+    before = (instant - timedelta.resolution).astimezone(zone)
     assert before.replace(tzinfo=None) < datetime.fromisoformat(in_gap) + timedelta.resolution
 
 
@@ -72,18 +71,18 @@ def test_a_time_that_happens_twice_is_the_first(zone: ZoneInfo, twice: str, firs
     assert wall(localize(datetime.fromisoformat(twice).replace(fold=1), zone), zone) == first
 
 
-@given(moment=MOMENTS, zone=ZONES)
-def test_what_the_clock_shows_leads_back_to_a_moment_that_shows_the_same(
-    moment: datetime, zone: ZoneInfo
+@given(instant=INSTANTS, zone=ZONES)
+def test_what_the_clock_shows_leads_back_to_an_instant_that_shows_the_same(
+    instant: datetime, zone: ZoneInfo
 ) -> None:
-    shown = moment.astimezone(zone).replace(tzinfo=None, fold=0)
+    shown = instant.astimezone(zone).replace(tzinfo=None, fold=0)
     found = localize(shown, zone)
     assert found.astimezone(zone).replace(tzinfo=None, fold=0) == shown
-    assert found <= moment
+    assert found <= instant
 
 
 @given(shown=st.datetimes(datetime(1995, 1, 1), datetime(2037, 12, 31)), zone=ZONES)
-def test_localizing_never_goes_back_behind_the_clock(shown: datetime, zone: ZoneInfo) -> None:
+def test_localizing_never_goes_back_before_the_clock(shown: datetime, zone: ZoneInfo) -> None:
     found = localize(shown, zone).astimezone(zone).replace(tzinfo=None, fold=0)
     assert shown <= found <= shown + timedelta(hours=1)
 
@@ -103,15 +102,15 @@ def test_a_31st_plus_one_month_is_the_last_day_of_the_next() -> None:
         ("2024-03-31T09:00", -1, "2024-02-29"),
         ("2024-01-15T09:00", -13, "2022-12-15"),
     ]:
-        moment = localize(datetime.fromisoformat(text), NEW_YORK)
-        shifted = shift(moment, months, Unit.MONTHS, NEW_YORK).astimezone(NEW_YORK)
+        instant = localize(datetime.fromisoformat(text), NEW_YORK)
+        shifted = shift(instant, months, Unit.MONTHS, NEW_YORK).astimezone(NEW_YORK)
         assert shifted.date().isoformat() == expected
         assert shifted.time() == time(9)
 
 
 def test_months_that_lead_into_the_gap_lead_to_its_end() -> None:
-    moment = localize(datetime(2024, 1, 31, 2, 30), BERLIN)
-    assert wall(shift(moment, 2, Unit.MONTHS, BERLIN), BERLIN) == "2024-03-31 03:00+02:00"
+    instant = localize(datetime(2024, 1, 31, 2, 30), BERLIN)
+    assert wall(shift(instant, 2, Unit.MONTHS, BERLIN), BERLIN) == "2024-03-31 03:00+02:00"
 
 
 def test_no_days_leave_the_second_of_two_equal_times_alone() -> None:
@@ -119,12 +118,12 @@ def test_no_days_leave_the_second_of_two_equal_times_alone() -> None:
     assert shift(second, 0, Unit.DAYS, BERLIN) == second
 
 
-@given(moment=MOMENTS, amount=st.integers(1, 400), unit=st.sampled_from(Unit), zone=ZONES)
+@given(instant=INSTANTS, amount=st.integers(1, 400), unit=st.sampled_from(Unit), zone=ZONES)
 def test_an_amount_leads_to_the_future_and_its_negative_to_the_past(
-    moment: datetime, amount: int, unit: Unit, zone: ZoneInfo
+    instant: datetime, amount: int, unit: Unit, zone: ZoneInfo
 ) -> None:
-    assert shift(moment, amount, unit, zone) > moment
-    assert shift(moment, -amount, unit, zone) < moment
+    assert shift(instant, amount, unit, zone) > instant
+    assert shift(instant, -amount, unit, zone) < instant
 
 
 @each("unit", list(Unit))
@@ -133,7 +132,7 @@ def test_an_amount_beyond_the_calendar_is_a_clear_error(unit: Unit) -> None:
         shift(utc("2024-01-01"), 10**18, unit, BERLIN)
 
 
-@given(now=MOMENTS, clock=CLOCKS, zone=ZONES)
+@given(now=INSTANTS, clock=CLOCKS, zone=ZONES)
 def test_the_next_time_of_day_is_never_now_or_earlier_and_within_a_long_day(
     now: datetime, clock: time, zone: ZoneInfo
 ) -> None:
@@ -141,7 +140,7 @@ def test_the_next_time_of_day_is_never_now_or_earlier_and_within_a_long_day(
     assert now < found <= now + timedelta(hours=25)
 
 
-@given(now=MOMENTS, weekday=st.integers(0, 6), clock=CLOCKS, zone=ZONES)
+@given(now=INSTANTS, weekday=st.integers(0, 6), clock=CLOCKS, zone=ZONES)
 def test_the_next_weekday_is_that_weekday_and_at_most_a_week_ahead(
     now: datetime, weekday: int, clock: time, zone: ZoneInfo
 ) -> None:
@@ -178,8 +177,8 @@ def test_the_weekday_is_that_of_the_zone_not_of_utc() -> None:
 
 
 def test_a_time_of_day_after_days_is_on_that_very_day() -> None:
-    moment = localize(datetime(2024, 6, 3, 15), BERLIN)
-    assert wall(snap(moment, time(9), Unit.DAYS, BERLIN), BERLIN) == "2024-06-03 09:00+02:00"
+    instant = localize(datetime(2024, 6, 3, 15), BERLIN)
+    assert wall(snap(instant, time(9), Unit.DAYS, BERLIN), BERLIN) == "2024-06-03 09:00+02:00"
 
 
 def test_a_time_of_day_after_hours_is_the_first_that_is_not_earlier() -> None:
@@ -188,7 +187,7 @@ def test_a_time_of_day_after_hours_is_the_first_that_is_not_earlier() -> None:
     assert snap(three, time(15), Unit.HOURS, BERLIN) == three
 
 
-@given(base=MOMENTS, now=MOMENTS, zone=ZONES)
+@given(base=INSTANTS, now=INSTANTS, zone=ZONES)
 def test_the_next_anniversary_is_in_the_future(
     base: datetime, now: datetime, zone: ZoneInfo
 ) -> None:
@@ -222,15 +221,15 @@ def test_the_anniversary_of_a_29th_of_february_is_the_28th() -> None:
 def test_dates_and_texts_without_zone_are_meant_in_the_flows_zone(
     value: object, expected: str
 ) -> None:
-    assert wall(read_moment(value, BERLIN), BERLIN) == expected
+    assert wall(read_datetime(value, BERLIN), BERLIN) == expected
 
 
 @each("value", ["", "soon", "31.12.2024", None, 20240701, True, [], time(9)])
-def test_what_is_no_date_is_a_clear_error(value: object) -> None:
-    with pytest.raises(ActionError, match="is no date"):
-        read_moment(value, BERLIN)
+def test_anything_but_a_date_is_a_clear_error(value: object) -> None:
+    with pytest.raises(ActionError, match="is not a valid date"):
+        read_datetime(value, BERLIN)
 
 
 def test_the_time_of_day_is_set_on_the_day_of_the_zone() -> None:
     late = utc("2024-06-03T23:30")
-    assert wall(at_time(late, time(9), BERLIN), BERLIN) == "2024-06-04 09:00+02:00"
+    assert wall(snap(late, time(9), Unit.DAYS, BERLIN), BERLIN) == "2024-06-04 09:00+02:00"
