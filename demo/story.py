@@ -158,7 +158,7 @@ def _change_the_tips() -> None:
     assert step is not None
     typed = {**step.config, "subject": "Five books for {{ name }}"}
     data = {f"{flows.form_prefix(step.id)}-{name}": value for name, value in typed.items()}
-    form = flows.step_form(step, data, document=document)
+    form = flows.step_form(step, data, document=document).form
     assert form is not None
     flows.configure_step(flow, step.id, form, revision=None, author=editor)
     flows.publish(flow, by=editor)

@@ -16,25 +16,22 @@ from django.contrib.auth.models import Permission, User
 from django.test import Client
 from django.urls import reverse
 
-from flowcontrol_core.actions.base import BaseAction, Effects
-from flowcontrol_core.actions.config import BoundConfig
-from flowcontrol_core.actions.fields import ExpressionField, TemplateField
-from flowcontrol_core.actions.trigger import Trigger
-from flowcontrol_core.flows.drafts import edit_draft
-from flowcontrol_core.flows.lifecycle import create_flow
-from flowcontrol_core.flows.publication import publish
-from flowcontrol_core.models import Flow, FlowRun
-from flowcontrol_core.runs.execution.start import create_flowrun
-from flowcontrol_core.runs.queue import workers
-from flowcontrol_core.runs.store.clock import ManualClock
-from flowcontrol_core.testing.builder import flow as build
-from flowcontrol_core.testing.builder import step
-from flowcontrol_core.testing.helpers import (
+from flowcontrol.base import BaseAction, BoundConfig, Effects
+from flowcontrol.engine import create_flowrun
+from flowcontrol.flows import create_flow, edit_draft, publish
+from flowcontrol.forms import ExpressionField, TemplateField
+from flowcontrol.models import Flow, FlowRun
+from flowcontrol.registry import Trigger
+from flowcontrol.testing import (
+    ManualClock,
     manual_clock,
     publish_flow,
     run_due,
+    step,
     temporary_registry,
 )
+from flowcontrol.testing import flow as build
+from flowcontrol_core.runs.queue import workers
 
 PASSWORD = "secret"
 

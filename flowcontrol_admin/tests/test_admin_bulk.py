@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 from django.test import Client
 
+from flowcontrol.engine import create_flowrun
+from flowcontrol.models import BulkOperation, EventKind, Flow, FlowRun, RunEvent
 from flowcontrol.redaction import HIDDEN
+from flowcontrol.testing import run_due
 from flowcontrol_admin import run_bulk
 from flowcontrol_admin.run_actions import VERBS
-from flowcontrol_core.models import BulkOperation, EventKind, Flow, FlowRun, RunEvent
-from flowcontrol_core.runs.execution.start import create_flowrun
 from flowcontrol_core.runs.operations import bulk
-from flowcontrol_core.testing.helpers import run_due
 from tests.cases import each
 
 from .conftest import text_of, url
@@ -46,7 +46,7 @@ def test_each_verb_is_offered_for_many_runs(client: Client, waiting: FlowRun) ->
 def test_a_page_asks_first_and_changes_nothing(client: Client, waiting: FlowRun, verb: str) -> None:
     response = act(client, verb.replace("-", "_"), waiting)
     page = response.content.decode()
-    assert "1 run was chosen" in text_of(response)
+    assert "1 run selected" in text_of(response)
     assert f'name="_selected_action" value="{waiting.pk}"' in page
     assert 'name="reason"' in page
     assert not said(waiting)

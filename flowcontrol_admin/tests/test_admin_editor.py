@@ -10,14 +10,17 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
+from flowcontrol.flows import (
+    configure_step,
+    create_flow,
+    present_document,
+    present_revision,
+    step_form,
+)
+from flowcontrol.models import Flow, FlowRun, FlowVersion
+from flowcontrol.testing import flow as build
+from flowcontrol.testing import step
 from flowcontrol_core.document.tree import Document, Step
-from flowcontrol_core.flows.config_forms import step_form
-from flowcontrol_core.flows.drafts import present_document, present_revision
-from flowcontrol_core.flows.edits import configure_step
-from flowcontrol_core.flows.lifecycle import create_flow
-from flowcontrol_core.models import Flow, FlowRun, FlowVersion
-from flowcontrol_core.testing.builder import flow as build
-from flowcontrol_core.testing.builder import step
 
 from .conftest import logged_in, make_user, text_of, url
 
@@ -123,7 +126,7 @@ def test_the_picker_offers_what_fits_the_object_the_user_and_the_search(draft: F
     page = client.get(address, {"place": "//0", "q": "says HELLO"}).content.decode()
     assert "test.greet" in page
     assert "test.wait" not in page
-    assert "No action fits" in text_of(client.get(address, {"place": "//0", "q": "zzz"}))
+    assert "No action matches" in text_of(client.get(address, {"place": "//0", "q": "zzz"}))
 
 
 def test_an_action_with_a_permission_is_refused_to_those_without(draft: Flow) -> None:
@@ -153,7 +156,7 @@ def test_configuring_stores_the_form_and_shows_errors_at_fields(
 
 
 def test_the_first_edit_of_a_published_flow_opens_a_draft(client: Client, live: Flow) -> None:
-    assert "The first change opens a draft" in text_of(client.get(url("flow_editor", live.pk)))
+    assert "Your first change opens a draft" in text_of(client.get(url("flow_editor", live.pk)))
     post(client, "flow_step_note", live, "hello", note="well")
     assert FlowVersion.objects.get(draft_of=live).number == 2
     assert find(live, "hello").note == "well"
@@ -181,7 +184,7 @@ def test_a_stale_edit_overwrites_nothing_and_shows_what_was_typed(
     form = step_form(
         find(draft, "bye"), {"step-bye-text": "Mine", "step-bye-times": "1"},
         document=present_document(draft),
-    )  # fmt: skip
+    ).form  # fmt: skip
     assert form is not None
     configure_step(draft, "bye", form, revision=seen, author=other)
     before = present_document(draft)
@@ -218,7 +221,7 @@ def test_a_step_cannot_be_moved_into_another_flow_or_into_itself(
 
 def test_moving_offers_the_legal_places_in_words_and_moves(client: Client, draft: Flow) -> None:
     page = text_of(client.get(url("flow_step_move", draft.pk, "hello")))
-    assert "Top level, at the beginning (where it is)" in page
+    assert "Top level, at the beginning (current place)" in page
     assert "In “then” of 2 “If”, after 2.then.1 “Wait”" in page
     assert "In “else” of 2 “If”" in page
     post(client, "flow_step_move", draft, "hello", place="fork/then/1")
@@ -245,7 +248,7 @@ def test_deleting_says_how_many_steps_go_and_how_many_runs_are_there(
 ) -> None:
     page = text_of(client.get(url("flow_step_delete", waiting.flow_id, "fork")))
     assert "3 steps" in page
-    assert "1 run is at it now" in page
+    assert "1 run is at this step now" in page
     response = post(client, "flow_step_delete", waiting.flow, "fork")
     assert "Deleted 3 steps" in text_of(response)
     assert ids(waiting.flow) == ("hello",)
@@ -298,7 +301,7 @@ def test_a_policy_is_stored_and_shown(client: Client, draft: Flow) -> None:
     data["error_names"] = "OSError, smtplib.SMTPException"
     page = text_of(post(client, "flow_step_policy", draft, "hello", **data))
     assert "4 attempts" in page
-    assert "time-out 90s" in page
+    assert "timeout 90s" in page
     retry = find(draft, "hello").retry
     assert retry is not None
     assert (retry.attempts, retry.backoff, retry.factor) == (4, 120.0, 2.0)

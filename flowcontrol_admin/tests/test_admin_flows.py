@@ -9,15 +9,13 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
+from flowcontrol.engine import create_flowrun
+from flowcontrol.flows import create_flow, present_document
+from flowcontrol.models import Flow, FlowEvent, FlowRun, RunEvent
+from flowcontrol.testing import flow as build
+from flowcontrol.testing import publish_flow, run_due, step
 from flowcontrol_core.flows.changes import record
-from flowcontrol_core.flows.drafts import present_document
-from flowcontrol_core.flows.lifecycle import create_flow
 from flowcontrol_core.flows.overview import with_facts
-from flowcontrol_core.models import Flow, FlowEvent, FlowRun, RunEvent
-from flowcontrol_core.runs.execution.start import create_flowrun
-from flowcontrol_core.testing.builder import flow as build
-from flowcontrol_core.testing.builder import step
-from flowcontrol_core.testing.helpers import publish_flow, run_due
 
 from .conftest import text_of, url
 

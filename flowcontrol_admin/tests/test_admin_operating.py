@@ -8,13 +8,12 @@ from typing import Any
 import pytest
 from django.test import Client
 
+from flowcontrol.engine import create_flowrun
+from flowcontrol.models import Flow, FlowRun
 from flowcontrol.redaction import HIDDEN
+from flowcontrol.testing import ManualClock, run_due
 from flowcontrol_admin.pages import url
 from flowcontrol_core.flows.changes import record
-from flowcontrol_core.models import Flow, FlowRun
-from flowcontrol_core.runs.execution.start import create_flowrun
-from flowcontrol_core.runs.store.clock import ManualClock
-from flowcontrol_core.testing.helpers import run_due
 
 from .conftest import logged_in, make_user, text_of
 
@@ -99,13 +98,13 @@ def test_an_older_run_is_moved_and_one_that_is_up_to_date_says_so(
     assert "on the published version already" in text_of(response)
 
 
-def test_health_says_that_all_is_well(client: Client, db: None) -> None:
-    assert "All is well." in text_of(client.get(url("flow_health")))
+def test_health_says_that_there_are_no_issues(client: Client, db: None) -> None:
+    assert "No issues found." in text_of(client.get(url("flow_health")))
     response = client.get(url("flow_health_json"))
     assert (response.status_code, response.json()["healthy"]) == (200, True)
 
 
-def test_health_names_the_troubles_with_links_and_what_to_do(
+def test_health_names_the_issues_with_links_and_what_to_do(
     client: Client, live: Flow, clock: ManualClock
 ) -> None:
     run = create_flowrun(live)

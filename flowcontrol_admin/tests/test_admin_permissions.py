@@ -12,10 +12,9 @@ from django.db import transaction
 from django.test import Client
 from django.urls import reverse
 
-from flowcontrol_admin.flow_routes import ROUTES as FLOW_ROUTES
-from flowcontrol_admin.runs import ROUTES as RUN_ROUTES
-from flowcontrol_core.flows.flow_triggers import associate_trigger
-from flowcontrol_core.models import Flow, FlowRun
+from flowcontrol.flows import associate_trigger
+from flowcontrol.models import Flow, FlowRun
+from flowcontrol_admin.routes import FLOW_ROUTES, RUN_ROUTES
 
 from .conftest import logged_in, make_user
 

@@ -7,15 +7,19 @@ from typing import Any
 import pytest
 from django.test import Client
 
+from flowcontrol.engine import create_flowrun
+from flowcontrol.flows import (
+    annotate_step,
+    create_flow,
+    delete_step,
+    move_step,
+    present_document,
+    present_revision,
+)
+from flowcontrol.models import Flow, FlowRun, FlowVersion
+from flowcontrol.testing import flow as build
+from flowcontrol.testing import run_due, step
 from flowcontrol_core.document.tree import Place
-from flowcontrol_core.flows.drafts import present_document, present_revision
-from flowcontrol_core.flows.edits import annotate_step, delete_step, move_step
-from flowcontrol_core.flows.lifecycle import create_flow
-from flowcontrol_core.models import Flow, FlowRun, FlowVersion
-from flowcontrol_core.runs.execution.start import create_flowrun
-from flowcontrol_core.testing.builder import flow as build
-from flowcontrol_core.testing.builder import step
-from flowcontrol_core.testing.helpers import run_due
 
 from .conftest import text_of, url
 
@@ -42,7 +46,7 @@ def test_a_flow_with_problems_is_not_published_and_each_links_to_its_step(client
     flow = create_flow(key="x", name="X", document=build(step("test.greet", id="a", text="{{ ")))
     for response in (client.get(url("flow_publish", flow.pk)), post(client, "flow_publish", flow)):
         assert url("flow_step_configure", flow.pk, "a") in response.content.decode()
-        assert "would fail when it runs" in text_of(response)
+        assert " publishing. Correct " in text_of(response)
     assert response.status_code == 400
     flow.refresh_from_db()
     assert flow.published is None
@@ -60,7 +64,7 @@ def test_the_difference_is_said_in_words_with_secrets_hidden(
     assert "moved 1 “Greet”: from “In “then” of 2 “If”, after 2.then.1 “Wait””" in page
     assert "to “Top level, at the beginning”" in page
     assert "(empty) → a new note" in page
-    assert "1 run in flight stays" in page
+    assert "1 unfinished run stays" in page
 
 
 def test_publishing_what_somebody_else_has_changed_is_refused(client: Client, draft: Flow) -> None:
@@ -75,13 +79,13 @@ def test_an_unpublished_flow_cannot_be_activated(client: Client, draft: Flow) ->
     assert "nothing of it is published" in text_of(response)
 
 
-def test_releasing_a_hold_lets_the_held_runs_go_on(client: Client, live: Flow) -> None:
+def test_resuming_a_flow_lets_its_paused_runs_continue(client: Client, live: Flow) -> None:
     post(client, "flow_pause", live)
     run = create_flowrun(live)
     run_due()
     run.refresh_from_db()
     assert run.status == "paused"
-    assert "1 run goes on" in text_of(post(client, "flow_resume", live))
+    assert "1 run continues" in text_of(post(client, "flow_resume", live))
     run.refresh_from_db()
     assert run.status != "paused"
 

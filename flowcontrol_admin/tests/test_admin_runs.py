@@ -11,14 +11,12 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
+from flowcontrol.engine import create_flowrun
+from flowcontrol.models import LIVE, Flow, FlowRun, RunEvent
+from flowcontrol.testing import ManualClock, publish_flow, run_due, step
+from flowcontrol.testing import flow as build
 from flowcontrol_admin import runs as admin_runs
-from flowcontrol_admin.run_words import length
-from flowcontrol_core.models import LIVE, Flow, FlowRun, RunEvent
-from flowcontrol_core.runs.execution.start import create_flowrun
-from flowcontrol_core.runs.store.clock import ManualClock
-from flowcontrol_core.testing.builder import flow as build
-from flowcontrol_core.testing.builder import step
-from flowcontrol_core.testing.helpers import publish_flow, run_due
+from flowcontrol_admin.run_texts import show_length
 from tests.shop.models import Customer
 
 from .conftest import logged_in, make_user, text_of, url
@@ -90,7 +88,7 @@ def test_the_step_of_each_run_is_named(client: Client, waiting: FlowRun) -> None
     assert "◷ waiting Wait" in page
 
 
-def test_overdue_runs_are_found_and_said_to_be_when_nobody_sweeps(
+def test_overdue_runs_are_found_and_said_to_be_when_no_worker_runs(
     client: Client, live: Flow, clock: ManualClock
 ) -> None:
     run = create_flowrun(live)
@@ -98,10 +96,10 @@ def test_overdue_runs_are_found_and_said_to_be_when_nobody_sweeps(
     clock.advance(hours=1)
     assert listed(client, overdue="yes") == [run.pk]
     for address in (url("flowrun_changelist"), url("flowrun_change", run.pk)):
-        assert "Nobody seems to execute runs" in text_of(client.get(address))
+        assert "No worker appears to be running" in text_of(client.get(address))
     assert "Overdue since" in text_of(client.get(url("flowrun_change", run.pk)))
     run_due()
-    assert "Nobody seems" not in text_of(client.get(url("flowrun_changelist")))
+    assert "No worker appears" not in text_of(client.get(url("flowrun_changelist")))
 
 
 def test_a_busy_worker_is_not_said_to_be_missing(
@@ -110,15 +108,15 @@ def test_a_busy_worker_is_not_said_to_be_missing(
     run = create_flowrun(live)
     clock.advance(hours=1)
     RunEvent.objects.create(run=run, at=clock.now(), kind="steps")
-    assert "Nobody seems" not in text_of(client.get(url("flowrun_changelist")))
+    assert "No worker appears" not in text_of(client.get(url("flowrun_changelist")))
 
 
 def test_the_page_of_a_run_says_what_it_does_and_what_comes_next(
     client: Client, waiting: FlowRun
 ) -> None:
     page = text_of(client.get(url("flowrun_change", waiting.pk)))
-    assert "Waits at “Wait”, since" in page
-    assert "It goes on at" in page
+    assert "Waiting at “Wait” since" in page
+    assert "Continues at" in page
     assert "Greet" in page
     assert '(new) → "Hello"' in page
     assert "version 1" in page
@@ -147,7 +145,7 @@ def test_only_possible_verbs_are_offered_and_each_asks_for_a_reason(
     assert not offered(failed) & {"cancel", "pause", "resume", "run-now"}
     operate(client, waiting, "pause", reason="the customer called")
     page = text_of(client.get(url("flowrun_change", waiting.pk)))
-    assert "Is paused at “Wait”" in page
+    assert "Paused at “Wait”" in page
     assert "the customer called" in page
     assert "by root" in page
     waiting.refresh_from_db()
@@ -283,7 +281,7 @@ def test_an_object_is_linked_for_those_who_may_see_it(live: Flow) -> None:
 
 def test_durations_are_written_with_two_units() -> None:
     spans = (0.0005, 0.25, 3.2, 75, 3 * 3600 + 120, timedelta(days=2, hours=3).total_seconds())
-    assert [length(one) for one in spans] == [
+    assert [show_length(one) for one in spans] == [
         "0 ms", "250 ms", "3.2 s", "1 min 15 s", "3 h 2 min", "2 d 3 h",
     ]  # fmt: skip
 
@@ -298,10 +296,10 @@ def test_the_page_of_a_live_run_says_that_its_object_was_deleted(
     FlowRun.objects.filter(pk=run.pk).update(status=status)
     address = url("flowrun_change", run.pk)
     page = client.get(address)
-    assert "does not exist any more" not in text_of(page)
+    assert "no longer exists" not in text_of(page)
     assert link in page.content.decode()
     customer.delete()
     page = client.get(address)
     assert "Ada (customer" in text_of(page)
-    assert "does not exist any more" in text_of(page)
+    assert "no longer exists" in text_of(page)
     assert link not in page.content.decode()

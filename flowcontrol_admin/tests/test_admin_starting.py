@@ -9,11 +9,10 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
-from flowcontrol_core.flows.lifecycle import deactivate
-from flowcontrol_core.models import Flow, FlowRun
-from flowcontrol_core.testing.builder import flow as build
-from flowcontrol_core.testing.builder import step
-from flowcontrol_core.testing.helpers import publish_flow, run_due
+from flowcontrol.flows import deactivate
+from flowcontrol.models import Flow, FlowRun
+from flowcontrol.testing import flow as build
+from flowcontrol.testing import publish_flow, run_due, step
 from tests.shop.models import Customer, Parcel
 
 from .conftest import logged_in, make_user, text_of, url

@@ -7,12 +7,11 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from flowcontrol_core.actions.registry import registry
-from flowcontrol_core.flows.flow_triggers import associate_trigger
-from flowcontrol_core.models import Flow, FlowRun, FlowTrigger
-from flowcontrol_core.testing.builder import flow as build
-from flowcontrol_core.testing.builder import step
-from flowcontrol_core.testing.helpers import publish_flow
+from flowcontrol.flows import associate_trigger
+from flowcontrol.models import Flow, FlowRun, FlowTrigger
+from flowcontrol.registry import registry
+from flowcontrol.testing import flow as build
+from flowcontrol.testing import publish_flow, step
 
 from .conftest import text_of, url
 
@@ -110,8 +109,9 @@ def test_it_is_shown_when_it_last_started_a_run_and_why_it_did_not(client: Clien
     trigger.fire(payload={"go": True})
     trigger.fire(payload={"go": False})
     page = text_of(client.get(url("flow_editor", flow.pk)))
-    assert "Last started a run on" in page
-    assert "Did not start one (the condition was false)" in page
+    assert "Last run started:" in page
+    assert "Last event that started no run:" in page
+    assert "(the condition was false)" in page
     assert "the condition was false" in text_of(client.get(url("flow_trigger", flow.pk, found.pk)))
 
 

@@ -1,12 +1,12 @@
-"""The admin: forms in, verbs out. Django's autodiscovery imports this package."""
+"""What Django's autodiscovery imports: the model admins."""
 
 from __future__ import annotations
 
 from django.contrib import admin
 
+from flowcontrol.models import Flow, FlowRun
 from flowcontrol_admin.flows import FlowAdmin
 from flowcontrol_admin.runs import FlowRunAdmin
-from flowcontrol_core.models import Flow, FlowRun
 
 admin.site.register(Flow, FlowAdmin)
 admin.site.register(FlowRun, FlowRunAdmin)

@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 import json
-import zoneinfo
-from collections.abc import Iterator
-from functools import lru_cache
+from collections.abc import Iterable
 from typing import Any, cast
 
 from django import forms
-from django.apps import apps
 from django.core.exceptions import ValidationError
 from django.utils.translation import gettext_lazy as _
 
-from flowcontrol_core.document.tree import Place
+from flowcontrol.errors import Problem
 from flowcontrol_core.document.values import to_seconds
 
 MAX_JSON = 256 * 1024
+MAX_REASON = 500
 MAX_REVISION = 2**31 - 1
 
 
 class JsonObjectField(forms.CharField):
-    """A JSON object; whatever is typed, the worst that comes of it is a message at the field."""
+    """A JSON object; anything else is an error at the field."""
 
     def __init__(self, **kwargs: Any) -> None:
         widget = forms.Textarea(attrs={"rows": 6, "cols": 60, "spellcheck": "false"})
@@ -29,29 +27,26 @@ class JsonObjectField(forms.CharField):
 
     def clean(self, value: Any) -> Any:
         text = super().clean(value)
-        if not text:
-            return {}
         try:
-            data = json.loads(text)
+            data = json.loads(text or "{}")
         except json.JSONDecodeError as error:
             raise ValidationError(
-                _("This is no valid JSON: %(message)s (line %(line)d, column %(column)d)."),
+                _("This is not valid JSON: %(message)s (line %(line)d, column %(column)d)."),
                 params={"message": error.msg, "line": error.lineno, "column": error.colno},
             ) from error
         except (ValueError, RecursionError) as error:
-            raise ValidationError(
-                _("This JSON nests too deeply, or has a number that is too long.")
-            ) from error
+            text = _("This JSON is nested too deeply or contains a number that is too long.")
+            raise ValidationError(text) from error
         if not isinstance(data, dict):
             raise ValidationError(_('Enter a JSON object, such as {"key": "value"}.'))
         return data
 
 
 class DurationTextField(forms.CharField):
-    """A duration as in a flow's document: ``30s``, ``5m``, ``2h``, ``1d``; gives seconds."""
+    """A duration as in a flow's document, such as ``30s``, ``5m``, ``2h``, ``1d``, in seconds."""
 
     def __init__(self, **kwargs: Any) -> None:
-        super().__init__(max_length=40, **kwargs)
+        super().__init__(max_length=40, required=False, **kwargs)
 
     def clean(self, value: Any) -> Any:
         text = super().clean(value)
@@ -61,19 +56,42 @@ class DurationTextField(forms.CharField):
             return to_seconds(float(text) if _is_number(text) else text)
         except ValueError as error:
             raise ValidationError(
-                _("Write a duration such as 30s, 5m, 2h or 1d (at most ten years).")
+                _("Enter a duration such as 30s, 5m, 2h or 1d (at most ten years).")
             ) from error
 
 
+class ReasonForm(forms.Form):
+    """Why something is done; shown in the history of the run."""
+
+    reason = forms.CharField(
+        label=_("Reason"),
+        max_length=MAX_REASON,
+        required=False,
+        widget=forms.TextInput(attrs={"class": "vTextField"}),
+        help_text=_("Shown in the history of the run."),
+    )
+
+
 class RevisionField(forms.IntegerField):
-    """The revision of the draft that somebody has seen; a hidden field of each operation."""
+    """The revision of the draft that the author of an edit has seen; hidden."""
 
     def __init__(self) -> None:
         super().__init__(min_value=0, max_value=MAX_REVISION, widget=forms.HiddenInput)
 
 
+class RevisionForm(forms.Form):
+    """What each edit of a draft carries."""
+
+    revision = RevisionField()
+
+
+def code_input() -> forms.TextInput:
+    """Return a wide input for a name or an expression."""
+    return forms.TextInput(attrs={"class": "vTextField", "spellcheck": "false"})
+
+
 def choice_field(form: forms.BaseForm, name: str) -> forms.ChoiceField:
-    """Give a field of a form that is known to be one of choices."""
+    """Return a field of a form that is known to be one of choices."""
     return cast("forms.ChoiceField", form.fields[name])
 
 
@@ -87,41 +105,11 @@ def show_seconds(seconds: float | None) -> str:
     return f"{seconds:g}s"
 
 
-def place_value(place: Place) -> str:
-    """Write a place as one text, for a form."""
-    return f"{place.parent or ''}/{place.branch or ''}/{place.index}"
-
-
-def read_place(text: str) -> Place | None:
-    """Read what ``place_value`` wrote; ``None`` for anything else."""
-    parts = text.split("/")
-    if len(parts) != len(("parent", "branch", "index")):
-        return None
-    parent, branch, index = parts
-    if not (index.isascii() and index.isdigit()) or len(index) > len(str(MAX_REVISION)):
-        return None
-    return Place(parent=parent or None, branch=branch or None, index=int(index))
-
-
-def model_choices() -> Iterator[tuple[str, str]]:
-    """Give the models that a flow may be about, by app."""
-    yield "", str(_("none: the flow is about no object"))
-    models = [model for model in apps.get_models() if model._meta.app_label != "flowcontrol_core"]
-    labels = sorted((model._meta.label_lower, str(model._meta.verbose_name)) for model in models)
-    for label, name in labels:
-        yield label, f"{name} ({label})"
-
-
-def zone_choices() -> Iterator[tuple[str, str]]:
-    """Give the time zones that a flow may have."""
-    yield "", str(_("that of the site"))
-    for name in _zones():
-        yield name, name
-
-
-@lru_cache(maxsize=1)
-def _zones() -> list[str]:
-    return sorted(zoneinfo.available_timezones())
+def add_problems(form: forms.BaseForm, problems: Iterable[Problem]) -> None:
+    """Show problems at the fields of a form, or above them where it has none of that name."""
+    for problem in problems:
+        field = problem.field if problem.field in form.fields else None
+        form.add_error(field, problem.message if field else str(problem))
 
 
 def _is_number(text: str) -> bool:

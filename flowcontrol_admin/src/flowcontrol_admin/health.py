@@ -1,40 +1,67 @@
-"""The health of the whole as a page, the issues first, and as JSON for programs."""
+"""The pages about the site as a whole: its health, also as JSON for programs, and its plugins."""
 
 from __future__ import annotations
 
 from django.http import HttpResponse, JsonResponse
-from django.utils.translation import gettext as say
+from django.utils.dateparse import parse_datetime
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
 
-from flowcontrol.runs import refusal_text
-from flowcontrol_admin.pages import VIEW_RUN, Page
-from flowcontrol_core.health import check_health
-from flowcontrol_core.models import BulkOperation, FlowEvent, Status
+from flowcontrol.health import check_health
+from flowcontrol.models import BulkOperation, FlowEvent, Status
+from flowcontrol.plugins import PluginStatus, plugin_manager
+from flowcontrol.registry import registry
+from flowcontrol_admin.pages import Page
 
-MOST_JOBS = 20
+MOST_OPERATIONS = 20
+_STATUSES = {
+    PluginStatus.ACTIVE: _("active"),
+    PluginStatus.DISABLED: _("disabled"),
+    PluginStatus.INCOMPATIBLE: _("incompatible"),
+    PluginStatus.CONFLICT: _("conflict"),
+    PluginStatus.FAILED: _("failed"),
+    PluginStatus.NEEDS_APP: _("needs an app"),
+}
+_BADGES = {PluginStatus.ACTIVE: "active", PluginStatus.DISABLED: "off"}
 
 
 def show_health(page: Page) -> HttpResponse:
-    """What is wrong and what to do about it, the live runs, and who works."""
+    """Show what is wrong and how to fix it, the live runs, the workers and bulk operations."""
     health = check_health()
     return page.render(
         "health.html",
-        title=say("Health"),
+        title=gettext("Health"),
+        crumb=gettext("Health"),
         health=health,
+        workers=[
+            {**worker, "last_sweep": parse_datetime(worker["last_sweep"])}
+            for worker in health.workers
+        ],
         live=[(Status(status).label, count) for status, count in sorted(health.live.items())],
-        jobs=[_with_refusals(each) for each in BulkOperation.objects.order_by("-pk")[:MOST_JOBS]],
+        operations=BulkOperation.objects.order_by("-pk")[:MOST_OPERATIONS],
         pruned=FlowEvent.objects.filter(key="").order_by("-pk").first(),
-        links_runs=page.may(VIEW_RUN),
-        crumbs=[(say("Health"), "")],
     )
 
 
-def _with_refusals(operation: BulkOperation) -> BulkOperation:
-    lines = [(refusal_text(operation, each), each["count"]) for each in operation.refusals]
-    operation.refusal_lines = lines  # type: ignore[attr-defined]
-    return operation
-
-
 def show_health_json(_page: Page) -> HttpResponse:
-    """The same as JSON, with the status 503 where anything is wrong."""
+    """Return the same as JSON, with the status 503 where something is urgent."""
     health = check_health()
     return JsonResponse(health.as_json(), status=200 if health.is_healthy else 503)
+
+
+def show_plugins(page: Page) -> HttpResponse:
+    """Show all plugins, their status, and what to do about it."""
+    reports = plugin_manager.reports
+    plugins = {report.name for report in reports}
+    actions, triggers = registry.actions.values(), registry.triggers.values()
+    return page.render(
+        "plugins.html",
+        title=gettext("Plugins"),
+        crumb=gettext("Plugins"),
+        reports=[
+            (report, _BADGES.get(report.status, "error"), _STATUSES[report.status])
+            for report in reports
+        ],
+        own_actions=sorted(entry.key for entry in actions if entry.plugin not in plugins),
+        own_triggers=sorted(entry.key for entry in triggers if entry.plugin not in plugins),
+    )

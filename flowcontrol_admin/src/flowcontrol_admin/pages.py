@@ -1,11 +1,15 @@
-"""What all pages share: routes with their permissions, errors as pages, breadcrumbs."""
+"""What all pages share: requests, routes with their permissions, errors as pages, breadcrumbs."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import logging
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeAlias, cast
 
+from django import forms
 from django.contrib import messages
 from django.contrib.admin import ModelAdmin
 from django.contrib.auth.models import User
@@ -18,46 +22,70 @@ from django.http import (
     HttpResponseNotAllowed,
     HttpResponseRedirect,
 )
+from django.http.request import QueryDict
 from django.shortcuts import get_object_or_404
 from django.template.response import TemplateResponse
-from django.urls import URLPattern, path, reverse
+from django.urls import NoReverseMatch, URLPattern, path, reverse
+from django.utils.functional import Promise
 from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 
-from flowcontrol_core.errors import DocumentError, FlowcontrolError, StaleRevisionError
+from flowcontrol.errors import DocumentError, EditError, FlowcontrolError, StaleRevisionError
+from flowcontrol_admin.fields import MAX_REASON, RevisionForm
 
 APP = "flowcontrol_core"
-READING = ("GET", "HEAD")
-MAX_REASON = 500
+POST = ("POST",)
+READ = ("GET", "HEAD")
+READ_AND_POST = (*READ, *POST)
 VIEW_FLOW, ADD_FLOW = "view_flow", "add_flow"
 CHANGE_FLOW, DELETE_FLOW = "change_flow", "delete_flow"
 PUBLISH_FLOW, ACTIVATE_FLOW, START_FLOW = "publish_flow", "activate_flow", "start_flow"
 VIEW_RUN, OPERATE_RUN = "view_flowrun", "operate_flowrun"
+PERMISSIONS = (
+    VIEW_FLOW, ADD_FLOW, CHANGE_FLOW, DELETE_FLOW, PUBLISH_FLOW, ACTIVATE_FLOW, START_FLOW,
+    VIEW_RUN, OPERATE_RUN,
+)  # fmt: skip
 
 Crumb: TypeAlias = tuple[str, str]
-#: What is not repeated to somebody whose edit came too late.
-_UNTYPED = frozenset({"csrfmiddlewaretoken", "revision"})
+Text: TypeAlias = str | Promise
+logger = logging.getLogger(__name__)
+#: What is not shown again to the author of an edit that came too late.
+_NOT_TYPED = frozenset({"csrfmiddlewaretoken", "revision"})
 
 
 def may(user: Any, permission: str) -> bool:
-    """Say whether a user has a permission of this app; whoever may change may view."""
-    names = [permission]
-    if permission.startswith("view_"):
-        names.append(permission.replace("view_", "change_", 1))
-    return any(user.has_perm(f"{APP}.{name}") for name in names)
+    """Return whether a user has a permission of this app; the one to change implies to view."""
+    implied = permission.replace("view_", "change_", 1)
+    return any(user.has_perm(f"{APP}.{name}") for name in dict.fromkeys((permission, implied)))
+
+
+def url(name: str, *args: object) -> str:
+    """Return the address of a view of this app's admin."""
+    return reverse(f"admin:{APP}_{name}", args=args)
 
 
 class Page:
     """One request to the admin, and what its answer is made of."""
 
-    def __init__(self, request: HttpRequest, admin: ModelAdmin[Any], subject: Model | None) -> None:
+    def __init__(
+        self,
+        request: HttpRequest,
+        admin: ModelAdmin[Any],
+        *,
+        name: str = "",
+        subject: Model | None = None,
+    ) -> None:
         self.request = request
         self.admin = admin
+        #: The name of the route.
+        self.name = name
+        #: The flow or the run that the page is about.
         self.subject = subject
+        self._kind = "flow" if admin.model._meta.model_name == "flow" else "run"
 
     @property
     def user(self) -> User:
-        """Give who is logged in; nobody else gets here."""
+        """Return who is logged in; the admin has refused everyone else."""
         return cast("User", self.request.user)
 
     @property
@@ -65,94 +93,114 @@ class Page:
         return self.request.method == "POST"
 
     @property
+    def data(self) -> QueryDict | None:
+        """Return what was sent, for a form to be bound to."""
+        return self.request.POST if self.is_post else None
+
+    @property
     def reason(self) -> str:
-        """Give why it is done, as the user has written it beside the button."""
+        """Return the reason that the user entered next to the button."""
         return self.request.POST.get("reason", "")[:MAX_REASON].strip()
+
+    @property
+    def revision(self) -> int:
+        """Return the revision that the request names; raises EditError where it has none."""
+        revision: int = self.cleaned(RevisionForm(self.request.POST))["revision"]
+        return revision
+
+    def cleaned(self, form: forms.Form) -> dict[str, Any]:
+        """Return what a button has sent; raises EditError where the form is not valid."""
+        if form.is_valid():
+            return form.cleaned_data
+        errors = form.errors.items()
+        listed = "; ".join(f"{name}: {' '.join(map(str, found))}" for name, found in errors)
+        raise EditError(
+            _("The request is incomplete (%(problems)s). Go back and reload the page.")
+            % {"problems": listed}
+        )
 
     def may(self, permission: str) -> bool:
         return may(self.user, permission)
 
-    def render(self, template: str, *, status: int = 200, **context: Any) -> HttpResponse:
-        """Give a page in the look of the admin."""
-        meta = self.admin.model._meta
+    def render(
+        self,
+        template: str,
+        *,
+        title: Text,
+        crumb: Text = "",
+        parents: Iterable[Crumb] = (),
+        status: int = 200,
+        **context: Any,
+    ) -> HttpResponse:
+        """Return a page in the look of the admin; ``crumb`` names it in the breadcrumbs."""
         shown = {
             **self.admin.admin_site.each_context(self.request),
-            "opts": meta,
-            "crumbs": [*self._crumbs(), *context.pop("crumbs", ())],
-            **{f"may_{name}": self.may(name) for name in _PERMISSIONS},
+            **{f"may_{name}": self.may(name) for name in PERMISSIONS},
+            "opts": self.admin.model._meta,
+            "page_name": self.name,
+            "title": title,
+            "crumbs": [*self._crumbs(), *parents, *([(crumb, "")] if crumb else [])],
+            "back": self._home(),
+            self._kind: self.subject,
             **context,
         }
         return TemplateResponse(self.request, f"flowcontrol_admin/{template}", shown, status=status)
 
-    def problem(
-        self, error: FlowcontrolError | str, *, status: int = 400, back: str = ""
-    ) -> HttpResponse:
-        """Give a page that says what went wrong."""
-        listed = list(error.problems) if isinstance(error, DocumentError) else []
-        return self.render(
-            "problem.html",
-            status=status,
-            title=_("That did not work"),
-            message="" if listed else str(error),
-            problems=listed,
-            back=back or self._home(),
-        )
+    def problem(self, error: FlowcontrolError, *, status: int = 400) -> HttpResponse:
+        """Return a page about what is wrong; after a late edit, with what its author entered."""
+        problems = error.problems if isinstance(error, DocumentError) else ()
+        message = "" if problems else str(error)
+        shown: dict[str, Any] = {"message": message, "problems": problems}
+        if isinstance(error, StaleRevisionError):
+            title = _("Nothing was saved")
+            return self.render("stale.html", title=title, status=409, typed=self._typed(), **shown)
+        return self.render("problem.html", title=_("This did not work"), status=status, **shown)
 
     def redirect(self, name: str, *args: object, anchor: str = "") -> HttpResponse:
         """Send the browser to another page, as after each change."""
         return HttpResponseRedirect(url(name, *args) + (f"#{anchor}" if anchor else ""))
 
-    def say(self, text: str, level: int = messages.SUCCESS) -> None:
-        """Have a sentence shown on the next page."""
-        messages.add_message(self.request, level, text)
+    def notify(self, text: Text, level: int = messages.SUCCESS) -> None:
+        """Show a sentence on the next page."""
+        messages.add_message(self.request, level, str(text))
+
+    def link_to(self, model: type[Model], view: str, *args: object) -> str:
+        """Return the address of a view of another model's admin, where the user may see it."""
+        found = self.admin.admin_site._registry.get(model)  # noqa: SLF001 - the only way to ask
+        if found is None or not found.has_view_permission(self.request):
+            return ""
+        try:
+            meta = model._meta
+            return reverse(f"admin:{meta.app_label}_{meta.model_name}_{view}", args=args)
+        except NoReverseMatch:
+            return ""
 
     def log(self, subject: Model, text: str) -> None:
-        """Note a change in the history of the admin."""
+        """Record a change in the history of the admin."""
         self.admin.log_change(self.request, subject, text)
 
-    def stale(self, error: StaleRevisionError) -> HttpResponse:
-        """Say that somebody else was faster, and show what was typed, so that it is not lost."""
-        typed = [
-            (name, value)
-            for name, values in self.request.POST.lists()
-            if name not in _UNTYPED
-            for value in values
-        ]
-        return self.render(
-            "stale.html",
-            status=409,
-            title=_("Nothing was saved"),
-            message=str(error),
-            typed=typed,
-            back=self._home(),
-        )
+    def _typed(self) -> list[tuple[str, object]]:
+        listed = self.request.POST.lists()
+        return [(key, one) for key, values in listed for one in values if key not in _NOT_TYPED]
 
     def _crumbs(self) -> list[Crumb]:
         meta = self.admin.model._meta
         crumbs = [(capfirst(str(meta.verbose_name_plural)), url(f"{meta.model_name}_changelist"))]
-        if self.subject is not None:
-            crumbs.append((str(self.subject), self._home()))
-        return crumbs
+        return crumbs if self.subject is None else [*crumbs, (str(self.subject), self._home())]
 
     def _home(self) -> str:
-        """Give the page of the subject, or of the list."""
+        """Return the address of the page of the subject, or of the list."""
         if self.subject is None:
             return url(f"{self.admin.model._meta.model_name}_changelist")
-        name = "flow_editor" if self.admin.model._meta.model_name == "flow" else "flowrun_change"
-        return url(name, self.subject.pk)
+        return url("flow_editor" if self._kind == "flow" else "flowrun_change", self.subject.pk)
 
-
-_PERMISSIONS = (
-    CHANGE_FLOW, ADD_FLOW, DELETE_FLOW, PUBLISH_FLOW, ACTIVATE_FLOW, START_FLOW, VIEW_FLOW,
-    VIEW_RUN, OPERATE_RUN,
-)  # fmt: skip
 
 View: TypeAlias = Callable[..., HttpResponseBase]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Route:
-    """A view of the admin: where it is, and which permissions it asks for.
+    """A view of the admin: its address, and the permissions that it asks for.
 
     ``needs`` is asked for at each request, ``writes`` in addition where something is changed.
     """
@@ -162,54 +210,59 @@ class Route:
     view: View
     needs: tuple[str, ...]
     writes: tuple[str, ...] = ()
-    methods: tuple[str, ...] = READING
+    methods: tuple[str, ...] = READ
 
-    def permissions(self, method: str | None) -> Iterable[str]:
-        """Give the permissions that a request with that method needs."""
-        return self.needs if method in READING else (*self.needs, *self.writes)
-
-
-def url(name: str, *args: object) -> str:
-    """Give the address of a view of this app's admin."""
-    return reverse(f"admin:{APP}_{name}", args=args)
+    def permissions(self, method: str | None) -> tuple[str, ...]:
+        """Return the permissions that a request with that method needs."""
+        return self.needs if method in READ else (*self.needs, *self.writes)
 
 
 def patterns(admin: ModelAdmin[Any], routes: Iterable[Route]) -> list[URLPattern]:
-    """Give the URL patterns of routes, each behind the admin's login."""
+    """Return the URL patterns of routes, each behind the admin's login."""
     return [
         path(
             route.path,
-            admin.admin_site.admin_view(_Endpoint(admin, route)),
+            admin.admin_site.admin_view(partial(_answer, admin, route)),
             name=f"{APP}_{route.name}",
         )
         for route in routes
     ]
 
 
-class _Endpoint:
-    """Answers requests for one route: permission first, then method, then the subject."""
+def show_list(page: Page) -> HttpResponseBase:
+    """Return the list of flows or of runs."""
+    return page.admin.changelist_view(page.request)
 
-    def __init__(self, admin: ModelAdmin[Any], route: Route) -> None:
-        self.admin = admin
-        self.route = route
-        self.__name__ = route.name
 
-    def __call__(self, request: HttpRequest, **kwargs: Any) -> HttpResponseBase:
-        if not all(may(request.user, name) for name in self.route.permissions(request.method)):
-            raise PermissionDenied
-        if request.method not in self.route.methods:
-            return HttpResponseNotAllowed(self.route.methods)
-        subject = self._subject(kwargs)
-        page = Page(request, self.admin, subject)
-        try:
-            return self.route.view(page, *([subject] if subject else []), **kwargs)
-        except StaleRevisionError as error:
-            return page.stale(error)
-        except FlowcontrolError as error:
-            return page.problem(error)
+def _answer(
+    admin: ModelAdmin[Any], route: Route, request: HttpRequest, **kwargs: Any
+) -> HttpResponseBase:
+    """Answer a request: permission first, then method, then the subject."""
+    if not all(may(request.user, name) for name in route.permissions(request.method)):
+        raise PermissionDenied
+    if request.method not in route.methods:
+        return HttpResponseNotAllowed(route.methods)
+    model: type[Model] = admin.model
+    subject = get_object_or_404(model, pk=kwargs.pop("pk")) if "pk" in kwargs else None
+    page = Page(request, admin, name=route.name, subject=subject)
+    try:
+        return route.view(page, *([subject] if subject else []), **kwargs)
+    except FlowcontrolError as error:
+        return page.problem(error)
 
-    def _subject(self, kwargs: dict[str, Any]) -> Model | None:
-        if "pk" not in kwargs:
-            return None
-        model: type[Model] = self.admin.model
-        return get_object_or_404(model, pk=kwargs.pop("pk"))
+
+@contextmanager
+def plugin_code(name: str) -> Iterator[None]:
+    """Turn whatever a plugin's form raises into an EditError."""
+    try:
+        yield
+    except FlowcontrolError:
+        raise
+    except Exception as error:
+        logger.exception("The form of %s failed.", name)
+        text = _(
+            "The form of %(name)s failed: %(error)s. This is a fault of its plugin; see the log "
+            "for details."
+        )
+        shown = f"{type(error).__name__}: {error}"[:300]
+        raise EditError(text % {"name": name, "error": shown}) from error

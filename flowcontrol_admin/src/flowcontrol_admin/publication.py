@@ -1,145 +1,49 @@
-"""Publishing a flow, switching it on and off, and its older versions."""
+"""Publishing a flow, activating and pausing it, its versions and its history."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from datetime import datetime
+from functools import partial
+from typing import Any, NamedTuple
 
 from django.contrib import messages
+from django.contrib.admin.models import LogEntry
+from django.contrib.admin.options import get_content_type_for_model
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404
-from django.utils.translation import gettext as say
-from django.utils.translation import ngettext
+from django.utils.translation import gettext, ngettext
+from django.utils.translation import gettext_lazy as _
 
 from flowcontrol import flows
+from flowcontrol.errors import EditError, Problem, PublishError
+from flowcontrol.models import Flow, FlowEvent, FlowRun, FlowVersion
 from flowcontrol_admin.editor import read_version
-from flowcontrol_admin.pages import Page, url
-from flowcontrol_admin.steps import read_revision
+from flowcontrol_admin.pages import Page, Text, url
 from flowcontrol_admin.tree import TreeBuilder
 from flowcontrol_core.document.diff import diff
 from flowcontrol_core.document.tree import Document
-from flowcontrol_core.errors import EditError, Problem, PublishError
 from flowcontrol_core.flows.descriptions import describe_diff
 from flowcontrol_core.flows.overview import versions_with_runs
-from flowcontrol_core.models import Flow, FlowRun, FlowVersion
+
+#: At most this many rows of the history are shown.
+MOST_EVENTS = 200
 
 
 def publish(page: Page, flow: Flow) -> HttpResponse:
-    """What publishing would change and what stands in its way; and publishing."""
+    """Show what publishing would change and what prevents it; publish."""
     if not page.is_post:
         return _publish_page(page, flow, flows.present_problems(flow))
     try:
-        version = flows.publish(
-            flow, by=page.user, reason=page.reason, revision=read_revision(page)
-        )
+        version = flows.publish(flow, by=page.user, reason=page.reason, revision=page.revision)
     except PublishError as error:
         return _publish_page(page, flow, list(error.problems), status=400)
-    text = say("Published version %(number)d: new runs start on it.") % {"number": version.number}
-    page.say(text)
+    text = gettext("Published version %(number)d: new runs start on it.")
+    page.notify(text % {"number": version.number})
     if not flow.active:
-        page.say(
-            say("The flow is inactive, so nothing starts it yet. Activate it when it should."),
-            messages.WARNING,
-        )
+        text = gettext("The flow is inactive, so nothing starts it yet. Activate it when ready.")
+        page.notify(text, messages.WARNING)
     return page.redirect("flow_publish", flow.pk)
-
-
-def activate(page: Page, flow: Flow) -> HttpResponse:
-    """Let the flow start runs."""
-    return _switch(page, flow, flows.activate, say("The flow is active: it starts runs."))
-
-
-def deactivate(page: Page, flow: Flow) -> HttpResponse:
-    """Start no further runs."""
-    text = say("The flow is inactive: it starts no further runs; those in flight go on.")
-    return _switch(page, flow, flows.deactivate, text)
-
-
-def pause(page: Page, flow: Flow) -> HttpResponse:
-    """Pause what becomes due."""
-    text = say("The flow is on hold: runs that become due are paused.")
-    return _switch(page, flow, flows.pause, text)
-
-
-def resume(page: Page, flow: Flow) -> HttpResponse:
-    """End the hold, and wake what it has paused."""
-    who: dict[str, Any] = {"by": page.user, "reason": page.reason}
-    count = flows.resume(flow, **who)
-    text = ngettext(
-        "The hold has ended; %(count)d run goes on.",
-        "The hold has ended; %(count)d runs go on.",
-        count,
-    )
-    page.say(text % {"count": count})
-    return page.redirect("flow_editor", flow.pk)
-
-
-def show_versions(page: Page, flow: Flow) -> HttpResponse:
-    """All versions of a flow, and the runs on them."""
-    return page.render(
-        "versions.html",
-        title=say("Versions of “%(flow)s”") % {"flow": flow.name},
-        flow=flow,
-        tab="versions",
-        versions=versions_with_runs(flow),
-        revision=flows.present_revision(flow),
-        crumbs=[(say("Versions"), "")],
-    )
-
-
-def show_version(page: Page, flow: Flow, number: int) -> HttpResponse:
-    """One version, and how it differs from what is being edited."""
-    version = get_object_or_404(FlowVersion, flow=flow, number=number)
-    document, problems = read_version(version)
-    present, _ = read_version(flows.present_version(flow))
-    return page.render(
-        "version.html",
-        title=str(version),
-        flow=flow,
-        tab="versions",
-        version=version,
-        document=document,
-        problems=problems,
-        lines=TreeBuilder(document).lines(),
-        difference=describe_diff(diff(document, present), document, present),
-        revision=flows.present_revision(flow),
-        crumbs=[(say("Versions"), url("flow_versions", flow.pk)), (f"v{number}", "")],
-    )
-
-
-def restore(page: Page, flow: Flow, number: int) -> HttpResponse:
-    """Make an older version's document the draft."""
-    version = get_object_or_404(FlowVersion, flow=flow, number=number)
-    revision = read_revision(page)
-    flows.restore_version(flow, version, revision=revision, author=page.user)
-    page.say(say("The draft is now as version %(number)d was.") % {"number": number})
-    return page.redirect("flow_editor", flow.pk)
-
-
-def discard(page: Page, flow: Flow) -> HttpResponse:
-    """Throw the draft away, after showing what is lost."""
-    if page.is_post:
-        flows.discard_draft(flow, revision=read_revision(page))
-        page.say(say("The draft was discarded; this is the published version."))
-        return page.redirect("flow_editor", flow.pk)
-    draft = FlowVersion.objects.filter(draft_of=flow).first()
-    if draft is None or flows.published_version(flow) is None:
-        raise EditError(say("There is no draft that could be discarded in favour of a version."))
-    return page.render(
-        "discard.html",
-        title=say("Discard the draft?"),
-        flow=flow,
-        difference=_difference(flow),
-        revision=draft.revision,
-        crumbs=[(say("Discard the draft"), "")],
-        back=url("flow_editor", flow.pk),
-    )
-
-
-def _switch(page: Page, flow: Flow, verb: Callable[..., Flow], text: str) -> HttpResponse:
-    verb(flow, by=page.user, reason=page.reason)
-    page.say(text)
-    return page.redirect("flow_editor", flow.pk)
 
 
 def _publish_page(
@@ -150,21 +54,134 @@ def _publish_page(
     return page.render(
         "publish.html",
         status=status,
-        title=say("Publish “%(flow)s”") % {"flow": flow.name},
-        flow=flow,
-        tab="publish",
+        title=gettext("Publish “%(flow)s”") % {"flow": flow.name},
+        crumb=gettext("Publish"),
         problems=[(item, item.step in known) for item in problems],
         difference=[] if unreadable else _difference(flow),
         is_unchanged=flows.is_unchanged(flow),
         live=FlowRun.objects.filter(flow=flow).live().count(),
         published=flows.published_version(flow),
         revision=flows.present_revision(flow),
-        crumbs=[(say("Publish"), "")],
+    )
+
+
+def _switch(change: Callable[..., Any], text: Text, page: Page, flow: Flow) -> HttpResponse:
+    """Make a change to the flow as a whole, and tell what follows from it."""
+    change(flow, by=page.user, reason=page.reason)
+    page.notify(text)
+    return page.redirect("flow_editor", flow.pk)
+
+
+activate = partial(_switch, flows.activate, _("The flow is active: it starts runs."))
+deactivate = partial(
+    _switch,
+    flows.deactivate,
+    _("The flow is inactive: it starts no new runs; unfinished runs continue."),
+)
+pause = partial(_switch, flows.pause, _("The flow is paused: runs that become due are paused."))
+
+
+def resume(page: Page, flow: Flow) -> HttpResponse:
+    """Resume the flow, and the runs that were paused with it."""
+    count = flows.resume(flow, by=page.user, reason=page.reason)
+    text = ngettext(
+        "The flow was resumed; %(count)d run continues.",
+        "The flow was resumed; %(count)d runs continue.",
+        count,
+    )
+    page.notify(text % {"count": count})
+    return page.redirect("flow_editor", flow.pk)
+
+
+def show_versions(page: Page, flow: Flow) -> HttpResponse:
+    """Show all versions of a flow, and how many runs are on them."""
+    return page.render(
+        "versions.html",
+        title=gettext("Versions of “%(flow)s”") % {"flow": flow.name},
+        crumb=gettext("Versions"),
+        versions=versions_with_runs(flow),
+        revision=flows.present_revision(flow),
+    )
+
+
+def show_version(page: Page, flow: Flow, number: int) -> HttpResponse:
+    """Show one version, and how the present document differs from it."""
+    version = get_object_or_404(FlowVersion, flow=flow, number=number)
+    document, problems = read_version(version)
+    present, _problems = read_version(flows.present_version(flow))
+    return page.render(
+        "version.html",
+        title=str(version),
+        parents=[(gettext("Versions"), url("flow_versions", flow.pk))],
+        crumb=f"v{number}",
+        version=version,
+        document=document,
+        problems=problems,
+        lines=TreeBuilder(document).lines(),
+        difference=describe_diff(diff(document, present), document, present),
+        revision=flows.present_revision(flow),
+    )
+
+
+def restore(page: Page, flow: Flow, number: int) -> HttpResponse:
+    """Make an older version's document the draft."""
+    version = get_object_or_404(FlowVersion, flow=flow, number=number)
+    flows.restore_version(flow, version, revision=page.revision, author=page.user)
+    page.notify(gettext("The draft was restored from version %(number)d.") % {"number": number})
+    return page.redirect("flow_editor", flow.pk)
+
+
+def discard(page: Page, flow: Flow) -> HttpResponse:
+    """Discard the draft, after showing what is lost."""
+    if page.is_post:
+        flows.discard_draft(flow, revision=page.revision)
+        page.notify(gettext("The draft was discarded. This is the published version."))
+        return page.redirect("flow_editor", flow.pk)
+    draft = FlowVersion.objects.filter(draft_of=flow).first()
+    if draft is None or flows.published_version(flow) is None:
+        raise EditError(gettext("There is no draft to discard, or no published version."))
+    return page.render(
+        "discard.html",
+        title=gettext("Discard the draft?"),
+        crumb=gettext("Discard the draft"),
+        difference=_difference(flow),
+        submit=gettext("Discard the draft"),
+        revision=draft.revision,
     )
 
 
 def _difference(flow: Flow) -> list[Any]:
     published = flows.published_version(flow)
     old = flows.get_document(published) if published else Document()
-    new = flows.present_document(flow)
-    return describe_diff(flows.diff_with_published(flow), old, new)
+    return describe_diff(flows.diff_with_published(flow), old, flows.present_document(flow))
+
+
+class Change(NamedTuple):
+    """One row of the history of a flow."""
+
+    at: datetime
+    actor: str
+    what: str
+    message: str
+
+
+def show_history(page: Page, flow: Flow) -> HttpResponse:
+    """Show who did what to a flow, and why: in the admin, from the command line and from code."""
+    events = FlowEvent.objects.filter(key=flow.key).order_by("-pk")[:MOST_EVENTS]
+    rows = [
+        Change(event.at, event.actor, event.get_operation_display(), event.message)
+        for event in events
+    ]
+    logged = LogEntry.objects.filter(
+        content_type=get_content_type_for_model(flow), object_id=str(flow.pk)
+    )
+    rows += [
+        Change(entry.action_time, str(entry.user), entry.get_change_message(), "")
+        for entry in logged.select_related("user").order_by("-action_time")[:MOST_EVENTS]
+    ]
+    return page.render(
+        "flow_history.html",
+        title=gettext("History of “%(flow)s”") % {"flow": flow.name},
+        crumb=gettext("History"),
+        rows=sorted(rows, key=lambda row: row.at, reverse=True)[:MOST_EVENTS],
+    )

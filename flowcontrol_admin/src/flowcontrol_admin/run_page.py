@@ -8,19 +8,17 @@ from django.contrib.contenttypes.models import ContentType
 from django.core.exceptions import ValidationError
 from django.core.paginator import Paginator
 from django.http import HttpResponse
-from django.urls import NoReverseMatch, reverse
-from django.utils.translation import gettext as say
+from django.utils.translation import gettext
 
+from flowcontrol.clock import clock
 from flowcontrol.health import is_overdue, is_without_worker
-from flowcontrol_admin import run_words
-from flowcontrol_admin.badges import run_badge
-from flowcontrol_admin.pages import OPERATE_RUN, Page
-from flowcontrol_admin.run_actions import legal_actions
+from flowcontrol.models import FlowRun, Outcome, RunEvent
+from flowcontrol_admin import run_texts
+from flowcontrol_admin.operator_actions import possible_actions
+from flowcontrol_admin.pages import Page
 from flowcontrol_admin.timeline import entries, pretty
-from flowcontrol_core.actions.registry import registry
+from flowcontrol_admin.triggers import trigger_label
 from flowcontrol_core.flows.overview import documents_of, find_step
-from flowcontrol_core.models import FlowRun, RunEvent
-from flowcontrol_core.runs.store.clock import clock
 
 EVENTS_A_PAGE = 100
 MOST_CHILDREN = 50
@@ -34,95 +32,71 @@ RAW = (
 
 
 def show_run(page: Page, run: FlowRun) -> HttpResponse:
-    """Everything about one run."""
+    """Show everything about one run."""
     documents = documents_of([run])
-    step = find_step(run, documents)
     now = clock().now()
     late = is_overdue(run, now)
-    shown = _events(page, run)
+    events = _events(page, run)
     last_error = _last_error(run)
-    kind = _type(run)
-    gone = _is_gone(run, kind)
+    children = run.children.order_by("pk")
     return page.render(
         "run.html",
         title=str(run),
-        run=run,
-        badge=run_badge(run.status, run.outcome),
-        headline=run_words.headline(run, step),
-        next_lines=run_words.what_next(run),
-        overdue=run_words.since_overdue(run, now) if late else "",
-        nobody_sweeps=late and is_without_worker(),
-        duration=run_words.duration(run, now),
-        verbs=legal_actions(run) if page.may(OPERATE_RUN) else [],
-        events=shown,
-        timeline=entries(shown.object_list, documents.get(run.version_id)),
+        headline=run_texts.headline(run, find_step(run, documents)),
+        next_lines=run_texts.what_next(run),
+        overdue=run_texts.since_overdue(run, now) if late else "",
+        no_worker=late and is_without_worker(),
+        duration=run_texts.duration(run, now),
+        actions=possible_actions(page, run),
+        events=events,
+        timeline=entries(events.object_list, documents.get(run.version_id)),
         last_error=entries([last_error], None)[0] if last_error else None,
         state=pretty(run.state),
         payload=pretty(run.payload),
-        trigger=_trigger_label(run),
-        object_link="" if gone else _object_link(page, run, kind),
-        object_type=_object_type(run, kind),
-        object_gone=gone,
-        children=run.children.order_by("pk")[:MOST_CHILDREN],
+        trigger=trigger_label(run.trigger),
+        children=children[:MOST_CHILDREN],
+        child_count=children.count(),
         successors=run.successors.order_by("pk")[:MOST_CHILDREN],
-        child_count=run.children.count(),
         waits_for_run=_waited(run),
         raw=[(name, _raw(getattr(run, name))) for name in RAW],
+        **_about_object(page, run),
     )
 
 
 def _events(page: Page, run: FlowRun) -> Any:
-    """Give one page of the history, the newest one by default."""
+    """Return one page of the history, by default the newest one."""
     events = RunEvent.objects.filter(run=run).order_by("pk")
     paginator = Paginator(events, EVENTS_A_PAGE)
     return paginator.get_page(page.request.GET.get("page", paginator.num_pages))
 
 
 def _last_error(run: FlowRun) -> RunEvent | None:
-    if run.outcome != "errored":
+    if run.outcome != Outcome.ERRORED:
         return None
     failures = RunEvent.objects.filter(run=run, error__isnull=False)
     return failures.order_by("-pk").first()
 
 
-def _trigger_label(run: FlowRun) -> str:
-    entry = registry.triggers.get(run.trigger)
-    return str(entry.trigger.label) if entry else run.trigger
-
-
-def _type(run: FlowRun) -> ContentType | None:
-    """Give the content type, unless it is stale."""
-    if run.content_type_id is None:
-        return None
-    return ContentType.objects.filter(pk=run.content_type_id).first()
-
-
-def _is_gone(run: FlowRun, found: ContentType | None) -> bool:
-    """Say whether the object of a run was deleted, or its model is not there any more."""
-    if run.object_key is None:
-        return False
+def _about_object(page: Page, run: FlowRun) -> dict[str, Any]:
+    """Return the type and the address of a run's object, and whether it no longer exists."""
+    types = ContentType.objects.filter(pk=run.content_type_id or 0)
+    found = types.first() if run.content_type_id else None
     model = found.model_class() if found else None
+    gone = run.object_key is not None and not _exists(model, run.object_key)
+    link = page.link_to(model, "change", run.object_key) if model and not gone else ""
+    unknown = gettext("unknown type") if run.content_type_id else ""
+    return {
+        "object_type": found.name if found else unknown,
+        "object_gone": gone,
+        "object_link": link,
+    }
+
+
+def _exists(model: Any, key: str) -> bool:
     try:
-        return model is None or not model._base_manager.filter(pk=run.object_key).exists()
+        return model is not None and model._base_manager.filter(pk=key).exists()
     except (ValidationError, ValueError):
-        return True
-
-
-def _object_type(run: FlowRun, found: ContentType | None) -> str:
-    return str(found.name) if found else say("unknown type") if run.content_type_id else ""
-
-
-def _object_link(page: Page, run: FlowRun, found: ContentType | None) -> str:
-    """Give the address of the object's own page, where the user may see it."""
-    model = found.model_class() if found else None
-    own = page.admin.admin_site._registry.get(model) if model else None  # noqa: SLF001
-    if model is None or own is None or not own.has_view_permission(page.request):
-        return ""
-    meta = model._meta
-    try:
-        return reverse(f"admin:{meta.app_label}_{meta.model_name}_change", args=[run.object_key])
-    except NoReverseMatch:
-        return ""
+        return False
 
 
 def _waited(run: FlowRun) -> FlowRun | None:

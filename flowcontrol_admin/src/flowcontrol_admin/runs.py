@@ -8,38 +8,33 @@ from django.contrib import admin
 from django.contrib.admin.views.main import ChangeList
 from django.core.paginator import Paginator
 from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponseBase
+from django.http import HttpRequest
 from django.utils.functional import cached_property
 from django.utils.html import format_html
-from django.utils.translation import gettext as say
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
+from flowcontrol.clock import clock
 from flowcontrol.health import is_overdue, is_without_worker
-from flowcontrol_admin.badges import flag, run_badge
-from flowcontrol_admin.pages import (
-    OPERATE_RUN,
-    READING,
-    VIEW_RUN,
-    Page,
-    Route,
-    may,
-    patterns,
-    url,
-)
-from flowcontrol_admin.run_actions import operate
-from flowcontrol_admin.run_bulk import bulk_actions
-from flowcontrol_admin.run_filters import (
+from flowcontrol.models import FlowRun
+from flowcontrol_admin.filters import (
     FlowFilter,
     LiveFilter,
     ObjectTypeFilter,
     OverdueFilter,
     StepFilter,
 )
-from flowcontrol_admin.run_page import show_run
-from flowcontrol_admin.run_words import duration, where
+from flowcontrol_admin.operator_actions import bulk_actions
+from flowcontrol_admin.pages import (
+    VIEW_RUN,
+    may,
+    patterns,
+    url,
+)
+from flowcontrol_admin.routes import RUN_ROUTES
+from flowcontrol_admin.run_texts import duration, where
+from flowcontrol_admin.templatetags.flowcontrol_badges import badge, run_badge
 from flowcontrol_core.flows.overview import documents_of, find_step
-from flowcontrol_core.models import FlowRun
-from flowcontrol_core.runs.store.clock import clock
 
 if TYPE_CHECKING:
     _ModelAdmin = admin.ModelAdmin[FlowRun]
@@ -77,7 +72,7 @@ class RunList(ChangeList):
 
 
 class FlowRunAdmin(_ModelAdmin):
-    """Runs are looked at here, and changed through the verbs only."""
+    """Runs: read here, and changed through operator actions only."""
 
     list_display = (
         "shown_run", "shown_flow", "object_text", "shown_status", "shown_step", "since",
@@ -93,7 +88,6 @@ class FlowRunAdmin(_ModelAdmin):
     list_per_page = 100
     show_full_result_count = False
     paginator = FirstRuns
-    actions = tuple(bulk_actions())
     change_list_template = "flowcontrol_admin/flowrun/change_list.html"
 
     class Media:
@@ -118,14 +112,13 @@ class FlowRunAdmin(_ModelAdmin):
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return may(request.user, VIEW_RUN)
 
-    def has_operate_permission(self, request: HttpRequest) -> bool:
-        """Asked by Django for the actions."""
-        return may(request.user, OPERATE_RUN)
+    def get_actions(self, request: HttpRequest) -> Any:
+        return bulk_actions(request.user)
 
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> Any:
-        context = {"nobody_sweeps": is_without_worker(), **(extra_context or {})}
+        context = {"no_worker": is_without_worker(), **(extra_context or {})}
         return super().changelist_view(request, context)
 
     @admin.display(description=_("run"), ordering="id")
@@ -147,7 +140,7 @@ class FlowRunAdmin(_ModelAdmin):
     @admin.display(description=_("next look"), ordering="due_at")
     def shown_next(self, run: Any) -> Any:
         if run.shown_late:
-            return flag("warning", say("overdue"))
+            return badge("warning", gettext("overdue"))
         return run.due_at
 
     @admin.display(description=_("duration"))
@@ -155,24 +148,4 @@ class FlowRunAdmin(_ModelAdmin):
         return str(run.shown_length) or "-"
 
     def get_urls(self) -> list[Any]:
-        return patterns(self, ROUTES)
-
-
-def show_list(page: Page) -> HttpResponseBase:
-    """The list of runs, and its actions."""
-    return page.admin.changelist_view(page.request)
-
-
-ANY = (*READING, "POST")
-ROUTES = [
-    # The actions ask for their own permission.
-    Route(path="", name="flowrun_changelist", view=show_list, needs=(VIEW_RUN,), methods=ANY),
-    Route(path="<int:pk>/change/", name="flowrun_change", view=show_run, needs=(VIEW_RUN,)),
-    Route(
-        path="<int:pk>/<slug:verb>/",
-        name="flowrun_operate",
-        view=operate,
-        needs=(VIEW_RUN, OPERATE_RUN),
-        methods=ANY,
-    ),
-]
+        return patterns(self, RUN_ROUTES)

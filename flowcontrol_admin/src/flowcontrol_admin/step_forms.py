@@ -1,66 +1,65 @@
-"""The forms about one step, and the bounds around the code of plugins."""
+"""The forms about one step; each returns the arguments of the edit that it asks for."""
 
 from __future__ import annotations
 
-import logging
 import re
-from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
 from django import forms
 from django.core.validators import RegexValidator
-from django.utils.translation import gettext as say
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from flowcontrol_admin.fields import (
-    DurationTextField,
-    RevisionField,
-    choice_field,
-    place_value,
-    show_seconds,
-)
+from flowcontrol import flows
+from flowcontrol_admin.fields import DurationTextField, RevisionForm, choice_field, show_seconds
+from flowcontrol_admin.tree import place_value
 from flowcontrol_core.document.edit import place_of
-from flowcontrol_core.document.rules import ERROR_NAME, MAX_NOTE
+from flowcontrol_core.document.rules import ERROR_NAME, MAX_ATTEMPTS, MAX_FACTOR, MAX_NOTE
 from flowcontrol_core.document.tree import Document, Place, RetryPolicy, Step
-from flowcontrol_core.errors import EditError, FlowcontrolError
 from flowcontrol_core.flows.descriptions import Describer
-from flowcontrol_core.flows.edits import places
 
-logger = logging.getLogger(__name__)
-_Value = TypeVar("_Value")
-MAX_ATTEMPTS = 1_000
 _ERRORS = rf"^{ERROR_NAME.pattern}([\s,]+{ERROR_NAME.pattern})*$"
+_PLACE = re.compile(r"([^/]*)/([^/]*)/([0-9]{1,10})")
 
 
-def guarded(work: Callable[[], _Value], what: str) -> _Value:
-    """Do something with a plugin's form; raises EditError where the plugin's code fails."""
-    try:
-        return work()
-    except FlowcontrolError:
-        raise
-    except Exception as error:
-        logger.exception("The form of %s failed.", what)
-        text = say(
-            "The form of %(what)s failed: %(error)s. That is a fault of its plugin; the log has "
-            "the details."
-        )
-        shown = f"{type(error).__name__}: {error}"[:300]
-        raise EditError(text % {"what": what, "error": shown}) from error
+def read_place(text: str) -> Place | None:
+    """Read what ``place_value`` wrote; ``None`` for anything else."""
+    found = _PLACE.fullmatch(text)
+    if found is None:
+        return None
+    parent, branch, index = found.groups()
+    return Place(parent=parent or None, branch=branch or None, index=int(index))
 
 
-class OperationForm(forms.Form):
-    """What each operation carries: the revision that its author has seen."""
+class AddForm(RevisionForm):
+    """An action at a place."""
 
-    revision = RevisionField()
+    action = forms.CharField(max_length=200)
+    place = forms.CharField(max_length=300)
 
 
-class ShiftForm(OperationForm):
+class EditForm(RevisionForm):
+    """What is asked for an edit of a step."""
+
+    def __init__(self, data: Any, document: Document, step: Step, revision: int) -> None:
+        super().__init__(data, initial={"revision": revision})
+        self.show(document, step)
+
+    def show(self, document: Document, step: Step) -> None:
+        """Fill in what the step has now."""
+
+    def arguments(self) -> dict[str, Any]:
+        """Return what the edit is called with."""
+        return {name: value for name, value in self.cleaned_data.items() if name != "revision"}
+
+
+class ShiftForm(EditForm):
     """Up or down by one."""
 
     by = forms.TypedChoiceField(choices=[("-1", "up"), ("1", "down")], coerce=int)
 
 
-class DisableForm(OperationForm):
+class DisableForm(EditForm):
     """Off or on."""
 
     disabled = forms.TypedChoiceField(
@@ -68,14 +67,7 @@ class DisableForm(OperationForm):
     )
 
 
-class AddForm(OperationForm):
-    """An action at a place."""
-
-    action = forms.CharField(max_length=200)
-    place = forms.CharField(max_length=300)
-
-
-class NoteForm(OperationForm):
+class NoteForm(EditForm):
     """The note of a step."""
 
     note = forms.CharField(
@@ -83,32 +75,36 @@ class NoteForm(OperationForm):
         max_length=MAX_NOTE,
         required=False,
         widget=forms.Textarea(attrs={"rows": 4, "cols": 60}),
-        help_text=_("For whoever reads the flow; empty for none."),
+        help_text=_("Shown to readers of the flow. Leave empty for none."),
     )
 
+    def show(self, document: Document, step: Step) -> None:
+        self.initial["note"] = step.note
 
-class MoveForm(OperationForm):
+
+class MoveForm(EditForm):
     """A place out of all legal ones, in reading order."""
 
-    place = forms.ChoiceField(label=_("New place"), widget=forms.Select(attrs={"size": 12}))
+    place = forms.TypedChoiceField(
+        label=_("New place"),
+        widget=forms.Select(attrs={"size": 12}),
+        coerce=read_place,
+    )
 
-    def __init__(self, *args: Any, document: Document, step: Step, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    def show(self, document: Document, step: Step) -> None:
         words = Describer(document)
         here = place_of(document, step.id)
-        choice_field(self, "place").choices = [
-            (place_value(place), _named(words, place, here, step))
-            for place in places(document, moving=step.id)
-        ]
-        self.initial.setdefault("place", place_value(here))
+        self.initial["place"] = place_value(here)
+        choices = []
+        for place in flows.places(document, moving=step.id):
+            text = words.place(place, moving=step.id)
+            if place == here:
+                text = gettext("%(place)s (current place)") % {"place": text}
+            choices.append((place_value(place), text))
+        choice_field(self, "place").choices = choices
 
 
-def _named(words: Describer, place: Place, here: Place, step: Step) -> str:
-    text = words.place(place, moving=step.id)
-    return say("%(place)s (where it is)") % {"place": text} if place == here else text
-
-
-class PolicyForm(OperationForm):
+class PolicyForm(EditForm):
     """What happens when a step fails or takes too long."""
 
     attempts = forms.IntegerField(
@@ -116,47 +112,61 @@ class PolicyForm(OperationForm):
         min_value=1,
         max_value=MAX_ATTEMPTS,
         required=False,
-        help_text=_("The first one counts too. Empty: a failure ends the run."),
+        help_text=_("Includes the first one. Leave empty to end the run at the first failure."),
     )
     backoff = DurationTextField(
-        label=_("First wait"), required=False, help_text=_("Before the second attempt, as in 30s.")
+        label=_("First wait"), help_text=_("Before the second attempt, such as 30s.")
     )
     factor = forms.FloatField(
         label=_("Factor"),
         min_value=1,
-        max_value=1_000,
+        max_value=MAX_FACTOR,
         required=False,
-        help_text=_("Each further wait is that many times as long."),
+        help_text=_("Each further wait is this many times as long as the one before."),
     )
     jitter = forms.ChoiceField(
         label=_("Jitter"),
-        choices=[("full", _("waits are spread at random")), ("none", _("waits are exact"))],
+        choices=[("full", _("spread waits at random")), ("none", _("exact waits"))],
         required=False,
     )
     error_names = forms.CharField(
-        label=_("Which errors"),
+        label=_("Only for these errors"),
         required=False,
         help_text=_(
-            "Names of error classes, separated by spaces, as in TimeoutError; subclasses count. "
-            "Empty: any error."
+            "Names of error classes separated by spaces, such as TimeoutError; subclasses are "
+            "included. Leave empty for any error."
         ),
-        validators=[RegexValidator(_ERRORS, _("Write names such as TimeoutError."))],
+        validators=[RegexValidator(_ERRORS, _("Enter names such as TimeoutError."))],
     )
     timeout = DurationTextField(
-        label=_("Time-out"),
-        required=False,
-        help_text=_("The longest time that one call may take; empty: that of the action."),
+        label=_("Timeout"),
+        help_text=_("The longest time for one call. Leave empty to use the action's default."),
     )
     if_unknown = forms.ChoiceField(
-        label=_("When nobody knows whether it took effect"),
-        choices=[("repeat", _("repeat it")), ("fail", _("fail, rather than do it twice"))],
+        label=_("If it is unknown whether the step took effect"),
+        choices=[("repeat", _("repeat it")), ("fail", _("fail; never execute it twice"))],
     )
 
-    def retry(self) -> RetryPolicy | None:
-        """Give the retry policy; ``None`` where there is none."""
+    def show(self, document: Document, step: Step) -> None:
+        retry = step.retry
+        self.initial = {
+            **self.initial,
+            "attempts": retry.attempts if retry else None,
+            "backoff": show_seconds(retry.backoff if retry else RetryPolicy.BACKOFF),
+            "factor": retry.factor if retry else RetryPolicy.FACTOR,
+            "jitter": retry.jitter if retry else "full",
+            "error_names": " ".join(retry.errors) if retry else "",
+            "timeout": show_seconds(step.timeout),
+            "if_unknown": step.if_unknown,
+        }
+
+    def arguments(self) -> dict[str, Any]:
         cleaned = self.cleaned_data
-        if not cleaned["attempts"]:
-            return None
+        retry = {"retry": self._retry() if cleaned["attempts"] else None}
+        return retry | {name: cleaned[name] for name in ("timeout", "if_unknown")}
+
+    def _retry(self) -> RetryPolicy:
+        cleaned = self.cleaned_data
         backoff, factor = cleaned["backoff"], cleaned["factor"]
         return RetryPolicy(
             attempts=cleaned["attempts"],
@@ -165,17 +175,3 @@ class PolicyForm(OperationForm):
             jitter=cleaned["jitter"] or "full",
             errors=tuple(re.findall(r"[^\s,]+", cleaned["error_names"])),
         )
-
-
-def policy_values(step: Step) -> dict[str, Any]:
-    """Give what the policy form shows at first."""
-    retry = step.retry
-    return {
-        "attempts": retry.attempts if retry else None,
-        "backoff": show_seconds(retry.backoff if retry else RetryPolicy.BACKOFF),
-        "factor": retry.factor if retry else RetryPolicy.FACTOR,
-        "jitter": retry.jitter if retry else "full",
-        "error_names": " ".join(retry.errors) if retry else "",
-        "timeout": show_seconds(step.timeout),
-        "if_unknown": step.if_unknown,
-    }

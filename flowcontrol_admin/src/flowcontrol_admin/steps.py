@@ -1,311 +1,259 @@
-"""The operations on steps: each is a form in, one function of the authoring layer out."""
+"""The edits of a step: each is a form in, one function of ``flowcontrol.flows`` out."""
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
-from django import forms
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpResponse
-from django.utils.safestring import SafeString
-from django.utils.translation import gettext as say
+from django.utils.translation import gettext, ngettext
+from django.utils.translation import gettext_lazy as _
 
 from flowcontrol import flows
-from flowcontrol_admin.fields import place_value, read_place
-from flowcontrol_admin.pages import Page, url
+from flowcontrol.errors import EditError
+from flowcontrol.flows import Edit
+from flowcontrol.models import Flow
+from flowcontrol.registry import registry
+from flowcontrol_admin.pages import Page, Text, plugin_code, url
+from flowcontrol_admin.pickers import Offer, grouped, search_query
 from flowcontrol_admin.step_forms import (
     AddForm,
     DisableForm,
+    EditForm,
     MoveForm,
     NoteForm,
-    OperationForm,
     PolicyForm,
     ShiftForm,
-    guarded,
-    policy_values,
+    read_place,
 )
-from flowcontrol_admin.tree import describe_size, waiting_inside
-from flowcontrol_core.actions.registry import ActionEntry, registry
-from flowcontrol_core.document.tree import Document, Place, Step
-from flowcontrol_core.errors import EditError
+from flowcontrol_admin.tree import place_value
+from flowcontrol_core.document.tree import Document, Place, Step, count_steps
 from flowcontrol_core.flows.descriptions import Describer
 from flowcontrol_core.flows.drafts import stale_revision
-from flowcontrol_core.flows.edits import Edit
 from flowcontrol_core.flows.overview import counts_by_step
-from flowcontrol_core.models import Flow
+
+
+class Target(NamedTuple):
+    """The step that a request is about, and the revision to be named in its edit."""
+
+    flow: Flow
+    document: Document
+    step: Step
+    revision: int
+
+    @property
+    def where(self) -> str:
+        return Describer(self.document).step(self.step.id)
+
+    @property
+    def inside(self) -> Document:
+        """Return a document of the step and those inside it."""
+        return Document(steps=(self.step,))
+
+
+def configure(page: Page, flow: Flow, step_id: str) -> HttpResponse:
+    """Show and save the form of a step's action; it is bound once."""
+    target = _target(page, flow, step_id)
+    step = target.step
+    if not flows.may_place(step.action, page.user):
+        raise PermissionDenied
+    label = flows.step_label(step)
+    with plugin_code(label):
+        bound = flows.step_form(step, page.data, document=target.document)
+        form = bound.form
+        is_valid = form is not None and form.is_bound and form.is_valid()
+        body = "" if form is None or is_valid else form.render("flowcontrol_admin/fields.html")
+    if form is not None and is_valid:
+        changes: dict[str, Any] = {"revision": target.revision, "author": page.user}
+        return _done(page, flows.configure_step(flow, step_id, form, **changes))
+    return page.render(
+        "step_form.html",
+        title=label,
+        crumb=label,
+        step=step,
+        form=form,
+        body=body,
+        submit=gettext("Save") if form and form.fields else "",
+        media=form.media if form else "",
+        reason=bound.reason,
+        revision=target.revision,
+        entry=registry.get_action(step.action) if registry.knows_action(step.action) else None,
+        where=target.where,
+        back=_address(flow, step_id),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepEdit:
+    """One edit of a step: what it asks for, the function that makes it, and its page.
+
+    Without a title it has no page: a button of the editor posts it.
+    """
+
+    name: str
+    make: Callable[..., Edit]
+    form: type[EditForm] = EditForm
+    title: Text = ""
+    submit: Text = ""
+    template: str = "form.html"
+    details: Callable[[Target], dict[str, Any]] = lambda target: {}
+    copies_actions: bool = False
+
+    def __call__(self, page: Page, flow: Flow, step_id: str) -> HttpResponse:
+        """Make the edit, or ask for what it needs."""
+        target = _target(page, flow, step_id)
+        if self.copies_actions and not all(
+            flows.may_place(visit.step.action, page.user) for visit in target.inside.walk()
+        ):
+            raise PermissionDenied
+        form = self.form(page.data, target.document, target.step, target.revision)
+        if not self.title:
+            page.cleaned(form)
+            return self._make(page, target, form)
+        if page.is_post and form.is_valid():
+            try:
+                return self._make(page, target, form)
+            except EditError as error:
+                form.add_error(None, str(error))
+        return self._ask(page, target, form)
+
+    def _make(self, page: Page, target: Target, form: EditForm) -> HttpResponse:
+        arguments = form.arguments() | {"revision": target.revision, "author": page.user}
+        return _done(page, self.make(target.flow, target.step.id, **arguments))
+
+    def _ask(self, page: Page, target: Target, form: EditForm) -> HttpResponse:
+        title = str(self.title) % {"step": flows.step_label(target.step)}
+        return page.render(
+            self.template,
+            title=title,
+            crumb=title,
+            form=form,
+            submit=self.submit or gettext("Save"),
+            revision=target.revision,
+            back=_address(target.flow, target.step.id),
+            **self.details(target),
+        )
+
+
+def _losses(target: Target) -> dict[str, Any]:
+    """Return what a deletion removes, and how many runs are there."""
+    count, waiting = count_steps(target.step), counts_by_step(target.flow)
+    return {
+        "where": target.where,
+        "size": ngettext("%(count)d step", "%(count)d steps", count) % {"count": count},
+        "waiting": sum(waiting.get(step_id, 0) for step_id in target.inside.step_ids()),
+    }
+
+
+STEP_EDITS = (
+    StepEdit(
+        name="move",
+        make=flows.move_step,
+        form=MoveForm,
+        title=_("Move “%(step)s”"),
+        submit=_("Move"),
+    ),
+    StepEdit(name="note", make=flows.annotate_step, form=NoteForm, title=_("Note on “%(step)s”")),
+    StepEdit(
+        name="policy", make=flows.set_policy, form=PolicyForm, title=_("When “%(step)s” fails")
+    ),
+    StepEdit(
+        name="delete",
+        make=flows.delete_step,
+        title=_("Delete “%(step)s”?"),
+        submit=_("Delete"),
+        template="step_delete.html",
+        details=_losses,
+    ),
+    StepEdit(name="duplicate", make=flows.duplicate_step, copies_actions=True),
+    StepEdit(name="shift", make=flows.shift_step, form=ShiftForm),
+    StepEdit(name="disable", make=flows.set_disabled, form=DisableForm),
+)
 
 
 def pick(page: Page, flow: Flow) -> HttpResponse:
-    """Choose an action for a place, and add it there."""
+    """Show the actions for a place, and add the chosen one there."""
     if page.is_post:
         return _add(page, flow)
     document = flows.present_document(flow)
     place = _legal_place(document, page.request.GET.get("place", ""))
-    query = page.request.GET.get("q", "").strip()[:100]
+    query = search_query(page)
     return page.render(
         "picker.html",
-        title=say("Add a step"),
-        flow=flow,
+        title=gettext("Add a step"),
+        crumb=gettext("Add a step"),
         place=place_value(place),
         where=Describer(document).place(place),
         query=query,
-        groups=_groups(page, document, query),
+        groups=grouped(_offers(page, document), query),
         revision=flows.present_revision(flow),
-        crumbs=[(say("Add a step"), "")],
     )
 
 
-def configure(page: Page, flow: Flow, step_id: str) -> HttpResponse:
-    """The form of a step's action."""
-    document, step, revision = _seen(page, flow, step_id)
-    if not flows.may_place(step.action, page.user):
-        raise PermissionDenied
-    label = flows.step_label(step)
-    data = page.request.POST if page.is_post else None
-    why = flows.why_no_form(step)
-    form = guarded(lambda: flows.step_form(step, data, document=document), label)
-    if page.is_post and form is not None and guarded(form.is_valid, label):
-        return _configured(page, flow, step, form, revision)
-    return page.render(
-        "step_form.html",
-        title=label,
-        flow=flow,
-        step=step,
-        form=form,
-        body=guarded(lambda: _as_html(form), label),
-        media=form.media if form else "",
-        why=why,
-        revision=revision,
-        entry=registry.get_action(step.action) if registry.knows_action(step.action) else None,
-        where=Describer(document).step(step_id),
-        crumbs=[(label, "")],
-        back=_at(flow, step_id),
-    )
-
-
-def move(page: Page, flow: Flow, step_id: str) -> HttpResponse:
-    """Choose a place out of all legal ones."""
-    document, step, revision = _seen(page, flow, step_id)
-    form = MoveForm(
-        page.request.POST or None, document=document, step=step, initial={"revision": revision}
-    )
-    if page.is_post and form.is_valid():
-        place = _read_place(form.cleaned_data["place"])
-        edit = flows.move_step(flow, step_id, place, revision=revision, author=page.user)
-        return _done(page, flow, edit)
-    return _form_page(page, flow, step, form, say("Move “%(step)s”"), say("Move"))
-
-
-def note(page: Page, flow: Flow, step_id: str) -> HttpResponse:
-    """Write a note at a step."""
-    _document, step, revision = _seen(page, flow, step_id)
-    initial = {"revision": revision, "note": step.note}
-    form = NoteForm(page.request.POST or None, initial=initial)
-    if page.is_post and form.is_valid():
-        text = form.cleaned_data["note"]
-        edit = flows.annotate_step(flow, step_id, text, revision=revision, author=page.user)
-        return _done(page, flow, edit)
-    return _form_page(page, flow, step, form, say("Note at “%(step)s”"), say("Save"))
-
-
-def policy(page: Page, flow: Flow, step_id: str) -> HttpResponse:
-    """Say what happens when a step fails or takes too long."""
-    _document, step, revision = _seen(page, flow, step_id)
-    form = PolicyForm(
-        page.request.POST or None, initial={"revision": revision, **policy_values(step)}
-    )
-    if page.is_post and form.is_valid():
-        try:
-            edit = flows.set_policy(
-                flow,
-                step_id,
-                retry=form.retry(),
-                timeout=form.cleaned_data["timeout"],
-                if_unknown=form.cleaned_data["if_unknown"],
-                revision=revision,
-                author=page.user,
-            )
-        except EditError as error:
-            form.add_error(None, str(error))
-        else:
-            return _done(page, flow, edit)
-    return _form_page(page, flow, step, form, say("When “%(step)s” fails"), say("Save"))
-
-
-def delete(page: Page, flow: Flow, step_id: str) -> HttpResponse:
-    """Delete a step, after saying what goes with it and who waits there."""
-    document, step, revision = _seen(page, flow, step_id)
-    if page.is_post:
-        edit = flows.delete_step(flow, step_id, revision=revision, author=page.user)
-        return _done(page, flow, edit)
-    return page.render(
-        "step_delete.html",
-        title=say("Delete “%(step)s”?") % {"step": flows.step_label(step)},
-        flow=flow,
-        step=step,
-        size=describe_size(step),
-        waiting=waiting_inside(step, counts_by_step(flow)),
-        revision=revision,
-        where=Describer(document).step(step_id),
-        crumbs=[(say("Delete a step"), "")],
-        back=_at(flow, step_id),
-    )
-
-
-def duplicate(page: Page, flow: Flow, step_id: str) -> HttpResponse:
-    """Copy a step with everything inside it."""
-    _document, step, revision = _seen(page, flow, step_id)
-    inside = {visit.step.action for visit in Document(steps=(step,)).walk()}
-    if not all(flows.may_place(action, page.user) for action in inside):
-        raise PermissionDenied
-    edit = flows.duplicate_step(flow, step_id, revision=revision, author=page.user)
-    return _done(page, flow, edit)
-
-
-def shift(page: Page, flow: Flow, step_id: str) -> HttpResponse:
-    """Move a step up or down by one."""
-    _document, _step, revision = _seen(page, flow, step_id)
-    by = _cleaned(ShiftForm(page.request.POST))["by"]
-    edit = flows.shift_step(flow, step_id, by, revision=revision, author=page.user)
-    return _done(page, flow, edit)
-
-
-def disable(page: Page, flow: Flow, step_id: str) -> HttpResponse:
-    """Disable a step, or enable it."""
-    _document, _step, revision = _seen(page, flow, step_id)
-    off = _cleaned(DisableForm(page.request.POST))["disabled"]
-    edit = flows.set_disabled(flow, step_id, off, revision=revision, author=page.user)
-    return _done(page, flow, edit)
-
-
-def read_revision(page: Page) -> int:
-    """Give the revision that a request carries; raises EditError where it has none."""
-    revision: int = _cleaned(OperationForm(page.request.POST))["revision"]
-    return revision
-
-
-def _seen(page: Page, flow: Flow, step_id: str) -> tuple[Document, Step, int]:
-    """Give the document, the step, and the revision to be named in the edit.
-
-    A stale request is refused before anything else is looked at. Raises Http404 for a step that
-    the flow does not have.
-    """
-    version = flows.present_version(flow)
-    document = flows.get_document(version) if version else Document()
-    present = version.revision if version else 1
-    revision = read_revision(page) if page.is_post else present
-    if revision != present:
-        raise stale_revision(flow)
-    step = document.find(step_id)
-    if step is None:
-        raise Http404(say("The flow has no such step."))
-    return document, step, revision
-
-
-def _cleaned(form: forms.Form) -> dict[str, Any]:
-    if form.is_valid():
-        return form.cleaned_data
-    listed = "; ".join(
-        f"{name}: {' '.join(map(str, found))}" for name, found in form.errors.items()
-    )
-    raise EditError(
-        say("The request is not complete (%(problems)s). Go back and reload the page.")
-        % {"problems": listed}
-    )
+def _offers(page: Page, document: Document) -> Iterator[Offer]:
+    """Yield the actions that the user may place in a flow about such objects."""
+    for entry in registry.actions.values():
+        action = entry.action
+        fits = action.object_type.lower() in ("", document.object)
+        if fits and flows.may_place(entry.key, page.user):
+            label = str(action.verbose_name or entry.key)
+            group = str(action.group or entry.plugin)
+            yield Offer(group, entry.key, label, str(action.description))
 
 
 def _add(page: Page, flow: Flow) -> HttpResponse:
-    cleaned = _cleaned(AddForm(page.request.POST))
-    if cleaned["revision"] != flows.present_revision(flow):
+    cleaned = page.cleaned(AddForm(page.request.POST))
+    key, revision = cleaned["action"], cleaned["revision"]
+    if revision != flows.present_revision(flow):
         raise stale_revision(flow)
     place = _legal_place(flows.present_document(flow), cleaned["place"])
-    key = cleaned["action"]
     if not flows.may_place(key, page.user):
         raise PermissionDenied
     entry = registry.get_action(key)
-    edit = guarded(
-        lambda: flows.add_step(flow, key, place, revision=cleaned["revision"], author=page.user),
-        key,
-    )
-    page.say(edit.message)
+    with plugin_code(key):
+        edit = flows.add_step(flow, key, place, revision=revision, author=page.user)
     if entry.action.Config.base_fields:
+        page.notify(edit.message)
         return page.redirect("flow_step_configure", flow.pk, edit.step)
-    return page.redirect("flow_editor", flow.pk, anchor=f"step-{edit.step}")
-
-
-def _read_place(text: str) -> Place:
-    place = read_place(text)
-    if place is None:
-        raise EditError(say("The place is missing. Go back, and choose “Add step” at a place."))
-    return place
+    return _done(page, edit)
 
 
 def _legal_place(document: Document, text: str) -> Place:
-    """Read a place; raises Http404 for one in a step, or at an index, that is not there."""
-    place = _read_place(text)
-    legal = flows.places(document)
+    """Read a place; raises Http404 for one in a step, or at an index, that does not exist."""
+    place, legal = read_place(text), flows.places(document)
+    if place is None:
+        raise EditError(gettext("The place is missing. Go back and choose “Add step” at a place."))
     if not legal:
-        raise EditError(say("The flow has as many steps as it can have; split it."))
+        raise EditError(gettext("The flow has reached the maximum number of steps; split it."))
     if place not in legal:
-        raise Http404(say("The flow has no such place."))
+        raise Http404(gettext("The flow has no such place."))
     return place
 
 
-def _groups(page: Page, document: Document, query: str) -> list[tuple[str, list[ActionEntry]]]:
-    """Give the actions that may be placed, by group, those that fit the search only."""
-    groups: dict[str, list[ActionEntry]] = defaultdict(list)
-    for entry in registry.actions.values():
-        wanted = entry.action.object_type.lower()
-        if wanted and wanted != document.object:
-            continue
-        if flows.may_place(entry.key, page.user) and _matches(entry, query):
-            groups[str(entry.action.group or entry.plugin)].append(entry)
-    return [
-        (name, sorted(found, key=lambda entry: str(entry.action.verbose_name)))
-        for name, found in sorted(groups.items())
-    ]
+def _target(page: Page, flow: Flow, step_id: str) -> Target:
+    """Return what a request is about; refuse a late one before anything else is read.
+
+    Raises Http404 for a step that the flow does not have.
+    """
+    version = flows.present_version(flow)
+    present = version.revision if version else 1
+    if page.is_post and page.revision != present:
+        raise stale_revision(flow)
+    document = flows.get_document(version) if version else Document()
+    step = document.find(step_id)
+    if step is None:
+        raise Http404(gettext("The flow has no such step."))
+    return Target(flow, document, step, present)
 
 
-def _matches(entry: ActionEntry, query: str) -> bool:
-    action = entry.action
-    text = f"{action.verbose_name} {action.description} {entry.key} {action.group}".lower()
-    return all(word in text for word in query.lower().split())
+def _done(page: Page, edit: Edit) -> HttpResponse:
+    """Tell what has happened, also where nothing has, and show the step in the editor."""
+    page.notify(edit.message, messages.SUCCESS if edit.changed else messages.INFO)
+    return page.redirect("flow_editor", edit.version.flow_id, anchor=f"step-{edit.step}")
 
 
-def _configured(
-    page: Page, flow: Flow, step: Step, form: forms.BaseForm, revision: int
-) -> HttpResponse:
-    edit = flows.configure_step(flow, step.id, form, revision=revision, author=page.user)
-    return _done(page, flow, edit)
-
-
-def _as_html(form: forms.BaseForm | None) -> SafeString:
-    return form.render("flowcontrol_admin/fields.html") if form else SafeString("")
-
-
-def _form_page(
-    page: Page, flow: Flow, step: Step, form: forms.Form, title: str, submit: str
-) -> HttpResponse:
-    words: Mapping[str, str] = {"step": flows.step_label(step)}
-    return page.render(
-        "form.html",
-        title=title % words,
-        flow=flow,
-        form=form,
-        submit=submit,
-        crumbs=[(title % words, "")],
-        back=_at(flow, step.id),
-    )
-
-
-def _done(page: Page, flow: Flow, edit: Edit) -> HttpResponse:
-    """Say what has happened, and show the step it was about; a no-op is said to be one."""
-    page.say(edit.message, messages.SUCCESS if edit.changed else messages.INFO)
-    return page.redirect("flow_editor", flow.pk, anchor=f"step-{edit.step}")
-
-
-def _at(flow: Flow, step_id: str) -> str:
+def _address(flow: Flow, step_id: str) -> str:
     return f"{url('flow_editor', flow.pk)}#step-{step_id}"

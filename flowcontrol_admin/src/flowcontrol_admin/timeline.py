@@ -3,23 +3,35 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.utils.dateparse import parse_datetime
+from django.utils.translation import gettext_lazy as _
 
+from flowcontrol.flows import step_label
+from flowcontrol.models import EventKind, RunEvent
 from flowcontrol.redaction import redact_json
-from flowcontrol_admin.run_words import answer, length
-from flowcontrol_core.actions.registry import registry
+from flowcontrol.registry import registry
+from flowcontrol_admin.run_texts import show_length
 from flowcontrol_core.document.tree import Document, Step
-from flowcontrol_core.flows.edits import step_label
-from flowcontrol_core.models import RunEvent
+
+#: What an action has answered; the history stores the keys.
+_ANSWERS = {
+    "continue": _("continue"),
+    "enter": _("enter"),
+    "leave": _("leave"),
+    "break": _("break"),
+    "abort": _("abort"),
+    "suspend": _("suspend"),
+    "suspend_and_repeat": _("suspend and repeat"),
+    "failed": _("failed"),
+}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Change:
+class Change(NamedTuple):
     """What a step did to one key of the state; an empty text stands for “was not there”."""
 
     key: str
@@ -56,12 +68,12 @@ class Entry:
 
     @property
     def is_plain(self) -> bool:
-        """Say whether it is nothing but a list of steps."""
-        return self.event.kind == "steps" and not self.event.message
+        """Return whether it is nothing but a list of steps."""
+        return self.event.kind == EventKind.STEPS and not self.event.message
 
 
 def entries(events: Iterable[RunEvent], document: Document | None) -> list[Entry]:
-    """Give the history as the run's page prints it; damaged parts are left out."""
+    """Return the history as the run's page prints it; damaged parts are left out."""
     steps = {visit.step.id: visit.step for visit in document.walk()} if document else {}
     return [_entry(event, steps) for event in events]
 
@@ -84,29 +96,28 @@ def _entry(event: RunEvent, steps: Mapping[str, Step]) -> Entry:
 
 
 def _call(item: Mapping[str, Any], steps: Mapping[str, Step]) -> Call:
-    step_id = str(item.get("step", ""))
-    label = _label(step_id, str(item.get("action", "")), steps)
+    step, at, answer = str(item.get("step", "")), item.get("at"), str(item.get("answer", ""))
+    label = _label(step, str(item.get("action", "")), steps)
     if "omitted" in item:
-        return Call(step=step_id, label=label, omitted=_number(item["omitted"]))
-    changes = item.get("changes")
+        return Call(step=step, label=label, omitted=_number(item["omitted"]))
     return Call(
-        step=step_id,
+        step=step,
         label=label,
-        at=_time(item.get("at")),
-        length=length(float(item.get("seconds") or 0)),
-        answer=answer(str(item.get("answer", ""))),
+        at=parse_datetime(at) if isinstance(at, str) else None,
+        length=show_length(float(item.get("seconds") or 0)),
+        answer=str(_ANSWERS.get(answer, answer)),
         method=str(item.get("method", "")),
         attempt=_number(item.get("attempt", 1)),
-        changes=tuple(_changes(changes)) if isinstance(changes, dict) else (),
+        changes=tuple(_changes(item.get("changes"))),
         messages=tuple(str(message) for message in item.get("messages", ())),
         error=str(item.get("error", "")),
     )
 
 
-def _changes(changes: Mapping[str, Any]) -> Iterable[Change]:
-    for key, sides in changes.items():
+def _changes(changes: Any) -> Iterator[Change]:
+    for key, sides in changes.items() if isinstance(changes, dict) else ():
         if isinstance(sides, list) and len(sides) == len(("before", "after")):
-            yield Change(key=key, before=_side(sides[0]), after=_side(sides[1]))
+            yield Change(key, *(_side(side) for side in sides))
 
 
 def _side(side: Any) -> str:
@@ -116,9 +127,8 @@ def _side(side: Any) -> str:
 
 
 def _label(step_id: str, action: str, steps: Mapping[str, Step]) -> str:
-    step = steps.get(step_id)
-    if step is not None:
-        return step_label(step)
+    if step_id in steps:
+        return step_label(steps[step_id])
     if registry.knows_action(action):
         return step_label(Step(id=step_id, action=action))
     return action or step_id
@@ -126,7 +136,3 @@ def _label(step_id: str, action: str, steps: Mapping[str, Step]) -> str:
 
 def _number(value: Any) -> int:
     return value if isinstance(value, int) else 1
-
-
-def _time(value: Any) -> datetime | None:
-    return parse_datetime(value) if isinstance(value, str) else None

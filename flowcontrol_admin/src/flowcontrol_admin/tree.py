@@ -9,16 +9,15 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from django.utils.translation import gettext as say
+from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from flowcontrol_admin.fields import place_value, show_seconds
-from flowcontrol_core.actions.registry import registry
-from flowcontrol_core.document.tree import Document, Place, Step, count_steps
-from flowcontrol_core.errors import Problem
-from flowcontrol_core.flows.config_forms import why_no_form
+from flowcontrol.errors import Problem
+from flowcontrol.flows import offered_branches, step_label, why_no_form
+from flowcontrol.registry import registry
+from flowcontrol_admin.fields import show_seconds
+from flowcontrol_core.document.tree import Document, Place, Step
 from flowcontrol_core.flows.descriptions import shown_config, step_numbers, summarize_step
-from flowcontrol_core.flows.edits import offered_branches, step_label
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,21 +37,21 @@ class Row:
 
     @property
     def policies(self) -> list[str]:
-        """Say what happens when the step fails or takes too long, where that was chosen."""
+        """Return what happens when the step fails or takes too long, where that was chosen."""
         found = []
         retry, step = self.step.retry, self.step
         if retry is not None:
             text = ngettext("%(count)d attempt", "%(count)d attempts", retry.attempts)
             found.append(text % {"count": retry.attempts})
         if step.timeout is not None:
-            found.append(say("time-out %(time)s") % {"time": show_seconds(step.timeout)})
+            found.append(_("timeout %(time)s") % {"time": show_seconds(step.timeout)})
         if step.if_unknown == "fail":
-            found.append(say("fails rather than repeats"))
+            found.append(_("never repeated"))
         return found
 
     @property
     def config(self) -> list[tuple[str, str]]:
-        """Give the configuration, for reading."""
+        """Return the configuration, for reading."""
         return shown_config(self.step)
 
     @property
@@ -73,7 +72,7 @@ class Line:
     count: int = 0
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class TreeBuilder:
     """Makes the lines of one document."""
 
@@ -82,7 +81,7 @@ class TreeBuilder:
     waiting: Mapping[str, int] = field(default_factory=dict)
 
     def lines(self) -> list[Line]:
-        """Give all lines in the order of printing."""
+        """Return all lines in the order of printing."""
         numbers = step_numbers(self.document)
         done: list[Line] = []
         # What is still to be printed, the next one last: a line, or a list of steps to unfold.
@@ -137,31 +136,24 @@ class _List:
     branch: str | None
 
     def is_offered(self) -> bool:
-        """Say whether steps may be added here; not in a branch that its action does not have."""
+        """Return whether steps may be added here: the action has to offer the branch."""
         return self.parent is None or self.branch in offered_branches(self.parent.step)
 
 
 def by_step(problems: Iterable[Problem]) -> dict[str, list[Problem]]:
-    """Sort problems by the id of their step; those of the flow itself are under an empty one."""
+    """Return problems by the id of their step; those of the flow itself are under an empty one."""
     found: dict[str, list[Problem]] = defaultdict(list)
     for problem in problems:
         found[problem.step].append(problem)
     return found
 
 
-def waiting_inside(step: Step, counts: Mapping[str, int]) -> int:
-    """Count the runs that are at a step or at one inside of it."""
-    inside = Document(steps=(step,)).step_ids()
-    return sum(counts.get(step_id, 0) for step_id in inside)
-
-
-def describe_size(step: Step) -> str:
-    """Say how many steps these are, those inside included."""
-    count = count_steps(step)
-    return ngettext("%(count)d step", "%(count)d steps", count) % {"count": count}
+def place_value(place: Place) -> str:
+    """Write a place as one text, for a form."""
+    return f"{place.parent or ''}/{place.branch or ''}/{place.index}"
 
 
 def _branches(step: Step) -> list[str]:
-    """Name the branches that are shown: those offered, and those that have steps all the same."""
+    """Return the branches that are shown: those offered, and others that contain steps."""
     names = list(offered_branches(step))
     return names + [name for name, inside in step.branches.items() if inside and name not in names]

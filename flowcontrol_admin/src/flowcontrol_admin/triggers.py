@@ -2,42 +2,29 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from typing import Any, NamedTuple
+from typing import Any
 
 from django import forms
 from django.http import Http404, HttpResponse
-from django.utils.safestring import SafeString
-from django.utils.translation import gettext as say
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from flowcontrol import flows
-from flowcontrol_admin.fields import choice_field
-from flowcontrol_admin.flow_forms import add_problems
-from flowcontrol_admin.pages import Page, url
-from flowcontrol_admin.step_forms import guarded
-from flowcontrol_core.actions.registry import TriggerEntry, registry
-from flowcontrol_core.conf import get_settings
+from flowcontrol.conf import get_settings
+from flowcontrol.errors import DocumentError
+from flowcontrol.models import Flow, FlowTrigger, Mode
+from flowcontrol.registry import TriggerEntry, registry
+from flowcontrol_admin.fields import add_problems, choice_field, code_input
+from flowcontrol_admin.pages import CHANGE_FLOW, Page, plugin_code, url
+from flowcontrol_admin.pickers import Offer, grouped, search_query
 from flowcontrol_core.document.tree import Document
-from flowcontrol_core.errors import DocumentError, Problem
 from flowcontrol_core.flows.descriptions import Describer
-from flowcontrol_core.models import Flow, FlowTrigger, Mode
+from flowcontrol_core.flows.flow_triggers import MAX_CONDITION
 
-MAX_CONDITION = 1_000
 SHOWN_FIRINGS = 20
 
 
-class Offer(NamedTuple):
-    """A trigger as templates may see it: they would call, and so fire, the trigger itself."""
-
-    key: str
-    label: str
-    description: str
-    model: str
-    payload: tuple[tuple[str, str], ...]
-
-
-class AssociationForm(forms.Form):
+class FlowTriggerForm(forms.Form):
     """What a trigger does to the flow, and when."""
 
     mode = forms.ChoiceField(label=_("What it does"), choices=Mode.choices)
@@ -45,169 +32,167 @@ class AssociationForm(forms.Form):
         label=_("Only if"),
         max_length=MAX_CONDITION,
         required=False,
-        widget=forms.TextInput(attrs={"class": "vTextField", "spellcheck": "false"}),
-        help_text=_("Sees object and payload, such as: object.total > 100. Empty: always."),
+        widget=code_input(),
+        help_text=_(
+            "An expression over object and payload, such as: object.total > 100. Leave empty for "
+            "always."
+        ),
     )
     step = forms.ChoiceField(
         label=_("Step"),
         required=False,
-        help_text=_("Where runs are sent back to; only for that mode."),
+        help_text=_("The step that runs go to; only for that mode."),
     )
     active = forms.BooleanField(label=_("Switched on"), required=False, initial=True)
 
-    def __init__(self, *args: Any, document: Document, present: str = "", **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        words = Describer(document)
-        known = document.step_ids()
-        gone = [(present, present)] if present and present not in known else []
+    def __init__(self, data: Any, flow_trigger: FlowTrigger, document: Document) -> None:
+        names = ("mode", "condition", "step", "active")
+        super().__init__(data, initial={name: getattr(flow_trigger, name) for name in names})
+        words, known, present = Describer(document), document.step_ids(), flow_trigger.step
         steps = [(one, words.step(one)) for one in known]
+        gone = [(present, present)] if present and present not in known else []
         choice_field(self, "step").choices = [("", "---------"), *gone, *steps]
 
 
 def pick(page: Page, flow: Flow) -> HttpResponse:
     """Choose one of the registered triggers."""
-    query = page.request.GET.get("q", "").strip()[:100]
-    groups: dict[str, list[Offer]] = defaultdict(list)
-    document = flows.present_document(flow)
-    for entry in registry.triggers.values():
-        if _fits(entry, document) and query.lower() in f"{entry.trigger.label} {entry.key}".lower():
-            groups[entry.plugin].append(_offer(entry))
+    query, model = search_query(page), flows.present_document(flow).object
+    offers = [
+        _offer(entry)
+        for entry in registry.triggers.values()
+        if not model or entry.trigger.model.lower() in ("", model)
+    ]
     return page.render(
         "trigger_picker.html",
-        title=say("Add a trigger"),
-        flow=flow,
+        title=gettext("Add a trigger"),
+        crumb=gettext("Add a trigger"),
         query=query,
-        groups=sorted(groups.items()),
-        crumbs=[(say("Add a trigger"), "")],
+        groups=grouped(offers, query),
     )
 
 
 def add(page: Page, flow: Flow, key: str) -> HttpResponse:
-    """Associate a trigger with the flow."""
+    """Add a trigger to the flow."""
     if key not in registry.triggers:
-        raise Http404(say("There is no such trigger."))
-    return _edit(page, flow, FlowTrigger(flow=flow, trigger=key), is_new=True)
+        raise Http404(gettext("There is no such trigger."))
+    return _edit(page, FlowTrigger(flow=flow, trigger=key))
 
 
 def change(page: Page, flow: Flow, trigger_id: int) -> HttpResponse:
-    """Change a flow trigger; its page says too why it did not start lately."""
-    return _edit(page, flow, _own(flow, trigger_id), is_new=False)
+    """Change a flow trigger; its page also shows why it did not start runs recently."""
+    return _edit(page, _own(flow, trigger_id))
 
 
 def toggle(page: Page, flow: Flow, trigger_id: int) -> HttpResponse:
     """Switch a flow trigger on or off."""
-    association = _own(flow, trigger_id)
-    flows.change_trigger(association, active=not association.active)
-    on, off = say("The trigger is switched on."), say("The trigger is switched off.")
-    page.say(on if association.active else off)
-    page.log(flow, f"{association.trigger}: {on if association.active else off}")
-    return page.redirect("flow_editor", flow.pk, anchor="triggers")
+    found = _own(flow, trigger_id)
+    flows.change_trigger(found, active=not found.active)
+    on, off = gettext("The trigger is switched on."), gettext("The trigger is switched off.")
+    return _done(page, found, on if found.active else off)
 
 
 def delete(page: Page, flow: Flow, trigger_id: int) -> HttpResponse:
-    """End an association."""
-    association = _own(flow, trigger_id)
+    """Remove a trigger from the flow."""
+    found = _own(flow, trigger_id)
     if page.is_post:
-        flows.remove_trigger(association)
-        page.say(say("The trigger was removed; runs that it started go on."))
-        page.log(flow, say("Removed the trigger %(key)s.") % {"key": association.trigger})
-        return page.redirect("flow_editor", flow.pk, anchor="triggers")
+        flows.remove_trigger(found)
+        text = gettext("The trigger was removed; the runs it started continue.")
+        return _done(page, found, text)
+    name = trigger_label(found.trigger)
     return page.render(
         "trigger_delete.html",
-        title=say("Remove the trigger “%(name)s”?") % {"name": _label(association.trigger)},
-        flow=flow,
-        association=association,
-        crumbs=[(say("Remove a trigger"), "")],
-        back=url("flow_editor", flow.pk) + "#triggers",
+        title=gettext("Remove the trigger “%(name)s”?") % {"name": name},
+        crumb=gettext("Remove a trigger"),
+        submit=gettext("Remove"),
+        back=_address(flow),
     )
 
 
 def _own(flow: Flow, trigger_id: int) -> FlowTrigger:
-    association = FlowTrigger.objects.filter(flow=flow, pk=trigger_id).first()
-    if association is None:
-        raise Http404(say("The flow has no such trigger."))
-    association.flow = flow
-    return association
+    found = FlowTrigger.objects.filter(flow=flow, pk=trigger_id).first()
+    if found is None:
+        raise Http404(gettext("The flow has no such trigger."))
+    found.flow = flow
+    return found
 
 
-def _edit(page: Page, flow: Flow, association: FlowTrigger, *, is_new: bool) -> HttpResponse:
-    document = flows.present_document(flow)
-    data = page.request.POST if page.is_post else None
-    initial = {name: getattr(association, name) for name in ("mode", "condition", "step", "active")}
-    form = AssociationForm(data, document=document, present=association.step, initial=initial)
-    config = _config_form(association, data, document)
-    valid = form.is_valid() if page.is_post else False
-    if config is not None and page.is_post:
-        valid = guarded(config.is_valid, association.trigger) and valid
-    if valid and _save(form, config, association, is_new=is_new):
-        saved = say("The trigger was added.") if is_new else say("The trigger was changed.")
-        page.log(flow, f"{association.trigger}: {saved}")
-        page.say(f"{saved} {_delay()}")
-        return page.redirect("flow_editor", flow.pk, anchor="triggers")
-    label = _label(association.trigger)
+def _edit(page: Page, flow_trigger: FlowTrigger) -> HttpResponse:
+    """Show and save both forms: that of the flow trigger, and that of the trigger itself."""
+    document, key = flows.present_document(flow_trigger.flow), flow_trigger.trigger
+    entry = registry.triggers.get(key)
+    form = FlowTriggerForm(page.data, flow_trigger, document)
+    with plugin_code(key):
+        config = _config_form(flow_trigger, page.data, document)
+        is_valid = form.is_valid() and (config is None or config.is_valid())
+        shown = config.render("flowcontrol_admin/fields.html") if config else ""
+    if is_valid and _save(form, config, flow_trigger):
+        return _done(page, flow_trigger, gettext("The trigger was saved."), _delay())
+    label = trigger_label(key)
     return page.render(
         "trigger_form.html",
-        title=say("Starts when: %(label)s") % {"label": label},
-        flow=flow,
-        association=association,
+        title=gettext("Starts when: %(label)s") % {"label": label},
+        crumb=label,
+        flow_trigger=flow_trigger,
         form=form,
-        config=guarded(lambda: _as_html(config), association.trigger),
+        config=shown,
         media=config.media if config else "",
-        offer=_offer(entry) if (entry := registry.triggers.get(association.trigger)) else None,
-        skipped_firings=[] if is_new else association.skipped_firings.all()[:SHOWN_FIRINGS],
+        offer=_offer(entry) if entry else None,
+        skipped_firings=flow_trigger.skipped_firings.all()[:SHOWN_FIRINGS]
+        if flow_trigger.pk
+        else [],
         delay=_delay(),
-        crumbs=[(label, "")],
-        back=url("flow_editor", flow.pk) + "#triggers",
+        submit=gettext("Save") if page.may(CHANGE_FLOW) else "",
+        back=_address(flow_trigger.flow),
     )
 
 
-def _config_form(association: FlowTrigger, data: Any, document: Document) -> forms.BaseForm | None:
-    key = association.trigger
+def _config_form(flow_trigger: FlowTrigger, data: Any, document: Document) -> forms.BaseForm | None:
+    """Return the form of the trigger itself; ``None`` where it asks for nothing."""
+    key = flow_trigger.trigger
     if key not in registry.triggers or not registry.get_trigger(key).Config.base_fields:
         return None
-    stored = association.config
-    return guarded(lambda: flows.trigger_form(key, stored, data, document=document), key)
+    return flows.trigger_form(key, flow_trigger.config, data, document=document)
 
 
-def _save(
-    form: AssociationForm, config: forms.BaseForm | None, association: FlowTrigger, *, is_new: bool
-) -> bool:
+def _save(form: FlowTriggerForm, config: forms.BaseForm | None, flow_trigger: FlowTrigger) -> bool:
+    """Save what was entered; show what is wrong with it at the fields."""
     values = dict(form.cleaned_data)
     if config is not None:
         values["config"] = flows.stored_config(config)
     try:
-        if is_new:
-            flows.associate_trigger(association.flow, association.trigger, **values)
+        if flow_trigger.pk:
+            flows.change_trigger(flow_trigger, **values)
         else:
-            flows.change_trigger(association, **values)
+            flows.associate_trigger(flow_trigger.flow, flow_trigger.trigger, **values)
     except DocumentError as error:
-        problems = list(error.problems)
-        add_problems(form, [Problem(one.path, one.message, field=one.field) for one in problems])
+        add_problems(form, error.problems)
         return False
     return True
 
 
+def _done(page: Page, flow_trigger: FlowTrigger, text: str, more: str = "") -> HttpResponse:
+    page.log(flow_trigger.flow, f"{flow_trigger.trigger}: {text}")
+    page.notify(f"{text} {more}".strip())
+    return page.redirect("flow_editor", flow_trigger.flow_id, anchor="triggers")
+
+
 def _offer(entry: TriggerEntry) -> Offer:
     trigger = entry.trigger
-    described = tuple((name, str(text)) for name, text in trigger.payload.items())
-    return Offer(entry.key, str(trigger.label), str(trigger.description), trigger.model, described)
+    payload = tuple((name, str(text)) for name, text in trigger.payload.items())
+    texts = (str(trigger.label), str(trigger.description), trigger.model)
+    return Offer(entry.plugin, entry.key, *texts, payload)
 
 
-def _fits(entry: TriggerEntry, document: Document) -> bool:
-    model = entry.trigger.model.lower()
-    return not model or not document.object or model == document.object
-
-
-def _label(key: str) -> str:
+def trigger_label(key: str) -> str:
+    """Return the name of a trigger; its key where it is not registered."""
     entry = registry.triggers.get(key)
     return str(entry.trigger.label) if entry else key
 
 
 def _delay() -> str:
-    seconds = get_settings().TRIGGER_CACHE_SECONDS
-    text = say("Other processes of the site see changes within %(seconds)g seconds.")
-    return text % {"seconds": seconds}
+    text = gettext("Other processes of the site see changes within %(seconds)g seconds.")
+    return text % {"seconds": get_settings().TRIGGER_CACHE_SECONDS}
 
 
-def _as_html(form: forms.BaseForm | None) -> SafeString:
-    return form.render("flowcontrol_admin/fields.html") if form else SafeString("")
+def _address(flow: Flow) -> str:
+    return f"{url('flow_editor', flow.pk)}#triggers"

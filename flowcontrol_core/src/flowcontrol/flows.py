@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from flowcontrol_core.flows.config_forms import (
+    StepForm,
     form_prefix,
     step_form,
     stored_config,
@@ -67,6 +68,7 @@ from flowcontrol_core.runs.operations.interventions import resume_flow as resume
 __all__ = [
     "Edit",
     "ImportResult",
+    "StepForm",
     "activate",
     "add_step",
     "annotate_step",

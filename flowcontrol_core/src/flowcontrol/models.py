@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from flowcontrol_core.models import (
     LIVE,
+    MAX_LIMIT,
     BulkOperation,
     EventKind,
     Flow,
@@ -26,6 +27,7 @@ from flowcontrol_core.models import (
 
 __all__ = [
     "LIVE",
+    "MAX_LIMIT",
     "BulkOperation",
     "EventKind",
     "Flow",

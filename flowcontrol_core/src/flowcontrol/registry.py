@@ -1,8 +1,23 @@
-"""Registering actions and triggers, and looking them up."""
+"""Registering actions and triggers, and reading what is registered."""
 
 from __future__ import annotations
 
-from flowcontrol_core.actions.registry import Registry, register_action, register_trigger, registry
+from flowcontrol_core.actions.registry import (
+    ActionEntry,
+    Registry,
+    TriggerEntry,
+    register_action,
+    register_trigger,
+    registry,
+)
 from flowcontrol_core.actions.trigger import Trigger
 
-__all__ = ["Registry", "Trigger", "register_action", "register_trigger", "registry"]
+__all__ = [
+    "ActionEntry",
+    "Registry",
+    "Trigger",
+    "TriggerEntry",
+    "register_action",
+    "register_trigger",
+    "registry",
+]

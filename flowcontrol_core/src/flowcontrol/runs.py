@@ -7,8 +7,12 @@ keywords: ``cancel``, ``pause``, ``resume``, ``run_now``, ``retry``, ``skip``, `
 
 from __future__ import annotations
 
-from flowcontrol_core.runs.operations.bulk import refusal_text, start_bulk_operation
-from flowcontrol_core.runs.operations.interventions import check_move
+from flowcontrol_core.runs.operations.bulk import (
+    perform_on_each,
+    refusal_text,
+    start_bulk_operation,
+)
+from flowcontrol_core.runs.operations.interventions import check_move, state_from_json
 from flowcontrol_core.runs.operations.operator_actions import (
     OPERATOR_ACTIONS,
     Argument,
@@ -36,10 +40,12 @@ __all__ = [
     "create",
     "find",
     "get",
+    "perform_on_each",
     "prune",
     "refusal_text",
     "start",
     "start_bulk_operation",
+    "state_from_json",
 ]
 
 

@@ -39,7 +39,7 @@ def ids(flow: Flow) -> tuple[str, ...]:
 def form_of(flow: Flow, step_id: str, **typed: Any) -> Any:
     shown = flows.present_document(flow)
     data = {f"step-{step_id}-{name}": value for name, value in typed.items()} or None
-    return flows.step_form(found(flow, step_id), data, document=shown)
+    return flows.step_form(found(flow, step_id), data, document=shown).form
 
 
 def test_added_step_has_the_defaults_of_its_form(author: User) -> None:
@@ -59,10 +59,10 @@ def test_form_of_an_added_step_shows_defaults_and_no_error() -> None:
 
 
 def test_form_of_a_step_without_configuration_shows_its_own_initials() -> None:
-    form = flows.step_form(Step(id="aaaa", action="test.greet"), document=document())
+    form = flows.step_form(Step(id="aaaa", action="test.greet"), document=document()).form
     assert form is None  # stored by version 1, whose upgrade needs a value that is not there
     newest = Step(id="aaaa", action="test.greet", config_version=2)
-    form = flows.step_form(newest, document=document())
+    form = flows.step_form(newest, document=document()).form
     assert form is not None
     assert form["times"].value() == 3
 
@@ -133,8 +133,10 @@ def test_form_of_an_older_configuration_shows_it_upgraded() -> None:
 def test_step_of_a_missing_action_has_no_form_and_can_be_edited_otherwise() -> None:
     flow = make({"id": "aaaa", "action": "gone.thing", "config": {"x": 1}}, greet("bbbb"))
     missing = found(flow, "aaaa")
-    assert flows.step_form(missing, document=document()) is None
-    assert "plugin 'gone'" in flows.why_no_form(missing)
+    bound = flows.step_form(missing, document=document())
+    assert bound.form is None
+    assert bound.reason == flows.why_no_form(missing)
+    assert "plugin 'gone'" in bound.reason
     flows.shift_step(flow, "aaaa", 1, revision=None)
     flows.set_disabled(flow, "aaaa", disabled=True, revision=None)
     copy = flows.duplicate_step(flow, "aaaa", revision=None).step
@@ -146,8 +148,9 @@ def test_step_of_a_missing_action_has_no_form_and_can_be_edited_otherwise() -> N
 
 def test_step_of_a_newer_plugin_has_no_form_that_could_lose_something() -> None:
     newer = found(make(step("aaaa", "greet", config_version=9)), "aaaa")
-    assert flows.step_form(newer, document=document()) is None
-    assert "Upgrade its plugin" in flows.why_no_form(newer)
+    bound = flows.step_form(newer, document=document())
+    assert bound.form is None
+    assert "Upgrade its plugin" in bound.reason
     assert flows.why_no_form(found(make_other(), "aaaa")) == ""
 
 

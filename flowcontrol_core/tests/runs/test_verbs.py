@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from flowcontrol_admin.run_words import what_next
+from flowcontrol_admin.run_texts import what_next
 from flowcontrol_core.errors import IllegalChangeError
 from flowcontrol_core.health import check_health
 from flowcontrol_core.models import Flow, FlowRun, Message, Outcome, Status
@@ -268,7 +268,7 @@ def test_run_that_was_paused_before_its_time_still_begins_at_that_time(lab: Lab,
     row = fresh(run)
     assert (row.status, row.due_at, row.slot) == (Status.PENDING, due, None)
     assert "no_wake_up" not in [trouble.code for trouble in check_health().issues]
-    assert any("It is due at" in sentence for sentence in what_next(row))
+    assert any("Due at" in sentence for sentence in what_next(row))
     lab.clock.advance(days=7)
     sweep()
     assert (fresh(run).outcome, fresh(run).wait_until) == ("complete", None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime, tzinfo
 from functools import cache
 from typing import Any, cast
@@ -29,24 +30,31 @@ def form_prefix(step_id: str) -> str:
     return f"step-{step_id}"
 
 
-def step_form(
-    step: Step, data: Mapping[str, Any] | None = None, *, document: Document
-) -> forms.BaseForm | None:
-    """Give the form of a step: with what is stored, or bound to what was sent.
+@dataclass(frozen=True, slots=True)
+class StepForm:
+    """The form of a step, or the reason why it has none: a missing plugin, one that is too old."""
+
+    form: forms.BaseForm | None
+    reason: str = ""
+
+
+def step_form(step: Step, data: Mapping[str, Any] | None = None, *, document: Document) -> StepForm:
+    """Return the form of a step: with what is stored, or bound to what was sent.
 
     For a step without a configuration it shows the initial values of the form itself, and no
-    errors. ``None`` where no form can be shown; ``why_no_form`` says why.
+    errors.
     """
     try:
         action = registry.get_action(step.action).action
         stored = upgraded_config(step, action)
-    except FlowcontrolError:
-        return None
-    return config_form(action.Config, stored, data, document=document, prefix=form_prefix(step.id))
+    except FlowcontrolError as error:
+        return StepForm(None, str(error))
+    prefix = form_prefix(step.id)
+    return StepForm(config_form(action.Config, stored, data, document=document, prefix=prefix))
 
 
 def why_no_form(step: Step) -> str:
-    """Say why a step has no form (a missing plugin, one that is too old); empty where it has."""
+    """Return why a step has no form; empty where it has one."""
     try:
         upgraded_config(step, registry.get_action(step.action).action)
     except FlowcontrolError as error:

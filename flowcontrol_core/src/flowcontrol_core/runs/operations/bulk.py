@@ -68,22 +68,51 @@ def start_bulk_operation(
     keys of the state to set. Raises FlowcontrolError for an unknown action, a filter that is not
     allowed, or arguments that no run could take.
     """
-    action = get_operator_action(operator_action)
     unknown = sorted(set(filters) - FILTERS)
     if unknown or not filters:
         text = gettext("A bulk operation needs filters from: %(known)s. Unknown: %(unknown)s.")
         values = {"known": ", ".join(sorted(FILTERS)), "unknown": ", ".join(unknown) or "-"}
         raise FlowcontrolError(text % values)
+    operation = _operation(operator_action, arguments, by, reason)
+    operation.filters = _checked_filters(filters)
+    newest = FlowRun.objects.using(alias()).aggregate(newest=Max("pk"))["newest"]
+    operation.up_to = newest or 0
+    operation.save(force_insert=True, using=alias())
+    return operation
+
+
+def perform_on_each(
+    operator_action: str,
+    keys: Iterable[int],
+    *,
+    arguments: Mapping[str, Any] | None = None,
+    by: Any = "",
+    reason: str = "",
+) -> BulkOperation:
+    """Do an operator action to these runs now, without the sweeps; return the result, unsaved.
+
+    For a page of runs. Raises as ``start_bulk_operation`` does.
+    """
+    operation = _operation(operator_action, arguments, by, reason)
+    listed = list(keys)
+    refusals = [refusal for pk in listed for refusal in _perform(operation, pk)]
+    operation.done, operation.refused = len(listed) - len(refusals), len(refusals)
+    operation.refusals = _counted([], refusals)
+    return operation
+
+
+def _operation(
+    operator_action: str, arguments: Mapping[str, Any] | None, by: Any, reason: str
+) -> BulkOperation:
+    """Return a new operation with checked arguments; it chooses no runs yet."""
+    action = get_operator_action(operator_action)
     checked = action.checked_arguments(arguments or {}, for_many=True)
     stored_state(checked.get("changes", {}))
-    newest = FlowRun.objects.using(alias()).aggregate(newest=Max("pk"))["newest"] or 0
-    return BulkOperation.objects.using(alias()).create(
+    return BulkOperation(
         operator_action=action.name,
-        filters=_checked_filters(filters),
         arguments=encode(normalize(checked, "arguments")),
         actor=str(by)[:200],
         note=reason,
-        up_to=newest,
         created_at=clock().now(),
     )
 

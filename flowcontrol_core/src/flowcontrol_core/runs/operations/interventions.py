@@ -16,7 +16,12 @@ from django.db import transaction
 from django.utils.translation import gettext
 
 from flowcontrol_core.conf import get_settings
-from flowcontrol_core.engine.codec import cursor_from_json, cursor_to_json, private_copy
+from flowcontrol_core.engine.codec import (
+    cursor_from_json,
+    cursor_to_json,
+    decode,
+    private_copy,
+)
 from flowcontrol_core.engine.cursor import Cursor
 from flowcontrol_core.engine.interpreter import place
 from flowcontrol_core.engine.state import State
@@ -272,6 +277,13 @@ def edit_state(
     )
     row.state = fresh
     return _write(row, done.reason("state_edited", keys=", ".join(changed) or "-"), done)
+
+
+def state_from_json(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the typed values of a state from JSON; raises StateError for what cannot be stored."""
+    typed = {key: decode(value) for key, value in values.items()}
+    stored_state(typed)
+    return typed
 
 
 def stored_state(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,10 +8,10 @@ import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 
-from flowcontrol_admin import portable
-from flowcontrol_core.flows.exports import export_flows
-from flowcontrol_core.models import Flow
-from flowcontrol_core.plugins.reports import PluginReport, PluginStatus
+from flowcontrol.flows import export_flows
+from flowcontrol.models import Flow
+from flowcontrol.plugins import PluginReport, PluginStatus
+from flowcontrol_admin import health
 
 from .conftest import logged_in, make_user, text_of, url
 
@@ -57,7 +57,7 @@ def test_importing_into_publication_needs_the_permissions_for_it(live: Flow) -> 
         assert response.status_code == 403
 
 
-def test_plugins_are_listed_with_what_went_wrong_and_the_way_out(
+def test_plugins_are_listed_with_what_went_wrong_and_the_remedy(
     client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     report = PluginReport(
@@ -72,7 +72,7 @@ def test_plugins_are_listed_with_what_went_wrong_and_the_way_out(
         actions=("sms.send",),
     )
     manager = types.SimpleNamespace(reports=(report,))
-    monkeypatch.setattr(portable, "plugin_manager", manager)
+    monkeypatch.setattr(health, "plugin_manager", manager)
     page = text_of(client.get(url("flow_plugins")))
     for part in ("sms", "1.2", "failed", "no gateway", "Uninstall it.", "Traceback: here"):
         assert part in page

@@ -1,0 +1,158 @@
+"""The operator actions on one run and on many: a page asks for the reason, then it is done."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from django.contrib import messages
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.core.exceptions import PermissionDenied
+from django.db.models import QuerySet
+from django.http import Http404, HttpRequest, HttpResponse
+from django.utils.translation import gettext, ngettext
+
+from flowcontrol import runs
+from flowcontrol.errors import FlowcontrolError
+from flowcontrol.models import BulkOperation, FlowRun, Status
+from flowcontrol.runs import OPERATOR_ACTIONS, OperatorAction, RunInfo, refusal_text
+from flowcontrol_admin.operator_forms import OperatorForm, form_for_run, form_for_runs
+from flowcontrol_admin.pages import Page
+
+#: More runs than that are left to the sweeps, and that many at most: their keys are stored.
+MOST_AT_ONCE = 100
+MOST_IN_BULK = 10_000
+_CONFIRMED = "confirmed"
+_BY_SLUG = {action.slug: action for action in OPERATOR_ACTIONS.values()}
+
+
+def possible_actions(page: Page, run: FlowRun) -> list[OperatorAction]:
+    """Return the actions that the user may do, and that are possible for a run as it stands."""
+    actions = OPERATOR_ACTIONS.values()
+    return [one for one in actions if page.may(one.permission) and not one.refusal(run)]
+
+
+def operate(page: Page, run: FlowRun, slug: str) -> HttpResponse:
+    """Ask for the arguments and the reason, and do an action; show why it is not possible."""
+    if slug not in _BY_SLUG:
+        raise Http404(gettext("There is no such action."))
+    action = _BY_SLUG[slug]
+    if not page.may(action.permission):
+        raise PermissionDenied
+    form = form_for_run(page.data, action, run)
+    why = action.refusal(run)
+    refused = gettext("This is not possible: %(why)s.") % {"why": why} if why else ""
+    if page.is_post and form.is_valid():
+        try:
+            after = _perform(page, action, run, form)
+        except FlowcontrolError as error:
+            refused = str(error)
+        else:
+            page.notify(_success(action, after))
+            return page.redirect("flowrun_change", after.pk)
+    return _ask(page, "operate.html", action, form, refused=refused, status=409 if refused else 200)
+
+
+def _perform(page: Page, action: OperatorAction, run: FlowRun, form: OperatorForm) -> RunInfo:
+    function = getattr(runs, action.name)
+    after: RunInfo = function(
+        run, by=page.user, reason=form.cleaned_data["reason"], **form.arguments()
+    )
+    return after
+
+
+def _success(action: OperatorAction, after: RunInfo) -> str:
+    if after.status == Status.RUNNING:
+        return gettext("A worker is executing the run; it will do so at the next checkpoint.")
+    return str(action.success)
+
+
+def _ask(
+    page: Page, template: str, action: OperatorAction, form: OperatorForm, **context: Any
+) -> HttpResponse:
+    return page.render(
+        template,
+        title=action.label,
+        crumb=action.label,
+        action=action,
+        form=form,
+        submit=action.label,
+        is_grave=action.is_grave,
+        **context,
+    )
+
+
+def bulk_actions(user: Any) -> dict[str, tuple[Any, str, Any]]:
+    """Return the actions of the list of runs as Django wants them, those that a user may do."""
+    return {
+        f"{action.name}_runs": (partial(_operate_many, action), action.name, action.label)
+        for action in OPERATOR_ACTIONS.values()
+        if user.has_perm(f"flowcontrol_core.{action.permission}")
+    }
+
+
+def _operate_many(
+    action: OperatorAction, admin: Any, request: HttpRequest, chosen: QuerySet[FlowRun]
+) -> HttpResponse | None:
+    """Ask for the arguments and the reason; then do it to the chosen runs, or let the sweeps."""
+    page = Page(request, admin)
+    count = chosen.order_by().count()
+    if count > MOST_IN_BULK:
+        text = gettext("More than %(n)d runs are selected; nothing was done. Filter the list.")
+        page.notify(text % {"n": MOST_IN_BULK}, messages.ERROR)
+        return None
+    is_confirmed = _CONFIRMED in request.POST
+    form = form_for_runs(request.POST if is_confirmed else None, action, chosen)
+    if not is_confirmed or not form.is_valid():
+        return _ask_many(page, action, form, count)
+    keys = list(chosen.order_by("pk").values_list("pk", flat=True)[:MOST_IN_BULK])
+    given: dict[str, Any] = {
+        "arguments": form.arguments(),
+        "by": page.user,
+        "reason": form.cleaned_data["reason"],
+    }
+    if count > MOST_AT_ONCE:
+        operation = runs.start_bulk_operation(action.name, {"pk__in": keys}, **given)
+        _tell_started(page, action, operation, len(keys))
+    else:
+        _tell_result(page, action, runs.perform_on_each(action.name, keys, **given))
+    return None
+
+
+def _ask_many(page: Page, action: OperatorAction, form: OperatorForm, count: int) -> HttpResponse:
+    posted = page.request.POST
+    names = (ACTION_CHECKBOX_NAME, "action", "select_across", "index")
+    chosen = [(name, value) for name in names for value in posted.getlist(name)]
+    return _ask(
+        page,
+        "operate_many.html",
+        action,
+        form,
+        count=count,
+        chosen=[*chosen, (_CONFIRMED, "1")],
+        back=page.request.get_full_path(),
+    )
+
+
+def _tell_started(page: Page, action: OperatorAction, operation: BulkOperation, count: int) -> None:
+    text = gettext(
+        "%(action)s: the workers do this to %(n)d runs in chunks. The page Health shows the "
+        "progress of bulk operation %(operation)d."
+    )
+    page.notify(text % {"action": action.label, "n": count, "operation": operation.pk})
+
+
+def _tell_result(page: Page, action: OperatorAction, result: BulkOperation) -> None:
+    if result.done:
+        text = ngettext("%(action)s: %(n)d run.", "%(action)s: %(n)d runs.", result.done)
+        page.notify(text % {"action": action.label, "n": result.done})
+    if result.refused:
+        text = ngettext(
+            "%(n)d run was left unchanged: %(why)s",
+            "%(n)d runs were left unchanged: %(why)s",
+            result.refused,
+        )
+        listed = "; ".join(
+            f"{one['count']} × {refusal_text(result, one)}" for one in result.refusals
+        )
+        page.notify(text % {"n": result.refused, "why": listed}, messages.WARNING)

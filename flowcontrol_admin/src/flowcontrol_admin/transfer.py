@@ -1,0 +1,118 @@
+"""Export and import of flows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import forms
+from django.contrib import messages
+from django.core.exceptions import PermissionDenied
+from django.http import HttpResponse
+from django.utils.translation import gettext, ngettext
+from django.utils.translation import gettext_lazy as _
+
+from flowcontrol.errors import DocumentError, FlowcontrolError, Problem
+from flowcontrol.flows import ImportResult, export_flows, import_flows
+from flowcontrol.models import Flow
+from flowcontrol_admin.fields import add_problems
+from flowcontrol_admin.pages import ACTIVATE_FLOW, CHANGE_FLOW, PUBLISH_FLOW, Page
+from flowcontrol_core.flows.yaml_text import MAX_BYTES
+
+
+class ImportForm(forms.Form):
+    """YAML, as a file or as text."""
+
+    file = forms.FileField(label=_("File"), required=False)
+    text = forms.CharField(
+        label=_("Or text"),
+        required=False,
+        max_length=MAX_BYTES,
+        widget=forms.Textarea(attrs={"rows": 16, "cols": 80, "spellcheck": "false"}),
+    )
+    publish = forms.BooleanField(label=_("Publish the imported flows"), required=False)
+    activate = forms.BooleanField(label=_("Activate the imported flows"), required=False)
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = self.cleaned_data
+        file, text = cleaned.get("file"), cleaned.get("text")
+        if bool(file) == bool(text):
+            raise forms.ValidationError(_("Choose a file or paste its text, but not both."))
+        cleaned["yaml"] = _read(file) if file else text
+        return cleaned
+
+
+def _read(file: Any) -> str:
+    if file.size > MAX_BYTES:
+        text = _("The file is larger than %(size)d KiB; import it in parts.")
+        raise forms.ValidationError(text, params={"size": MAX_BYTES // 1024})
+    try:
+        content: str = file.read().decode()
+    except UnicodeDecodeError as error:
+        raise forms.ValidationError(_("The file is not text in UTF-8.")) from error
+    return content
+
+
+def show_import(page: Page) -> HttpResponse:
+    """Import flows into drafts, and show what is left to do."""
+    form = ImportForm(page.data, page.request.FILES or None)
+    results: list[ImportResult] = []
+    problems: tuple[Problem, ...] = ()
+    if page.is_post and form.is_valid():
+        _refuse_forbidden(page, form.cleaned_data)
+        try:
+            results = _import(page, form.cleaned_data)
+        except DocumentError as error:
+            problems = error.problems
+            text = gettext("Nothing was imported; see the problems below.")
+            add_problems(form, [Problem("", text)])
+        except FlowcontrolError as error:
+            form.add_error(None, str(error))
+    return page.render(
+        "import.html",
+        title=gettext("Import flows"),
+        crumb=gettext("Import"),
+        form=form,
+        submit=gettext("Import"),
+        results=results,
+        problems=problems,
+    )
+
+
+def _import(page: Page, cleaned: dict[str, Any]) -> list[ImportResult]:
+    options = {name: cleaned[name] for name in ("publish", "activate")}
+    results = import_flows(cleaned["yaml"], author=page.user, **options)
+    text = ngettext("Imported %(count)d flow.", "Imported %(count)d flows.", len(results))
+    if results:
+        messages.success(page.request, text % {"count": len(results)})
+    return results
+
+
+def _refuse_forbidden(page: Page, cleaned: dict[str, Any]) -> None:
+    """Raise PermissionDenied where an import publishes or activates without its permission."""
+    wanted = [CHANGE_FLOW]
+    wanted += [PUBLISH_FLOW] if cleaned["publish"] else []
+    wanted += [ACTIVATE_FLOW] if cleaned["activate"] else []
+    if not all(page.may(permission) for permission in wanted):
+        raise PermissionDenied
+
+
+def export(page: Page, flow: Flow) -> HttpResponse:
+    """Download one flow as YAML; with ``?draft=1`` its draft."""
+    drafts = page.request.GET.get("draft") == "1"
+    return _download(export_flows([flow], drafts=drafts), f"{flow.key}.yaml")
+
+
+def export_all(_page: Page) -> HttpResponse:
+    """Download all flows as YAML."""
+    return _download(export_flows(Flow.objects.order_by("key")), "flows.yaml")
+
+
+def _download(text: str, name: str) -> HttpResponse:
+    return HttpResponse(
+        text,
+        content_type="application/yaml; charset=utf-8",
+        headers={
+            "Content-Disposition": f'attachment; filename="{name}"',
+            "X-Content-Type-Options": "nosniff",
+        },
+    )

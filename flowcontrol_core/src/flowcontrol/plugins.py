@@ -1,0 +1,8 @@
+"""The plugins that were found: what became of each, and why."""
+
+from __future__ import annotations
+
+from flowcontrol_core.plugins.manager import plugin_manager
+from flowcontrol_core.plugins.reports import PluginReport, PluginStatus
+
+__all__ = ["PluginReport", "PluginStatus", "plugin_manager"]
