@@ -11,7 +11,7 @@ from django.test.utils import CaptureQueriesContext
 
 from flowcontrol.engine import create_flowrun
 from flowcontrol.flows import create_flow, present_document
-from flowcontrol.models import Flow, FlowEvent, FlowRun, RunEvent
+from flowcontrol.models import Flow, FlowEvent, FlowOperation, FlowRun, RunEvent
 from flowcontrol.testing import flow as build
 from flowcontrol.testing import publish_flow, run_due, step
 from flowcontrol_core.flows.changes import record
@@ -162,7 +162,7 @@ def test_the_history_says_who_did_what_to_a_flow_and_why(client: Client, live: F
     client.post(url("flow_pause", live.pk), why)
     client.post(url("flow_resume", live.pk), why)
     client.post(url("flow_deactivate", live.pk), why)
-    record(live.key, "activate", by="ada (manage.py)", reason="for the night")
+    record(live.key, FlowOperation.ACTIVATE, by="ada (manage.py)", reason="for the night")
     client.post(url("flow_start", live.pk), {"state": ""})
     page = text_of(client.get(url("flow_history", live.pk)))
     for words in ("Paused", "Resumed", "Deactivated", "Activated", "root"):
@@ -178,7 +178,7 @@ def test_a_deleted_flow_is_told_of_by_the_next_one_with_its_key(
     client.post(url("flow_delete", draft.pk), {"reason": "not needed"})
     again = create_flow(key=draft.key, name="Again")
     page = text_of(client.get(url("flow_history", again.pk)))
-    assert "root Deleted a flow with this key With 0 runs. not needed" in page
+    assert "root Deleted Runs deleted with it: 0. not needed" in page
 
 
 def test_each_publication_and_deletion_asks_for_the_reason(
@@ -187,7 +187,7 @@ def test_each_publication_and_deletion_asks_for_the_reason(
     for name, flow in (("flow_publish", draft), ("flow_delete", draft), ("flow_editor", live)):
         assert 'name="reason"' in client.get(url(name, flow.pk)).content.decode(), name
     client.post(url("flow_publish", draft.pk), {"revision": 1, "reason": "x" * 600})
-    event = FlowEvent.objects.get(key=draft.key, verb="publish")
+    event = FlowEvent.objects.get(key=draft.key, operation="publish")
     assert (event.actor, len(event.message)) == ("root", len("Version 1. ") + 500)
 
 

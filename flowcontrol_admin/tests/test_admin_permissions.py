@@ -134,7 +134,7 @@ CASES = [
     *operate("pause", "waiting", 302),
     *operate("run-now", "waiting", 302),
     *operate("skip", "waiting", 302),
-    *operate("send", "waiting", 302, step="bye"),
+    *operate("go-to-step", "waiting", 302, step="bye"),
     *operate("edit-state", "waiting", 302, state="{}"),
     *operate("retry", "failed", 302),
     *operate("restart", "failed", 302, step="oops"),

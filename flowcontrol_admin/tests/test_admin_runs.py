@@ -105,9 +105,11 @@ def test_overdue_runs_are_found_and_said_to_be_when_no_worker_runs(
 def test_a_busy_worker_is_not_said_to_be_missing(
     client: Client, live: Flow, clock: ManualClock
 ) -> None:
-    run = create_flowrun(live)
+    create_flowrun(live)
+    busy = create_flowrun(live)
     clock.advance(hours=1)
-    RunEvent.objects.create(run=run, at=clock.now(), kind="steps")
+    lease = clock.now() + timedelta(minutes=1)
+    FlowRun.objects.filter(pk=busy.pk).update(status="running", due_at=lease)
     assert "No worker appears" not in text_of(client.get(url("flowrun_changelist")))
 
 
@@ -133,14 +135,14 @@ def test_an_error_is_shown_with_type_message_step_and_traceback(
     assert "<details>" in response.content.decode()
 
 
-def test_only_possible_verbs_are_offered_and_each_asks_for_a_reason(
+def test_only_possible_actions_are_offered_and_each_asks_for_a_reason(
     client: Client, waiting: FlowRun, failed: FlowRun
 ) -> None:
     def offered(run: FlowRun) -> set[str]:
         context = client.get(url("flowrun_change", run.pk)).context
-        return {verb.slug for verb in context["verbs"]}
+        return {action.slug for action in context["actions"]}
 
-    assert offered(waiting) == {"cancel", "pause", "run-now", "skip", "send", "edit-state"}
+    assert offered(waiting) == {"cancel", "pause", "run-now", "skip", "go-to-step", "edit-state"}
     assert offered(failed) >= {"retry", "skip", "restart", "edit-state"}
     assert not offered(failed) & {"cancel", "pause", "resume", "run-now"}
     operate(client, waiting, "pause", reason="the customer called")
@@ -149,7 +151,7 @@ def test_only_possible_verbs_are_offered_and_each_asks_for_a_reason(
     assert "the customer called" in page
     assert "by root" in page
     waiting.refresh_from_db()
-    assert offered(waiting) == {"cancel", "resume", "skip", "send", "edit-state"}
+    assert offered(waiting) == {"cancel", "resume", "skip", "go-to-step", "edit-state"}
 
 
 def test_what_is_not_possible_says_why_and_changes_nothing(
@@ -167,7 +169,7 @@ def test_what_is_not_possible_says_why_and_changes_nothing(
 
 
 def test_sending_to_an_unknown_step_is_said_at_the_field(client: Client, waiting: FlowRun) -> None:
-    response = operate(client, waiting, "send", step="nosuch")
+    response = operate(client, waiting, "go-to-step", step="nosuch")
     assert response.status_code == 200
     assert response.context["form"].errors["step"]
     response = operate(client, waiting, "cancel", reason="x" * 5_000)
@@ -233,7 +235,13 @@ def test_a_long_history_is_shown_in_pages_the_newest_first(
     client: Client, waiting: FlowRun, clock: ManualClock
 ) -> None:
     RunEvent.objects.bulk_create(
-        RunEvent(run=waiting, at=clock.now(), kind="operator", message=f"event {number}.")
+        RunEvent(
+            run=waiting,
+            at=clock.now(),
+            kind="operator",
+            code="error",
+            values={"error": f"event {number}."},
+        )
         for number in range(250)
     )
     page = text_of(client.get(url("flowrun_change", waiting.pk)))
@@ -248,13 +256,13 @@ def test_a_bulk_action_does_all_suitable_runs_and_names_the_others(
 ) -> None:
     other = create_flowrun(waiting.flow)
     said = act(client, "cancel", waiting, failed, other)
-    assert "done to 2 runs" in said
-    assert "1 run was left alone" in said
+    assert "Cancel: 2 runs." in said
+    assert "1 run was left unchanged" in said
     assert "it has ended" in said
     for run in (waiting, other):
         run.refresh_from_db()
         assert run.outcome == "canceled"
-    assert "Retry the step: done to 1 run" in act(client, "retry", waiting, failed)
+    assert "Retry the step: 1 run." in act(client, "retry", waiting, failed)
 
 
 def test_parent_and_children_are_linked(client: Client, waiting: FlowRun) -> None:

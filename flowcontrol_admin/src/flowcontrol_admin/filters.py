@@ -49,7 +49,12 @@ class OverdueFilter(OptionFilter):
 
     title = _("overdue")
     parameter_name = "overdue"
-    options = {"yes": (_("Overdue"), overdue_runs)}
+    options = {
+        "yes": (
+            _("Overdue"),
+            lambda runs: runs.filter(pk__in=overdue_runs().order_by().values("pk")),
+        )
+    }
 
 
 class LiveFilter(OptionFilter):

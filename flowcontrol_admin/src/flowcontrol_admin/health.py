@@ -11,6 +11,7 @@ from flowcontrol.health import check_health
 from flowcontrol.models import BulkOperation, FlowEvent, Status
 from flowcontrol.plugins import PluginStatus, plugin_manager
 from flowcontrol.registry import registry
+from flowcontrol_admin.operator_actions import refusals
 from flowcontrol_admin.pages import Page
 
 MOST_OPERATIONS = 20
@@ -38,7 +39,10 @@ def show_health(page: Page) -> HttpResponse:
             for worker in health.workers
         ],
         live=[(Status(status).label, count) for status, count in sorted(health.live.items())],
-        operations=BulkOperation.objects.order_by("-pk")[:MOST_OPERATIONS],
+        operations=[
+            (operation, list(refusals(operation)))
+            for operation in BulkOperation.objects.order_by("-pk")[:MOST_OPERATIONS]
+        ],
         pruned=FlowEvent.objects.filter(key="").order_by("-pk").first(),
     )
 

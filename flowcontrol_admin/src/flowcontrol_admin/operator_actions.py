@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
@@ -17,7 +18,7 @@ from flowcontrol.errors import FlowcontrolError
 from flowcontrol.models import BulkOperation, FlowRun, Status
 from flowcontrol.runs import OPERATOR_ACTIONS, OperatorAction, RunInfo, refusal_text
 from flowcontrol_admin.operator_forms import OperatorForm, form_for_run, form_for_runs
-from flowcontrol_admin.pages import Page
+from flowcontrol_admin.pages import Page, may
 
 #: More runs than that are left to the sweeps, and that many at most: their keys are stored.
 MOST_AT_ONCE = 100
@@ -85,9 +86,10 @@ def _ask(
 def bulk_actions(user: Any) -> dict[str, tuple[Any, str, Any]]:
     """Return the actions of the list of runs as Django wants them, those that a user may do."""
     return {
-        f"{action.name}_runs": (partial(_operate_many, action), action.name, action.label)
+        name: (partial(_operate_many, action), name, action.label)
         for action in OPERATOR_ACTIONS.values()
-        if user.has_perm(f"flowcontrol_core.{action.permission}")
+        if may(user, action.permission)
+        for name in [f"{action.name}_runs"]
     }
 
 
@@ -152,7 +154,11 @@ def _tell_result(page: Page, action: OperatorAction, result: BulkOperation) -> N
             "%(n)d runs were left unchanged: %(why)s",
             result.refused,
         )
-        listed = "; ".join(
-            f"{one['count']} × {refusal_text(result, one)}" for one in result.refusals
-        )
-        page.notify(text % {"n": result.refused, "why": listed}, messages.WARNING)
+        why = "; ".join(refusals(result))
+        page.notify(text % {"n": result.refused, "why": why}, messages.WARNING)
+
+
+def refusals(operation: BulkOperation) -> Iterator[str]:
+    """Yield why runs were refused, each with the number of runs."""
+    for refusal in operation.refusals:
+        yield f"{refusal_text(operation, refusal)} ({refusal['count']})"
