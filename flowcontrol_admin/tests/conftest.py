@@ -1,4 +1,4 @@
-"""Small actions and triggers, users with few permissions, and flows to look at."""
+"""Small actions and triggers, users with few permissions, and flows."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Small(BaseAction):
 class Greet(Small):
     name = "greet"
     verbose_name = "Greet"
-    description = "Says hello to somebody."
+    description = "Says hello."
     group = "Talking"
     secret_fields = ("token",)
 
@@ -254,6 +254,6 @@ def url(name: str, *args: object) -> str:
 
 
 def text_of(response: Any) -> str:
-    """Give the visible text of a page, entities resolved, in one line."""
+    """Return the visible text of a page, entities resolved, in one line."""
     content = html.unescape(response.content.decode())
     return " ".join(re.sub(r"<[^>]+>", " ", content).split())

@@ -136,7 +136,7 @@ def test_an_action_with_a_permission_is_refused_to_those_without(draft: Flow) ->
     guarded = create_flow(key="g", name="G", document=build(step("test.guarded", id="g")))
     for name in ("flow_step_configure", "flow_step_duplicate"):
         assert post(client, name, guarded, "g").status_code == 403
-    # Moving and disabling it is no matter of what it does.
+    # Moving and disabling it do not depend on what it does.
     assert post(client, "flow_step_disable", guarded, "g", disabled="1").status_code == 200
 
 

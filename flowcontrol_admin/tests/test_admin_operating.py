@@ -18,8 +18,8 @@ from flowcontrol_core.flows.changes import record
 from .conftest import logged_in, make_user, text_of
 
 
-def operate(client: Client, run: FlowRun, verb: str, **data: str) -> Any:
-    return client.post(url("flowrun_operate", run.pk, verb), data)
+def operate(client: Client, run: FlowRun, slug: str, **data: str) -> Any:
+    return client.post(url("flowrun_operate", run.pk, slug), data)
 
 
 def test_a_failed_run_is_restarted_as_a_new_one_and_both_are_linked(
@@ -138,7 +138,7 @@ def test_the_list_of_flows_leads_to_the_health(client: Client, db: None) -> None
     assert url("flow_health") in client.get(url("flow_changelist")).content.decode()
 
 
-def test_queue_and_keeping_are_set_on_the_page_of_the_flow(client: Client, live: Flow) -> None:
+def test_queue_and_retention_are_set_on_the_page_of_the_flow(client: Client, live: Flow) -> None:
     data = {"name": "New", "revision": 1, "retention_runs": "10"}
     client.post(url("flow_change", live.pk), {**data, "queue": "slow", "retention_days": "7"})
     live.refresh_from_db()

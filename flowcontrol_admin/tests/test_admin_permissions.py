@@ -48,11 +48,11 @@ def do(name: str, status: int, **data: Any) -> Case:
     return Case(name, "post", (LOGIN, 403, 403, 403, status, status), data)
 
 
-def operate(verb: str, kind: str, status: int, **data: Any) -> list[Case]:
+def operate(slug: str, kind: str, status: int, **data: Any) -> list[Case]:
     expected = (LOGIN, 403, 403, 403)
     return [
-        Case("flowrun_operate", "get", (*expected, 200, 200), {}, kind, (verb,)),
-        Case("flowrun_operate", "post", (*expected, status, status), data, kind, (verb,)),
+        Case("flowrun_operate", "get", (*expected, 200, 200), {}, kind, (slug,)),
+        Case("flowrun_operate", "post", (*expected, status, status), data, kind, (slug,)),
     ]
 
 

@@ -67,7 +67,7 @@ def test_the_difference_is_said_in_words_with_secrets_hidden(
     assert "1 unfinished run stays" in page
 
 
-def test_publishing_what_somebody_else_has_changed_is_refused(client: Client, draft: Flow) -> None:
+def test_publishing_what_another_user_has_changed_is_refused(client: Client, draft: Flow) -> None:
     assert post(client, "flow_publish", draft, revision=55).status_code == 409
     draft.refresh_from_db()
     assert draft.published is None

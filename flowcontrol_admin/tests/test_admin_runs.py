@@ -34,8 +34,8 @@ def act(client: Client, action: str, *runs: FlowRun) -> str:
     return text_of(client.post(url("flowrun_changelist"), data, follow=True))
 
 
-def operate(client: Client, run: FlowRun, verb: str, **data: Any) -> Any:
-    return client.post(url("flowrun_operate", run.pk, verb), data, follow=True)
+def operate(client: Client, run: FlowRun, slug: str, **data: Any) -> Any:
+    return client.post(url("flowrun_operate", run.pk, slug), data, follow=True)
 
 
 def test_a_list_of_100_runs_with_objects_takes_at_most_10_queries(client: Client) -> None:
@@ -157,9 +157,9 @@ def test_only_possible_actions_are_offered_and_each_asks_for_a_reason(
 def test_what_is_not_possible_says_why_and_changes_nothing(
     client: Client, waiting: FlowRun, failed: FlowRun
 ) -> None:
-    for run, verb in ((waiting, "resume"), (failed, "cancel"), (failed, "run-now")):
+    for run, slug in ((waiting, "resume"), (failed, "cancel"), (failed, "run-now")):
         for response in (
-            client.get(url("flowrun_operate", run.pk, verb)), operate(client, run, verb)
+            client.get(url("flowrun_operate", run.pk, slug)), operate(client, run, slug)
         ):  # fmt: skip
             assert response.status_code == 409
             assert "Nothing was changed" in text_of(response)
@@ -196,7 +196,7 @@ def test_retrying_takes_a_failed_run_up_again(client: Client, failed: FlowRun) -
     ],
     ids=str,
 )
-def test_a_damaged_run_can_be_looked_at(
+def test_a_damaged_run_can_be_shown(
     client: Client, waiting: FlowRun, damage: dict[str, Any]
 ) -> None:
     FlowRun.objects.filter(pk=waiting.pk).update(**damage)
@@ -207,7 +207,7 @@ def test_a_damaged_run_can_be_looked_at(
         assert client.get(address).status_code == 200
 
 
-def test_a_run_whose_object_and_type_are_gone_can_be_looked_at(client: Client, live: Flow) -> None:
+def test_a_run_whose_object_and_type_are_gone_can_be_shown(client: Client, live: Flow) -> None:
     gone = ContentType.objects.create(app_label="gone", model="thing")
     run = create_flowrun(live, Customer.objects.create(name="Ada"))
     FlowRun.objects.filter(pk=run.pk).update(content_type=gone)

@@ -67,7 +67,7 @@ def test_the_object_is_chosen_by_its_key(client: Client, about_customers: Flow) 
     assert FlowRun.objects.get().object_text == "Ada"
 
 
-@pytest.mark.parametrize("key", ["", "nobody", "999", "9" * 60, "-1", "1.5", "a\x00b", "x" * 900])
+@pytest.mark.parametrize("key", ["", "unknown", "999", "9" * 60, "-1", "1.5", "a\x00b", "x" * 900])
 def test_an_object_that_is_not_there_is_a_clear_message(
     client: Client, about_customers: Flow, key: str
 ) -> None:

@@ -15,6 +15,7 @@ from flowcontrol.models import LIVE, Flow
 from flowcontrol_admin.filters import ChangesFilter
 from flowcontrol_admin.pages import ADD_FLOW, CHANGE_FLOW, may, patterns, url
 from flowcontrol_admin.routes import FLOW_ROUTES
+from flowcontrol_admin.run_texts import show_short
 from flowcontrol_admin.templatetags.flowcontrol_badges import badge, run_badge
 from flowcontrol_core.flows.overview import count_name, with_facts
 
@@ -86,6 +87,6 @@ class FlowAdmin(_ModelAdmin):
         links = [(f"{runs}{status}", run_badge(status), n) for status, n in counts if n]
         return format_html_join(" ", '<a href="{}">{} {}</a>', links) or "-"
 
-    @admin.display(description=_("last run"), ordering="last_run", empty_value="-")
-    def shown_last_run(self, flow: Any) -> Any:
-        return flow.last_run
+    @admin.display(description=_("last run"), ordering="last_run")
+    def shown_last_run(self, flow: Any) -> str:
+        return show_short(flow.last_run)

@@ -36,7 +36,7 @@ def possible_actions(page: Page, run: FlowRun) -> list[OperatorAction]:
 def operate(page: Page, run: FlowRun, slug: str) -> HttpResponse:
     """Ask for the arguments and the reason, and do an action; show why it is not possible."""
     if slug not in _BY_SLUG:
-        raise Http404(gettext("There is no such action."))
+        raise Http404(gettext("This action does not exist."))
     action = _BY_SLUG[slug]
     if not page.may(action.permission):
         raise PermissionDenied

@@ -218,7 +218,7 @@ class Route:
 
 
 def patterns(admin: ModelAdmin[Any], routes: Iterable[Route]) -> list[URLPattern]:
-    """Return the URL patterns of routes, each behind the admin's login."""
+    """Return the URL patterns of routes, each protected by the admin's login."""
     return [
         path(
             route.path,

@@ -41,6 +41,11 @@ def show_datetime(when: datetime | None) -> str:
     return f"{date_format(local, 'DATE_FORMAT')} {local:%H:%M:%S}"
 
 
+def show_short(when: datetime | None) -> str:
+    """Write a time for the column of a list."""
+    return date_format(timezone.localtime(when), "SHORT_DATETIME_FORMAT") if when else "-"
+
+
 def show_length(seconds: float) -> str:
     """Write a duration with its two largest units."""
     if seconds < 1:

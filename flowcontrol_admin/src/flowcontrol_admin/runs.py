@@ -32,7 +32,7 @@ from flowcontrol_admin.pages import (
     url,
 )
 from flowcontrol_admin.routes import RUN_ROUTES
-from flowcontrol_admin.run_texts import duration, where
+from flowcontrol_admin.run_texts import duration, show_short, where
 from flowcontrol_admin.templatetags.flowcontrol_badges import badge, run_badge
 from flowcontrol_core.flows.overview import documents_of, find_step
 
@@ -75,8 +75,8 @@ class FlowRunAdmin(_ModelAdmin):
     """Runs: read here, and changed through operator actions only."""
 
     list_display = (
-        "shown_run", "shown_flow", "object_text", "shown_status", "shown_step", "since",
-        "shown_next", "started_at", "shown_duration",
+        "shown_run", "shown_flow", "object_text", "shown_status", "shown_step", "shown_since",
+        "shown_next", "shown_start", "shown_duration",
     )  # fmt: skip
     list_filter = (
         "status", "outcome", LiveFilter, OverdueFilter, FlowFilter, ObjectTypeFilter, StepFilter,
@@ -137,11 +137,17 @@ class FlowRunAdmin(_ModelAdmin):
     def shown_step(self, run: Any) -> str:
         return str(run.shown_where) or "-"
 
-    @admin.display(description=_("next look"), ordering="due_at")
-    def shown_next(self, run: Any) -> Any:
-        if run.shown_late:
-            return badge("warning", gettext("overdue"))
-        return run.due_at
+    @admin.display(description=_("since"), ordering="since")
+    def shown_since(self, run: FlowRun) -> str:
+        return show_short(run.since)
+
+    @admin.display(description=_("next check"), ordering="due_at")
+    def shown_next(self, run: Any) -> str:
+        return badge("warning", gettext("overdue")) if run.shown_late else show_short(run.due_at)
+
+    @admin.display(description=_("started"), ordering="started_at")
+    def shown_start(self, run: FlowRun) -> str:
+        return show_short(run.started_at)
 
     @admin.display(description=_("duration"))
     def shown_duration(self, run: Any) -> str:

@@ -77,7 +77,7 @@ class ObjectField(forms.CharField):
             found = None
         if found is None:
             raise ValidationError(
-                _("There is no %(model)s with the primary key “%(key)s”."),
+                _("No %(model)s with the primary key “%(key)s” exists."),
                 params={"model": meta.verbose_name, "key": key},
             )
         return found

@@ -250,7 +250,7 @@ def _target(page: Page, flow: Flow, step_id: str) -> Target:
 
 
 def _done(page: Page, edit: Edit) -> HttpResponse:
-    """Tell what has happened, also where nothing has, and show the step in the editor."""
+    """Show what was done, also where nothing was, and the step in the editor."""
     page.notify(edit.message, messages.SUCCESS if edit.changed else messages.INFO)
     return page.redirect("flow_editor", edit.version.flow_id, anchor=f"step-{edit.step}")
 

@@ -74,7 +74,7 @@ def pick(page: Page, flow: Flow) -> HttpResponse:
 def add(page: Page, flow: Flow, key: str) -> HttpResponse:
     """Add a trigger to the flow."""
     if key not in registry.triggers:
-        raise Http404(gettext("There is no such trigger."))
+        raise Http404(gettext("This trigger is not registered."))
     return _edit(page, FlowTrigger(flow=flow, trigger=key))
 
 
