@@ -55,7 +55,7 @@ def test_a_page_asks_first_and_changes_nothing(client: Client, waiting: FlowRun,
 def test_the_reason_stands_in_the_history_of_each_run(client: Client, waiting: FlowRun) -> None:
     other = create_flowrun(waiting.flow)
     page = confirm(client, "pause", waiting, other, reason="the gateway is down")
-    assert "Pause: 2 runs." in page
+    assert "Pause: done for 2 runs." in page
     assert said(waiting) == said(other) == [("Paused. the gateway is down", "root")]
 
 
@@ -63,7 +63,7 @@ def test_failed_runs_are_restarted_at_a_step_with_a_new_run_each(
     client: Client, failed: FlowRun, waiting: FlowRun
 ) -> None:
     page = confirm(client, "restart", failed, waiting, step="oops", reason="once more")
-    assert "Restart from a step: 1 run." in page
+    assert "Restart from a step: done for 1 run." in page
     assert "1 run was left unchanged: it has not ended (1)" in page
     assert said(failed.successors.get()) == [
         (f"Restarted from run {failed.pk} at the step oops. once more", "root")
@@ -86,7 +86,7 @@ def test_the_steps_of_the_published_version_are_offered_for_restarting(
     assert step in dict(act(client, "go_to_step", older).context["form"].fields["step"].choices)
     confirm(client, "cancel", older)
     assert "left unchanged" in confirm(client, "restart", older, step=step, current_version="on")
-    assert "Restart from a step: 1 run." in confirm(client, "restart", older, step=step)
+    assert "Restart from a step: done for 1 run." in confirm(client, "restart", older, step=step)
 
 
 def test_keys_of_many_states_are_set_and_the_others_stay(
@@ -94,7 +94,7 @@ def test_keys_of_many_states_are_set_and_the_others_stay(
 ) -> None:
     other = create_flowrun(live, state={"mine": True})
     page = confirm(client, "edit_state", waiting, other, changes='{"price": {"$decimal": "1.5"}}')
-    assert "Edit the state: 2 runs." in page
+    assert "Edit the state: done for 2 runs." in page
     other.refresh_from_db()
     assert other.state == {"mine": True, "price": {"$decimal": "1.5"}}
 

@@ -256,13 +256,13 @@ def test_a_bulk_action_does_all_suitable_runs_and_names_the_others(
 ) -> None:
     other = create_flowrun(waiting.flow)
     said = act(client, "cancel", waiting, failed, other)
-    assert "Cancel: 2 runs." in said
+    assert "Cancel: done for 2 runs." in said
     assert "1 run was left unchanged" in said
     assert "it has ended" in said
     for run in (waiting, other):
         run.refresh_from_db()
         assert run.outcome == "canceled"
-    assert "Retry the step: 1 run." in act(client, "retry", waiting, failed)
+    assert "Retry the step: done for 1 run." in act(client, "retry", waiting, failed)
 
 
 def test_parent_and_children_are_linked(client: Client, waiting: FlowRun) -> None:

@@ -24,7 +24,6 @@ from flowcontrol_admin.pages import Page, may
 MOST_AT_ONCE = 100
 MOST_IN_BULK = 10_000
 _CONFIRMED = "confirmed"
-_BY_SLUG = {action.slug: action for action in OPERATOR_ACTIONS.values()}
 
 
 def possible_actions(page: Page, run: FlowRun) -> list[OperatorAction]:
@@ -35,9 +34,9 @@ def possible_actions(page: Page, run: FlowRun) -> list[OperatorAction]:
 
 def operate(page: Page, run: FlowRun, slug: str) -> HttpResponse:
     """Ask for the arguments and the reason, and do an action; show why it is not possible."""
-    if slug not in _BY_SLUG:
+    action = next((one for one in OPERATOR_ACTIONS.values() if one.slug == slug), None)
+    if action is None:
         raise Http404(gettext("This action does not exist."))
-    action = _BY_SLUG[slug]
     if not page.may(action.permission):
         raise PermissionDenied
     form = form_for_run(page.data, action, run)
@@ -146,7 +145,9 @@ def _tell_started(page: Page, action: OperatorAction, operation: BulkOperation, 
 
 def _tell_result(page: Page, action: OperatorAction, result: BulkOperation) -> None:
     if result.done:
-        text = ngettext("%(action)s: %(n)d run.", "%(action)s: %(n)d runs.", result.done)
+        text = ngettext(
+            "%(action)s: done for %(n)d run.", "%(action)s: done for %(n)d runs.", result.done
+        )
         page.notify(text % {"action": action.label, "n": result.done})
     if result.refused:
         text = ngettext(

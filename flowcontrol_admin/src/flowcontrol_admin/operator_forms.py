@@ -36,6 +36,7 @@ class StateField(JsonObjectField):
             help_text=argument.help or hidden,
             initial="" if present is None else pretty(present),
         )
+        self.widget.attrs["rows"] = 14
         self.present = present
         self.may_be_empty = argument.may_be_empty
 

@@ -139,9 +139,7 @@ def discard(page: Page, flow: Flow) -> HttpResponse:
         return page.redirect("flow_editor", flow.pk)
     draft = FlowVersion.objects.filter(draft_of=flow).first()
     if draft is None or flows.published_version(flow) is None:
-        raise EditError(
-            gettext("Nothing can be discarded: the flow has no draft, or no published version.")
-        )
+        raise EditError(gettext("The flow has no draft to discard, or no published version."))
     return page.render(
         "discard.html",
         title=gettext("Discard the draft?"),

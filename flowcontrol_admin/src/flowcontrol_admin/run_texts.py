@@ -107,7 +107,8 @@ def _waits(run: FlowRun) -> Iterator[str]:
 
 
 def _next_check(run: FlowRun) -> Iterator[str]:
-    if run.due_at is None or (run.wait_until and run.status != Status.PENDING):
+    is_told = bool(run.wait_until) or run.due_at == run.wait_timeout
+    if run.due_at is None or (is_told and run.status != Status.PENDING):
         return
     texts = {
         Status.PENDING: gettext("Due at %(time)s."),

@@ -41,7 +41,7 @@ class FlowTriggerForm(forms.Form):
     step = forms.ChoiceField(
         label=_("Step"),
         required=False,
-        help_text=_("The step that runs go to; only for that mode."),
+        help_text=_("Only for the mode that sends runs to a step."),
     )
     active = forms.BooleanField(label=_("Switched on"), required=False, initial=True)
 

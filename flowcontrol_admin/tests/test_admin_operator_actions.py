@@ -9,8 +9,9 @@ import pytest
 from django.test import Client
 
 from flowcontrol.engine import create_flowrun
-from flowcontrol.models import Flow, FlowOperation, FlowRun
+from flowcontrol.models import Flow, FlowOperation, FlowRun, Status
 from flowcontrol.redaction import HIDDEN
+from flowcontrol.runs import OPERATOR_ACTIONS, Argument, OperatorAction
 from flowcontrol.testing import ManualClock, run_due
 from flowcontrol_admin.pages import url
 from flowcontrol_core.flows.changes import record
@@ -96,6 +97,44 @@ def test_an_older_run_is_moved_and_one_that_is_up_to_date_says_so(
     response = operate(client, waiting, "move")
     assert response.status_code == 409
     assert "on the published version already" in text_of(response)
+
+
+def test_an_action_that_is_added_to_the_table_has_its_page_its_form_and_its_permission(
+    client: Client, waiting: FlowRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[dict[str, Any]] = []
+
+    def poke(row: FlowRun, _done: object, **arguments: Any) -> FlowRun:
+        calls.append(arguments)
+        return row
+
+    action = OperatorAction(
+        name="poke",
+        label="Poke",
+        question="Poke this run?",
+        effect="It notices.",
+        success="It has noticed.",
+        statuses=frozenset({Status.WAITING}),
+        why_not="it does not wait",
+        function=poke,
+        arguments=(
+            Argument(name="target", kind="step", label="Target"),
+            Argument(name="gently", kind="flag", label="Gently", required=False),
+            Argument(name="gifts", kind="values", label="Gifts"),
+        ),
+        permission="start_flow",
+    )
+    monkeypatch.setitem(OPERATOR_ACTIONS, "poke", action)
+    assert "Poke…" in text_of(client.get(url("flowrun_change", waiting.pk)))
+    assert set(client.get(url("flowrun_operate", waiting.pk, "poke")).context["form"].fields) == {
+        "target", "gently", "gifts", "reason", "seen",
+    }  # fmt: skip
+    response = operate(client, waiting, "poke", target="bye", gently="on", gifts='{"n": 1}')
+    assert response.status_code == 302
+    assert calls == [{"target": "bye", "gently": True, "gifts": {"n": 1}}]
+    others = logged_in(make_user("operator", "view_flowrun", "operate_flowrun"))
+    assert "Poke…" not in text_of(others.get(url("flowrun_change", waiting.pk)))
+    assert operate(others, waiting, "poke").status_code == 403
 
 
 def test_health_says_that_there_are_no_issues(client: Client, db: None) -> None:
