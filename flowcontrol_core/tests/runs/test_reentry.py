@@ -16,7 +16,7 @@ from tests import operate
 from tests.shop.models import Customer
 
 from .conftest import Lab, events, fresh, publish, sweep, think
-from .listening import KEY, listener, refusals
+from .listeners import KEY, listener, refusals
 
 pytestmark = pytest.mark.django_db(transaction=True)
 ONCE_AT_A_TIME = {"max_concurrent_per_object": 1}

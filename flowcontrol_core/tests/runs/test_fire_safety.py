@@ -19,7 +19,7 @@ from flowcontrol_core.runs.triggers.listeners import cache
 from tests.shop.models import Customer, Order
 
 from .conftest import PAID, Lab, fresh, publish, sweep, think
-from .listening import KEY, listener, refusals
+from .listeners import KEY, listener, refusals
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("lab")]
 

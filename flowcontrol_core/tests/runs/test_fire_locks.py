@@ -23,7 +23,7 @@ from tests import operate
 from tests.shop.models import Customer
 
 from .conftest import Lab, publish, sweep, think
-from .listening import KEY, listener, refusals
+from .listeners import KEY, listener, refusals
 
 pytestmark = [
     pytest.mark.real_connections,

@@ -28,7 +28,7 @@ from flowcontrol_core.runs.triggers import match
 from tests.shop.models import Customer
 
 from .conftest import PAID, Lab, fresh, publish, sweep, think, write
-from .listening import KEY, listener, refusals
+from .listeners import KEY, listener, refusals
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("lab")]
 
