@@ -151,7 +151,7 @@ def test_secret_values_are_hidden_in_errors(lab: Lab) -> None:
         sweep()
     row = fresh(run)
     assert "ValueError: 401 for •••" in row.reason
-    written = [row.reason, *RunEvent.objects.values_list("message", "steps", "error")]
+    written = [row.reason, *RunEvent.objects.values_list("values", "steps", "error")]
     for secret in ("hunter2", "s3cret-token"):
         assert secret not in str(written)
     assert "Traceback" in events(run)[0].error["traceback"]

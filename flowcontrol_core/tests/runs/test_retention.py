@@ -268,7 +268,7 @@ def test_an_event_that_a_live_run_could_still_take_is_kept(lab: Lab) -> None:
     assert prune().events == 1
 
 
-def test_old_firings_workers_and_finished_jobs_are_deleted(lab: Lab) -> None:
+def test_old_firings_workers_and_finished_bulk_operations_are_deleted(lab: Lab) -> None:
     now = lab.clock.now()
     association = FlowTrigger.objects.create(flow=publish(think()), trigger="lab.paid")
     Worker.objects.all().delete()
@@ -278,8 +278,12 @@ def test_old_firings_workers_and_finished_jobs_are_deleted(lab: Lab) -> None:
             flow_trigger=association, reason=Refusal.values[0], created_at=then
         )
         Worker.objects.create(name=f"w{days}", host="h", pid=1, started_at=then, last_sweep_at=then)
-        BulkOperation.objects.create(operator_action="cancel", up_to=1, created_at=then, finished_at=then)
-    BulkOperation.objects.create(operator_action="cancel", up_to=1, created_at=now - timedelta(days=99))
+        BulkOperation.objects.create(
+            operator_action="cancel", up_to=1, created_at=then, finished_at=then
+        )
+    BulkOperation.objects.create(
+        operator_action="cancel", up_to=1, created_at=now - timedelta(days=99)
+    )
     pruned = prune()
     assert (pruned.skipped_firings, pruned.workers, pruned.bulk_operations) == (1, 1, 1)
     assert Worker.objects.get().name == "w29"
