@@ -3,19 +3,30 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from datetime import timedelta
+from io import StringIO
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from django.core.management import CommandError, call_command
+from django.db import OperationalError
 
 from flowcontrol_core import health
-from flowcontrol_core.health import HealthIssue, check_health
+from flowcontrol_core.health import (
+    HealthIssue,
+    check_health,
+    is_overdue,
+    is_without_worker,
+    overdue_runs,
+)
 from flowcontrol_core.models import FlowRun, Outcome, Status, Worker
 from flowcontrol_core.plugins.manager import PluginStatus
 from flowcontrol_core.runs.execution.start import create_flowrun
 from flowcontrol_core.runs.queue import workers
 from tests import operate
+from tests.translation import words
 
 from .conftest import (
     Lab,
@@ -88,6 +99,103 @@ def test_no_worker_is_needed_where_nothing_is_to_be_done(lab: Lab, works: None) 
     assert codes() == ["no_worker"]
     operate.cancel(run)
     assert codes() == []
+
+
+def make_overdue(lab: Lab) -> FlowRun:
+    """Let a run be due for longer than the setting OVERDUE."""
+    run = create_flowrun(publish(think(), key="overdue"))
+    FlowRun.objects.filter(pk=run.pk).update(due_at=lab.clock.now() - timedelta(hours=1))
+    return run
+
+
+def doctor() -> str:
+    """Give what the command says."""
+    out = StringIO()
+    with suppress(CommandError):
+        call_command("flowcontrol", "doctor", stdout=out)
+    return out.getvalue()
+
+
+#: What there is, and whether runs are overdue while no worker appears to be running.
+SITUATIONS: dict[str, tuple[set[str], bool]] = {
+    "nothing": (set(), False),
+    "a run that waits": ({"waiting"}, False),
+    "an overdue run": ({"overdue"}, True),
+    "an overdue run and a worker": ({"overdue", "worker"}, False),
+    "an overdue run and a worker that is gone": ({"overdue", "gone worker"}, True),
+    "an overdue run and one that is executed": ({"overdue", "lease"}, False),
+    "an overdue run and one whose lease has expired": ({"overdue", "expired lease"}, True),
+    "an overdue run, a worker in a long step": ({"overdue", "gone worker", "lease"}, False),
+}
+
+
+@pytest.mark.parametrize("situation", SITUATIONS)
+def test_the_list_and_the_page_and_the_command_agree_on_whether_a_worker_runs(
+    lab: Lab, situation: str
+) -> None:
+    present, is_alone = SITUATIONS[situation]
+    now = lab.clock.now()
+    if "waiting" in present:
+        waiting(lab)
+        Worker.objects.all().delete()
+    if "overdue" in present:
+        make_overdue(lab)
+    for name, at in (("worker", now), ("gone worker", now - timedelta(seconds=121))):
+        if name in present:
+            Worker.objects.create(name=name, host="h", pid=1, started_at=at, last_sweep_at=at)
+    for name, due_at in (("lease", now + timedelta(seconds=1)), ("expired lease", now)):
+        if name in present:
+            run = create_flowrun(publish(think(), key="executed"))
+            FlowRun.objects.filter(pk=run.pk).update(status=Status.RUNNING, due_at=due_at)
+    assert is_without_worker() == is_alone
+    if "overdue" in present:
+        assert ("no_worker" in codes(), "overdue" in codes()) == (is_alone, True)
+        assert ("[no_worker]" in doctor(), "[overdue]" in doctor()) == (is_alone, True)
+    assert ("no_worker" in codes()) == ("[no_worker]" in doctor())
+
+
+def test_what_is_overdue_is_measured_by_the_setting_everywhere(
+    lab: Lab, works: None, settings: Any
+) -> None:
+    run = create_flowrun(publish(think()))
+    lab.clock.advance(seconds=100)
+    assert (is_overdue(fresh(run)), list(overdue_runs()), is_without_worker()) == (False, [], False)
+    settings.FLOWCONTROL = {"OVERDUE": 60}
+    assert (is_overdue(fresh(run)), list(overdue_runs()), is_without_worker()) == (
+        True,
+        [run],
+        True,
+    )
+    assert the("overdue").runs == [run.pk]
+    sweep()
+    assert (is_overdue(fresh(run)), list(overdue_runs()), is_without_worker()) == (False, [], False)
+
+
+def test_a_database_that_refuses_is_the_issue_that_is_found(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*arguments: Any) -> Any:
+        raise OperationalError("server\nclosed the connection")
+
+    monkeypatch.setattr(health, "overdue_runs", fail)
+    found = check_health()
+    assert not found.is_healthy
+    assert [issue.code for issue in found.issues] == ["database"]
+    assert "server closed the connection" in found.issues[0].message
+
+
+def test_issues_are_read_in_the_language_of_the_reader(lab: Lab, works: None) -> None:
+    lab.on("print", lambda run, obj: 1 / 0)
+    start(think("print"))
+    sweep()
+    german = {
+        "%(count)d run ended with an error within a day.": "%(count)d Lauf scheiterte.",
+        "Step %(step)s (%(action)s) failed: %(error)s": "Schritt %(step)s: %(error)s",
+    }
+    with words(german):
+        issue = the("errored")
+    assert issue.message == "1 Lauf scheiterte."
+    assert issue.reasons == ["Schritt s1: ZeroDivisionError: division by zero"]
 
 
 def test_workers_with_different_plugins(lab: Lab, works: None) -> None:
