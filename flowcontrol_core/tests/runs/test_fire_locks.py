@@ -84,7 +84,7 @@ def everything(lab: Lab, ada: Customer) -> FlowTrigger:
     sweep()
     association = listener(flow=flow)
     listener(flow=flow, mode="wake")
-    listener(flow=flow, mode="restart", step="first")
+    listener(flow=flow, mode="go_to", step="first")
     listener(flow=flow, condition="False")
     return association
 

@@ -256,8 +256,10 @@ def test_cancel_of_a_running_run_is_taken_at_its_next_checkpoint(lab: Lab) -> No
 
 @pytest.mark.parametrize(("method", "step"), [("_drive_on", write), ("_write_finished", think)])
 def test_canceled_step_is_rolled_back(
-    lab: Lab, monkeypatch: pytest.MonkeyPatch, method: str, step: Any
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, settings: Any, method: str, step: Any
 ) -> None:
+    # Both steps in one transaction, however slow the machine is.
+    settings.FLOWCONTROL = {"COALESCE": 3600.0}
     run = start(step("a"), step("b"))
     real = getattr(Batch, method)
 
