@@ -129,7 +129,7 @@ def run(
 
 #: What the proxy is to understand must not be encrypted.
 ENVIRONMENT = {"DJANGO_SETTINGS_MODULE": "chaos.settings", "PGSSLMODE": "disable"}
-#: On a server that is never killed, nobody has to wait for its disk.
+#: On a server that is never killed, nothing has to wait for its disk.
 OF_OTHERS = {"PGOPTIONS": "-c synchronous_commit=off"}
 
 

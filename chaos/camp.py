@@ -131,7 +131,7 @@ class Camp(Site):
         effects = self.effects()
         wanted = {(str(run.uuid), label) for run in runs for label in labels_of(document)}
         figures.lost += missing + sum(key not in effects for key in wanted)
-        figures.promise(effects.keys() <= wanted, "effects that nobody asked for")
+        figures.promise(effects.keys() <= wanted, "effects that no run asked for")
         calls = set(labels_of(document, "effects.call"))
         figures.duplicated += sum(n - 1 for (_, label), n in effects.items() if label not in calls)
         figures.keys += self.changed_keys()

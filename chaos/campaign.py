@@ -26,7 +26,7 @@ def main(arguments: Sequence[str]) -> None:
                 servers.expect(Redis, RabbitMQ)
             cause_faults(options, _database(options, servers), servers)
     finally:
-        # A signal may come when a process has begun that nobody knows of yet.
+        # A signal may come when a process has begun that is not known yet.
         kill_descendants()
 
 

@@ -12,7 +12,7 @@ import django
 #: The modules of the faults.
 MODULES = (
     *("storm", "points", "poison", "limits", "operators", "waking", "sharing"),
-    *("network", "clocks", "deploying", "locked", "brokers", "recorded", "verbs"),
+    *("network", "clocks", "deploying", "locked", "brokers", "recorded", "state_machine"),
 )
 
 django.setup()

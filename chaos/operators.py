@@ -1,4 +1,4 @@
-"""F10: people cancel and pause runs at random moments while workers execute them."""
+"""F10: people cancel and pause runs at random times while workers execute them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.effects.models import Effect
 STEPS = 80
 
 
-@fault("F10", "cancel and pause at random moments")
+@fault("F10", "cancel and pause at random times")
 def meddle(camp: Camp, figures: Figures) -> None:
     publish_flow(flow(*(write(str(number), linger=0.004) for number in range(STEPS))))
     workers = camp.fork_workers(3, LEASE=5, COALESCE=camp.random.choice([0, 0.05]))
@@ -42,7 +42,7 @@ def meddle(camp: Camp, figures: Figures) -> None:
     camp.wait_for(lambda: not moving.exists(), *workers)
     figures.runs = wanted
     grown = [run.pk for run, count in frozen if effects_of(run) != count]
-    figures.promise(not grown, f"effects after the verb had returned: {len(grown)} runs")
+    figures.promise(not grown, f"effects after the operator action had returned: {len(grown)} runs")
     for run in FlowRun.objects.filter(status=Status.PAUSED):
         operate.resume(run)
     camp.wait_until_done(*workers)

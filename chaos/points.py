@@ -13,6 +13,7 @@ from chaos.results import Figures
 from flowcontrol_core.runs.execution import admission, batch, checkpoint, driver, sweep
 from flowcontrol_core.runs.execution.start import create_flowrun
 from flowcontrol_core.runs.queue import limits, outbox
+from flowcontrol_core.runs.triggers import fire
 from flowcontrol_core.testing.builder import flow, step
 from flowcontrol_core.testing.helpers import publish_flow
 from tests.effects.actions import Call, Write
@@ -21,29 +22,29 @@ from tests.shop.models import Customer
 
 STATUS = 17
 Place = tuple[Any, str, bool]
-#: Where a worker dies: the owner of a function, its name, and whether it is before or behind it.
+#: Where a worker dies: the owner of a function, its name, and whether it is before or after it.
 #: The name of a point may come twice: a call that two modules know by a name of their own.
-BEFORE, BEHIND = True, False
+BEFORE, AFTER = True, False
 POINTS: dict[str, list[Place]] = {
-    "after_claim": [(sweep, "claim", BEHIND)],
-    "after_inbox": [(batch, "read_inboxes", BEHIND)],
-    "after_slots": [(limits, "take_slots", BEHIND)],
+    "after_claim": [(sweep, "claim", AFTER)],
+    "after_inbox": [(batch, "read_inboxes", AFTER)],
+    "after_slots": [(limits, "take_slots", AFTER)],
     "before_effect": [(Write, "run", BEFORE)],
-    "after_effect": [(Write, "run", BEHIND)],
+    "after_effect": [(Write, "run", AFTER)],
     "before_call": [(Call, "run", BEFORE)],
-    "after_call": [(Call, "run", BEHIND)],
+    "after_call": [(Call, "run", AFTER)],
     "before_checkpoint": [(checkpoint, "write", BEFORE)],
-    "before_commit": [(checkpoint, "write", BEHIND)],
+    "before_commit": [(checkpoint, "write", AFTER)],
     "after_commit": [(checkpoint.Execution, "committed", BEFORE)],
-    "before_settle": [(outbox, "recheck_wait", BEFORE)],
-    "after_settle": [(outbox, "recheck_wait", BEHIND)],
-    "before_announce_events": [(outbox, "deliver_events", BEFORE)],
-    "before_announce_ended": [(outbox, "deliver_ends", BEFORE)],
+    "before_recheck": [(outbox, "recheck_wait", BEFORE)],
+    "after_recheck": [(outbox, "recheck_wait", AFTER)],
+    "before_delivery_of_events": [(fire, "deliver_events", BEFORE)],
+    "before_delivery_of_ends": [(outbox, "deliver_ends", BEFORE)],
     "before_ends_together": [(checkpoint, "write_many", BEFORE)],
-    "after_ends_together": [(checkpoint, "write_many", BEHIND)],
+    "after_ends_together": [(checkpoint, "write_many", AFTER)],
     "after_checkpoint": [(driver, "after_checkpoint", BEFORE), (batch, "after_checkpoint", BEFORE)],
-    "before_queue_is_freed": [(driver, "free_queue", BEFORE)],
-    "after_refusal": [(admission, "_refuse", BEHIND)],
+    "before_queue_is_woken": [(outbox, "wake_queued", BEFORE)],
+    "after_refusal": [(admission, "_refuse", AFTER)],
 }
 
 
@@ -90,7 +91,7 @@ def die_at_each_point(camp: Camp, figures: Figures) -> None:
 
 
 def die_once(camp: Camp, figures: Figures, change: Callable[[], None]) -> bool:
-    """Have runs of all kinds executed by a worker that dies and by one that comes behind it."""
+    """Have runs of all kinds executed by a worker that dies and by one that comes after it."""
     child = flow(write("child"))
     publish_flow(child, key="child")
     publish_flow(flow(step("effects.rest"), step("effects.rest")), key="quiet")

@@ -44,14 +44,14 @@ def poison(camp: Camp, figures: Figures) -> None:
     camp.wait_for(is_done)
     good = [run for number, run in enumerate(runs) if number not in poisoned]
     figures.runs = count
-    aside = FlowRun.objects.filter(outcome=Outcome.ERRORED, flow__key="poison")
-    figures.lost += bad - aside.count()
+    dead = FlowRun.objects.filter(outcome=Outcome.ERRORED, flow__key="poison")
+    figures.lost += bad - dead.count()
     figures.lost += len(good) - FlowRun.objects.filter(outcome=Outcome.COMPLETE).count()
     camp.check_once(figures, good, "a")
     figures.promise(len(camp.effects()) == len(good), "a poison step left an effect")
     # A run that was claimed together with one that killed their worker has an attempt less.
     figures.promise(bad <= figures.kills <= bad * DEATHS, f"{figures.kills} workers died")
-    figures.note = f"{aside.count()} set aside"
+    figures.note = f"{dead.count()} dead-lettered"
 
 
 def changed(**values: object) -> Callable[[str], None]:
@@ -135,16 +135,17 @@ def bad_runs(camp: Camp, figures: Figures) -> None:
 
 
 def check_visible(figures: Figures, bad: list[int]) -> None:
-    """Look for broken runs where an operator does: each has its reason, and is in the health.
+    """Search for broken runs where an operator does: each has its reason, and is in the health.
 
     One whose object is gone has ended as it should: it is obsolete, and says so itself.
     """
-    silent = FlowRun.objects.filter(pk__in=bad, reason="").values_list("flow__key", "status")
+    found = FlowRun.objects.filter(pk__in=bad)
+    silent = found.filter(reason_code="").values_list("flow__key", "status")
     figures.promise(not silent, f"bad runs without a reason: {list(silent)}")
     output = StringIO()
     with suppress(SystemExit, CommandError):
         call_command("flowcontrol", "doctor", stdout=output)
     shown = {int(pk) for pk in re.findall(r"Run (\d+): ", output.getvalue())}
     unseen = FlowRun.objects.filter(pk__in=set(bad) - shown).exclude(outcome=Outcome.OBSOLETE)
-    rows = unseen.values_list("flow__key", "status", "outcome", "reason")
+    rows = unseen.values_list("flow__key", "status", "outcome", "reason_code")
     figures.promise(not rows, f"bad runs that the doctor does not list: {list(rows)}")

@@ -1,4 +1,4 @@
-"""F20: rows that a released version recorded go on under the present one.
+"""F20: runs that a released version recorded continue under the present one.
 
 ``python -m chaos.record VERSION`` records those of the present version, as a file in
 ``chaos/versions``, when it is released.
@@ -70,15 +70,15 @@ def record(camp: Camp) -> str:
     operate.pause(new)
     (worker,) = camp.fork_workers(1)
     assert worker.exit_status() == -signal.SIGKILL, worker.output
-    # From now on nobody is to make the killed call again.
+    # From now on no worker is to make the killed call again.
     FlowRun.objects.filter(flow__key="killed").update(due_at=None)
     (worker,) = camp.fork_workers(1, LEASE=60)
     camp.wait_for_status(Status.WAITING, len(runs), worker)
     operate.pause(runs["paused"])
     for name in ("waits for a time", "waits for a child"):
         TOLD.fire(Customer.objects.get(name=name))
-    held = FlowRun.objects.filter(wait_until__isnull=False)
-    camp.wait_for(lambda: held.count() == 2, worker)
+    delayed = FlowRun.objects.filter(wait_until__isnull=False)
+    camp.wait_for(lambda: delayed.count() == 2, worker)
     operate.run_now(runs["waits for a child"])
     camp.wait_for(FlowRun.objects.filter(wait_child__isnull=False).exists, worker)
     camp.stop(worker)
@@ -96,13 +96,13 @@ def rows() -> str:
     return json.dumps(content, cls=DjangoJSONEncoder, indent=1, sort_keys=True)
 
 
-@fault("F20", "rows of each released version go on")
+@fault("F20", "runs of each released version continue")
 def resume(camp: Camp, figures: Figures) -> None:
     versions = sorted(FOLDER.glob("*.json"))
     for path in versions:
         camp.clear()
         load(path)
-        go_on(camp, figures)
+        complete(camp, figures)
     figures.promise(versions, "no version was recorded")
     figures.note += ", ".join(path.stem for path in versions)
 
@@ -141,13 +141,13 @@ def create(model: type[Model], row: dict[str, Any]) -> None:
 
 
 def reset_sequences() -> None:
-    """Have the database number new rows behind those that were written with their numbers."""
+    """Have the database number new rows after those that were written with their numbers."""
     with connection.cursor() as cursor:
         for statement in connection.ops.sequence_reset_sql(no_style(), MODELS):
             cursor.execute(statement)
 
 
-def go_on(camp: Camp, figures: Figures) -> None:
+def complete(camp: Camp, figures: Figures) -> None:
     """Let everything come that the recorded runs wait for; all of them have to end well."""
     workers = camp.fork_workers(2)
     for run in FlowRun.objects.filter(status=Status.PAUSED):

@@ -2,7 +2,7 @@
 
 They listen on free ports of 127.0.0.1, and their data is in a temporary folder, where it outlives
 a restart. A server's processes are killed, the machine is not: so what they have written is there
-whether or not it has reached the disk, and nobody waits for that. What a server keeps to itself
+whether or not it has reached the disk, and nothing waits for that. What a server keeps to itself
 for a while after a commit would be lost: none of them is set up to do that.
 """
 

@@ -79,7 +79,7 @@ def turns(rounds: int) -> list[Step]:
 
 
 def notice_deadlocks() -> None:
-    """Have this process write a line for each deadlock, which the runtime gets over."""
+    """Have this process write a line for each deadlock, which the engine gets over."""
     original = connection.is_transient
 
     def is_transient(error: BaseException) -> bool:

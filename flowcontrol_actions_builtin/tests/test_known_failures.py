@@ -143,7 +143,7 @@ def test_stopping_inside_of_a_loop_aborts_the_flow() -> None:
     body = [count("n"), step("builtin.stop_flow", condition="n > 2", reason="{{ n }} is enough")]
     run = execute(step("builtin.while", condition="True", body=body), n=0)
     assert (run.outcome, run.state) == ("aborted", {"n": 3})
-    assert run.reason == "3 is enough"
+    assert run.reason == "A step stopped the flow. 3 is enough"
 
 
 # Delay: computed in UTC; "Monday" on a Monday whose time has passed continues immediately; a date

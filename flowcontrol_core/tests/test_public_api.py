@@ -10,7 +10,10 @@ from importlib.metadata import version
 import flowcontrol
 from tests.cases import each
 
-MODULES = ["base", "engine", "errors", "forms", "registry", "tasks", "testing"]
+MODULES = [
+    *("base", "engine", "errors", "flows", "forms", "health", "models", "redaction", "registry"),
+    *("runs", "tasks", "testing", "triggers"),
+]
 
 
 def test_the_version_is_that_of_the_distribution() -> None:

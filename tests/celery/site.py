@@ -14,7 +14,7 @@ from tests.processes.site import Site, Worker
 
 #: What beat sends.
 BEAT = "continue_flowruns_task"
-#: Brokers at which nobody listens, by the scheme of those that are used.
+#: Addresses at which no broker listens, by the scheme of those that are used.
 CLOSED = {"amqp": "amqp://127.0.0.1:1//", "redis": "redis://127.0.0.1:1/0"}
 
 

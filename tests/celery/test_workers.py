@@ -70,7 +70,7 @@ def test_the_next_sweep_makes_up_for_messages_that_are_lost(site: CelerySite) ->
     assert site.effects() == effects_once(runs)
 
 
-def test_a_broker_that_is_down_strands_no_run_and_keeps_nobody_waiting(site: CelerySite) -> None:
+def test_a_broker_that_is_down_strands_no_run_and_lets_no_caller_wait(site: CelerySite) -> None:
     publish_flow(flow(step("effects.write", label="a")))
     down = CLOSED[site.broker.partition(":")[0]]
     process = site.start("-m", "tests.celery.enqueue", "30", "0", DISPATCH="celery", broker=down)

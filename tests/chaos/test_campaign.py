@@ -71,7 +71,7 @@ def test_control_that_stays_green_is_a_failure() -> None:
     assert (red.is_as_promised, red.verdict) == (True, "red, as it must be")
 
 
-def test_trouble_of_another_kind_does_not_make_a_control_red() -> None:
+def test_a_failure_of_another_kind_does_not_make_a_control_red() -> None:
     assert not result(Figures(lost=5), control=True).is_as_promised
 
 

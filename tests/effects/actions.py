@@ -96,7 +96,7 @@ class Call(BaseAction):
 
 
 class Hold(BaseAction):
-    """Waits for a month, or until somebody has the run go on."""
+    """Waits for a month, or until an operator has the run continue."""
 
     name = "hold"
     effects = Effects.NONE
@@ -131,7 +131,7 @@ class Rest(BaseAction):
 
 
 class Listen(BaseAction):
-    """Waits until somebody tells its object."""
+    """Waits until the trigger is fired for its object."""
 
     name = "listen"
     effects = Effects.NONE

@@ -113,7 +113,7 @@ class Worker(Process):
 class Site:
     """Processes on one database, and the eyes of the test on it.
 
-    Within ``connected`` the ORM and the runtime of the test's own process use that database.
+    Within ``connected`` the ORM and the engine of the test's own process use that database.
     """
 
     def __init__(self, scratch: ScratchDatabase) -> None:
@@ -124,7 +124,7 @@ class Site:
         return self.scratch.environment | {
             "DJANGO_SETTINGS_MODULE": "tests.processes.settings",
             "FLOWCONTROL_TEST_SETTINGS": json.dumps(SETTINGS | settings),
-            # Processes are killed here, not the server: nobody has to wait for its disk.
+            # Processes are killed here, not the server: nothing has to wait for its disk.
             "PGOPTIONS": "-c synchronous_commit=off",
         }
 
@@ -174,7 +174,7 @@ class Site:
         self.wait_for(lambda: runs.count() == count, *workers)
 
     def describe_runs(self) -> str:
-        rows = FlowRun.objects.values_list("status", "outcome", "attempt", "reason")
+        rows = FlowRun.objects.values_list("status", "outcome", "attempt", "reason_code")
         return str(Counter(rows).most_common(10))
 
     def effects(self) -> Counter[tuple[str, str]]:

@@ -33,7 +33,7 @@ def labels(run: FlowRun) -> list[str]:
 
 
 @pytest.mark.parametrize("fault", ["die_before_effect", "die_after_effect", "die_after_commit"])
-def test_the_run_of_a_killed_worker_goes_on_at_its_last_checkpoint(site: Site, fault: str) -> None:
+def test_the_run_of_a_killed_worker_continues_at_a_checkpoint(site: Site, fault: str) -> None:
     # Without coalescing each database step is a checkpoint.
     publish_flow(flow(write("a"), write("b", fault), write("c")))
     worker = site.start_worker(COALESCE=0)
@@ -85,12 +85,13 @@ def test_an_external_call_that_must_not_be_repeated_is_left_to_an_operator(site:
     site.wait_until_done(site.start_worker())
     run.refresh_from_db()
     assert (run.outcome, labels(run)) == (Outcome.ERRORED, ["a"])
-    assert "Nobody knows whether the call" in run.reason
+    assert run.reason_code == "unknown_call"
+    assert "unknown whether the call was made" in run.reason
 
 
-def test_a_zombie_in_an_external_call_cannot_go_on(site: Site) -> None:
+def test_a_zombie_in_an_external_call_cannot_continue(site: Site) -> None:
     publish_flow(flow(call("a", "stop"), write("b")))
-    zombie, other = finish_behind_a_zombie(site)
+    zombie, other = finish_instead_of_a_zombie(site)
     run = FlowRun.objects.get()
     assert labels(run) == ["a", "a", "b"]
     assert Effect.objects.values("idempotency_key").filter(label="a").distinct().count() == 1
@@ -101,9 +102,11 @@ def test_a_zombie_in_an_external_call_cannot_go_on(site: Site) -> None:
 
 def test_a_zombie_in_a_database_step_cannot_commit(site: Site) -> None:
     if site.scratch.database is Database.SQLITE_FILE:
-        pytest.skip("There, a sleeper in a transaction keeps the only write lock: nobody passes it")
+        pytest.skip(
+            "There, a sleeper in a transaction keeps the only write lock: no one else can write"
+        )
     publish_flow(flow(write("a", "stop"), write("b")))
-    zombie, other = finish_behind_a_zombie(site)
+    zombie, other = finish_instead_of_a_zombie(site)
     run = FlowRun.objects.get()
     wake_zombie(site, zombie, other)
     assert labels(run) == ["a", "b"]
@@ -112,15 +115,17 @@ def test_a_zombie_in_a_database_step_cannot_commit(site: Site) -> None:
 
 def test_without_the_fence_the_zombie_would_commit(site: Site) -> None:
     if site.scratch.database is Database.SQLITE_FILE:
-        pytest.skip("There, a sleeper in a transaction keeps the only write lock: nobody passes it")
+        pytest.skip(
+            "There, a sleeper in a transaction keeps the only write lock: no one else can write"
+        )
     publish_flow(flow(write("a", "stop"), write("b")))
     unfenced = site.start("-m", "tests.processes.unfenced")
-    zombie, other = finish_behind_a_zombie(site, unfenced)
+    zombie, other = finish_instead_of_a_zombie(site, unfenced)
     zombie.signal(signal.SIGCONT)
     site.wait_for(lambda: Effect.objects.filter(label="a").count() == 2, zombie, other)
 
 
-def finish_behind_a_zombie(site: Site, zombie: Worker | None = None) -> tuple[Worker, Worker]:
+def finish_instead_of_a_zombie(site: Site, zombie: Worker | None = None) -> tuple[Worker, Worker]:
     """Have a worker stop itself in a step, and another one finish its run."""
     zombie = zombie or site.start_worker()
     create_flowrun("flow")
@@ -131,7 +136,7 @@ def finish_behind_a_zombie(site: Site, zombie: Worker | None = None) -> tuple[Wo
 
 
 def wake_zombie(site: Site, zombie: Worker, other: Worker) -> None:
-    """Have the zombie go on, and be the only one who can execute another run."""
+    """Have the zombie continue, and be the only one who can execute another run."""
     other.signal(signal.SIGTERM)
     assert other.exit_status() == 0, other.output
     zombie.signal(signal.SIGCONT)
@@ -141,7 +146,7 @@ def wake_zombie(site: Site, zombie: Worker, other: Worker) -> None:
     assert Effect.objects.get(label="z").worker == zombie.pid
 
 
-def test_a_poison_step_is_set_aside_while_its_neighbours_finish(site: Site) -> None:
+def test_a_poison_step_exhausts_its_attempts_while_its_neighbours_finish(site: Site) -> None:
     publish_flow(flow(write("a")))
     publish_flow(flow(write("a", "poison")), key="poison")
     keys = ["flow"] * 4 + ["poison"] + ["flow"] * 5
@@ -161,6 +166,7 @@ def test_a_poison_step_is_set_aside_while_its_neighbours_finish(site: Site) -> N
     poison = runs.pop(4)
     poison.refresh_from_db()
     assert (poison.outcome, labels(poison)) == (Outcome.ERRORED, [])
+    assert (poison.reason_code, poison.reason_values) == ("dead_lettered", {"attempts": 2})
     assert "its worker died 2 times" in poison.reason
     assert deaths == 2
     assert [labels(run) for run in runs] == [["a"]] * 9

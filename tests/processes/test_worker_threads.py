@@ -1,4 +1,4 @@
-"""A worker with several threads, bulk jobs and pruning, beside other processes."""
+"""A worker with several threads, bulk operations and pruning, beside other processes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ WORK = ("-m", "django", "flowcontrol", "worker", "--interval=0.05", "--concurren
 
 
 @pytest.fixture(autouse=True)
-def nobody_works(site: Site) -> None:
+def no_workers(site: Site) -> None:
     Worker.objects.all().delete()
     BulkOperation.objects.all().delete()
 
@@ -35,7 +35,7 @@ def create_runs(count: int) -> list[FlowRun]:
         return [create_flowrun("flow") for _ in range(count)]
 
 
-def test_the_threads_of_a_worker_execute_each_run_once_and_stop_when_told(site: Site) -> None:
+def test_the_threads_of_a_worker_execute_each_run_once_and_stop_on_request(site: Site) -> None:
     publish_flow(flow(step("effects.write", label="a"), step("effects.write", label="b")))
     worker = site.start(*WORK)
     runs = create_runs(120)
@@ -44,27 +44,28 @@ def test_the_threads_of_a_worker_execute_each_run_once_and_stop_when_told(site: 
     worker.signal(signal.SIGTERM)
     assert worker.exit_status() == 0, worker.output
     assert "The worker has stopped." in worker.output
-    assert not Worker.objects.exists(), "it has said goodbye"
+    assert not Worker.objects.exists(), "it has deregistered"
     assert set(FlowRun.objects.live().values_list("attempt", "worker")) <= {(0, "")}
     site.wait_until_done(site.start(*WORK))
     assert FlowRun.objects.filter(outcome=Outcome.COMPLETE).count() == 120
     assert site.effects() == Counter((str(run.uuid), label) for run in runs for label in "ab")
 
 
-def test_workers_share_a_job_and_do_each_run_once(site: Site) -> None:
+def test_workers_share_a_bulk_operation_and_do_each_run_once(site: Site) -> None:
     publish_flow(flow(step("effects.write", label="a")))
     later = timezone.now() + timedelta(days=1)
     with transaction.atomic():
         for _ in range(150):
             create_flowrun("flow", at=later)
-    job = start_bulk_operation("cancel", {"flow__key": "flow"}, by="Ada", reason="bulk")
+    filters = {"flow__key": "flow"}
+    operation = start_bulk_operation("cancel", filters, by="Ada", reason="bulk")
     site.wait_until_done(*site.start_workers(3))
     site.wait_for(lambda: BulkOperation.objects.filter(finished_at__isnull=False).exists())
-    job.refresh_from_db()
-    assert (job.done, job.refused) == (150, 0)
-    noted = Counter(RunEvent.objects.filter(actor="Ada").values_list("run_id", flat=True))
-    assert set(noted.values()) == {1}
-    assert len(noted) == 150
+    operation.refresh_from_db()
+    assert (operation.done, operation.refused) == (150, 0)
+    recorded = Counter(RunEvent.objects.filter(actor="Ada").values_list("run_id", flat=True))
+    assert set(recorded.values()) == {1}
+    assert len(recorded) == 150
 
 
 def test_pruning_beside_workers_lets_no_object_through_twice(site: Site) -> None:
@@ -77,7 +78,7 @@ def test_pruning_beside_workers_lets_no_object_through_twice(site: Site) -> None
     customers = [Customer.objects.create(name=str(number)) for number in range(20)]
     workers = site.start_workers(2)
     with transaction.atomic():
-        # All at once: what is looked at while firing refuses none of them.
+        # All at once: what is checked while creating refuses none of them.
         for customer in customers * 4:
             create_flowrun("flow", customer)
 

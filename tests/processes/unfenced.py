@@ -13,15 +13,15 @@ from django.core.management import call_command
 
 
 def switch_the_fence_off() -> None:
-    """Have this process write its checkpoints, whoever the runs belong to."""
+    """Have this process write its checkpoints, whichever worker has the runs."""
     from flowcontrol_core.models import FlowRun
     from flowcontrol_core.runs.execution import admission, checkpoint
-    from flowcontrol_core.runs.store.rows import WRITTEN
+    from flowcontrol_core.runs.store.rows import WRITTEN_COLUMNS
 
     def write_unguarded(runs: Sequence[FlowRun], **_: Any) -> int:
         for run in runs:
             FlowRun.objects.filter(pk=run.pk).update(
-                **{name: getattr(run, name) for name in WRITTEN}
+                **{name: getattr(run, name) for name in WRITTEN_COLUMNS}
             )
         return len(runs)
 

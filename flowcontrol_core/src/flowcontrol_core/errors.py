@@ -143,7 +143,7 @@ class NotStartedError(FlowcontrolError):
 class IllegalChangeError(FlowcontrolError):
     """An operator action is not possible for a run as it stands; nothing was changed.
 
-    ``code`` (``not_possible``, ``no_run``, or empty) and ``values`` say why, for code.
+    ``code`` (``not_possible``, ``useless``, ``no_run``, or empty) and ``values`` say why, for code.
     """
 
     def __init__(

@@ -179,7 +179,8 @@ def _shown(worker: Worker, now: datetime) -> dict[str, Any]:
 def _worker_issues(
     alive: list[Worker], live: dict[str, int], now: datetime
 ) -> Sequence[HealthIssue]:
-    if not alive and live and not _has_lease(now):
+    is_executing = Status.RUNNING in live and _has_lease(now)
+    if not alive and live and not is_executing:
         return [
             HealthIssue(
                 code="no_worker",

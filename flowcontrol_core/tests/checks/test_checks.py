@@ -52,7 +52,7 @@ def only(messages: list[CheckMessage], id_: str) -> CheckMessage:
 def test_e001_an_unknown_setting_is_answered_with_the_nearest(settings: Any) -> None:
     settings.FLOWCONTROL = {"LEASES": 60}
     message = only(check_settings(), "E001")
-    assert 'FLOWCONTROL["LEASES"] is no setting' in message.msg
+    assert 'FLOWCONTROL["LEASES"] is not a setting' in message.msg
     assert message.hint == "Did you mean “LEASE”?"
 
 
@@ -165,7 +165,7 @@ def use_plugins(monkeypatch: pytest.MonkeyPatch, *reports: PluginReport) -> None
     monkeypatch.setattr(plugin_manager, "_reports", reports)
 
 
-def test_w004_a_broken_plugin_is_named_with_the_way_out(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_w004_a_broken_plugin_is_named_with_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
     use_plugins(monkeypatch, BROKEN)
     message = only(check_plugins(), "W004")
     assert message.msg == ("The plugin 'sms' (acme-sms 0.9) is not loaded. ImportError: no gateway")
@@ -282,7 +282,7 @@ class TestFlows:
         with temporary_registry(Small):
             assert check_flows(databases=["default"]) == []
 
-    def test_an_inactive_flow_is_not_looked_at(self, active: Flow) -> None:
+    def test_an_inactive_flow_is_not_checked(self, active: Flow) -> None:
         Flow.objects.update(active=False)
         assert check_flows(databases=["default"]) == []
 

@@ -82,7 +82,7 @@ def test_a_missing_file_is_a_clear_error(call: Call) -> None:
 def test_a_binary_file_is_a_clear_error(call: Call, tmp_path: Path) -> None:
     path = tmp_path / "flows.yaml"
     path.write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(CommandError, match="is no text in UTF-8"):
+    with pytest.raises(CommandError, match="is not a text in UTF-8"):
         call("import", str(path))
 
 

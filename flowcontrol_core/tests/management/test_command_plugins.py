@@ -44,9 +44,9 @@ def test_the_table_says_what_each_plugin_offers() -> None:
     assert row.split() == ["mail", "active", "acme-mail", "1.2", "1", "2"]
 
 
-def test_the_table_says_why_a_plugin_is_broken_and_the_way_out() -> None:
+def test_the_table_says_why_a_plugin_is_broken_and_the_remedy() -> None:
     table = plugin_table([BROKEN])
-    assert "    ImportError: no gateway\n    Way out: Uninstall acme-sms.\n" in table
+    assert "    ImportError: no gateway\n    Remedy: Uninstall acme-sms.\n" in table
     assert "line 2" not in table
 
 
@@ -56,7 +56,7 @@ def test_details_have_the_keys_and_the_traceback() -> None:
     assert "    Traceback: line 1\n    line 2\n" in table
 
 
-def test_no_plugin_is_said_in_words() -> None:
+def test_that_there_is_no_plugin_is_written_in_words() -> None:
     assert plugin_table([]) == "No plugin is installed.\n"
 
 

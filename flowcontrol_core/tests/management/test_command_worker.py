@@ -19,6 +19,7 @@ from flowcontrol_core.management.worker import stopping_on_signals, work
 from flowcontrol_core.models import FlowRun, Status, Worker
 from flowcontrol_core.runs.execution.start import create_flowrun
 from flowcontrol_core.runs.execution.sweep import SweepResult
+from flowcontrol_core.runs.queue.claim import ANY
 from flowcontrol_core.runs.queue.workers import clear_stop, request_stop, should_stop, wait_for_stop
 from flowcontrol_core.runs.store.clock import clock
 from flowcontrol_core.testing.builder import flow, step
@@ -40,8 +41,8 @@ class Sweeps:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, *entries: SweepResult | Exception) -> None:
         self.entries = list(entries)
         self.pauses: list[float] = []
-        #: Of each goodbye, whether it was that of a process that was started for one sweep.
-        self.goodbyes: list[bool] = []
+        #: Of each process that deregistered, whether it was one that was started for one sweep.
+        self.deregistered: list[bool] = []
         monkeypatch.setattr(worker, "continue_flowruns", self.sweep)
         monkeypatch.setattr(worker, "deregister", self.deregister)
         monkeypatch.setattr(worker, "wait_for_stop", self.pauses.append)
@@ -55,7 +56,7 @@ class Sweeps:
         return entry
 
     def deregister(self, *, once: bool) -> None:
-        self.goodbyes.append(once)
+        self.deregistered.append(once)
 
 
 IDLE = SweepResult(0, more=False)
@@ -81,24 +82,24 @@ def test_run_is_bounded_and_says_that_more_are_due(call: Call) -> None:
 @pytest.mark.parametrize(
     ("arguments", "wanted"),
     [
-        (("run", "--limit", "0"), "runs; give 1 or more"),
-        (("run", "--limit", "many"), "runs; give 1 or more"),
-        (("worker", "--concurrency", "0"), "threads; give 1 to 64"),
-        (("worker", "--concurrency", "65"), "threads; give 1 to 64"),
-        (("prune", "--batches", "0"), "batches; give 1 or more"),
-        (("prune", "--batches", "9" * 5000), "batches; give 1 or more"),
+        (("run", "--limit", "0"), "runs; expected 1 or more"),
+        (("run", "--limit", "many"), "runs; expected 1 or more"),
+        (("worker", "--concurrency", "0"), "threads; expected 1 to 64"),
+        (("worker", "--concurrency", "65"), "threads; expected 1 to 64"),
+        (("prune", "--batches", "0"), "batches; expected 1 or more"),
+        (("prune", "--batches", "9" * 5000), "batches; expected 1 or more"),
     ],
 )
-def test_what_is_no_number_of_something_is_a_clear_error(
+def test_what_is_not_a_number_of_something_is_a_clear_error(
     call: Call, arguments: tuple[str, ...], wanted: str
 ) -> None:
-    with pytest.raises(CommandError, match=f"is no number of {wanted}"):
+    with pytest.raises(CommandError, match=f"is not a valid number of {wanted}"):
         call(*arguments)
 
 
 @pytest.mark.parametrize("interval", ["0", "-1", "soon", "nan", "inf"])
-def test_an_interval_that_is_no_time_is_a_clear_error(call: Call, interval: str) -> None:
-    with pytest.raises(CommandError, match="is no time; give seconds"):
+def test_an_interval_that_is_not_a_time_is_a_clear_error(call: Call, interval: str) -> None:
+    with pytest.raises(CommandError, match="is not a valid time in seconds"):
         call("worker", f"--interval={interval}")
 
 
@@ -154,7 +155,7 @@ def test_worker_once_does_not_wait_for_a_database_that_is_away(
 @pytest.mark.django_db
 @pytest.mark.parametrize(
     "arguments",
-    [("run",), ("worker", "--once"), ("prune",), ("cancel", "1"), ("job", "cancel", "--flow=x")],
+    [("run",), ("worker", "--once"), ("prune",), ("cancel", "1"), ("bulk", "cancel", "--flow=x")],
     ids=" ".join,
 )
 @pytest.mark.parametrize(
@@ -176,7 +177,7 @@ def test_a_database_that_is_away_or_has_no_tables_is_a_clear_error(
     with pytest.raises(CommandError) as raised:
         call(*arguments)
     said = " ".join(str(error).split())
-    assert f"The database does not answer as it should: {said}." in str(raised.value)
+    assert f"The database does not work as it should: {said}." in str(raised.value)
     assert "`manage.py migrate`" in str(raised.value)
     assert raised.value.returncode == 1
 
@@ -187,16 +188,16 @@ def test_an_error_that_is_not_the_databases_is_not_hidden(monkeypatch: pytest.Mo
         work(interval=1, report=lambda count: None)
 
 
-def test_a_worker_that_is_asked_to_stop_says_goodbye(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_worker_that_is_asked_to_stop_deregisters(monkeypatch: pytest.MonkeyPatch) -> None:
     sweeps = Sweeps(monkeypatch, IDLE, IDLE)
     work(interval=1, report=lambda count: None)
-    assert sweeps.goodbyes == [False]
+    assert sweeps.deregistered == [False]
 
 
-def test_worker_once_says_at_its_end_that_it_was_there(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_worker_once_leaves_a_row_at_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
     sweeps = Sweeps(monkeypatch, IDLE, IDLE)
     work(interval=1, once=True, report=lambda count: None)
-    assert sweeps.goodbyes == [True]
+    assert sweeps.deregistered == [True]
 
 
 @pytest.mark.django_db
@@ -205,7 +206,7 @@ def test_cron_is_one_worker_however_often_it_runs(call: Call, arguments: tuple[s
     for _ in range(3):
         call(*arguments)
     assert Worker.objects.get().name.endswith(":once")
-    assert call("doctor").splitlines()[0] == "All is well."
+    assert call("doctor").splitlines()[0] == "Healthy."
 
 
 class Threads:
@@ -247,7 +248,7 @@ def test_a_mistake_in_one_thread_stops_them_all(monkeypatch: pytest.MonkeyPatch,
 
 
 @pytest.mark.django_db
-def test_a_worker_executes_only_the_queues_it_is_told(call: Call) -> None:
+def test_a_worker_executes_only_the_queues_that_it_is_given(call: Call) -> None:
     publish_flow(flow(step("test.mark")))
     publish_flow(flow(step("test.mark")), key="slow", queue="slow")
     runs = [create_flowrun("flow"), create_flowrun("slow")]
@@ -268,7 +269,7 @@ def test_a_signal_asks_to_stop_and_the_handlers_are_put_back(number: signal.Sign
     assert not should_stop()
 
 
-def test_waiting_ends_when_nobody_asks() -> None:
+def test_waiting_ends_without_a_request_too() -> None:
     assert not wait_for_stop(0.001)
 
 
@@ -291,6 +292,6 @@ def test_runs_that_have_not_begun_are_given_back_as_they_were(call: Call) -> Non
         assert "1 run executed." in call("worker")
     done, *others = FlowRun.objects.order_by("pk")
     assert done.status == Status.DONE, "what was in hand is finished"
-    due = FlowRun.objects.due(clock().expression())
+    due = ANY.due(clock().expression())
     assert list(due) == others
     assert {(run.attempt, run.worker) for run in others} == {(0, "")}

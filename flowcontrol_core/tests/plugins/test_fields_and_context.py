@@ -11,7 +11,7 @@ from django import forms
 from django.core.exceptions import ValidationError
 
 from flowcontrol.base import RunContext
-from flowcontrol.errors import DirectiveError, StateError
+from flowcontrol.errors import DirectiveError
 from flowcontrol.forms import (
     ExpressionField,
     FlowField,
@@ -133,15 +133,6 @@ def test_a_variable_is_named_once_however_often_it_is_set(run: RunContext) -> No
     run.set_variable("i", 1)
     run.set_variable("j", 2)
     assert (run.variables, dict(run.state)) == (("i", "j"), {"i": 1, "j": 2})
-
-
-def test_a_memo_that_cannot_be_stored_is_refused_with_its_place(run: RunContext) -> None:
-    assert run.normalized_memo() == {}
-    run.memo["a"] = (1, 2)
-    assert run.normalized_memo() == {"a": [1, 2]}
-    run.memo["b"] = {1}
-    with pytest.raises(StateError, match=r"memo\.b: a set cannot be kept"):
-        run.normalized_memo()
 
 
 def test_the_idempotency_key_belongs_to_the_run_and_its_step(run: RunContext) -> None:

@@ -27,7 +27,7 @@ def test_run_of_a_deleted_object_is_obsolete(document: Document) -> None:
         run_due()
     run.refresh_from_db()
     assert run.outcome == "obsolete"
-    assert "does not exist" in run.reason
+    assert (run.reason_code, run.reason) == ("object_gone", "The object Ada no longer exists.")
 
 
 def test_run_that_never_looks_at_its_deleted_object_completes() -> None:

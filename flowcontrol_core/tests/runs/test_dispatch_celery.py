@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from flowcontrol_core import apps
-from flowcontrol_core.runs.queue import dispatch
+from flowcontrol_core.runs.store.connection import senders
 
 pytest.importorskip("celery")
 
@@ -25,4 +25,4 @@ def test_start_of_the_site_brings_in_the_tasks(
 def test_tasks_put_themselves_in_as_sender() -> None:
     import flowcontrol.tasks  # noqa: F401
 
-    assert "celery" in dispatch.senders
+    assert "celery" in senders

@@ -44,13 +44,13 @@ def test_late_checkpoint_of_a_database_step_writes_nothing(
     lab: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = start(write())
-    real = batch.Batch._go_on
+    real = batch.Batch._drive_on
 
     def late(self: Any, driver: Any, stop: Any) -> None:
         take_away(run)
         real(self, driver, stop)
 
-    monkeypatch.setattr(batch.Batch, "_go_on", late)
+    monkeypatch.setattr(batch.Batch, "_drive_on", late)
     sweep()
     assert lab.calls == ["write"]
     assert customers() == []
@@ -110,7 +110,7 @@ def test_result_of_a_late_external_call_is_not_written(lab: Lab) -> None:
     assert customers() == []
 
 
-def test_late_worker_does_not_set_a_broken_run_aside(lab: Lab) -> None:
+def test_late_worker_does_not_end_a_broken_run(lab: Lab) -> None:
     run = start(think())
     FlowRun.objects.filter(pk=run.pk).update(state=[1])
     claimed = claim.claim(1)

@@ -1,21 +1,32 @@
-"""Each trouble is made to appear, and to disappear again."""
+"""Each issue is made to appear, and to disappear again."""
 
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from datetime import timedelta
+from io import StringIO
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from django.core.management import CommandError, call_command
+from django.db import OperationalError
 
 from flowcontrol_core import health
-from flowcontrol_core.health import HealthIssue, check_health
+from flowcontrol_core.health import (
+    HealthIssue,
+    check_health,
+    is_overdue,
+    is_without_worker,
+    overdue_runs,
+)
 from flowcontrol_core.models import FlowRun, Outcome, Status, Worker
 from flowcontrol_core.plugins.manager import PluginStatus
 from flowcontrol_core.runs.execution.start import create_flowrun
 from flowcontrol_core.runs.queue import workers
 from tests import operate
+from tests.translation import words
 
 from .conftest import (
     Lab,
@@ -33,16 +44,16 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @pytest.fixture
 def works(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have this process say at each sweep that it works."""
+    """Have this process send a heartbeat at each sweep."""
     monkeypatch.setattr(workers, "_EVERY", 0)
 
 
 def codes() -> list[str]:
-    return [trouble.code for trouble in check_health().issues]
+    return [issue.code for issue in check_health().issues]
 
 
 def the(code: str) -> HealthIssue:
-    (found,) = [trouble for trouble in check_health().issues if trouble.code == code]
+    (found,) = [issue for issue in check_health().issues if issue.code == code]
     return found
 
 
@@ -60,7 +71,7 @@ def test_a_new_installation_is_healthy(lab: Lab) -> None:
     assert (found.live, found.workers, found.overdue) == ({}, [], 0)
 
 
-def test_a_busy_one_is_healthy_and_says_what_is_going_on(lab: Lab, works: None) -> None:
+def test_a_busy_one_is_healthy_and_counts_what_it_does(lab: Lab, works: None) -> None:
     waiting(lab)
     create_flowrun(publish(think(), key="other"))
     found = check_health()
@@ -82,12 +93,112 @@ def test_no_worker(lab: Lab, works: None) -> None:
     assert codes() == []
 
 
-def test_no_worker_is_no_trouble_where_nothing_is_to_be_done(lab: Lab, works: None) -> None:
+def test_no_worker_is_needed_where_nothing_is_to_be_done(lab: Lab, works: None) -> None:
     run = waiting(lab)
     lab.clock.advance(days=1)
     assert codes() == ["no_worker"]
     operate.cancel(run)
     assert codes() == []
+
+
+def make_overdue(lab: Lab) -> FlowRun:
+    """Let a run be due for longer than the setting OVERDUE."""
+    run = create_flowrun(publish(think(), key="overdue"))
+    FlowRun.objects.filter(pk=run.pk).update(due_at=lab.clock.now() - timedelta(hours=1))
+    return run
+
+
+def doctor() -> str:
+    """Give what the command says."""
+    out = StringIO()
+    with suppress(CommandError):
+        call_command("flowcontrol", "doctor", stdout=out)
+    return out.getvalue()
+
+
+#: What there is, and whether runs are overdue while no worker appears to be running.
+SITUATIONS: dict[str, tuple[set[str], bool]] = {
+    "nothing": (set(), False),
+    "a run that waits": ({"waiting"}, False),
+    "an overdue run": ({"overdue"}, True),
+    "an overdue run and a worker": ({"overdue", "worker"}, False),
+    "an overdue run and a worker that is gone": ({"overdue", "gone worker"}, True),
+    "an overdue run and one that is executed": ({"overdue", "lease"}, False),
+    "an overdue run and one whose lease has expired": ({"overdue", "expired lease"}, True),
+    "an overdue run, a worker in a long step": ({"overdue", "gone worker", "lease"}, False),
+}
+
+
+@pytest.mark.parametrize("situation", SITUATIONS)
+def test_the_list_and_the_page_and_the_command_agree_on_whether_a_worker_runs(
+    lab: Lab, situation: str
+) -> None:
+    present, is_alone = SITUATIONS[situation]
+    now = lab.clock.now()
+    if "waiting" in present:
+        waiting(lab)
+        Worker.objects.all().delete()
+    if "overdue" in present:
+        make_overdue(lab)
+    for name, at in (("worker", now), ("gone worker", now - timedelta(seconds=121))):
+        if name in present:
+            Worker.objects.create(name=name, host="h", pid=1, started_at=at, last_sweep_at=at)
+    for name, due_at in (("lease", now + timedelta(seconds=1)), ("expired lease", now)):
+        if name in present:
+            run = create_flowrun(publish(think(), key="executed"))
+            FlowRun.objects.filter(pk=run.pk).update(status=Status.RUNNING, due_at=due_at)
+    assert is_without_worker() == is_alone
+    if "overdue" in present:
+        assert ("no_worker" in codes(), "overdue" in codes()) == (is_alone, True)
+        assert ("[no_worker]" in doctor(), "[overdue]" in doctor()) == (is_alone, True)
+    assert ("no_worker" in codes()) == ("[no_worker]" in doctor())
+
+
+def test_what_is_overdue_is_measured_by_the_setting_everywhere(
+    lab: Lab, works: None, settings: Any
+) -> None:
+    def found() -> tuple[bool, list[FlowRun], bool, bool]:
+        return (
+            is_overdue(fresh(run)),
+            list(overdue_runs()),
+            is_without_worker(),
+            "overdue" in codes(),
+        )
+
+    run = create_flowrun(publish(think()))
+    lab.clock.advance(seconds=100)
+    assert found() == (False, [], False, False)
+    settings.FLOWCONTROL = {"OVERDUE": 60}
+    assert found() == (True, [run], True, True)
+    sweep()
+    assert found() == (False, [], False, False)
+
+
+def test_a_database_that_refuses_is_the_issue_that_is_found(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*arguments: Any) -> Any:
+        raise OperationalError("server\nclosed the connection")
+
+    monkeypatch.setattr(health, "overdue_runs", fail)
+    found = check_health()
+    assert not found.is_healthy
+    assert [issue.code for issue in found.issues] == ["database"]
+    assert "server closed the connection" in found.issues[0].message
+
+
+def test_issues_are_read_in_the_language_of_the_reader(lab: Lab, works: None) -> None:
+    lab.on("print", lambda run, obj: 1 / 0)
+    start(think("print"))
+    sweep()
+    german = {
+        "%(count)d run ended with an error within a day.": "%(count)d Lauf scheiterte.",
+        "Step %(step)s (%(action)s) failed: %(error)s": "Schritt %(step)s: %(error)s",
+    }
+    with words(german):
+        issue = the("errored")
+    assert issue.message == "1 Lauf scheiterte."
+    assert issue.reasons == ["Schritt s1: ZeroDivisionError: division by zero"]
 
 
 def test_workers_with_different_plugins(lab: Lab, works: None) -> None:
@@ -107,7 +218,7 @@ def test_overdue_runs(lab: Lab, works: None) -> None:
     assert codes() == ["no_worker"]
     lab.clock.advance(seconds=31)
     found = check_health()
-    assert [trouble.code for trouble in found.issues] == ["no_worker", "overdue"]
+    assert [issue.code for issue in found.issues] == ["no_worker", "overdue"]
     assert (found.overdue, found.oldest_overdue) == (1, 150.0)
     assert "the oldest for 150 seconds" in the("overdue").message
     sweep()
@@ -182,16 +293,16 @@ def test_runs_that_wait_for_a_trigger_of_a_plugin_that_has_gone(lab: Lab, works:
     sweep()
     assert codes() == []
     FlowRun.objects.filter(pk=runs[0].pk).update(wait_trigger="gone.paid")
-    trouble = the("unknown_trigger")
-    assert trouble.runs == [runs[0].pk]
-    assert trouble.message == "1 run waits for a trigger that is not registered: gone.paid."
+    issue = the("unknown_trigger")
+    assert issue.runs == [runs[0].pk]
+    assert issue.message == "1 run waits for a trigger that is not registered: gone.paid."
     FlowRun.objects.filter(pk=runs[1].pk).update(wait_trigger="gone.mail")
     assert the("unknown_trigger").message == (
         "2 runs wait for triggers that are not registered: gone.mail, gone.paid."
     )
 
 
-def test_one_run_is_not_spoken_of_as_several(lab: Lab, works: None) -> None:
+def test_one_run_is_written_in_the_singular(lab: Lab, works: None) -> None:
     target = publish(think())
     blocked = {"status": Status.BLOCKED, "blocked_on": "absent.send", "due_at": None}
     FlowRun.objects.filter(pk=create_flowrun(target).pk).update(**blocked)
@@ -212,16 +323,16 @@ def test_runs_that_failed_are_listed_with_their_reasons(
     lab.on("print", fail)
     run = create_flowrun(publish(think("print")))
     sweep()
-    trouble = the("errored")
-    assert trouble.runs == [run.pk]
-    assert "RuntimeError: no paper" in trouble.reasons[0]
-    assert check_health().is_healthy, "nobody who operates the site can mend a step"
+    issue = the("errored")
+    assert issue.runs == [run.pk]
+    assert "RuntimeError: no paper" in issue.reasons[0]
+    assert check_health().is_healthy, "those who operate the site cannot mend a step"
     long_ago = lab.clock.now() - timedelta(days=2)
     FlowRun.objects.filter(pk=run.pk).update(since=long_ago)
     assert codes() == []
 
 
-def end_errored(settings: Any) -> FlowRun:
+def kill_its_worker_too_often(settings: Any) -> FlowRun:
     settings.FLOWCONTROL = {"MAX_ATTEMPTS": 1}
     run = create_flowrun(publish(think()))
     FlowRun.objects.filter(pk=run.pk).update(attempt=1)
@@ -230,19 +341,19 @@ def end_errored(settings: Any) -> FlowRun:
     return run
 
 
-def test_runs_that_were_set_aside(lab: Lab, works: None, settings: Any) -> None:
-    run = end_errored(settings)
-    assert the("end_errored").runs == [run.pk]
+def test_runs_that_exhausted_their_attempts(lab: Lab, works: None, settings: Any) -> None:
+    run = kill_its_worker_too_often(settings)
+    assert the("dead_lettered").runs == [run.pk]
     operate.retry(run)
     assert codes() == []
     sweep()
     assert (codes(), fresh(run).outcome) == ([], Outcome.COMPLETE)
 
 
-def test_runs_that_were_set_aside_long_ago_are_history(
+def test_runs_that_exhausted_their_attempts_long_ago_are_history(
     lab: Lab, works: None, settings: Any
 ) -> None:
-    end_errored(settings)
+    kill_its_worker_too_often(settings)
     lab.clock.advance(hours=25)
     assert codes() == []
 
@@ -258,7 +369,7 @@ def test_runs_that_nothing_will_wake(lab: Lab, works: None, status: Status) -> N
     assert "no_wake_up" not in codes()
 
 
-def test_runs_that_wait_for_an_event_or_were_paused_are_no_trouble(lab: Lab, works: None) -> None:
+def test_runs_that_wait_for_an_event_or_were_paused_are_no_issue(lab: Lab, works: None) -> None:
     lab.on("listen", lambda run, obj: run.suspend(trigger="lab.paid"))
     run = start(think("listen"))
     sweep()
@@ -277,7 +388,7 @@ def test_runs_that_wait_for_one_that_has_ended(lab: Lab, works: None) -> None:
     FlowRun.objects.filter(pk=child.pk).update(
         status=Status.DONE, outcome=Outcome.COMPLETE, finished_at=lab.clock.now(), due_at=None
     )
-    assert codes() == [], "it is about to be told"
+    assert codes() == [], "it is about to be delivered"
     lab.clock.advance(seconds=121)
     assert the("ended_child").runs == [parent.pk]
     FlowRun.objects.filter(pk=child.pk).update(undelivered_since=lab.clock.now())
@@ -291,8 +402,8 @@ def test_a_plugin_that_is_not_loaded(lab: Lab, monkeypatch: pytest.MonkeyPatch) 
     assert codes() == []
     broken = [each for each in PluginStatus if each.value not in ("active", "disabled")]
     reports.append(report("sms", broken[0]))
-    trouble = the("plugin")
-    assert (trouble.message, trouble.remedy) == ("The plugin sms is not loaded: Why.", "Do this.")
+    issue = the("plugin")
+    assert (issue.message, issue.remedy) == ("The plugin sms is not loaded: Why.", "Do this.")
 
 
 def report(name: str, status: PluginStatus) -> SimpleNamespace:

@@ -244,7 +244,7 @@ def test_the_thread_survives_a_database_that_does_not_answer(
 
     lab.clock.advance(seconds=LEASE / 4)
     with monkeypatch.context() as patch:
-        patch.setattr(heartbeat_module, "paused", gone)
+        patch.setattr(heartbeat_module, "owned", gone)
         bell.beat()
     assert left(lab, run) == LEASE * 3 / 4
     bell.beat()

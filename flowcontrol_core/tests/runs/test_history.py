@@ -8,11 +8,14 @@ from typing import Any
 
 import pytest
 from django import forms
+from django.utils import translation
 
 from flowcontrol.testing import flow, publish_flow, step, temporary_registry
 from flowcontrol_core.actions.base import BaseAction, Effects
 from flowcontrol_core.models import RunEvent
 from flowcontrol_core.runs.execution.start import create_flowrun
+from tests import operate
+from tests.translation import words
 
 from .conftest import (
     Lab,
@@ -151,17 +154,36 @@ def test_secret_values_are_hidden_in_errors(lab: Lab) -> None:
         sweep()
     row = fresh(run)
     assert "ValueError: 401 for •••" in row.reason
-    written = [row.reason, *RunEvent.objects.values_list("message", "steps", "error")]
+    written = [row.reason, *RunEvent.objects.values_list("values", "steps", "error")]
     for secret in ("hunter2", "s3cret-token"):
         assert secret not in str(written)
     assert "Traceback" in events(run)[0].error["traceback"]
 
 
 def test_history_has_keys_and_no_translated_labels(lab: Lab) -> None:
-    from django.utils import translation
-
     run = start(think())
     with translation.override("de"):
         sweep()
     (event,) = events(run)
     assert (event.kind, event.steps[0]["answer"]) == ("ended", "continue")
+
+
+def test_history_is_read_in_the_language_of_the_reader(lab: Lab) -> None:
+    lab.on("fail", lambda run, obj: 1 / 0)
+    run = start(think("fail", id="first"))
+    with translation.override("de"):
+        sweep()
+        operate.skip(run, by="Ada", reason="egal")
+    assert [event.message for event in events(run)] == [
+        "Step first (lab.think) failed: ZeroDivisionError: division by zero",
+        "The step is skipped. egal",
+    ]
+    german = {
+        "Step %(step)s (%(action)s) failed: %(error)s": "Schritt %(step)s: %(error)s",
+        "The step is skipped.": "Der Schritt wird übersprungen.",
+    }
+    with words(german):
+        assert [event.message for event in events(run)] == [
+            "Schritt first: ZeroDivisionError: division by zero",
+            "Der Schritt wird übersprungen. egal",
+        ]

@@ -99,12 +99,12 @@ def test_limit_ever_counts_finished_runs_too(lab: Lab) -> None:
 
 @pytest.mark.parametrize("end", ["complete", "canceled", "errored"])
 @pytest.mark.django_db(transaction=True)
-def test_queued_run_goes_on_as_soon_as_a_slot_is_free(lab: Lab, end: str) -> None:
+def test_queued_run_continues_as_soon_as_a_slot_is_free(lab: Lab, end: str) -> None:
     flow = limited(LimitPolicy.QUEUE, max_concurrent=1)
     first, second, third = (create(flow) for _ in range(3))
     sweep()
     assert statuses(first, second, third) == ["waiting", "pending", "pending"]
-    assert "Queued: The limit max_concurrent" in fresh(second).reason
+    assert fresh(second).reason == "Queued: the limit max_concurrent of the flow is reached (1)."
     if end == "canceled":
         operate.cancel(first)
     else:

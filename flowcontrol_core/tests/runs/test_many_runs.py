@@ -25,7 +25,7 @@ from tests.plans import plan, reading, whole_tables
 from tests.shop.models import Customer
 
 from .conftest import ACTIONS, Lab, counted, publish, sweep, think
-from .listening import KEY, listener, outside_of_a_change
+from .listeners import KEY, listener, outside_of_a_change
 
 pytestmark = [pytest.mark.django_db, pytest.mark.slow]
 

@@ -105,7 +105,7 @@ def test_a_sweep_of_some_queues_stays_in_them_when_it_takes_turns(lab: Lab, sett
 
 @pytest.mark.parametrize("policy", ["queue", "replace"])
 @pytest.mark.parametrize("limit", ["max_concurrent", "max_concurrent_per_object"])
-def test_a_run_whose_ancestor_holds_the_slot_is_refused_instead_of_waiting_for_ever(
+def test_a_run_whose_ancestor_has_the_slot_is_refused_instead_of_waiting_for_ever(
     lab: Lab, policy: str, limit: str
 ) -> None:
     customer = Customer.objects.create(name="Ada")
@@ -125,8 +125,9 @@ def test_a_run_whose_ancestor_holds_the_slot_is_refused_instead_of_waiting_for_e
         lab.clock.advance(minutes=2)
     below = FlowRun.objects.get(parent__parent=run)
     assert below.outcome == Outcome.CANCELED
-    assert below.reason.startswith(f"The limit {limit} of the flow is reached (1).")
-    assert below.reason.endswith("A run that started this one holds the slot.")
+    assert below.reason_code == "limit_of_ancestor"
+    assert below.reason.startswith(f"The limit {limit} of the flow is reached (1), ")
+    assert below.reason.endswith("and a run that started this one has the slot.")
     assert fresh(run).outcome == Outcome.COMPLETE
 
 

@@ -16,7 +16,7 @@ from tests import operate
 from tests.shop.models import Customer
 
 from .conftest import Lab, events, fresh, publish, sweep, think
-from .listening import KEY, listener, refusals
+from .listeners import KEY, listener, refusals
 
 pytestmark = pytest.mark.django_db(transaction=True)
 ONCE_AT_A_TIME = {"max_concurrent_per_object": 1}
@@ -80,7 +80,7 @@ def test_once_at_a_time_queue_waits_for_the_end_of_the_first(lab: Lab, ada: Cust
     flow = limited(**ONCE_AT_A_TIME, max_concurrent_per_object_policy="queue")
     first, second = enter(flow, ada, ada)
     assert statuses(first, second) == ["waiting", "pending"]
-    assert fresh(second).reason.startswith("Queued: The limit max_concurrent_per_object")
+    assert fresh(second).reason.startswith("Queued: the limit max_concurrent_per_object")
     lab.clock.advance(days=1)
     recheck_wait()
     assert statuses(first, second) == ["complete", "waiting"]

@@ -49,7 +49,7 @@ def _actions() -> Iterator[None]:
     [
         ("test.astray", "no loop is around it"),
         ("test.enters", "'nowhere'"),
-        ("test.answers", "has to be None or a FlowDirective"),
+        ("test.answers", "has to return None or a FlowDirective"),
     ],
 )
 def test_impossible_answer_fails_the_step_and_leaves_the_state_as_before(

@@ -268,7 +268,7 @@ def test_an_event_that_a_live_run_could_still_take_is_kept(lab: Lab) -> None:
     assert prune().events == 1
 
 
-def test_old_firings_workers_and_finished_jobs_are_deleted(lab: Lab) -> None:
+def test_old_firings_workers_and_finished_bulk_operations_are_deleted(lab: Lab) -> None:
     now = lab.clock.now()
     association = FlowTrigger.objects.create(flow=publish(think()), trigger="lab.paid")
     Worker.objects.all().delete()

@@ -1,4 +1,4 @@
-"""Who works, as the processes say themselves."""
+"""The workers, as they register and send their heartbeats."""
 
 from __future__ import annotations
 
@@ -26,14 +26,15 @@ class Process:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.monotonic = 1000.0
+        self._patch = monkeypatch
         self.be("here", 1)
-        monkeypatch.setattr(workers, "socket", SimpleNamespace(gethostname=lambda: self.host))
         monkeypatch.setattr(workers, "os", SimpleNamespace(getpid=lambda: self.pid))
         monkeypatch.setattr(workers, "time", SimpleNamespace(monotonic=lambda: self.monotonic))
-        monkeypatch.setattr(workers, "_said", {})
+        monkeypatch.setattr(workers, "_written_at", {})
 
     def be(self, host: str, pid: int) -> None:
-        self.host, self.pid = host, pid
+        self._patch.setattr(workers, "_HOST", host)
+        self.pid = pid
 
 
 @pytest.fixture
@@ -57,7 +58,7 @@ def test_each_process_that_sweeps_has_a_row(lab: Lab, process: Process) -> None:
     assert here.last_sweep_at == here.started_at == lab.clock.now()
 
 
-def test_a_worker_with_many_slow_runs_is_not_taken_for_gone(
+def test_a_worker_with_many_slow_runs_does_not_count_as_gone(
     lab: Lab, process: Process, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sweep_module, "AGAIN", 0)
@@ -83,7 +84,7 @@ def test_a_row_names_the_plugins_with_their_versions(process: Process) -> None:
     assert plugins["flowcontrol-core"]
 
 
-def test_it_is_said_every_ten_seconds_at_the_most(lab: Lab, process: Process) -> None:
+def test_a_heartbeat_is_written_every_ten_seconds_at_the_most(lab: Lab, process: Process) -> None:
     send_heartbeat()
     began = lab.clock.now()
     lab.clock.advance(seconds=9)
@@ -101,7 +102,7 @@ def test_it_is_said_every_ten_seconds_at_the_most(lab: Lab, process: Process) ->
 def test_a_thread_does_not_take_its_own_process_for_an_earlier_one(
     process: Process, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It comes while another thread is saying for the first time that the process works."""
+    """It comes while another thread writes the first heartbeat of the process."""
     calls: list[str] = []
     other = threading.Thread(target=send_heartbeat)
     write = workers._write
@@ -125,7 +126,7 @@ def test_a_new_process_of_the_same_name_is_not_taken_for_the_old_one(
     """As process 1 of a container that was started anew."""
     send_heartbeat()
     lab.clock.advance(minutes=5)
-    monkeypatch.setattr(workers, "_said", {})
+    monkeypatch.setattr(workers, "_written_at", {})
     monkeypatch.setattr(workers, "loaded_plugins", lambda: {"new": "2"})
     send_heartbeat()
     worker = Worker.objects.get()
@@ -148,7 +149,7 @@ def test_a_process_of_another_host_is_not_forgotten(lab: Lab, process: Process) 
     assert names() == ["here:1", "there:1"]
 
 
-def test_whoever_says_goodbye_is_gone_and_may_come_back(process: Process) -> None:
+def test_a_worker_that_deregisters_is_gone_and_may_come_back(process: Process) -> None:
     send_heartbeat()
     process.be("here", 2)
     send_heartbeat()

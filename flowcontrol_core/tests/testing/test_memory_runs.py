@@ -207,11 +207,11 @@ def test_a_step_with_an_impossible_answer_changes_nothing(hooks: Any) -> None:
 @pytest.mark.parametrize(
     ("answer", "message"),
     [
-        (True, "answered True; it has to be None or a FlowDirective"),
-        ("continue", "answered 'continue'"),
-        (BaseAction.enter("then"), "wants to enter the branch 'then', but has body"),
-        (FlowDirective(Kind.SUSPEND), "suspends without saying what wakes the run"),
-        (FlowDirective(Kind.SUSPEND_AND_REPEAT), "suspends without saying what wakes the run"),
+        (True, "returned True; it has to return None or a FlowDirective"),
+        ("continue", "returned 'continue'"),
+        (BaseAction.enter("then"), "enters the branch 'then', but its branches are body"),
+        (FlowDirective(Kind.SUSPEND), "suspends without naming what wakes the run"),
+        (FlowDirective(Kind.SUSPEND_AND_REPEAT), "suspends without naming what wakes the run"),
     ],
 )
 def test_an_answer_that_makes_no_sense_is_an_error_that_says_so(
@@ -249,6 +249,24 @@ def test_a_failed_call_leaves_the_memo_as_it_was(hooks: Any) -> None:
     run.advance(minutes=2)
     assert run.outcome == "complete"
     assert memos == [[1], [2], [3]]
+
+
+def test_a_memo_that_cannot_be_stored_fails_the_step_with_its_place(hooks: Any) -> None:
+    memos = []
+
+    def begin(run: RunContext) -> FlowDirective:
+        run.memo["a"] = (1, 2)
+        return BaseAction.enter()
+
+    def come_back(run: RunContext) -> None:
+        memos.append(dict(run.memo))
+        run.memo["b"] = {1}
+
+    hooks["loop"] = begin
+    hooks["loop.return"] = come_back
+    run = run_flow(flow(step("test.do", id="loop", body=[step("test.do")])))
+    assert (run.outcome, memos) == ("errored", [{"a": [1, 2]}])
+    assert "memo.b: a set cannot be" in run.reason
 
 
 def test_a_step_that_asks_for_it_is_called_again_later(hooks: Any) -> None:
@@ -292,7 +310,7 @@ def test_the_policy_of_the_step_counts_for_any_error_and_gives_up_in_the_end(hoo
     assert run.steps == ["s1"]
     run.advance(seconds=1 + 20)
     assert (run.outcome, run.steps) == ("errored", ["s1"] * 3)
-    assert run.reason == "Step 's1' (test.do) failed: ValueError: no"
+    assert run.reason == "Step s1 (test.do) failed: ValueError: no"
 
 
 @pytest.mark.parametrize(
@@ -436,7 +454,7 @@ def test_a_database_write_under_no_effects_is_refused_after_a_wait_too(
 def test_a_missing_action_blocks_the_run_that_reaches_it(hooks: Any) -> None:
     run = run_flow(flow(step("test.do"), step("gone.away")))
     assert (run.status, run.stop.blocked_on, run.steps) == ("blocked", "gone.away", ["s1"])
-    assert "Install or enable the plugin 'gone'" in run.reason
+    assert "Install or enable the plugin gone." in run.reason
 
 
 def test_a_configuration_that_does_not_validate_blocks_the_run() -> None:

@@ -20,7 +20,12 @@ from flowcontrol_core.errors import FlowcontrolError, IllegalChangeError
 from flowcontrol_core.models import BulkOperation, FlowRun
 from flowcontrol_core.runs.execution.sweep import Duty, duties
 from flowcontrol_core.runs.operations.interventions import stored_state
-from flowcontrol_core.runs.operations.operator_actions import get_operator_action, perform_checked
+from flowcontrol_core.runs.operations.operator_actions import (
+    OPERATOR_ACTIONS,
+    get_operator_action,
+    perform_checked,
+    status_text,
+)
 from flowcontrol_core.runs.store.clock import clock
 from flowcontrol_core.runs.store.connection import alias, connection, durable, retrying
 
@@ -144,9 +149,13 @@ def _as_json(value: Any) -> Any:
 
 def refusal_text(operation: BulkOperation, refusal: Mapping[str, Any]) -> str:
     """Return why runs were refused, in the language of the reader."""
-    if refusal["code"] == "not_possible":
-        return str(get_operator_action(operation.operator_action).why_not)
-    return str(refusal["values"].get("error", refusal["code"]))
+    code, values = refusal["code"], refusal["values"]
+    if code == "stopped":
+        return str(gettext("The bulk operation cannot continue: %(error)s") % values)
+    action = OPERATOR_ACTIONS.get(operation.operator_action)
+    if action and (text := action.refusal_text(code)):
+        return f"{text} ({status_text(values['status'], values['outcome'])})"
+    return str(values.get("error", code))
 
 
 def connect() -> None:
@@ -178,7 +187,7 @@ def _work_on(pk: int) -> int:
 def _give_up(pk: int, error: Exception) -> None:
     """Finish an operation that cannot be done, with the reason; its row may be damaged."""
     text = f"{type(error).__name__}: {error}"[:500]
-    refusal = {"code": "error", "values": {"error": text}, "count": 1}
+    refusal = {"code": "stopped", "values": {"error": text}, "count": 1}
     UNFINISHED.using(alias()).filter(pk=pk).update(
         finished_at=clock().now(), refused=F("refused") + 1, refusals=[refusal]
     )

@@ -63,9 +63,10 @@ class OperatorAction:
     """What a person does to a run, and all that is known about it.
 
     ``statuses`` are those in which it is legal; of runs that are DONE, with one of ``outcomes``.
-    ``why_not`` completes "This is not possible: ..."; ``check`` returns a further reason, or an
-    empty text. ``question``, ``effect`` and ``success`` are what a page says before and after it;
-    ``permission`` is a codename of ``flowcontrol_core``. ``function`` takes the locked row.
+    ``is_useful`` asks what else has to be true of the run. ``why_not`` and ``why_useless`` complete
+    "This is not possible: ...". ``question``, ``effect`` and ``success`` are what a page says
+    before and after it; ``permission`` is a codename of ``flowcontrol_core``. ``function`` takes
+    the locked row.
     """
 
     name: str
@@ -77,7 +78,8 @@ class OperatorAction:
     why_not: Text
     function: Callable[..., FlowRun]
     outcomes: frozenset[Outcome] = frozenset({Outcome.ERRORED})
-    check: Callable[[FlowRun], Text] = lambda run: ""
+    is_useful: Callable[[FlowRun], bool] = lambda run: True
+    why_useless: Text = ""
     arguments: tuple[Argument, ...] = ()
     permission: str = "operate_flowrun"
     is_grave: bool = False
@@ -89,10 +91,18 @@ class OperatorAction:
 
     def refusal(self, run: FlowRun) -> Text:
         """Return why it is not possible for a run as it stands; empty where it is."""
+        return self.refusal_text(self.refusal_code(run))
+
+    def refusal_code(self, run: FlowRun) -> str:
+        """Return ``not_possible``, ``useless``, or an empty text where it is possible."""
         ended_otherwise = run.status == Status.DONE and run.outcome not in self.outcomes
         if run.status not in self.statuses or ended_otherwise:
-            return self.why_not
-        return self.check(run)
+            return "not_possible"
+        return "" if self.is_useful(run) else "useless"
+
+    def refusal_text(self, code: str) -> Text:
+        """Return the text of a code of a refusal; empty for another code."""
+        return {"not_possible": self.why_not, "useless": self.why_useless}.get(code, "")
 
     def checked_arguments(
         self, given: Mapping[str, Any], *, for_many: bool = False
@@ -111,18 +121,17 @@ class OperatorAction:
         return {name: value for name, value in checked.items() if value is not None}
 
 
-def _no_failed_step(run: FlowRun) -> Text:
-    """Return a refusal for a run that waits, but not for another try of its step."""
+def _has_failed(run: FlowRun) -> bool:
+    """Return whether a run, where it waits, does so for another try of its step."""
     cursor: Any = run.cursor
     top = cursor[-1] if isinstance(cursor, list) and cursor else None
     is_retried = isinstance(top, dict) and bool(top.get("tries"))
-    return "" if run.status != Status.WAITING or is_retried else _("no step of it has failed")
+    return run.status != Status.WAITING or is_retried
 
 
-def _no_newer_version(run: FlowRun) -> Text:
-    """Return a refusal for a run that is there already; ``move`` itself checks the rest."""
-    is_current = run.flow.published_id in (None, run.version_id)
-    return _("it is on the published version already") if is_current else ""
+def _has_newer_version(run: FlowRun) -> bool:
+    """Return whether there is a version to move a run to; ``move`` itself checks the rest."""
+    return run.flow.published_id not in (None, run.version_id)
 
 
 _LIVE = frozenset(LIVE)
@@ -150,7 +159,8 @@ OPERATOR_ACTIONS: Final[Mapping[str, OperatorAction]] = {
             success=_("A worker will retry the step."),
             statuses=frozenset({Status.DONE, Status.BLOCKED, Status.WAITING}),
             why_not=_("no step of it has failed"),
-            check=_no_failed_step,
+            is_useful=_has_failed,
+            why_useless=_("no step of it has failed"),
             function=interventions.retry,
         ),
         OperatorAction(
@@ -230,7 +240,8 @@ OPERATOR_ACTIONS: Final[Mapping[str, OperatorAction]] = {
             success=_("The run uses the published version now."),
             statuses=_LIVE - {Status.RUNNING},
             why_not=_("it is being executed, or has ended"),
-            check=_no_newer_version,
+            is_useful=_has_newer_version,
+            why_useless=_("it is on the published version already"),
             function=interventions.move,
         ),
         OperatorAction(
@@ -296,18 +307,24 @@ def perform_checked(
     """Do an operator action with arguments that it has checked; see ``perform``."""
     with transaction.atomic(using=alias()):
         row = _locked(run)
-        if refusal := action.refusal(row):
+        if code := action.refusal_code(row):
             raise IllegalChangeError(
                 gettext("“%(action)s” is not possible for run %(run)s: %(why)s (%(status)s).")
-                % {"action": action.label, "run": row.pk, "why": refusal, "status": _state_of(row)},
-                code="not_possible",
+                % {
+                    "action": action.label,
+                    "run": row.pk,
+                    "why": action.refusal_text(code),
+                    "status": status_text(row.status, row.outcome),
+                },
+                code=code,
                 values={"status": row.status, "outcome": row.outcome},
             )
         return action.function(row, Intervention.of(by, reason), **checked)
 
 
-def _state_of(row: FlowRun) -> str:
-    return str(row.get_outcome_display() or row.get_status_display())
+def status_text(status: str, outcome: str) -> str:
+    """Return where a run stands: how it ended, or its status."""
+    return str(Outcome(outcome).label if outcome else Status(status).label)
 
 
 def _locked(run: FlowRun | int) -> FlowRun:

@@ -125,9 +125,10 @@ def create(
 
 def get(run: Run) -> RunInfo:
     """Return a run as it stands now; raises FlowcontrolError where there is none."""
-    row = FlowRun.objects.using(alias()).filter(pk=_key_of(run)).first()
+    key = _key_of(run)
+    row = FlowRun.objects.using(alias()).filter(pk=key).first()
     if row is None:
-        raise FlowcontrolError(f"There is no run {run!r}.")
+        raise FlowcontrolError(f"There is no run {key}.")
     return _info(row)
 
 
@@ -153,7 +154,9 @@ def _key_of(run: Run) -> int:
     if isinstance(run, RunInfo | FlowRun):
         return run.pk
     keys = FlowRun.objects.using(alias()).filter(uuid=run).values_list("pk", flat=True)
-    return keys.first() or 0
+    for key in keys:
+        return key
+    raise FlowcontrolError(f"There is no run {run}.")
 
 
 def _info(run: FlowRun) -> RunInfo:

@@ -23,7 +23,7 @@ from tests import operate
 from tests.shop.models import Customer
 
 from .conftest import Lab, publish, sweep, think
-from .listening import KEY, listener, refusals
+from .listeners import KEY, listener, refusals
 
 pytestmark = [
     pytest.mark.real_connections,
@@ -84,7 +84,7 @@ def everything(lab: Lab, ada: Customer) -> FlowTrigger:
     sweep()
     association = listener(flow=flow)
     listener(flow=flow, mode="wake")
-    listener(flow=flow, mode="restart", step="first")
+    listener(flow=flow, mode="go_to", step="first")
     listener(flow=flow, condition="False")
     return association
 

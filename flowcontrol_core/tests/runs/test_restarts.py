@@ -1,4 +1,4 @@
-"""Restarting at a step, editing the state, moving to the published version."""
+"""Restarts at a step, edits of the state, moves to the published version."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from flowcontrol_core.errors import IllegalChangeError, NotStartedError, StateEr
 from flowcontrol_core.models import EventKind, FlowRun, Outcome, RunEvent, Status
 from flowcontrol_core.runs.execution.start import create_flowrun
 from flowcontrol_core.runs.operations.interventions import check_move
+from flowcontrol_core.runs.operations.operator_actions import OPERATOR_ACTIONS, perform_checked
 from flowcontrol_core.runs.operations.retention import prune
 from flowcontrol_core.testing.builder import step
 from tests import operate
@@ -33,10 +34,10 @@ from .conftest import (
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-def said(run: FlowRun) -> list[tuple[str, str]]:
+def done_to(run: FlowRun) -> list[tuple[str, str]]:
     """Give what operators did to a run, and who."""
     mine = RunEvent.objects.filter(run_id=run.pk, kind=EventKind.OPERATOR)
-    return list(mine.order_by("pk").values_list("message", "actor"))
+    return [(event.message, event.actor) for event in mine.order_by("pk")]
 
 
 @pytest.fixture
@@ -57,8 +58,8 @@ def test_a_restarted_run_is_a_new_one_that_is_linked_to_the_old(lab: Lab, ended:
     assert lab.calls == ["two", "three"]
     assert fresh(new).outcome == Outcome.COMPLETE
     assert fresh(ended).finished_at == ended.finished_at
-    assert said(ended) == [(f"Restarted at the step 'two' as run {new.pk}. Once more.", "Ada")]
-    assert said(new) == [(f"Restarted from run {ended.pk} at the step 'two'. Once more.", "Ada")]
+    assert done_to(ended) == [(f"Restarted at the step two as run {new.pk}. Once more.", "Ada")]
+    assert done_to(new) == [(f"Restarted from run {ended.pk} at the step two. Once more.", "Ada")]
 
 
 def test_a_restarted_run_has_a_state_of_its_own(lab: Lab, ended: FlowRun) -> None:
@@ -105,7 +106,10 @@ def test_a_step_inside_of_a_loop_is_no_place_to_begin(lab: Lab) -> None:
 
 def test_a_live_run_is_not_restarted(lab: Lab) -> None:
     run = start(think(id="one"))
-    with pytest.raises(IllegalChangeError, match=r"\(restart\): it has not ended"):
+    with pytest.raises(
+        IllegalChangeError,
+        match=r"“Restart from a step” is not possible for run \d+: it has not ended",
+    ):
         operate.restart(run, "one")
 
 
@@ -152,6 +156,13 @@ def test_a_restarted_run_stands_in_for_the_old_one_where_all_runs_ever_are_count
     assert not FlowRun.objects.exists()
 
 
+def change_state(run: FlowRun, changes: dict[str, Any]) -> None:
+    """Set keys of the state of one run as a bulk operation does."""
+    edit = OPERATOR_ACTIONS["edit_state"]
+    checked = edit.checked_arguments({"changes": changes}, for_many=True)
+    perform_checked(edit, run, "", "", checked)
+
+
 def wait_forever(lab: Lab) -> None:
     lab.on("wait", lambda run, obj: run.suspend(until=timedelta(days=1)))
 
@@ -162,7 +173,7 @@ def test_the_state_of_a_waiting_run_is_replaced_and_the_history_names_the_keys(l
     FlowRun.objects.filter(pk=run.pk).update(state={"kept": 1, "n": 4, "gone": 2})
     sweep()
     operate.edit_state(run, {"kept": 1, "n": 10, "new": "secret"}, by="Ada", reason="Wrong number.")
-    assert said(run) == [("The state was edited (gone, n, new). Wrong number.", "Ada")]
+    assert done_to(run) == [("The state was edited (gone, n, new). Wrong number.", "Ada")]
     lab.clock.advance(days=1)
     sweep()
     assert fresh(run).state == {"kept": 1, "n": 11, "new": "secret"}
@@ -182,7 +193,7 @@ def test_the_state_may_be_edited_in_any_status_but_running(lab: Lab, ended: Flow
 @pytest.mark.parametrize(
     ("state", "message"), [({"text": "x" * 2000}, "bytes"), ({"model": object()}, "model")]
 )
-def test_a_state_that_cannot_be_kept_is_refused_and_the_old_one_stands(
+def test_a_state_that_cannot_be_stored_is_refused_and_the_old_one_stands(
     lab: Lab, ended: FlowRun, settings: Any, state: dict[str, Any], message: str
 ) -> None:
     settings.FLOWCONTROL = {"STATE_MAX_BYTES": 1000}
@@ -190,7 +201,7 @@ def test_a_state_that_cannot_be_kept_is_refused_and_the_old_one_stands(
     with pytest.raises(StateError, match=message):
         operate.edit_state(ended, state)
     assert fresh(ended).state == before
-    assert said(ended) == []
+    assert done_to(ended) == []
 
 
 @pytest.mark.parametrize("damaged", [[1, 2], "text", None, {"n": {"$decimal": "x"}}])
@@ -200,22 +211,22 @@ def test_a_damaged_state_can_be_replaced_but_not_be_changed_in_part(lab: Lab, da
     sweep()
     assert fresh(run).outcome == Outcome.ERRORED
     with pytest.raises(StateError):
-        merge_state(run, {"m": 1})
+        change_state(run, {"m": 1})
     operate.edit_state(run, {"n": 4})
-    assert said(run) == [("The state was edited (n).", "")]
+    assert done_to(run) == [("The state was edited (n).", "")]
     operate.retry(run)
     sweep()
     assert fresh(run).state == {"n": 5}
 
 
-def test_a_moved_run_goes_on_with_the_new_steps(lab: Lab) -> None:
+def test_a_moved_run_continues_with_the_new_steps(lab: Lab) -> None:
     wait_forever(lab)
     run = start(think("wait", id="wait"), think("old"))
     sweep()
     flow = republish(run.flow, think("wait", id="wait"), think("new"))
     assert check_move(fresh(run)) == ""
     operate.move(run, by="Ada", reason="A better one.")
-    assert said(run) == [("Moved from version 1 to 2. A better one.", "Ada")]
+    assert done_to(run) == [("Moved from version 1 to 2. A better one.", "Ada")]
     lab.clock.advance(days=1)
     sweep()
     assert lab.calls == ["wait", "new"]
@@ -231,12 +242,12 @@ def test_a_run_that_has_not_begun_is_moved_whatever_the_steps_are(lab: Lab) -> N
 
 
 MOVES: dict[str, tuple[list[Any], str]] = {
-    "missing": ([think(id="other")], "has no enabled step 'wait'"),
-    "disabled": ([think("wait", id="wait", disabled=True)], "has no enabled step 'wait'"),
-    "other action": ([send("wait", id="wait")], "the step 'wait' has another action there"),
+    "missing": ([think(id="other")], "has no enabled step wait"),
+    "disabled": ([think("wait", id="wait", disabled=True)], "has no enabled step wait"),
+    "other action": ([send("wait", id="wait")], "the step wait has another action there"),
     "moved": (
         [step("lab.box", id="box", body=[think("wait", id="wait")])],
-        "the step 'wait' is at another place there",
+        "the step wait is at another place there",
     ),
 }
 
@@ -249,12 +260,12 @@ def test_a_run_whose_step_is_not_there_any_more_is_not_moved(lab: Lab, case: str
     sweep()
     republish(run.flow, *steps)
     assert problem in check_move(fresh(run))
-    with pytest.raises(IllegalChangeError, match=f"Run {run.pk} cannot be moved: .*wait"):
+    with pytest.raises(IllegalChangeError, match=r"The run cannot be moved: .*wait"):
         operate.move(run)
     assert fresh(run).version_id == run.version_id
 
 
-def test_a_run_that_waits_for_a_trigger_is_not_moved_to_where_its_events_are_not_kept(
+def test_a_run_that_waits_for_a_trigger_is_not_moved_to_where_its_events_are_not_stored(
     lab: Lab,
 ) -> None:
     lab.on("wait", lambda run, obj: run.suspend(trigger="lab.paid"))
@@ -264,7 +275,7 @@ def test_a_run_that_waits_for_a_trigger_is_not_moved_to_where_its_events_are_not
     flow.versions.update(waits_for="lab.paid")
     assert check_move(fresh(run)) == ""
     flow.versions.exclude(pk=run.version_id).update(waits_for="lab.shipped")
-    with pytest.raises(IllegalChangeError, match="nothing waits for the trigger"):
+    with pytest.raises(IllegalChangeError, match=r"no step waits for the trigger lab\.paid there"):
         operate.move(run)
     assert fresh(run).version_id == run.version_id
 
@@ -275,7 +286,7 @@ def test_a_run_that_is_executed_or_has_ended_is_not_moved(lab: Lab, ended: FlowR
         operate.move(ended)
 
 
-def test_a_moved_run_goes_on_in_the_middle_of_a_loop(lab: Lab) -> None:
+def test_a_moved_run_continues_in_the_middle_of_a_loop(lab: Lab) -> None:
     wait_forever(lab)
     run = start(loop(2, think("wait", id="wait"), id="loop"), think("old"))
     sweep()
@@ -287,7 +298,7 @@ def test_a_moved_run_goes_on_in_the_middle_of_a_loop(lab: Lab) -> None:
     assert lab.calls == ["wait", "wait", "wait", "new"]
 
 
-def test_a_blocked_run_is_looked_at_again_once_it_is_moved(lab: Lab) -> None:
+def test_a_blocked_run_is_checked_again_once_it_is_moved(lab: Lab) -> None:
     run = start(step("lab.think", id="a", word="here"))
     FlowRun.objects.filter(pk=run.pk).update(
         status=Status.BLOCKED, due_at=lab.clock.now() + timedelta(minutes=15)

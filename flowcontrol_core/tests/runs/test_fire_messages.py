@@ -20,7 +20,7 @@ from flowcontrol_core.runs.queue.outbox import matching_events
 from tests.shop.models import Customer
 
 from .conftest import Lab, fresh, publish, sweep, think
-from .listening import KEY, listener, refusals
+from .listeners import KEY, listener, refusals
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("lab")]
 

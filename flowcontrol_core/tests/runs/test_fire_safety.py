@@ -1,4 +1,4 @@
-"""Firing harms nobody: neither the code that fires nor its transaction."""
+"""Firing harms neither the code that fires nor its transaction."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from flowcontrol_core.runs.triggers.listeners import cache
 from tests.shop.models import Customer, Order
 
 from .conftest import PAID, Lab, fresh, publish, sweep, think
-from .listening import KEY, listener, refusals
+from .listeners import KEY, listener, refusals
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("lab")]
 
@@ -68,14 +68,14 @@ def test_error_of_the_database_leaves_the_callers_transaction_usable(
 
 
 def break_writing(monkeypatch: pytest.MonkeyPatch, sql: str) -> None:
-    write = fire._write
+    insert = fire._insert
 
-    def broken(shot: Any) -> None:
-        write(shot)
+    def broken(found: Any) -> None:
+        insert(found)
         with connection.cursor() as cursor:
             cursor.execute(sql)
 
-    monkeypatch.setattr(fire, "_write", broken)
+    monkeypatch.setattr(fire, "_insert", broken)
 
 
 def test_error_that_ended_the_transaction_is_raised_on(
@@ -84,7 +84,7 @@ def test_error_that_ended_the_transaction_is_raised_on(
     """As MariaDB's 1213 does: its savepoints are gone, so going back to one fails."""
     listener()
 
-    def deadlock(shot: Any) -> None:
+    def deadlock(found: Any) -> None:
         monkeypatch.setattr(connection, "_savepoint_rollback", forgotten)
         raise OperationalError(1213, "Deadlock found when trying to get lock")
 
@@ -92,7 +92,7 @@ def test_error_that_ended_the_transaction_is_raised_on(
         monkeypatch.undo()
         raise OperationalError(1305, f"SAVEPOINT {sid} does not exist")
 
-    monkeypatch.setattr(fire, "_write", deadlock)
+    monkeypatch.setattr(fire, "_insert", deadlock)
     with pytest.raises(OperationalError, match="Deadlock"), transaction.atomic():
         PAID.fire(ada)
 
@@ -102,10 +102,10 @@ def test_text_that_only_looks_like_a_deadlock_is_not_raised_on(
 ) -> None:
     listener()
 
-    def fail(shot: Any) -> None:
+    def fail(found: Any) -> None:
         raise DatabaseError("value 1213 is out of range")
 
-    monkeypatch.setattr(fire, "_write", fail)
+    monkeypatch.setattr(fire, "_insert", fail)
     with transaction.atomic():
         PAID.fire(ada)
         assert Customer.objects.count() == 1

@@ -28,7 +28,7 @@ from flowcontrol_core.runs.triggers import match
 from tests.shop.models import Customer
 
 from .conftest import PAID, Lab, fresh, publish, sweep, think, write
-from .listening import KEY, listener, refusals
+from .listeners import KEY, listener, refusals
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("lab")]
 
@@ -111,7 +111,7 @@ def test_condition_with_an_error_of_the_database_does_not_hide_the_others(
 
 def fail_in_the_database(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
     """Let one condition do a query that the database refuses."""
-    compile_condition = match._condition
+    compile_condition = match._compiled
 
     def condition(given: str) -> Any:
         if given == text:
@@ -119,20 +119,20 @@ def fail_in_the_database(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
                 cursor.execute("SELECT nothing FROM nowhere")
         return compile_condition(given)
 
-    monkeypatch.setattr(match, "_condition", condition)
+    monkeypatch.setattr(match, "_compiled", condition)
 
 
 def test_condition_means_the_same_whatever_language_and_zone_the_user_has(
     ada: Customer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[tuple[str | None, str]] = []
-    compile_condition = match._condition
+    compile_condition = match._compiled
 
     def condition(given: str) -> Any:
         seen.append((translation.get_language(), timezone.get_current_timezone_name()))
         return compile_condition(given)
 
-    monkeypatch.setattr(match, "_condition", condition)
+    monkeypatch.setattr(match, "_compiled", condition)
     listener(condition="object.name")
     with translation.override("de"), timezone.override("Asia/Kolkata"):
         trigger_flows(KEY, ada)

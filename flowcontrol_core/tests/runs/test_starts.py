@@ -84,7 +84,7 @@ def test_death_of_the_process_during_an_external_call_leaves_a_run_that_goes_on(
 def test_deadlock_while_a_started_run_is_inserted_is_done_again(
     lab: Lab, monkeypatch: pytest.MonkeyPatch, place: Any
 ) -> None:
-    monkeypatch.setattr(checkpoint, "write_history", Once(checkpoint.write_history, deadlock()))
+    monkeypatch.setattr(checkpoint, "_write_history", Once(checkpoint._write_history, deadlock()))
     run = start_flowrun(publish(place("a")))
     assert (run.status, run.outcome, lab.calls) == (Status.DONE, "complete", ["a"])
     assert FlowRun.objects.get() == run

@@ -50,7 +50,7 @@ def test_no_effect_of_a_running_run_commits_after_it_was_canceled(
         done = count(run)
         site.wait_until_done(*workers)
         run.refresh_from_db()
-        assert (run.outcome, run.reason) == (Outcome.CANCELED, "too slow")
+        assert (run.outcome, run.reason) == (Outcome.CANCELED, "Canceled. too slow")
         assert count(run) == done < LONG
 
 

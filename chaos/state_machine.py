@@ -15,17 +15,17 @@ from chaos.registry import fault
 from chaos.results import Figures
 from tests.databases import ROOT
 
-MACHINE = "flowcontrol_core/tests/runtime/test_state_machine.py"
+MACHINE = "flowcontrol_core/tests/runs/test_state_machine.py"
 _COUNT = re.compile(r"(\d+) steps of (\d+) runs")
 
 
-@fault("F21", "all verbs at random, against a model")
+@fault("F21", "all operator actions at random, against a model")
 def do_anything(camp: Camp, figures: Figures) -> None:
     steps = camp.dose.pick(10_000, 250, 250)
     environment = os.environ | {
         "DJANGO_SETTINGS_MODULE": "tests.settings",
         "FLOWCONTROL_TEST_DATABASE": camp.scratch.database,
-        "FLOWCONTROL_TEST_DATABASE_NAME": f"{camp.scratch.name}_verbs",
+        "FLOWCONTROL_TEST_DATABASE_NAME": f"{camp.scratch.name}_machine",
         "FLOWCONTROL_STATE_STEPS": str(steps),
     }
     seed = camp.random.randrange(1_000_000)

@@ -1,9 +1,10 @@
-"""Verbs in bulk."""
+"""Operator actions on many runs."""
 
 from __future__ import annotations
 
 import re
 import threading
+from dataclasses import replace
 from datetime import date, timedelta
 from decimal import Decimal
 from typing import Any
@@ -18,11 +19,13 @@ from flowcontrol_core.runs.execution.start import create_flowrun
 from flowcontrol_core.runs.execution.sweep import continue_flowruns
 from flowcontrol_core.runs.operations import bulk
 from flowcontrol_core.runs.operations.bulk import (
-    VERBS,
+    refusal_text,
     start_bulk_operation,
     work_on_bulk_operations,
 )
+from flowcontrol_core.runs.operations.operator_actions import OPERATOR_ACTIONS
 from tests import operate
+from tests.translation import words
 
 from .conftest import (
     Lab,
@@ -57,35 +60,46 @@ def runs(lab: Lab) -> list[FlowRun]:
     return made
 
 
-def do(verb: str, arguments: dict[str, Any] | None = None, **filters: Any) -> BulkOperation:
-    """Create a job and let it be worked on until it is through."""
+def do(name: str, arguments: dict[str, Any] | None = None, **filters: Any) -> BulkOperation:
+    """Start a bulk operation and work on it until it is finished."""
     chosen = filters or {"flow__key": "flow"}
-    job = start_bulk_operation(verb, chosen, arguments=arguments, by="Ada", reason="because")
+    operation = start_bulk_operation(name, chosen, arguments=arguments, by="Ada", reason="because")
     for _ in range(10):
         work_on_bulk_operations()
-        job.refresh_from_db()
-        if job.finished_at:
-            return job
+        operation.refresh_from_db()
+        if operation.finished_at:
+            return operation
     raise AssertionError("it never ends")
+
+
+def refusals(operation: BulkOperation) -> dict[str, int]:
+    """Give why runs were refused, with their number."""
+    return {refusal_text(operation, each): each["count"] for each in operation.refusals}
+
+
+def put_in_place_of(name: str, function: Any, patch: pytest.MonkeyPatch) -> None:
+    """Have something else done by an operator action."""
+    patch.setitem(OPERATOR_ACTIONS, name, replace(OPERATOR_ACTIONS[name], function=function))
 
 
 def statuses() -> set[str]:
     return set(FlowRun.objects.values_list("status", flat=True))
 
 
-def test_every_verb_of_a_job_is_one_that_is_tested_here() -> None:
-    assert set(VERBS) == {
-        "cancel", "pause", "resume", "run now", "retry", "skip", "send", "restart", "edit state",
-        "move",
+def test_every_operator_action_is_one_that_is_tested_here() -> None:
+    assert set(OPERATOR_ACTIONS) == {
+        "cancel", "pause", "resume", "run_now", "retry", "skip", "go_to_step", "restart",
+        "edit_state", "move",
     }  # fmt: skip
 
 
 def test_runs_are_canceled_in_bulk_and_each_says_by_whom_and_why(runs: list[FlowRun]) -> None:
-    job = do("cancel")
-    assert (job.done, job.refused, job.refusals) == (3, 0, {})
-    assert set(FlowRun.objects.values_list("outcome", "reason")) == {("canceled", "because")}
+    operation = do("cancel")
+    assert (operation.done, operation.refused, operation.refusals) == (3, 0, [])
+    stands = {(run.outcome, run.reason_code, run.reason) for run in FlowRun.objects.all()}
+    assert stands == {("canceled", "canceled", "Canceled. because")}
     for run in runs:
-        assert [(e.actor, e.message) for e in events(run)][-1] == ("Ada", "because")
+        assert [(e.actor, e.message) for e in events(run)][-1] == ("Ada", "Canceled. because")
 
 
 def test_runs_are_paused_and_resumed_in_bulk(runs: list[FlowRun]) -> None:
@@ -95,9 +109,9 @@ def test_runs_are_paused_and_resumed_in_bulk(runs: list[FlowRun]) -> None:
     assert statuses() == {Status.WAITING}
 
 
-@pytest.mark.parametrize("verb", ["run now", "skip"])
-def test_runs_are_hurried_in_bulk(runs: list[FlowRun], verb: str) -> None:
-    assert do(verb).done == 3
+@pytest.mark.parametrize("name", ["run_now", "skip"])
+def test_runs_continue_at_once_in_bulk(runs: list[FlowRun], name: str) -> None:
+    assert do(name).done == 3
     sweep()
     assert set(FlowRun.objects.values_list("outcome", flat=True)) == {Outcome.COMPLETE}
 
@@ -117,17 +131,20 @@ def test_runs_are_retried_in_bulk(lab: Lab) -> None:
 def test_runs_are_moved_in_bulk_and_those_that_cannot_say_why(runs: list[FlowRun]) -> None:
     flow = republish(runs[0].flow, think("wait", id="first"), think(id="new"))
     operate.pause(runs[1].pk)
-    job = do("move")
-    assert job.done == 3
+    operation = do("move")
+    assert operation.done == 3
     again = do("move")
     assert (again.done, again.refused) == (0, 3)
-    assert again.refusals == {"A run cannot be moved: it is on the published version already.": 3}
+    assert refusals(again) == {
+        "it is on the published version already (waiting)": 2,
+        "it is on the published version already (paused)": 1,
+    }
     assert set(FlowRun.objects.values_list("version_id", flat=True)) == {flow.published_id}
 
 
 def test_runs_are_sent_to_a_step_in_bulk(lab: Lab, runs: list[FlowRun]) -> None:
     lab.calls.clear()
-    assert do("send", {"step": "last"}).done == 3
+    assert do("go_to_step", {"step": "last"}).done == 3
     sweep()
     assert lab.calls == ["think"] * 3
     assert set(FlowRun.objects.values_list("outcome", flat=True)) == {Outcome.COMPLETE}
@@ -138,13 +155,13 @@ def test_runs_are_restarted_in_bulk_and_each_has_one_successor(
 ) -> None:
     do("cancel")
     lab.calls.clear()
-    job = do("restart", {"step": "last"}, status="done")
-    assert (job.done, job.refused) == (3, 0)
+    operation = do("restart", {"step": "last"}, status="done")
+    assert (operation.done, operation.refused) == (3, 0)
     assert {run.successors.count() for run in runs} == {1}
     for run in runs:
         new = run.successors.get()
         assert [(e.actor, e.message) for e in events(new)] == [
-            ("Ada", f"Restarted from run {run.pk} at the step 'last'. because")
+            ("Ada", f"Restarted from run {run.pk} at the step last. because")
         ]
     sweep()
     assert lab.calls == ["think"] * 3
@@ -153,28 +170,30 @@ def test_runs_are_restarted_in_bulk_and_each_has_one_successor(
 def test_runs_are_restarted_on_the_current_version_in_bulk(runs: list[FlowRun]) -> None:
     do("cancel")
     flow = republish(runs[0].flow, think(id="new"))
-    job = do("restart", {"step": "new"}, status="done")
-    assert (job.done, job.refused) == (0, 3)
-    ((sentence, _),) = job.refusals.items()
+    operation = do("restart", {"step": "new"}, status="done")
+    assert (operation.done, operation.refused) == (0, 3)
+    ((sentence, _),) = refusals(operation).items()
     assert "'new'" in sentence
     assert do("restart", {"step": "new", "current_version": True}, status="done").done == 3
     assert {run.successors.get().version_id for run in runs} == {flow.published_id}
 
 
-def test_a_bit_that_is_repeated_restarts_no_run_twice(
+def test_a_chunk_that_is_repeated_restarts_no_run_twice(
     runs: list[FlowRun], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The worker dies, or the database takes all of it back, behind the second new run."""
+    """The worker dies, or the database takes all of it back, after the second new run."""
     do("cancel")
-    died = Once(VERBS["restart"], WorkerDied(), at=2, after=True)
-    monkeypatch.setitem(VERBS, "restart", Once(died, deadlock(), at=4, after=True))
-    job = start_bulk_operation("restart", {"status": "done"}, arguments={"step": "last"}, by="Ada")
+    died = Once(OPERATOR_ACTIONS["restart"].function, WorkerDied(), at=2, after=True)
+    put_in_place_of("restart", Once(died, deadlock(), at=4, after=True), monkeypatch)
+    operation = start_bulk_operation(
+        "restart", {"status": "done"}, arguments={"step": "last"}, by="Ada"
+    )
     with pytest.raises(WorkerDied):
         work_on_bulk_operations()
     assert FlowRun.objects.count() == 3
     work_on_bulk_operations()
-    job.refresh_from_db()
-    assert (job.done, job.refused, bool(job.finished_at)) == (3, 0, True)
+    operation.refresh_from_db()
+    assert (operation.done, operation.refused, bool(operation.finished_at)) == (3, 0, True)
     assert {run.successors.count() for run in runs} == {1}
     work_on_bulk_operations()
     assert FlowRun.objects.count() == 6
@@ -182,8 +201,8 @@ def test_a_bit_that_is_repeated_restarts_no_run_twice(
 
 def test_keys_of_the_state_are_set_in_bulk_and_the_others_stay(runs: list[FlowRun]) -> None:
     FlowRun.objects.filter(pk=runs[0].pk).update(state={"mine": 1, "price": 1})
-    job = do("edit state", {"changes": {"price": Decimal("1.50"), "day": date(2026, 1, 2)}})
-    assert (job.done, job.refused) == (3, 0)
+    operation = do("edit_state", {"changes": {"price": Decimal("1.50"), "day": date(2026, 1, 2)}})
+    assert (operation.done, operation.refused) == (3, 0)
     changed = {"price": {"$decimal": "1.50"}, "day": {"$date": "2026-01-02"}}
     assert fresh(runs[0]).state == {"mine": 1, **changed}
     assert fresh(runs[1]).state == changed
@@ -192,7 +211,7 @@ def test_keys_of_the_state_are_set_in_bulk_and_the_others_stay(runs: list[FlowRu
 
 
 def test_a_key_that_looks_like_a_type_is_a_key(runs: list[FlowRun]) -> None:
-    do("edit state", {"changes": {"$decimal": "no number"}})
+    do("edit_state", {"changes": {"$decimal": "no number"}})
     assert fresh(runs[0]).state == {"$decimal": "no number"}
 
 
@@ -201,34 +220,35 @@ def test_a_state_that_becomes_too_large_is_refused_and_the_others_are_set(
 ) -> None:
     FlowRun.objects.filter(pk=runs[0].pk).update(state={"mine": "x" * 900})
     settings.FLOWCONTROL = {**settings.FLOWCONTROL, "STATE_MAX_BYTES": 1000}
-    job = do("edit state", {"changes": {"more": "y" * 200}})
-    assert (job.done, job.refused) == (2, 1)
+    operation = do("edit_state", {"changes": {"more": "y" * 200}})
+    assert (operation.done, operation.refused) == (2, 1)
     assert fresh(runs[0]).state == {"mine": "x" * 900}
 
 
 @pytest.mark.parametrize(
-    ("verb", "arguments", "said"),
+    ("name", "arguments", "message"),
     [
-        ("cancel", {"step": "last"}, "'cancel' takes no 'step'"),
-        ("restart", {}, "'restart' needs 'step', a text"),
-        ("restart", {"step": 7}, "'restart' needs 'step', a text"),
-        ("restart", {"step": "a", "current_version": 1}, "'current_version' is true or false"),
-        ("restart", {"step": "a", "by": "Eve"}, "'restart' takes no 'by'"),
-        ("send", {}, "'send' needs 'step', a text"),
-        ("send", {"step": "a", "current_version": True}, "'send' takes no 'current_version'"),
-        ("edit state", {}, "'edit state' needs 'changes'"),
-        ("edit state", {"changes": []}, "'edit state' needs 'changes'"),
-        ("edit state", {"changes": {}}, "'edit state' needs 'changes'"),
-        ("edit state", {"changes": {"x": object()}}, "x"),
-        ("edit state", {"changes": {1: 2}}, "1"),
-        ("edit state", {"changes": {"x": "y" * 300_000}}, "more than"),
+        ("cancel", {"step": "last"}, "“cancel” takes no argument “step”"),
+        ("restart", {}, "“step” has to be the id of a step"),
+        ("restart", {"step": 7}, "“step” has to be the id of a step"),
+        ("restart", {"step": "a", "current_version": 1}, "“current_version” has to be true or"),
+        ("restart", {"step": "a", "by": "Eve"}, "“restart” takes no argument “by”"),
+        ("go_to_step", {}, "“step” has to be the id of a step"),
+        ("go_to_step", {"step": "a", "current_version": True}, "no argument “current_version”"),
+        ("edit_state", {}, "“changes” has to be keys of the state"),
+        ("edit_state", {"changes": []}, "“changes” has to be keys of the state"),
+        ("edit_state", {"changes": {}}, "“changes” has to be keys of the state"),
+        ("edit_state", {"state": {"a": 1}}, "“edit_state” takes no argument “state”"),
+        ("edit_state", {"changes": {"x": object()}}, "x"),
+        ("edit_state", {"changes": {1: 2}}, "1"),
+        ("edit_state", {"changes": {"x": "y" * 300_000}}, "more than"),
     ],
 )
 def test_arguments_that_no_run_could_take_are_refused_at_once(
-    lab: Lab, verb: str, arguments: dict[str, Any], said: str
+    lab: Lab, name: str, arguments: dict[str, Any], message: str
 ) -> None:
-    with pytest.raises(FlowcontrolError, match=re.escape(said)):
-        start_bulk_operation(verb, {"status": "done"}, arguments=arguments)
+    with pytest.raises(FlowcontrolError, match=re.escape(message)):
+        start_bulk_operation(name, {"status": "done"}, arguments=arguments)
     assert not BulkOperation.objects.exists()
 
 
@@ -238,7 +258,7 @@ def test_arguments_that_no_run_could_take_are_refused_at_once(
     ids=str,
 )
 def test_filters_that_are_not_allowed_are_refused(lab: Lab, filters: dict[str, Any]) -> None:
-    with pytest.raises(FlowcontrolError, match="A job needs filters from"):
+    with pytest.raises(FlowcontrolError, match="A bulk operation needs filters from"):
         start_bulk_operation("cancel", filters)
     assert not BulkOperation.objects.exists()
 
@@ -261,39 +281,39 @@ def test_filters_that_the_database_would_refuse_are_found_at_once(
         start_bulk_operation("cancel", filters)
 
 
-def test_an_unknown_verb_is_answered_with_those_that_there_are(lab: Lab) -> None:
-    with pytest.raises(FlowcontrolError, match="'delete' is no verb; use one of cancel, pause"):
+def test_an_unknown_action_is_answered_with_those_that_there_are(lab: Lab) -> None:
+    known = "no operator action “delete”. Possible are run_now, retry"
+    with pytest.raises(FlowcontrolError, match=re.escape(known)):
         start_bulk_operation("delete", {"status": "waiting"})
 
 
-def test_times_are_kept_as_text(lab: Lab, runs: list[FlowRun]) -> None:
+def test_times_are_stored_as_text(lab: Lab, runs: list[FlowRun]) -> None:
     assert do("cancel", since__lt=lab.clock.now() - timedelta(days=1)).done == 0
     assert do("cancel", since__gte=lab.clock.now() - timedelta(days=1)).done == 3
 
 
 def test_a_refused_run_does_not_stop_the_others_and_is_counted(runs: list[FlowRun]) -> None:
     do("cancel", pk__in=[runs[0].pk])
-    job = do("cancel")
-    assert (job.done, job.refused) == (2, 1)
-    ((sentence, number),) = job.refusals.items()
-    assert (number, "it has ended" in sentence) == (1, True)
+    operation = do("cancel")
+    assert (operation.done, operation.refused) == (2, 1)
+    assert refusals(operation) == {"it has ended (canceled)": 1}
 
 
 @pytest.mark.parametrize("error", [KeyError("damaged"), DataError("damaged")], ids=repr)
 def test_a_damaged_run_does_not_stop_the_others(
     runs: list[FlowRun], monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
-    cancel = VERBS["cancel"]
+    cancel = OPERATOR_ACTIONS["cancel"].function
 
-    def stumble(pk: int, **options: Any) -> FlowRun:
-        if pk == runs[1].pk:
+    def stumble(row: FlowRun, done: Any) -> FlowRun:
+        if row.pk == runs[1].pk:
             raise error
-        return cancel(pk, **options)
+        return cancel(row, done)
 
-    monkeypatch.setitem(VERBS, "cancel", stumble)
-    job = do("cancel")
-    assert (job.done, job.refused) == (2, 1)
-    assert job.refusals == {f"{type(error).__name__}: {error}": 1}
+    put_in_place_of("cancel", stumble, monkeypatch)
+    operation = do("cancel")
+    assert (operation.done, operation.refused) == (2, 1)
+    assert refusals(operation) == {f"{type(error).__name__}: {error}": 1}
 
 
 @pytest.mark.parametrize(
@@ -302,11 +322,11 @@ def test_a_damaged_run_does_not_stop_the_others(
         {"filters": {"flow__gone": 1}},
         {"filters": {"flow_id": "one"}},
         {"filters": ["status"]},
-        {"refusals": ["none"], "verb": "delete"},
+        {"refusals": ["none"], "operator_action": "delete"},
     ],
     ids=str,
 )
-def test_a_damaged_job_is_finished_and_stops_neither_the_others_nor_the_sweep(
+def test_a_damaged_operation_is_finished_and_stops_neither_the_others_nor_the_sweep(
     lab: Lab, runs: list[FlowRun], damage: dict[str, Any]
 ) -> None:
     damaged = start_bulk_operation("cancel", {"flow__key": "flow"})
@@ -319,25 +339,42 @@ def test_a_damaged_job_is_finished_and_stops_neither_the_others_nor_the_sweep(
     sound.refresh_from_db()
     assert (sound.done, sound.refused) == (3, 0)
     assert (damaged.done, damaged.refused, damaged.finished_at) == (0, 1, lab.clock.now())
-    ((sentence, number),) = damaged.refusals.items()
-    assert (number, sentence[:22]) == (1, "The job cannot go on: ")
+    ((sentence, number),) = refusals(damaged).items()
+    assert (number, sentence[:36]) == (1, "The bulk operation cannot continue: ")
 
 
-def test_a_job_is_done_bit_by_bit_over_several_sweeps(
+def test_an_operation_whose_action_is_gone_is_finished_and_says_so(runs: list[FlowRun]) -> None:
+    operation = start_bulk_operation("cancel", {"flow__key": "flow"})
+    BulkOperation.objects.update(operator_action="delete")
+    work_on_bulk_operations()
+    operation.refresh_from_db()
+    assert (operation.done, operation.refused, bool(operation.finished_at)) == (0, 3, True)
+    ((sentence, number),) = refusals(operation).items()
+    assert (number, sentence[:37]) == (3, "There is no operator action “delete”.")
+
+
+def test_why_runs_were_refused_is_read_in_the_language_of_the_reader(runs: list[FlowRun]) -> None:
+    operation = do("resume")
+    with words({"it is not paused": "er ist nicht pausiert", "waiting": "wartend"}):
+        assert refusals(operation) == {"er ist nicht pausiert (wartend)": 3}
+    assert refusals(operation) == {"it is not paused (waiting)": 3}
+
+
+def test_an_operation_is_done_in_chunks_over_several_sweeps(
     lab: Lab, runs: list[FlowRun], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(bulk, "CHUNK", 2)
-    job = start_bulk_operation("cancel", {"flow__key": "flow"})
+    operation = start_bulk_operation("cancel", {"flow__key": "flow"})
     seen = []
     for _ in range(3):
         seen.append(work_on_bulk_operations())
-        job.refresh_from_db()
-        seen.append(job.done)
+        operation.refresh_from_db()
+        seen.append(operation.done)
     assert seen == [2, 2, 1, 3, 0, 3]
-    assert job.finished_at == lab.clock.now()
+    assert operation.finished_at == lab.clock.now()
 
 
-def test_a_sweep_works_on_jobs_and_says_that_there_is_more(runs: list[FlowRun]) -> None:
+def test_a_sweep_works_on_operations_and_says_that_there_is_more(runs: list[FlowRun]) -> None:
     start_bulk_operation("cancel", {"flow__key": "flow"})
     assert continue_flowruns().more
     assert not continue_flowruns().more
@@ -347,7 +384,7 @@ def test_a_sweep_works_on_jobs_and_says_that_there_is_more(runs: list[FlowRun]) 
 def test_runs_that_are_due_are_canceled_before_a_worker_gets_to_them(
     lab: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Although all of them are in one claim, and there are more than a job does at once."""
+    """Although all of them are in one claim, and there are more than an operation does at once."""
 
     def give_up(run: Any, obj: Any) -> None:
         if not BulkOperation.objects.exists():
@@ -381,36 +418,38 @@ def test_a_database_that_fails_between_two_runs_harms_none_of_them(
     assert "has to wait" in caplog.text
 
 
-def test_runs_that_were_created_later_are_no_business_of_the_job(runs: list[FlowRun]) -> None:
-    job = start_bulk_operation("cancel", {"flow__key": "flow"})
+def test_runs_that_were_created_later_are_left_alone(runs: list[FlowRun]) -> None:
+    operation = start_bulk_operation("cancel", {"flow__key": "flow"})
     late = create_flowrun(runs[0].flow)
     work_on_bulk_operations()
-    job.refresh_from_db()
-    assert job.done == 3
+    operation.refresh_from_db()
+    assert operation.done == 3
     assert fresh(late).is_live
 
 
-def test_a_deadlock_in_between_repeats_the_bit_and_counts_nothing_twice(
+def test_a_deadlock_in_between_repeats_the_chunk_and_counts_nothing_twice(
     runs: list[FlowRun], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(VERBS, "cancel", Once(VERBS["cancel"], deadlock(), at=2, after=True))
-    job = do("cancel")
-    assert (job.done, job.refused) == (3, 0)
+    cancel = Once(OPERATOR_ACTIONS["cancel"].function, deadlock(), at=2, after=True)
+    put_in_place_of("cancel", cancel, monkeypatch)
+    operation = do("cancel")
+    assert (operation.done, operation.refused) == (3, 0)
     assert RunEvent.objects.filter(actor="Ada").count() == 3
 
 
-def test_a_database_that_goes_away_leaves_the_job_for_the_next_sweep(
+def test_a_database_that_goes_away_leaves_the_operation_for_the_next_sweep(
     runs: list[FlowRun], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    gone = Once(VERBS["cancel"], OperationalError("server closed the connection"), at=3)
-    monkeypatch.setitem(VERBS, "cancel", gone)
-    job = start_bulk_operation("cancel", {"flow__key": "flow"}, by="Ada")
+    error = OperationalError("server closed the connection")
+    gone = Once(OPERATOR_ACTIONS["cancel"].function, error, at=3)
+    put_in_place_of("cancel", gone, monkeypatch)
+    operation = start_bulk_operation("cancel", {"flow__key": "flow"}, by="Ada")
     with pytest.raises(OperationalError):
         work_on_bulk_operations()
     assert statuses() == {Status.WAITING}
     work_on_bulk_operations()
-    job.refresh_from_db()
-    assert (job.done, job.refused) == (3, 0)
+    operation.refresh_from_db()
+    assert (operation.done, operation.refused) == (3, 0)
 
 
 @pytest.mark.skipif(
@@ -419,25 +458,25 @@ def test_a_database_that_goes_away_leaves_the_job_for_the_next_sweep(
 def test_two_workers_at_once_do_each_run_once(
     runs: list[FlowRun], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The second one comes while the first one is in the middle of a bit."""
-    cancel = VERBS["cancel"]
+    """The second one comes while the first one is in the middle of a chunk."""
+    cancel = OPERATOR_ACTIONS["cancel"].function
     calls: list[int] = []
-    looked: list[int] = []
+    done: list[int] = []
 
     def second() -> None:
-        looked.append(work_on_bulk_operations())
+        done.append(work_on_bulk_operations())
         connection.close()
 
-    def cancel_slowly(pk: int, **options: Any) -> FlowRun:
-        calls.append(pk)
+    def cancel_slowly(row: FlowRun, who: Any) -> FlowRun:
+        calls.append(row.pk)
         if len(calls) == 1:
             other = threading.Thread(target=second)
             other.start()
             other.join(30)
-        return cancel(pk, **options)
+        return cancel(row, who)
 
-    monkeypatch.setitem(VERBS, "cancel", cancel_slowly)
-    job = do("cancel")
-    assert looked == [0], "it does not wait either"
+    put_in_place_of("cancel", cancel_slowly, monkeypatch)
+    operation = do("cancel")
+    assert done == [0], "it does not wait either"
     assert calls == [run.pk for run in runs]
-    assert job.done == 3
+    assert operation.done == 3

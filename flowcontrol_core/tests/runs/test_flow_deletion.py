@@ -76,7 +76,7 @@ def test_a_run_whose_object_was_deleted_becomes_obsolete(
     customer = Customer.objects.create(name="Ada")
     run = bring(lab, made, status, customer, Customer.objects.all().delete)
     row = go_on(lab, run)
-    assert (row.outcome, row.reason) == ("obsolete", "The object 'Ada' does not exist any more.")
+    assert (row.outcome, row.reason) == ("obsolete", "The object Ada no longer exists.")
     assert (row.object_text, row.state) == ("Ada", {"n": 1} if status != Status.RUNNING else {})
 
 
@@ -91,7 +91,7 @@ def test_a_run_whose_content_type_was_deleted_becomes_obsolete(
     run = bring(lab, made, status, Customer.objects.create(name="Ada"), delete)
     row = go_on(lab, run)
     assert row.outcome == "obsolete"
-    assert row.reason == "The type of the object 'Ada' does not exist any more."
+    assert row.reason == "The type of the object Ada no longer exists."
     assert row.content_type_id is not None
 
 

@@ -1,4 +1,4 @@
-"""Promise 9: each verb is recorded with who did it and why."""
+"""Promise 9: whatever people do is recorded, with who did it and why."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ from typing import Any
 import pytest
 
 from flowcontrol import flows
-from flowcontrol_core.flows.changes import VERBS
 from flowcontrol_core.flows.deletion import delete_flow
-from flowcontrol_core.models import EventKind, Flow, FlowEvent, FlowRun, RunEvent
+from flowcontrol_core.models import EventKind, Flow, FlowEvent, FlowOperation, FlowRun, RunEvent
 from flowcontrol_core.runs.execution.start import create_flowrun, start_flowrun
-from flowcontrol_core.runs.operations.interventions import resume_flow
+from flowcontrol_core.runs.operations import interventions
+from flowcontrol_core.runs.operations.operator_actions import OPERATOR_ACTIONS
 from flowcontrol_core.runs.operations.retention import prune
 from flowcontrol_core.testing.builder import flow
 from tests import operate
+from tests.cases import each
 
 from .conftest import (
     Lab,
@@ -66,7 +67,7 @@ def older(lab: Lab) -> FlowRun:
     return run
 
 
-def held(lab: Lab) -> FlowRun:
+def paused_with_its_flow(lab: Lab) -> FlowRun:
     run = waiting(lab)
     flows.pause(run.flow)
     lab.clock.advance(days=1)
@@ -75,19 +76,19 @@ def held(lab: Lab) -> FlowRun:
     return run
 
 
-#: Each verb for runs: what prepares one, and what is done.
+#: Each operator action: what prepares a run, and what is done to it.
 OF_RUNS: dict[str, tuple[Callable[[Lab], FlowRun], Callable[[FlowRun], Any]]] = {
     "cancel": (waiting, lambda run: operate.cancel(run, **WHO)),
     "pause": (waiting, lambda run: operate.pause(run, **WHO)),
     "resume": (paused, lambda run: operate.resume(run, **WHO)),
-    "run now": (waiting, lambda run: operate.run_now(run, **WHO)),
+    "run_now": (waiting, lambda run: operate.run_now(run, **WHO)),
     "retry": (failed, lambda run: operate.retry(run, **WHO)),
     "skip": (waiting, lambda run: operate.skip(run, **WHO)),
-    "send": (waiting, lambda run: operate.go_to_step(run, "last", **WHO)),
+    "go_to_step": (waiting, lambda run: operate.go_to_step(run, "last", **WHO)),
     "restart": (failed, lambda run: operate.restart(run, "first", **WHO)),
-    "edit state": (waiting, lambda run: operate.edit_state(run, {"a": 1}, **WHO)),
+    "edit_state": (waiting, lambda run: operate.edit_state(run, {"a": 1}, **WHO)),
     "move": (older, lambda run: operate.move(run, **WHO)),
-    "release held": (held, lambda run: resume_flow(run.flow, **WHO)),
+    "resume flow": (paused_with_its_flow, lambda run: flows.resume(run.flow, **WHO)),
 }
 
 
@@ -95,35 +96,38 @@ def recorded(run: FlowRun) -> list[RunEvent]:
     return list(RunEvent.objects.filter(run_id=run.pk, actor="Ada", kind=EventKind.OPERATOR))
 
 
-def test_the_table_names_every_verb_of_runs() -> None:
-    assert set(OF_RUNS) == {*control.LEGAL, "release held"}
+def test_the_table_here_names_every_operator_action() -> None:
+    assert set(OF_RUNS) == {*OPERATOR_ACTIONS, "resume flow"}
 
 
-@pytest.mark.parametrize("verb", OF_RUNS)
-def test_a_verb_stands_in_the_history_of_the_run_with_who_and_why(lab: Lab, verb: str) -> None:
-    prepare, do = OF_RUNS[verb]
+@pytest.mark.parametrize("name", OF_RUNS)
+def test_an_operator_action_is_in_the_history_of_the_run_with_who_and_why(
+    lab: Lab, name: str
+) -> None:
+    prepare, do = OF_RUNS[name]
     run = prepare(lab)
     do(run)
     sweep()
     (event,) = recorded(run)
-    assert "because" in event.message
+    assert event.values["note"] == "because"
+    assert event.message.endswith(". because")
 
 
-@pytest.mark.parametrize("verb", ["cancel", "pause", "send"])
-def test_what_a_running_run_is_asked_for_is_recorded_when_it_is_done(lab: Lab, verb: str) -> None:
+@pytest.mark.parametrize("name", ["cancel", "pause", "go_to_step"])
+def test_what_a_running_run_is_asked_for_is_recorded_when_it_is_done(lab: Lab, name: str) -> None:
     asked: list[int] = []
 
     def ask(run: Any, obj: Any) -> None:
         if not asked:
             asked.append(run.pk)
-            OF_RUNS[verb][1](FlowRun.objects.get(pk=run.pk))
+            OF_RUNS[name][1](FlowRun.objects.get(pk=run.pk))
 
     lab.on("ask", ask)
     run = start(send("ask", id="first"), send(id="last"))
     for _ in range(3):
         sweep()
     (event,) = recorded(run)
-    assert "because" in event.message
+    assert event.values["note"] == "because"
 
 
 def test_a_child_that_is_canceled_with_its_parent_names_the_same_person(lab: Lab) -> None:
@@ -161,7 +165,7 @@ def published() -> Flow:
     return made
 
 
-#: Each verb for flows.
+#: Each operation on a flow.
 OF_FLOWS: dict[str, Callable[[], Any]] = {
     "create": lambda: flows.create_flow(key="flow", name="Flow", **WHO),
     "change": lambda: flows.change_flow(drafted(), name="Other", **WHO),
@@ -174,16 +178,32 @@ OF_FLOWS: dict[str, Callable[[], Any]] = {
 }
 
 
-def test_the_table_names_every_verb_of_flows() -> None:
-    assert {*OF_FLOWS, "prune"} == set(VERBS)
+def test_the_table_here_names_every_operation_on_a_flow() -> None:
+    assert {*OF_FLOWS, "prune"} == set(FlowOperation)
 
 
-@pytest.mark.parametrize("verb", OF_FLOWS)
-def test_a_verb_is_recorded_of_the_flow_with_who_and_why(lab: Lab, verb: str) -> None:
-    OF_FLOWS[verb]()
+@pytest.mark.parametrize("operation", OF_FLOWS)
+def test_an_operation_on_a_flow_is_recorded_with_who_and_why(lab: Lab, operation: str) -> None:
+    OF_FLOWS[operation]()
     event = FlowEvent.objects.get(actor="Ada")
-    assert (event.key, event.operation) == ("flow", verb)
+    assert (event.key, event.operation, event.note) == ("flow", operation, "because")
     assert event.message.endswith("because")
+
+
+@each(
+    ("operation", "values", "note", "text"),
+    [
+        (FlowOperation.CREATE, {}, "", ""),
+        (FlowOperation.CREATE, {}, "why", "why"),
+        (FlowOperation.CHANGE, {"fields": "name, queue"}, "why", "Fields: name, queue. why"),
+        (FlowOperation.PUBLISH, {"version": 3}, "", "Version 3."),
+        (FlowOperation.DELETE, {"runs": 2}, "", "Runs deleted with it: 2."),
+    ],
+)
+def test_an_operation_says_what_it_did_and_then_why(
+    operation: FlowOperation, values: dict[str, Any], note: str, text: str
+) -> None:
+    assert FlowEvent(operation=operation, values=values, note=note).message == text
 
 
 def test_what_did_not_happen_is_not_recorded(lab: Lab) -> None:
@@ -200,7 +220,7 @@ def test_an_import_is_recorded_with_who(lab: Lab) -> None:
     Flow.objects.all().delete()
     FlowEvent.objects.all().delete()
     flows.import_flows(text, by="Ada", publish=True, activate=True)
-    found = FlowEvent.objects.order_by("pk").values_list("verb", "actor")
+    found = FlowEvent.objects.order_by("pk").values_list("operation", "actor")
     assert list(found) == [("create", "Ada"), ("publish", "Ada"), ("activate", "Ada")]
 
 
@@ -215,23 +235,23 @@ def test_pruning_is_recorded_with_who_and_how_many_where_there_was_something(lab
     prune(by="Ada")
     event = FlowEvent.objects.get()
     assert (event.key, event.operation, event.actor) == ("", "prune", "Ada")
-    assert event.message == "Deleted: runs 1, history 0."
+    assert event.message == "Runs: 1; history rows: 0."
 
 
 def test_old_records_of_pruning_are_pruned_and_those_of_flows_stay(lab: Lab) -> None:
     drafted()
     FlowEvent.objects.create(key="", operation="prune", at=lab.clock.now() - timedelta(days=400))
     FlowEvent.objects.update(at=lab.clock.now() - timedelta(days=400))
-    assert prune().records == 1
-    assert list(FlowEvent.objects.values_list("verb", flat=True)) == ["create"]
+    assert prune().flow_events == 1
+    assert list(FlowEvent.objects.values_list("operation", flat=True)) == ["create"]
 
 
-def test_many_held_runs_are_released_bit_by_bit_and_each_says_by_whom(
+def test_many_runs_of_a_flow_are_resumed_in_chunks_and_each_says_by_whom(
     lab: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(control, "_RESUMED", 2)
-    run = held(lab)
+    monkeypatch.setattr(interventions, "_CHUNK", 2)
+    run = paused_with_its_flow(lab)
     others = [create_flowrun(run.flow) for _ in range(4)]
     sweep()
-    assert resume_flow(run.flow, **WHO) == 5
+    assert flows.resume(run.flow, **WHO) == 5
     assert [len(recorded(each)) for each in (run, *others)] == [1] * 5

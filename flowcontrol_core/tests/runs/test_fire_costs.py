@@ -20,7 +20,7 @@ from flowcontrol_core.runs.triggers.listeners import cache
 from tests.shop.models import Customer
 
 from .conftest import PAID, Lab, counted, publish, think
-from .listening import KEY, listener, outside_of_a_change
+from .listeners import KEY, listener, outside_of_a_change
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("lab")]
 
