@@ -16,7 +16,8 @@ from flowcontrol_core.errors import DocumentError, FlowcontrolError, Problem
 from flowcontrol_core.flows.document_checks import check_document
 from flowcontrol_core.flows.drafts import get_document, present_version
 from flowcontrol_core.flows.flow_triggers import check_associations
-from flowcontrol_core.flows.overview import associations, counts_by_step, is_nobody_sweeping
+from flowcontrol_core.flows.overview import associations, counts_by_step
+from flowcontrol_core.health import is_nobody_sweeping
 from flowcontrol_core.models import Flow, FlowTrigger, FlowVersion, Refusal
 
 

@@ -11,7 +11,8 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
-from flowcontrol_core.flows.overview import at_step, overdue
+from flowcontrol_core.flows.overview import at_step
+from flowcontrol_core.health import overdue
 from flowcontrol_core.models import Flow
 
 _Lookups = list[tuple[str, Any]]

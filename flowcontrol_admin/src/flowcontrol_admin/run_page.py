@@ -17,7 +17,8 @@ from flowcontrol_admin.pages import OPERATE_RUN, Page
 from flowcontrol_admin.run_actions import legal_verbs
 from flowcontrol_admin.timeline import entries, pretty
 from flowcontrol_core.actions.registry import registry
-from flowcontrol_core.flows.overview import documents_of, find_step, is_nobody_sweeping, is_overdue
+from flowcontrol_core.flows.overview import documents_of, find_step
+from flowcontrol_core.health import is_nobody_sweeping, is_overdue
 from flowcontrol_core.models import FlowRun, RunEvent
 from flowcontrol_core.runs.store.clock import clock
 

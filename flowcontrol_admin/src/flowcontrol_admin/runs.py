@@ -36,7 +36,8 @@ from flowcontrol_admin.run_filters import (
 )
 from flowcontrol_admin.run_page import show_run
 from flowcontrol_admin.run_words import duration, where
-from flowcontrol_core.flows.overview import documents_of, find_step, is_nobody_sweeping, is_overdue
+from flowcontrol_core.flows.overview import documents_of, find_step
+from flowcontrol_core.health import is_nobody_sweeping, is_overdue
 from flowcontrol_core.models import FlowRun
 from flowcontrol_core.runs.store.clock import clock
 

@@ -7,13 +7,13 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import DatabaseError, InterfaceError
-from django.db.models import Count, Exists, OuterRef, Q, Window
+from django.db.models import Count, Exists, OuterRef, Q, QuerySet, Window
 from django.utils import timezone
 from django.utils.translation import ngettext
 
 from flowcontrol_core.actions.registry import registry
 from flowcontrol_core.conf import get_settings
-from flowcontrol_core.models import LIVE, FlowRun, Outcome, Status, Worker
+from flowcontrol_core.models import LIVE, EventKind, FlowRun, Outcome, RunEvent, Status, Worker
 from flowcontrol_core.plugins.manager import PluginStatus, plugin_manager
 from flowcontrol_core.runs.queue.outbox import missing_keys
 from flowcontrol_core.runs.queue.workers import gone_since
@@ -358,3 +358,34 @@ def _issue(
 
 def _counted(count: int, one: str, many: str) -> str:
     return f"{count} {ngettext(one, many, count)}"
+
+
+#: A run that is due is overdue after that time: a sweep is expected to come once a minute.
+GRACE = timedelta(minutes=2)
+#: Overdue runs for that long, and nothing executed meanwhile: nobody sweeps.
+SILENCE = timedelta(minutes=5)
+_RECENT_EVENTS = 50
+
+
+def is_overdue(run: FlowRun, now: datetime | None = None) -> bool:
+    """Say whether a run should have been looked at long ago."""
+    if run.due_at is None or run.status == Status.DONE:
+        return False
+    return bool(run.due_at < (now or clock().now()) - GRACE)
+
+
+def overdue(runs: QuerySet[FlowRun]) -> QuerySet[FlowRun]:
+    """Give the runs that should have been looked at long ago."""
+    return runs.exclude(status=Status.DONE).filter(due_at__lt=clock().now() - GRACE)
+
+
+def is_nobody_sweeping() -> bool:
+    """Say whether it looks as if no worker and no periodic sweep is running at all.
+
+    That is so where a run has been due for SILENCE and none was executed since.
+    """
+    limit = clock().now() - SILENCE
+    if not FlowRun.objects.using(alias()).due(limit).values_list("pk").first():
+        return False
+    events = RunEvent.objects.using(alias()).order_by("-pk").values_list("kind", "at")
+    return all(at < limit or kind == EventKind.OPERATOR for kind, at in events[:_RECENT_EVENTS])

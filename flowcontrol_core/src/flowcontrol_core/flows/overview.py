@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from datetime import datetime, timedelta
 from typing import Any
 
+from django.db import router
 from django.db.models import (
     BooleanField,
     Case,
@@ -28,17 +28,12 @@ from flowcontrol_core.errors import FlowcontrolError
 from flowcontrol_core.flows.drafts import get_document
 from flowcontrol_core.models import (
     LIVE,
-    EventKind,
     Flow,
     FlowRun,
     FlowTrigger,
     FlowVersion,
-    RunEvent,
     SkippedFiring,
-    Status,
 )
-from flowcontrol_core.runs.store.clock import clock
-from flowcontrol_core.runs.store.connection import alias
 
 
 def count_name(status: str) -> str:
@@ -87,13 +82,6 @@ def _count(status: str) -> Coalesce:
     return Coalesce(Subquery(counted, output_field=IntegerField()), 0)
 
 
-#: A run that is due is overdue after that time: a sweep is expected to come once a minute.
-GRACE = timedelta(minutes=2)
-#: Overdue runs for that long, and nothing executed meanwhile: nobody sweeps.
-SILENCE = timedelta(minutes=5)
-_RECENT_EVENTS = 50
-
-
 def step_of(run: FlowRun) -> str:
     """Give the id of the step that a run is at; empty before the first, or where unreadable."""
     return _last_step(run.cursor)
@@ -101,7 +89,7 @@ def step_of(run: FlowRun) -> str:
 
 def counts_by_step(flow: Flow) -> Counter[str]:
     """Count the live runs at each step of a flow; runs at the same place are counted together."""
-    live = FlowRun.objects.using(alias()).filter(flow=flow).live()
+    live = FlowRun.objects.using(_alias()).filter(flow=flow).live()
     rows = live.order_by().values_list("cursor").annotate(number=Count("pk"))
     counts: Counter[str] = Counter()
     for cursor, number in rows:
@@ -125,7 +113,7 @@ def at_step(runs: QuerySet[FlowRun], step: str) -> QuerySet[FlowRun]:
 
 def documents_of(runs: Iterable[FlowRun]) -> dict[int, Document]:
     """Give the documents of the versions of runs, with one query; unreadable ones are left out."""
-    versions = FlowVersion.objects.using(alias()).in_bulk({run.version_id for run in runs})
+    versions = FlowVersion.objects.using(_alias()).in_bulk({run.version_id for run in runs})
     documents = {}
     for pk, version in versions.items():
         try:
@@ -139,30 +127,6 @@ def find_step(run: FlowRun, documents: dict[int, Document]) -> Step | None:
     """Give the step that a run is at, from its version's document."""
     document = documents.get(run.version_id)
     return document.find(step_of(run)) if document and step_of(run) else None
-
-
-def is_overdue(run: FlowRun, now: datetime | None = None) -> bool:
-    """Say whether a run should have been looked at long ago."""
-    if run.due_at is None or run.status == Status.DONE:
-        return False
-    return bool(run.due_at < (now or clock().now()) - GRACE)
-
-
-def overdue(runs: QuerySet[FlowRun]) -> QuerySet[FlowRun]:
-    """Give the runs that should have been looked at long ago."""
-    return runs.exclude(status=Status.DONE).filter(due_at__lt=clock().now() - GRACE)
-
-
-def is_nobody_sweeping() -> bool:
-    """Say whether it looks as if no worker and no periodic sweep is running at all.
-
-    That is so where a run has been due for SILENCE and none was executed since.
-    """
-    limit = clock().now() - SILENCE
-    if not FlowRun.objects.using(alias()).due(limit).values_list("pk").first():
-        return False
-    events = RunEvent.objects.using(alias()).order_by("-pk").values_list("kind", "at")
-    return all(at < limit or kind == EventKind.OPERATOR for kind, at in events[:_RECENT_EVENTS])
 
 
 def associations(flow: Flow) -> QuerySet[FlowTrigger]:
@@ -186,3 +150,8 @@ def _last_step(cursor: Any) -> str:
     if isinstance(cursor, list) and cursor and isinstance(cursor[-1], dict):
         return str(cursor[-1].get("step", ""))
     return ""
+
+
+def _alias() -> str:
+    """Return the name of the database that holds the runs."""
+    return router.db_for_write(FlowRun)
