@@ -20,7 +20,7 @@ from flowcontrol_core.actions.base import BaseAction, Effects
 from flowcontrol_core.actions.config import BoundConfig
 from flowcontrol_core.actions.fields import ExpressionField, TemplateField
 from flowcontrol_core.actions.trigger import Trigger
-from flowcontrol_core.flows.drafts import edit_draft
+from flowcontrol_core.flows.edits import edit_draft
 from flowcontrol_core.flows.lifecycle import create_flow
 from flowcontrol_core.flows.publication import publish
 from flowcontrol_core.models import Flow, FlowRun

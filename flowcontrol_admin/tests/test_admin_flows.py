@@ -9,9 +9,8 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from flowcontrol_core.flows.changes import record
 from flowcontrol_core.flows.drafts import present_document
-from flowcontrol_core.flows.lifecycle import create_flow
+from flowcontrol_core.flows.lifecycle import create_flow, record
 from flowcontrol_core.flows.overview import with_facts
 from flowcontrol_core.models import Flow, FlowEvent, FlowRun, RunEvent
 from flowcontrol_core.runs.execution.start import create_flowrun

@@ -10,7 +10,7 @@ from django.test import Client
 
 from flowcontrol.redaction import HIDDEN
 from flowcontrol_admin.pages import url
-from flowcontrol_core.flows.changes import record
+from flowcontrol_core.flows.lifecycle import record
 from flowcontrol_core.models import Flow, FlowRun
 from flowcontrol_core.runs.execution.start import create_flowrun
 from flowcontrol_core.runs.store.clock import ManualClock

@@ -13,8 +13,8 @@ from django.apps import apps
 from django.core.exceptions import ValidationError
 from django.utils.translation import gettext_lazy as _
 
+from flowcontrol_core.document.reader import to_seconds
 from flowcontrol_core.document.tree import Place
-from flowcontrol_core.document.values import to_seconds
 
 MAX_JSON = 256 * 1024
 MAX_REVISION = 2**31 - 1

@@ -8,13 +8,13 @@ from typing import Any, cast
 from django import forms
 from django.utils.translation import gettext_lazy as _
 
+from flowcontrol.flows import bounds
 from flowcontrol_admin.fields import (
     RevisionField,
     choice_field,
     model_choices,
     zone_choices,
 )
-from flowcontrol_core.document.rules import MAX_GUARD
 from flowcontrol_core.document.tree import Document
 from flowcontrol_core.errors import Problem
 from flowcontrol_core.flows.document_checks import check_options
@@ -43,7 +43,7 @@ class FlowForm(forms.ModelForm):  # type: ignore[type-arg]
     )
     guard = forms.CharField(
         label=_("Guard condition"),
-        max_length=MAX_GUARD,
+        max_length=bounds.EXPRESSION_CHARACTERS,
         required=False,
         widget=forms.TextInput(attrs={"class": "vTextField", "spellcheck": "false"}),
         help_text=_(

@@ -29,11 +29,9 @@ from flowcontrol_admin.pages import (
 )
 from flowcontrol_core.document.tree import Document
 from flowcontrol_core.errors import DocumentError, EditError
-from flowcontrol_core.flows.changes import atomic
-from flowcontrol_core.flows.deletion import delete_flow
-from flowcontrol_core.flows.drafts import present_document, present_revision
+from flowcontrol_core.flows.drafts import atomic, present_document, present_revision
 from flowcontrol_core.flows.edits import set_options
-from flowcontrol_core.flows.lifecycle import change_flow, create_flow
+from flowcontrol_core.flows.lifecycle import change_flow, create_flow, delete_flow
 from flowcontrol_core.flows.overview import count_name, with_facts
 from flowcontrol_core.models import LIVE, Flow, FlowRun
 

@@ -12,13 +12,13 @@ from django.utils.translation import gettext as say
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
+from flowcontrol.flows import bounds
 from flowcontrol_admin.flow_forms import add_problems
 from flowcontrol_admin.pages import ACTIVATE_FLOW, CHANGE_FLOW, PUBLISH_FLOW, Page, url
 from flowcontrol_core.actions.registry import registry
 from flowcontrol_core.errors import DocumentError, FlowcontrolError, Problem
 from flowcontrol_core.flows.exports import export_flows
 from flowcontrol_core.flows.imports import import_flows
-from flowcontrol_core.flows.yaml_text import MAX_BYTES
 from flowcontrol_core.models import Flow
 from flowcontrol_core.plugins.manager import plugin_manager
 from flowcontrol_core.plugins.reports import PluginStatus
@@ -40,7 +40,7 @@ class ImportForm(forms.Form):
     text = forms.CharField(
         label=_("Or text"),
         required=False,
-        max_length=MAX_BYTES,
+        max_length=bounds.FILE_BYTES,
         widget=forms.Textarea(attrs={"rows": 16, "cols": 80, "spellcheck": "false"}),
     )
     publish = forms.BooleanField(label=_("Publish the imported flows"), required=False)
@@ -56,9 +56,9 @@ class ImportForm(forms.Form):
 
 
 def _read(file: Any) -> str:
-    if file.size > MAX_BYTES:
+    if file.size > bounds.FILE_BYTES:
         text = _("The file is larger than %(size)d KiB; import it in parts.")
-        raise forms.ValidationError(text, params={"size": MAX_BYTES // 1024})
+        raise forms.ValidationError(text, params={"size": bounds.FILE_BYTES // 1024})
     try:
         content: str = file.read().decode()
     except UnicodeDecodeError as error:

@@ -12,6 +12,7 @@ from django.core.validators import RegexValidator
 from django.utils.translation import gettext as say
 from django.utils.translation import gettext_lazy as _
 
+from flowcontrol.flows import bounds
 from flowcontrol_admin.fields import (
     DurationTextField,
     RevisionField,
@@ -19,8 +20,7 @@ from flowcontrol_admin.fields import (
     place_value,
     show_seconds,
 )
-from flowcontrol_core.document.edit import place_of
-from flowcontrol_core.document.rules import ERROR_NAME, MAX_NOTE
+from flowcontrol_core.document.format import ERROR_NAME
 from flowcontrol_core.document.tree import Document, Place, RetryPolicy, Step
 from flowcontrol_core.errors import EditError, FlowcontrolError
 from flowcontrol_core.flows.descriptions import Describer
@@ -28,7 +28,6 @@ from flowcontrol_core.flows.edits import places
 
 logger = logging.getLogger(__name__)
 _Value = TypeVar("_Value")
-MAX_ATTEMPTS = 1_000
 _ERRORS = rf"^{ERROR_NAME.pattern}([\s,]+{ERROR_NAME.pattern})*$"
 
 
@@ -80,7 +79,7 @@ class NoteForm(OperationForm):
 
     note = forms.CharField(
         label=_("Note"),
-        max_length=MAX_NOTE,
+        max_length=bounds.NOTE_CHARACTERS,
         required=False,
         widget=forms.Textarea(attrs={"rows": 4, "cols": 60}),
         help_text=_("For whoever reads the flow; empty for none."),
@@ -95,7 +94,7 @@ class MoveForm(OperationForm):
     def __init__(self, *args: Any, document: Document, step: Step, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         words = Describer(document)
-        here = place_of(document, step.id)
+        here = document.visit(step.id).place
         choice_field(self, "place").choices = [
             (place_value(place), _named(words, place, here, step))
             for place in places(document, moving=step.id)
@@ -114,7 +113,7 @@ class PolicyForm(OperationForm):
     attempts = forms.IntegerField(
         label=_("Attempts"),
         min_value=1,
-        max_value=MAX_ATTEMPTS,
+        max_value=bounds.ATTEMPTS,
         required=False,
         help_text=_("The first one counts too. Empty: a failure ends the run."),
     )

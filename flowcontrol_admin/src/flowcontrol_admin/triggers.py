@@ -23,7 +23,6 @@ from flowcontrol_core.errors import DocumentError, Problem
 from flowcontrol_core.flows.descriptions import Describer
 from flowcontrol_core.models import Flow, FlowTrigger, Mode
 
-MAX_CONDITION = 1_000
 SHOWN_FIRINGS = 20
 
 
@@ -43,7 +42,7 @@ class AssociationForm(forms.Form):
     mode = forms.ChoiceField(label=_("What it does"), choices=Mode.choices)
     condition = forms.CharField(
         label=_("Only if"),
-        max_length=MAX_CONDITION,
+        max_length=flows.bounds.EXPRESSION_CHARACTERS,
         required=False,
         widget=forms.TextInput(attrs={"class": "vTextField", "spellcheck": "false"}),
         help_text=_("Sees object and payload, such as: object.total > 100. Empty: always."),

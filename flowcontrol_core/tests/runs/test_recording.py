@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 
 from flowcontrol import flows
-from flowcontrol_core.flows.changes import VERBS
-from flowcontrol_core.flows.deletion import delete_flow
+from flowcontrol_core.flows.lifecycle import RECORDED, delete_flow
 from flowcontrol_core.models import EventKind, Flow, FlowEvent, FlowRun, RunEvent
 from flowcontrol_core.runs.execution.start import create_flowrun, start_flowrun
 from flowcontrol_core.runs.operations import control, restarts
@@ -174,7 +173,7 @@ OF_FLOWS: dict[str, Callable[[], Any]] = {
 
 
 def test_the_table_names_every_verb_of_flows() -> None:
-    assert {*OF_FLOWS, "prune"} == set(VERBS)
+    assert {*OF_FLOWS, "prune"} == set(RECORDED)
 
 
 @pytest.mark.parametrize("verb", OF_FLOWS)

@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 
 from django import forms
 from django.utils import timezone, translation
+from django.utils.translation import gettext
 
 from flowcontrol_core.actions.base import BaseAction
 from flowcontrol_core.actions.bound_step import upgraded_config
@@ -20,19 +21,19 @@ from flowcontrol_core.errors import ConfigError, EditError, FlowcontrolError
 
 
 def zone_of(document: Document) -> tzinfo:
-    """Give the time zone in which the times of a flow are meant."""
+    """Return the time zone in which the times of a flow are meant."""
     return ZoneInfo(document.time_zone) if document.time_zone else timezone.get_default_timezone()
 
 
 def form_prefix(step_id: str) -> str:
-    """Give the prefix of the names of a step's form, the same each time it is shown."""
+    """Return the prefix of the names of a step's form, the same each time it is shown."""
     return f"step-{step_id}"
 
 
 def step_form(
     step: Step, data: Mapping[str, Any] | None = None, *, document: Document
 ) -> forms.BaseForm | None:
-    """Give the form of a step: with what is stored, or bound to what was sent.
+    """Return the form of a step: with what is stored, or bound to what was sent.
 
     For a step without a configuration it shows the initial values of the form itself, and no
     errors. ``None`` where no form can be shown; ``why_no_form`` says why.
@@ -46,7 +47,7 @@ def step_form(
 
 
 def why_no_form(step: Step) -> str:
-    """Say why a step has no form (a missing plugin, one that is too old); empty where it has."""
+    """Return why a step has no form (a missing plugin, one that is too old); empty where it has."""
     try:
         upgraded_config(step, registry.get_action(step.action).action)
     except FlowcontrolError as error:
@@ -61,7 +62,7 @@ def trigger_form(
     *,
     document: Document,
 ) -> forms.BaseForm:
-    """Give the form of a trigger; raises UnknownTriggerError."""
+    """Return the form of a trigger; raises UnknownTriggerError."""
     trigger = registry.get_trigger(trigger_key)
     return config_form(trigger.Config, stored or {}, data, document=document, prefix="trigger")
 
@@ -74,7 +75,7 @@ def config_form(
     document: Document,
     prefix: str,
 ) -> forms.BaseForm:
-    """Give a form for a stored configuration; its times are those of the flow's zone."""
+    """Return a form for a stored configuration; its times are those of the flow's zone."""
     zone = zone_of(document)
     initial = {
         name: _local(value, zone)
@@ -86,7 +87,7 @@ def config_form(
 
 
 def stored_config(form: forms.BaseForm) -> dict[str, Any]:
-    """Give the values of a bound, valid form as they are stored.
+    """Return the values of a bound, valid form as they are stored.
 
     Raises EditError where the form is not valid, and ConfigError where a value cannot be stored.
     """
@@ -95,13 +96,14 @@ def stored_config(form: forms.BaseForm) -> dict[str, Any]:
             f"{name}: {' '.join(str(message) for message in found)}"
             for name, found in form.errors.items()
         )
-        raise EditError(f"The form is not filled in correctly: {listed or 'it was not sent'}.")
+        text = gettext("The form is not filled in correctly: %(problems)s.")
+        raise EditError(text % {"problems": listed or gettext("it was not sent")})
     with translation.override(None):
         return to_stored(form)
 
 
 def initial_config(action: BaseAction, document: Document) -> dict[str, Any]:
-    """Give the initial values of an action's form as the configuration of a new step.
+    """Return the initial values of an action's form as the configuration of a new step.
 
     It need not be valid yet; an initial value that cannot be stored is left to the form.
     """
@@ -136,7 +138,7 @@ def _zoned(form_class: type[forms.Form]) -> type[forms.Form]:
 
 
 def _local(value: Any, zone: tzinfo) -> Any:
-    """Show a moment as the clock of the flow's zone shows it; the form would take the editor's."""
+    """Return a datetime as the flow's clock shows it; the form would use the editor's zone."""
     if isinstance(value, datetime) and timezone.is_aware(value):
         return timezone.make_naive(value, zone)
     return value

@@ -1,36 +1,52 @@
-"""Flows as a whole: create, rename, limit, switch on and off, pause."""
+"""Flows as a whole: create, rename, limit, switch on and off, pause, delete."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import Any
 
-from django.contrib.auth.base_user import AbstractBaseUser
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError
 from django.utils import timezone
+from django.utils.translation import gettext, ngettext
 
-from flowcontrol_core.document.serialize import digest, to_data
 from flowcontrol_core.document.tree import Document
 from flowcontrol_core.errors import DocumentError, EditError, Problem
-from flowcontrol_core.flows.changes import atomic, record
-from flowcontrol_core.flows.permissions import refuse_forbidden
-from flowcontrol_core.models import Flow, FlowVersion
+from flowcontrol_core.flows.drafts import Author, atomic, columns_of, lock
+from flowcontrol_core.flows.edits import refuse_forbidden
+from flowcontrol_core.models import Flow, FlowEvent, FlowRun, FlowVersion, Status
 
-#: The limits, and what happens to a run too many; one that counts all runs ever skips it.
+#: The limits, and what happens to a run that exceeds one; one that counts all runs ever skips it.
 LIMITS = ("max_concurrent", "max_concurrent_per_object", "max_per_object")
 POLICIES = ("max_concurrent_policy", "max_concurrent_per_object_policy")
 RETENTION = ("queue", "retention_days", "retention_runs")
-#: What may be said about a flow apart from its document; unversioned, so in force at once.
+#: What a flow has apart from its document; unversioned, so in force at once.
 FIELDS = ("name", "description", *LIMITS, *POLICIES, *RETENTION)
+#: What is recorded of a flow; ``prune`` is done to all of them.
+RECORDED = (
+    "create", "change", "publish", "activate", "deactivate", "pause", "resume", "delete", "prune",
+)  # fmt: skip
+#: Runs that are deleted with one statement.
+CHUNK = 500
 _COLUMNS = frozenset(field.name for field in Flow._meta.get_fields())
+
+
+def record(key: str, verb: str, message: str = "", *, by: Any = None, reason: str = "") -> None:
+    """Note what was done, in the transaction that does it."""
+    FlowEvent.objects.create(
+        key=key,
+        verb=verb,
+        message=f"{message} {reason}".strip(),
+        actor=str(by or "")[:200],
+        at=timezone.now(),
+    )
 
 
 def create_flow(
     *,
     key: str,
     name: str,
-    author: AbstractBaseUser | None = None,
+    author: Author = None,
     document: Document | None = None,
     by: Any = None,
     reason: str = "",
@@ -46,6 +62,7 @@ def create_flow(
     flow = Flow(key=key, name=name, **_known(fields))
     content = document or Document()
     refuse_forbidden(Document(), content, author)
+    columns = columns_of(content)
     _validate(flow, exclude=())
     try:
         with atomic():
@@ -54,14 +71,14 @@ def create_flow(
                 flow=flow,
                 draft_of=flow,
                 number=1,
-                document=to_data(content),
-                digest=digest(content),
                 author_id=author.pk if author else None,
+                **columns,
             )
             record(flow.key, "create", by=by or author, reason=reason)
     except IntegrityError as error:
         if Flow.objects.filter(key=key).exists():
-            raise DocumentError([_taken(key)]) from error
+            text = gettext("There is a flow with the key %(key)r already; choose another one.")
+            raise DocumentError([Problem("key", text % {"key": key}, field="key")]) from error
         raise
     return flow
 
@@ -88,41 +105,58 @@ def activate(flow: Flow, *, by: Any = None, reason: str = "") -> Flow:
     """Let the flow start runs; raises EditError where nothing is published."""
     flow.refresh_from_db(fields=["published"])
     if flow.published_id is None:
-        raise EditError(
-            f"The flow {flow.key!r} cannot be activated: nothing of it is published. Publish "
-            "its draft first."
+        text = gettext(
+            "The flow %(flow)r cannot be activated: nothing of it is published. Publish its draft "
+            "first."
         )
-    flow.active = True
-    return _switch(flow, "active", "activate", by, reason)
+        raise EditError(text % {"flow": flow.key})
+    return _switch(flow, "activate", by, reason, active=True)
 
 
 def deactivate(flow: Flow, *, by: Any = None, reason: str = "") -> Flow:
-    """Start no further runs; those in flight go on."""
-    flow.active = False
-    return _switch(flow, "active", "deactivate", by, reason)
+    """Start no further runs; those in flight continue."""
+    return _switch(flow, "deactivate", by, reason, active=False)
 
 
 def pause(flow: Flow, *, by: Any = None, reason: str = "") -> Flow:
     """Pause what waits as well: runs that become due stop where they are."""
-    flow.paused = True
-    return _switch(flow, "paused", "pause", by, reason)
+    return _switch(flow, "pause", by, reason, paused=True)
 
 
 def resume(flow: Flow, *, by: Any = None, reason: str = "") -> Flow:
-    """End the pause; whoever calls this wakes the runs that were held (``runtime``)."""
-    flow.paused = False
-    return _switch(flow, "paused", "resume", by, reason)
+    """End the pause; the caller wakes the runs that it paused."""
+    return _switch(flow, "resume", by, reason, paused=False)
 
 
-def _switch(flow: Flow, name: str, verb: str, by: Any, reason: str) -> Flow:
+def delete_flow(flow: Flow, *, by: Any = None, reason: str = "") -> int:
+    """Delete a flow with its versions, its triggers and its runs; return the number of runs.
+
+    Raises EditError where runs have not ended: cancel them first. It is deactivated before, so
+    that no further run starts meanwhile.
+    """
+    _refuse_live(flow)
+    if flow.active:
+        deactivate(flow, by=by, reason=reason)
     with atomic():
-        _write(flow, name)
-        record(flow.key, verb, by=by, reason=reason)
+        lock(flow)
+        _refuse_live(flow)
+        deleted = _delete_runs(flow)
+        flow.delete()
+        record(flow.key, "delete", f"With {deleted} runs.", by=by, reason=reason)
+    return deleted
+
+
+def _switch(flow: Flow, operation: str, by: Any, reason: str, **values: bool) -> Flow:
+    with atomic():
+        for name, value in values.items():
+            setattr(flow, name, value)
+        _write(flow, *values)
+        record(flow.key, operation, by=by, reason=reason)
     return flow
 
 
 def _write(flow: Flow, *names: str) -> None:
-    """Write the named columns only, so that two verbs at once do not undo each other."""
+    """Write the named columns only, so that two operations at once do not undo each other."""
     flow.updated_at = timezone.now()
     flow.save(update_fields=[*names, "updated_at"])
 
@@ -141,15 +175,25 @@ def _validate(flow: Flow, exclude: Iterable[str]) -> None:
     try:
         flow.full_clean(exclude=exclude)
     except ValidationError as error:
-        raise DocumentError(
-            [
-                Problem(path=name, message=message, field=name)
-                for name, messages in error.message_dict.items()
-                for message in messages
-            ]
-        ) from error
+        found = [(name, text) for name, texts in error.message_dict.items() for text in texts]
+        raise DocumentError([Problem(name, text, field=name) for name, text in found]) from error
 
 
-def _taken(key: str) -> Problem:
-    message = f"There is a flow with the key {key!r} already; choose another one."
-    return Problem(path="key", message=message, field="key")
+def _refuse_live(flow: Flow) -> None:
+    live = FlowRun.objects.filter(flow=flow).live().count()
+    if live:
+        text = ngettext(
+            "%(count)d run of the flow has not ended. Cancel it, or wait for its end.",
+            "%(count)d runs of the flow have not ended. Cancel them, or wait for their end.",
+            live,
+        )
+        refused = gettext("The flow “%(flow)s” cannot be deleted.") % {"flow": flow}
+        raise EditError(f"{refused} {text % {'count': live}}")
+
+
+def _delete_runs(flow: Flow) -> int:
+    ended, deleted = FlowRun.objects.filter(flow=flow, status=Status.DONE), 0
+    while ids := list(ended.values_list("pk", flat=True)[:CHUNK]):
+        FlowRun.objects.filter(pk__in=ids).delete()
+        deleted += len(ids)
+    return deleted

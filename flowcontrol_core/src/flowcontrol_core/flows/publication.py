@@ -1,4 +1,4 @@
-"""Publish a draft: look at it, and make it the immutable version that new runs start on."""
+"""Publish a draft: check it, and make it the immutable version that new runs start on."""
 
 from __future__ import annotations
 
@@ -6,20 +6,23 @@ import logging
 from typing import Any
 
 from django.utils import timezone
+from django.utils.translation import gettext
 
 from flowcontrol_core.document.diff import Diff, diff
-from flowcontrol_core.document.serialize import digest
 from flowcontrol_core.document.tree import Document
 from flowcontrol_core.errors import Problem, PublishError
-from flowcontrol_core.flows.changes import atomic, lock, record
 from flowcontrol_core.flows.document_checks import Inspection, check_document, inspect_document
 from flowcontrol_core.flows.drafts import (
+    as_seen,
+    atomic,
     get_document,
+    lock,
     present_document,
     published_version,
     stale_revision,
 )
 from flowcontrol_core.flows.flow_triggers import check_associations
+from flowcontrol_core.flows.lifecycle import record
 from flowcontrol_core.models import Flow, FlowVersion
 
 logger = logging.getLogger(__name__)
@@ -38,7 +41,11 @@ def publish(
         with atomic():
             raise stale_revision(flow)
     if draft is None or is_unchanged(flow):
-        raise PublishError([Problem("", _nothing(flow))])
+        text = gettext(
+            "There is nothing to publish: the flow %(flow)r has no changes since its published "
+            "version. Change something first."
+        )
+        raise PublishError([Problem("", text % {"flow": flow.key})])
     document = get_document(draft)
     # Plugins are asked outside of the transaction, and before anything is locked.
     inspection = inspect_document(document, flow=flow)
@@ -53,7 +60,7 @@ def publish(
 
 
 def is_unchanged(flow: Flow) -> bool:
-    """Say whether there is nothing to publish."""
+    """Return whether there is nothing to publish."""
     published = published_version(flow)
     if published is None:
         return False
@@ -62,30 +69,26 @@ def is_unchanged(flow: Flow) -> bool:
 
 
 def diff_with_published(flow: Flow) -> Diff:
-    """Give what publishing would change; without a published version, everything is new."""
+    """Return what publishing would change; without a published version, everything is new."""
     published = published_version(flow)
     old = get_document(published) if published else Document()
     return diff(old, present_document(flow))
 
 
 def present_problems(flow: Flow) -> list[Problem]:
-    """List what stands in the way of publishing what the editor shows."""
+    """Return what prevents publishing what the editor shows."""
     document = present_document(flow)
     return check_document(document, flow=flow) + check_associations(flow, document)
 
 
 def _freeze(flow: Flow, draft: FlowVersion, document: Document, inspection: Inspection) -> None:
-    """Write it if the draft still is as it was looked at."""
+    """Write it if the draft still is as it was checked."""
     lock(flow)
-    looked_at = FlowVersion.objects.filter(
-        pk=draft.pk, draft_of__isnull=False, revision=draft.revision
-    )
     now = timezone.now()
-    frozen = looked_at.update(
+    frozen = as_seen(draft, draft.revision).update(
         published_at=now,
         updated_at=now,
         draft_of=None,
-        digest=digest(document),
         object_type=document.object or "",
         waits_for="\n".join(sorted(inspection.waits_for)),
     )
@@ -95,10 +98,3 @@ def _freeze(flow: Flow, draft: FlowVersion, document: Document, inspection: Insp
     flow.published = draft
     flow.updated_at = now
     flow.save(update_fields=["published", "updated_at"])
-
-
-def _nothing(flow: Flow) -> str:
-    return (
-        f"There is nothing to publish: the flow {flow.key!r} has no changes since its published "
-        "version. Change something first."
-    )

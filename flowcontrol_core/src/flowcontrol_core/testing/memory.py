@@ -9,8 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from flowcontrol_core.actions.context import FlowReference, Wakeup
-from flowcontrol_core.document.parse import parse
-from flowcontrol_core.document.serialize import to_data
+from flowcontrol_core.document.format import parse, to_data
 from flowcontrol_core.document.tree import Document
 from flowcontrol_core.engine.codec import normalize
 from flowcontrol_core.engine.directives import Wait

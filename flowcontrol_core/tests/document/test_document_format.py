@@ -7,10 +7,9 @@ from typing import Any
 
 import pytest
 
-from flowcontrol_core.document.parse import parse
-from flowcontrol_core.document.serialize import to_data
+from flowcontrol_core.document.format import parse, to_data
+from flowcontrol_core.document.reader import to_seconds
 from flowcontrol_core.document.tree import Document, RetryPolicy, Step
-from flowcontrol_core.document.values import to_seconds
 from flowcontrol_core.errors import DocumentError, Problem
 from tests.cases import each
 

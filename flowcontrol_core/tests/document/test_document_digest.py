@@ -6,9 +6,14 @@ import hashlib
 
 import pytest
 
-from flowcontrol_core.document.serialize import canonical_json, digest
+from flowcontrol_core.document import format as document_format
+from flowcontrol_core.document.format import canonical_json, to_data
 from flowcontrol_core.document.tree import Document, RetryPolicy, Step
 from tests.cases import each
+
+
+def digest(document: Document) -> str:
+    return document_format.digest(to_data(document))
 
 
 def document(**values: object) -> Document:
