@@ -93,9 +93,9 @@ def test_an_invalid_step_cannot_be_added() -> None:
         (Place(parent="b", branch="then", index=3), "no place 3 in a list of 2 steps"),
         (Place(parent="b", branch="else", index=1), "no place 1 in a list of 0 steps"),
         (Place(parent="zz", branch="then", index=0), "no step 'zz'"),
-        (Place(parent="b", index=0), "needs the name of one of its branches"),
-        (Place(parent="b", branch="Then", index=0), "needs the name of one of its branches"),
-        (Place(branch="then", index=0), "needs the step it belongs to"),
+        (Place(parent="b", index=0), "the name of one of its branches"),
+        (Place(parent="b", branch="Then", index=0), "the name of one of its branches"),
+        (Place(branch="then", index=0), "needs the step and the name of one of its branches"),
     ],
 )
 def test_a_place_that_does_not_exist_is_refused(place: Place, message: str) -> None:

@@ -33,14 +33,6 @@ class FieldChange(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PlacedStep:
-    """A step that only one of the documents has, and its place there."""
-
-    step: Step
-    place: Place
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class MovedStep:
     """A step that stands elsewhere; ``step`` is the new one.
 
@@ -65,12 +57,13 @@ class ChangedStep:
 class Diff:
     """All differences: removed steps in the old reading order, all others in the new one.
 
-    ``options`` are the changes of the document itself: object, guard and time_zone.
+    ``options`` are the changes of the document itself: object, guard and time_zone; ``added`` are
+    the steps that only the new document has, ``removed`` those that only the old one has.
     """
 
     options: tuple[FieldChange, ...] = ()
-    added: tuple[PlacedStep, ...] = ()
-    removed: tuple[PlacedStep, ...] = ()
+    added: tuple[Visit, ...] = ()
+    removed: tuple[Visit, ...] = ()
     moved: tuple[MovedStep, ...] = ()
     changed: tuple[ChangedStep, ...] = ()
 
@@ -83,15 +76,13 @@ class Diff:
 def diff(old: Document, new: Document) -> Diff:
     """Compare two documents; steps are the same step when they have the same id."""
     before, after = old.index, new.index
-    added = [visit for step_id, visit in after.items() if step_id not in before]
-    removed = [visit for step_id, visit in before.items() if step_id not in after]
     kept = [(before[step_id], visit) for step_id, visit in after.items() if step_id in before]
     stayed = {*_in_order(before, after)}
     changes = [(old.step, new.step, (*_step_changes(old.step, new.step),)) for old, new in kept]
     return Diff(
         options=tuple(_plain_changes(old, new)),
-        added=tuple(PlacedStep(step=visit.step, place=visit.place) for visit in added),
-        removed=tuple(PlacedStep(step=visit.step, place=visit.place) for visit in removed),
+        added=tuple(visit for step_id, visit in after.items() if step_id not in before),
+        removed=tuple(visit for step_id, visit in before.items() if step_id not in after),
         moved=tuple(
             MovedStep(step=new.step, old=old.place, new=new.place)
             for old, new in kept

@@ -72,10 +72,7 @@ def move_step(document: Document, step_id: str, place: Place) -> Document:
     """Move a step with everything inside it; the index counts the list without that step."""
     visit = document.visit(step_id)
     if any(inside.step.id == place.parent for inside in visit.step.walk()):
-        text = gettext(
-            "The step %(step)r cannot be moved into itself or into a step inside it; choose a "
-            "place outside of it."
-        )
+        text = gettext("The step %(step)r cannot be moved into itself or a step inside it.")
         raise EditError(text % {"step": step_id})
     without = _splice(document, visit.place, 1)
     return _within_bounds(_splice(without, place, 0, visit.step))
@@ -130,10 +127,7 @@ def _valid(reading: Reading[_Value]) -> _Value:
 def _within_bounds(document: Document) -> Document:
     """Return the document; raises EditError for too many steps, or too deep ones."""
     if any(visit.depth > BRANCH_DEPTH for visit in document.index.values()):
-        text = gettext(
-            "A step can be at most %(most)d branches deep; move these steps into a flow of their "
-            "own."
-        )
+        text = gettext("A step can be at most %(most)d branches deep; use another flow.")
         raise EditError(text % {"most": BRANCH_DEPTH})
     if len(document.index) > STEPS:
         text = gettext("The flow has more than %(most)s steps; split it into several flows.")
@@ -143,22 +137,15 @@ def _within_bounds(document: Document) -> Document:
 
 def _steps_at(document: Document, place: Place) -> tuple[Step, ...]:
     """Return the list of steps that a place is in; empty for a branch that has none yet."""
-    if place.parent is None:
-        if place.branch is not None:
-            text = gettext(
-                "The branch %(branch)r needs the step it belongs to: name a parent, or no branch "
-                "for the top level."
-            )
-            raise EditError(text % {"branch": place.branch})
+    if place.parent is None and place.branch is None:
         return document.steps
-    parent = document.visit(place.parent).step
-    if place.branch is None or not BRANCH.fullmatch(place.branch):
+    if place.parent is None or place.branch is None or not BRANCH.fullmatch(place.branch):
         text = gettext(
-            "A place inside the step %(step)r needs the name of one of its branches, such as "
-            "'then', not %(branch)r."
+            "A place inside a step needs the step and the name of one of its branches, such as "
+            "'then', not %(step)r and %(branch)r."
         )
         raise EditError(text % {"step": place.parent, "branch": place.branch})
-    return parent.branches.get(place.branch, ())
+    return document.visit(place.parent).step.branches.get(place.branch, ())
 
 
 def _splice(document: Document, place: Place, removed: int, *inserted: Step) -> Document:

@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, fields, replace
+from functools import partial
 from typing import Any, Final, get_args
 from zoneinfo import ZoneInfo
 
@@ -129,7 +130,6 @@ class Key:
     always_written: bool = False
     #: Whether two documents are compared by the value as a whole.
     is_plain: bool = True
-    is_required: bool = False
     default: Any = None
 
 
@@ -139,8 +139,7 @@ def _table(of: type, **keys: Key) -> dict[str, Key]:
     for field in fields(of):
         make = field.default_factory
         default = field.default if make is MISSING else make()
-        is_required = keys[field.name].is_required or default is MISSING
-        table[field.name] = replace(keys[field.name], default=default, is_required=is_required)
+        table[field.name] = replace(keys[field.name], default=default)
     return table
 
 
@@ -166,7 +165,7 @@ def _read_object(
 ) -> Reading[dict[str, Any]]:
     """Return the values of an object by its table, some of them read by others."""
     readers = {name: key.read for name, key in table.items()} | others
-    required = [name for name, key in table.items() if key.is_required]
+    required = [name for name, key in table.items() if key.default is MISSING]
     return reader.read_keys(entry, readers, required)
 
 
@@ -247,7 +246,6 @@ DOCUMENT_KEYS: Final = _table(
         write=lambda steps: [written(step) for step in steps],
         always_written=True,
         is_plain=False,
-        is_required=True,
     ),
 )
 TABLES: Final = {Document: DOCUMENT_KEYS, Step: STEP_KEYS, RetryPolicy: RETRY_KEYS}
@@ -260,8 +258,9 @@ def _read_document(entry: Entry) -> Reading[Document]:
         message = gettext("is %(given)s, which this version does not read: upgrade flowcontrol.")
         yield entry.at("format").problem(message % {"given": reader.shown(given)})
         return Document()
-    table = {"format": Key(reader.single(_check_format), is_required=True), **DOCUMENT_KEYS}
-    values = yield from _read_object(entry, table)
+    readers = {name: key.read for name, key in DOCUMENT_KEYS.items()}
+    readers = {"format": reader.single(_check_format), **readers}
+    values = yield from reader.read_keys(entry, readers, required=("format", "steps"))
     values.pop("format", None)
     return Document(**values)
 
@@ -280,9 +279,7 @@ class StepReader:
             yield entry.unexpected(gettext("a list of steps"))
             return ()
         if entry.value and depth > bounds.BRANCH_DEPTH:
-            message = gettext(
-                "is more than %(most)d branches deep; move these steps into another flow."
-            )
+            message = gettext("is more than %(most)d branches deep; move it into another flow.")
             yield entry.problem(message % {"most": bounds.BRANCH_DEPTH})
             return ()
         steps = []
@@ -318,12 +315,8 @@ class StepReader:
         if step_id and first != entry.path:
             message = gettext("is %(step)r, as is that of %(first)s; give one of them another id.")
             yield entry.at("id").problem(message % {"step": step_id, "first": first})
-
-        def read_branches(inner: Entry) -> Reading[dict[str, tuple[Step, ...]]]:
-            return self.branches(inner, depth)
-
-        values = yield from _read_object(entry, STEP_KEYS, branches=read_branches)
-        return Step(**values)
+        branches = partial(self.branches, depth=depth)
+        return Step(**(yield from _read_object(entry, STEP_KEYS, branches=branches)))
 
     def branches(self, entry: Entry, depth: int = 0) -> Reading[dict[str, tuple[Step, ...]]]:
         """Return the branches of a step that stands so many branches deep."""

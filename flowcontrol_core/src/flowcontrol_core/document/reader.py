@@ -184,9 +184,8 @@ def check_number(value: object, low: int, high: int) -> float:
 
 def check_choice(value: object, options: tuple[str, ...]) -> str:
     """Return one of the options."""
-    for option in options:
-        if value == option:
-            return option
+    if isinstance(value, str) and value in options:
+        return value
     names = ", ".join(repr(str(option)) for option in options)
     raise expected(gettext("one of %(names)s") % {"names": names}, value)
 
@@ -213,11 +212,9 @@ def json_object(entry: Entry) -> Reading[dict[str, Any]]:
     if not isinstance(entry.value, dict):
         yield entry.unexpected(gettext("an object with keys"))
         return {}
-    is_sound = True
-    for problem in _json_problems(entry):
-        is_sound = False
-        yield problem
-    return copy_json(entry.value) if is_sound else {}
+    problems = list(_json_problems(entry))
+    yield from problems
+    return {} if problems else copy_json(entry.value)
 
 
 def _json_problems(entry: Entry, depth: int = 0) -> Iterator[Problem]:

@@ -81,11 +81,6 @@ class Visit(NamedTuple):
     depth: int
 
     @property
-    def parent(self) -> Step | None:
-        """Return the step that it is inside of."""
-        return self.around.step if self.around else None
-
-    @property
     def place(self) -> Place:
         """Return the place of the step; moving it there changes nothing."""
         parent = self.around.step.id if self.around else None

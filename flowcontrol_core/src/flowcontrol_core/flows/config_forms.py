@@ -25,6 +25,11 @@ def zone_of(document: Document) -> tzinfo:
     return ZoneInfo(document.time_zone) if document.time_zone else timezone.get_default_timezone()
 
 
+def known_action(key: str) -> BaseAction | None:
+    """Return the action of a key; None where its plugin is missing."""
+    return registry.get_action(key).action if registry.knows_action(key) else None
+
+
 def form_prefix(step_id: str) -> str:
     """Return the prefix of the names of a step's form, the same each time it is shown."""
     return f"step-{step_id}"

@@ -11,11 +11,10 @@ from typing import Any, NamedTuple
 from django.utils.translation import gettext
 
 from flowcontrol_core.actions.bound_step import bind_step
-from flowcontrol_core.actions.registry import registry
 from flowcontrol_core.document.diff import ABSENT, Diff, FieldChange
 from flowcontrol_core.document.tree import Document, Place, RetryPolicy, Step
 from flowcontrol_core.errors import FlowcontrolError
-from flowcontrol_core.flows.config_forms import zone_of
+from flowcontrol_core.flows.config_forms import known_action, zone_of
 from flowcontrol_core.flows.edits import step_label
 from flowcontrol_core.redaction import HIDDEN
 
@@ -129,18 +128,15 @@ def _field_text(change: FieldChange, step: Step | None) -> FieldText:
 
 def is_secret(step: Step, name: str) -> bool:
     """Return whether a value of a step's configuration is never shown; unknown actions' all are."""
-    if not registry.knows_action(step.action):
-        return True
-    return name in registry.get_action(step.action).action.secret_fields
+    action = known_action(step.action)
+    return action is None or name in action.secret_fields
 
 
 def field_label(step: Step, name: str) -> str:
     """Return the label of a field of a step's configuration, as its form shows it."""
-    if registry.knows_action(step.action):
-        field = registry.get_action(step.action).action.Config.base_fields.get(name)
-        if field is not None and field.label:
-            return str(field.label)
-    return name.replace("_", " ")
+    action = known_action(step.action)
+    field = action.Config.base_fields.get(name) if action else None
+    return str(field.label) if field and field.label else name.replace("_", " ")
 
 
 def shown_config(step: Step) -> list[tuple[str, str]]:

@@ -128,10 +128,7 @@ def discard_draft(flow: Flow, *, revision: Revision = None) -> FlowVersion:
             text = gettext("The flow %(flow)r has no draft; there is nothing to discard.")
             raise EditError(text % {"flow": flow.key})
         if published is None:
-            text = gettext(
-                "The flow %(flow)r was never published, so there is nothing to go back to; delete "
-                "its steps or the flow instead."
-            )
+            text = gettext("The flow %(flow)r was never published; delete the flow instead.")
             raise EditError(text % {"flow": flow.key})
         deleted, _ = as_seen(draft, draft.revision if revision is None else revision).delete()
         if not deleted:

@@ -22,19 +22,9 @@ from flowcontrol_core.document.tree import (
     count_steps,
 )
 from flowcontrol_core.errors import EditError
-from flowcontrol_core.flows.config_forms import initial_config, stored_config
-from flowcontrol_core.flows.drafts import (
-    Author,
-    Revision,
-    atomic,
-    columns_of,
-    get_document,
-    lock,
-    open_draft,
-    present_version,
-    stale_revision,
-    write_draft,
-)
+from flowcontrol_core.flows import drafts
+from flowcontrol_core.flows.config_forms import initial_config, known_action, stored_config
+from flowcontrol_core.flows.drafts import Author, Revision
 from flowcontrol_core.models import Flow, FlowVersion
 
 
@@ -55,17 +45,14 @@ class Edit:
 
 def step_label(step: Step) -> str:
     """Return the name of a step's action, as staff know it; its key where the action is missing."""
-    if registry.knows_action(step.action):
-        entry = registry.get_action(step.action)
-        return str(entry.action.verbose_name or entry.key)
-    return step.action
+    action = known_action(step.action)
+    return str((action and action.verbose_name) or step.action)
 
 
 def offered_branches(step: Step) -> tuple[str, ...]:
     """Return the branches into which steps can be put; of a missing action those it has."""
-    if registry.knows_action(step.action):
-        return registry.get_action(step.action).action.branch_names()
-    return tuple(step.branches)
+    action = known_action(step.action)
+    return action.branch_names() if action else tuple(step.branches)
 
 
 def places(document: Document, *, moving: str | None = None) -> list[Place]:
@@ -86,11 +73,7 @@ class _Change(NamedTuple):
 
 
 def edit_draft(
-    flow: Flow,
-    operation: Operation,
-    *,
-    revision: Revision,
-    author: Author,
+    flow: Flow, operation: Operation, *, revision: Revision, author: Author
 ) -> FlowVersion:
     """Apply an operation to the draft, opening one if need be, and return the changed version.
 
@@ -105,19 +88,19 @@ def edit_draft(
 def _apply(
     flow: Flow, operation: Callable[[Document], _Change], revision: Revision, author: Author
 ) -> Edit:
-    with atomic():
-        lock(flow)
-        version = present_version(flow) or open_draft(flow, author)
+    with drafts.atomic():
+        drafts.lock(flow)
+        version = drafts.present_version(flow) or drafts.open_draft(flow, author)
         if revision is not None and revision != version.revision:
-            raise stale_revision(flow)
-        old = get_document(version)
+            raise drafts.stale_revision(flow)
+        old = drafts.get_document(version)
         change = operation(old)
-        columns = columns_of(change.document)
+        columns = drafts.columns_of(change.document)
         if columns["digest"] == version.digest:
             message = change.unchanged or gettext("Nothing was changed.")
             return Edit(version=version, step=change.step, message=message, changed=False)
         refuse_forbidden(old, change.document, author)
-        written = write_draft(flow, version, columns, author)
+        written = drafts.write_draft(flow, version, columns, author)
         return Edit(version=written, step=change.step, message=change.done)
 
 
@@ -128,7 +111,7 @@ def restore_version(
     if version.flow_id != flow.pk:
         text = gettext("%(version)s is not a version of the flow %(flow)r; choose one of its own.")
         raise EditError(text % {"version": version, "flow": flow.key})
-    document = get_document(version)
+    document = drafts.get_document(version)
     return edit_draft(flow, lambda _: document, revision=revision, author=author)
 
 
@@ -157,12 +140,7 @@ def add_step(
 
 
 def configure_step(
-    flow: Flow,
-    step_id: str,
-    form: forms.BaseForm,
-    *,
-    revision: Revision,
-    author: Author = None,
+    flow: Flow, step_id: str, form: forms.BaseForm, *, revision: Revision, author: Author = None
 ) -> Edit:
     """Store what was filled into the form of a step (``step_form``, bound).
 
@@ -320,10 +298,7 @@ def refuse_forbidden(old: Document, new: Document, author: Author) -> None:
         before = old.find(step.id)
         is_same = before and (before.action, before.config) == (step.action, step.config)
         if not is_same and not may_place(step.action, author):
-            text = gettext(
-                "You need the permission %(permission)r to place or configure a step with the "
-                "action %(action)r; ask an administrator for it."
-            )
+            text = gettext("You need the permission %(permission)r for the action %(action)r.")
             raise EditError(text % {"permission": _permission(step.action), "action": step.action})
 
 
@@ -336,6 +311,5 @@ def may_place(action_key: str, author: Author) -> bool:
 
 
 def _permission(action_key: str) -> str:
-    if not registry.knows_action(action_key):
-        return ""
-    return registry.get_action(action_key).action.permission
+    action = known_action(action_key)
+    return action.permission if action else ""

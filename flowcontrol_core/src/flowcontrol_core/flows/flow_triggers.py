@@ -137,7 +137,7 @@ def _target_problem(mode: str, step_id: str, document: Document) -> str:
     if not step_id:
         return gettext("Choose the step that runs are sent to.")
     if step_id not in document.index:
-        text = gettext("The flow has no step %(step)r that runs could be sent to; choose another.")
+        text = gettext("The flow has no step %(step)r; choose another one.")
         return text % {"step": step_id}
     if any(is_loop(step, if_missing=False) for step in document.index[step_id].ancestors):
         text = gettext(

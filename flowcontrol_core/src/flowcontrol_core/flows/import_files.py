@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, TypeVar
 
 from django.utils.translation import gettext
@@ -59,7 +60,7 @@ def _read_file(entry: Entry) -> Reading[File]:
         return File(distributions={})
     readers = {
         "format": reader.single(int),
-        "plugins": _list(_read_plugin),
+        "plugins": _list(_keys(_PLUGIN, "name")),
         "flows": _list(_read_flow),
     }
     values = yield from reader.read_keys(entry, readers, required=("format", "flows"))
@@ -67,10 +68,12 @@ def _read_file(entry: Entry) -> Reading[File]:
     paths: dict[str, str] = {}
     for flow in flows:
         first = paths.setdefault(flow.key, flow.path)
-        if first != flow.path:
+        if flow.key and first != flow.path:
             text = gettext("is %(key)r, as is that of %(first)s; remove one of them.")
             yield Problem(f"{flow.path}.key", text % {"key": flow.key, "first": first}, field="key")
-    return File(flows=flows, distributions=dict(values.get("plugins") or ()))
+    plugins = values.get("plugins") or ()
+    distributions = {item.get("name"): item.get("distribution", "") for item in plugins}
+    return File(flows=flows, distributions=distributions)
 
 
 def _list(read: Reader[_Value]) -> Reader[tuple[_Value, ...] | None]:
@@ -89,37 +92,34 @@ def _list(read: Reader[_Value]) -> Reader[tuple[_Value, ...] | None]:
     return reader.optional(read_list)
 
 
-def _read_plugin(entry: Entry) -> Reading[tuple[str, str]]:
-    name = reader.single(reader.check_text, bounds.KEY_CHARACTERS)
-    readers = {"name": name, "distribution": name}
-    values = yield from reader.read_keys(entry, readers, required=("name",))
-    return values.get("name", ""), values.get("distribution", "")
+def _keys(readers: Mapping[str, Reader[Any]], *required: str) -> Reader[dict[str, Any]]:
+    return partial(reader.read_keys, readers=readers, required=required)
+
+
+def _text(most: int) -> Reader[str | None]:
+    return reader.single(reader.check_text, most)
 
 
 def _number(low: int) -> Reader[int | None]:
     return reader.optional(reader.single(reader.check_integer, low, bounds.COLUMN_NUMBER))
 
 
+_PLUGIN = {
+    "name": _text(bounds.KEY_CHARACTERS),
+    "distribution": _text(bounds.KEY_CHARACTERS),
+}
 _TRIGGER = {
     "trigger": reader.pattern(ACTION, wanted_key),
     "mode": reader.single(reader.check_choice, tuple(Mode.values)),
     "active": reader.single(reader.check_boolean),
-    "condition": reader.single(reader.check_text, bounds.EXPRESSION_CHARACTERS),
+    "condition": _text(bounds.EXPRESSION_CHARACTERS),
     "config": reader.json_object,
-    "step": reader.single(reader.check_text, bounds.KEY_CHARACTERS),
+    "step": _text(bounds.KEY_CHARACTERS),
 }
 _LIMITS = {
     **dict.fromkeys(LIMITS, _number(1)),
     **dict.fromkeys(POLICIES, reader.single(reader.check_choice, tuple(LimitPolicy.values))),
 }
-
-
-def _read_trigger(entry: Entry) -> Reading[dict[str, Any]]:
-    return reader.read_keys(entry, _TRIGGER, required=("trigger",))
-
-
-def _read_limits(entry: Entry) -> Reading[dict[str, Any]]:
-    return reader.read_keys(entry, _LIMITS)
 
 
 def _read_document(entry: Entry) -> Reading[Document]:
@@ -131,14 +131,14 @@ def _read_document(entry: Entry) -> Reading[Document]:
 
 
 _FLOW = {
-    "key": reader.single(reader.check_text, bounds.KEY_CHARACTERS),
-    "name": reader.single(reader.check_text, bounds.KEY_CHARACTERS),
-    "description": reader.single(reader.check_text, bounds.DESCRIPTION_CHARACTERS),
-    "limits": _read_limits,
-    "queue": reader.single(reader.check_text, bounds.QUEUE_CHARACTERS),
+    "key": _text(bounds.KEY_CHARACTERS),
+    "name": _text(bounds.KEY_CHARACTERS),
+    "description": _text(bounds.DESCRIPTION_CHARACTERS),
+    "limits": _keys(_LIMITS),
+    "queue": _text(bounds.QUEUE_CHARACTERS),
     "retention_days": _number(0),
     "retention_runs": _number(0),
-    "triggers": _list(_read_trigger),
+    "triggers": _list(_keys(_TRIGGER, "trigger")),
     "document": _read_document,
 }
 

@@ -13,21 +13,12 @@ from flowcontrol_core.actions.bound_step import upgraded_config
 from flowcontrol_core.actions.registry import registry
 from flowcontrol_core.document.tree import Document, Step, map_steps
 from flowcontrol_core.errors import DocumentError, FlowcontrolError, Problem
-from flowcontrol_core.flows.drafts import (
-    Author,
-    atomic,
-    present_document,
-    present_revision,
-    published_version,
-)
+from flowcontrol_core.flows import drafts, lifecycle, publication
+from flowcontrol_core.flows.drafts import Author
 from flowcontrol_core.flows.edits import edit_draft
 from flowcontrol_core.flows.exports import MARKER
 from flowcontrol_core.flows.flow_triggers import COLUMNS, check_association
 from flowcontrol_core.flows.import_files import File, FileFlow, placed, read_file
-from flowcontrol_core.flows.lifecycle import activate as activate_flow
-from flowcontrol_core.flows.lifecycle import change_flow, create_flow
-from flowcontrol_core.flows.publication import is_unchanged
-from flowcontrol_core.flows.publication import publish as publish_flow
 from flowcontrol_core.models import Flow, FlowTrigger, FlowVersion
 
 
@@ -75,7 +66,7 @@ def import_flows(
     the author may not place one of the actions.
     """
     file, who = read_file(text), Importer(author, by or author)
-    with atomic():
+    with drafts.atomic():
         results = [_import(item, file, who, publish=publish) for item in file.flows]
         # Flows may start each other: all are there before the first is checked.
         if publish:
@@ -83,7 +74,7 @@ def import_flows(
             results = [_publish(item, result, who) for item, result in pairs]
         if activate:
             results = [
-                replace(result, flow=activate_flow(result.flow, by=who.by), activated=True)
+                replace(result, flow=lifecycle.activate(result.flow, by=who.by), activated=True)
                 for result in results
             ]
     return results
@@ -91,10 +82,10 @@ def import_flows(
 
 def _import(item: FileFlow, file: File, who: Importer, *, publish: bool) -> ImportResult:
     found = Flow.objects.filter(key=item.key).first()
-    known = _known_values(item.document, present_document(found) if found else Document())
+    known = _known_values(item.document, drafts.present_document(found) if found else Document())
     document = _filled(item.document, known)
     with _placing(item.path):
-        flow = found or create_flow(
+        flow = found or lifecycle.create_flow(
             key=item.key,
             author=who.author,
             document=document,
@@ -116,26 +107,26 @@ def _import(item: FileFlow, file: File, who: Importer, *, publish: bool) -> Impo
 def _update(flow: Flow, item: FileFlow, document: Document, who: Importer) -> list[str]:
     """Make the document the draft of a flow that exists, and return what else has changed."""
     notes = []
-    had_changes = published_version(flow) is not None and not is_unchanged(flow)
-    revision = present_revision(flow)
+    had_changes = drafts.published_version(flow) is not None and not publication.is_unchanged(flow)
+    revision = drafts.present_revision(flow)
     version = edit_draft(flow, lambda _: document, revision=None, author=who.author)
     if had_changes and version.revision != revision:
         notes.append(gettext("The draft had changes that were not published; they are replaced."))
     columns = item.columns.items()
     changed = {name: value for name, value in columns if getattr(flow, name) != value}
     if changed:
-        change_flow(flow, by=who.by, reason=_IMPORTED, **changed)
+        lifecycle.change_flow(flow, by=who.by, reason=_IMPORTED, **changed)
         text = gettext("Changed at once, because they are not part of a version: %(names)s.")
         notes.append(text % {"names": ", ".join(changed)})
     return notes
 
 
 def _publish(item: FileFlow, result: ImportResult, who: Importer) -> ImportResult:
-    if is_unchanged(result.flow):
+    if publication.is_unchanged(result.flow):
         note = gettext("There was nothing to publish: the published version is the same.")
         return replace(result, notes=(*result.notes, note))
     with _placing(f"{item.path}.document"):
-        return replace(result, published=publish_flow(result.flow, by=who.by))
+        return replace(result, published=publication.publish(result.flow, by=who.by))
 
 
 @contextmanager
@@ -176,25 +167,20 @@ _Values = Mapping[str, Mapping[str, Any]]
 
 
 def _known_values(document: Document, present: Document) -> _Values:
-    """Return, by step, the present values of what is not in the file."""
-    return {
-        step_id: _present_config(present.find(step_id), visit.step)
-        for step_id, visit in document.index.items()
-        if any(map(_is_marker, visit.step.config.values()))
-    }
+    """Return, by step, the values that are not in the file and that the flow has already."""
+    known = {}
+    for step_id, visit in document.index.items():
+        if markers := _markers(visit.step):
+            values = _present_config(present.find(step_id), visit.step)
+            known[step_id] = {name: values[name] for name in markers if name in values}
+    return known
 
 
 def _filled(document: Document, known: _Values) -> Document:
-    """Take values that are not in the file from the same step, where there is one already."""
-
     def fill(step: Step) -> Step:
-        values = known.get(step.id, {})
-        config = {
-            name: values[name] if _is_marker(value) else value
-            for name, value in step.config.items()
-            if name in values or not _is_marker(value)
-        }
-        return replace(step, config=config)
+        markers = _markers(step)
+        given = {name: value for name, value in step.config.items() if name not in markers}
+        return replace(step, config={**given, **known.get(step.id, {})})
 
     return replace(document, steps=map_steps(document.steps, fill))
 
@@ -202,14 +188,18 @@ def _filled(document: Document, known: _Values) -> Document:
 def _withheld(item: FileFlow, known: _Values) -> Iterator[Problem]:
     text = gettext("The value is not in the file (%(reason)s); enter it in the editor.")
     for step_id, values in known.items():
-        for name, value in item.document.visit(step_id).step.config.items():
-            if _is_marker(value) and name not in values:
+        step = item.document.visit(step_id).step
+        for name, reason in _markers(step).items():
+            if name not in values:
                 path = f"{item.path}.document.steps[id={step_id}].config.{name}"
-                yield Problem(path, text % {"reason": value[MARKER]}, step_id, name)
+                yield Problem(path, text % {"reason": reason}, step_id, name)
 
 
-def _is_marker(value: Any) -> bool:
-    return isinstance(value, dict) and set(value) == {MARKER}
+def _markers(step: Step) -> dict[str, str]:
+    """Return the names of the values that are not in the file, and why."""
+    values = step.config.items()
+    is_dict = {name: value for name, value in values if isinstance(value, dict)}
+    return {name: value[MARKER] for name, value in is_dict.items() if set(value) == {MARKER}}
 
 
 def _present_config(present: Step | None, step: Step) -> Mapping[str, Any]:

@@ -12,7 +12,8 @@ from django.utils.translation import gettext, ngettext
 
 from flowcontrol_core.document.tree import Document
 from flowcontrol_core.errors import DocumentError, EditError, Problem
-from flowcontrol_core.flows.drafts import Author, atomic, columns_of, lock
+from flowcontrol_core.flows import drafts
+from flowcontrol_core.flows.drafts import Author
 from flowcontrol_core.flows.edits import refuse_forbidden
 from flowcontrol_core.models import Flow, FlowEvent, FlowRun, FlowVersion, Status
 
@@ -62,10 +63,10 @@ def create_flow(
     flow = Flow(key=key, name=name, **_known(fields))
     content = document or Document()
     refuse_forbidden(Document(), content, author)
-    columns = columns_of(content)
+    columns = drafts.columns_of(content)
     _validate(flow, exclude=())
     try:
-        with atomic():
+        with drafts.atomic():
             flow.save(force_insert=True)
             FlowVersion.objects.create(
                 flow=flow,
@@ -94,7 +95,7 @@ def change_flow(flow: Flow, *, by: Any = None, reason: str = "", **fields: Any) 
     for name, value in known.items():
         setattr(flow, name, value)
     _validate(flow, exclude=_COLUMNS - set(fields))
-    with atomic():
+    with drafts.atomic():
         _write(flow, *fields)
         if changed:
             record(flow.key, "change", f"{', '.join(changed)}.", by=by, reason=reason)
@@ -105,10 +106,7 @@ def activate(flow: Flow, *, by: Any = None, reason: str = "") -> Flow:
     """Let the flow start runs; raises EditError where nothing is published."""
     flow.refresh_from_db(fields=["published"])
     if flow.published_id is None:
-        text = gettext(
-            "The flow %(flow)r cannot be activated: nothing of it is published. Publish its draft "
-            "first."
-        )
+        text = gettext("The flow %(flow)r has no published version. Publish its draft first.")
         raise EditError(text % {"flow": flow.key})
     return _switch(flow, "activate", by, reason, active=True)
 
@@ -137,8 +135,8 @@ def delete_flow(flow: Flow, *, by: Any = None, reason: str = "") -> int:
     _refuse_live(flow)
     if flow.active:
         deactivate(flow, by=by, reason=reason)
-    with atomic():
-        lock(flow)
+    with drafts.atomic():
+        drafts.lock(flow)
         _refuse_live(flow)
         deleted = _delete_runs(flow)
         flow.delete()
@@ -147,7 +145,7 @@ def delete_flow(flow: Flow, *, by: Any = None, reason: str = "") -> int:
 
 
 def _switch(flow: Flow, operation: str, by: Any, reason: str, **values: bool) -> Flow:
-    with atomic():
+    with drafts.atomic():
         for name, value in values.items():
             setattr(flow, name, value)
         _write(flow, *values)

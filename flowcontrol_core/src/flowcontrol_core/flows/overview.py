@@ -6,19 +6,8 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
-from django.db import router
-from django.db.models import (
-    BooleanField,
-    Count,
-    ExpressionWrapper,
-    F,
-    IntegerField,
-    OuterRef,
-    Q,
-    QuerySet,
-    Subquery,
-    TextField,
-)
+from django.db import models, router
+from django.db.models import OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Cast, Coalesce
 
 from flowcontrol_core.document.tree import Document, Step
@@ -50,8 +39,8 @@ def with_facts(flows: QuerySet[Flow]) -> QuerySet[Flow]:
     return flows.annotate(
         **counts,
         last_run=Subquery(of_flow.order_by("-id").values("created_at")[:1]),
-        version_number=F("published__number"),
-        has_changes=ExpressionWrapper(_CHANGED, output_field=BooleanField()),
+        version_number=models.F("published__number"),
+        has_changes=models.ExpressionWrapper(_CHANGED, output_field=models.BooleanField()),
     )
 
 
@@ -63,14 +52,14 @@ def versions_with_runs(flow: Flow) -> QuerySet[FlowVersion]:
 
 
 _CHANGED = Q(draft__isnull=False) & (
-    Q(published__isnull=True) | ~Q(draft__digest=F("published__digest"))
+    Q(published__isnull=True) | ~Q(draft__digest=models.F("published__digest"))
 )
 
 
 def _count(runs: QuerySet[FlowRun], by: str) -> Coalesce:
     """Return the number of runs of an outer row, which they name in a column."""
-    counted = runs.order_by().values(by).annotate(number=Count("pk")).values("number")
-    return Coalesce(Subquery(counted, output_field=IntegerField()), 0)
+    counted = runs.order_by().values(by).annotate(number=models.Count("pk")).values("number")
+    return Coalesce(Subquery(counted, output_field=models.IntegerField()), 0)
 
 
 def step_of(run: FlowRun) -> str:
@@ -81,7 +70,7 @@ def step_of(run: FlowRun) -> str:
 def counts_by_step(flow: Flow) -> Counter[str]:
     """Count the live runs at each step of a flow; runs at the same place are counted together."""
     live = FlowRun.objects.using(_alias()).filter(flow=flow).live()
-    rows = live.order_by().values_list("cursor").annotate(number=Count("pk"))
+    rows = live.order_by().values_list("cursor").annotate(number=models.Count("pk"))
     counts: Counter[str] = Counter()
     for cursor, number in rows:
         counts[_last_step(cursor)] += number
@@ -97,7 +86,7 @@ def at_step(runs: QuerySet[FlowRun], step: str) -> QuerySet[FlowRun]:
     """
     texts = [f'"step": "{step}", "phase": "{phase}"' for phase in ("run", "return", "after")]
     found = Q(*(("cursor_text__contains", text) for text in texts), _connector=Q.OR)
-    return runs.annotate(cursor_text=Cast("cursor", TextField())).filter(found)
+    return runs.annotate(cursor_text=Cast("cursor", models.TextField())).filter(found)
 
 
 def documents_of(runs: Iterable[FlowRun]) -> dict[int, Document]:

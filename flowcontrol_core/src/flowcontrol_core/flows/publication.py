@@ -11,16 +11,8 @@ from django.utils.translation import gettext
 from flowcontrol_core.document.diff import Diff, diff
 from flowcontrol_core.document.tree import Document
 from flowcontrol_core.errors import Problem, PublishError
+from flowcontrol_core.flows import drafts
 from flowcontrol_core.flows.document_checks import Inspection, check_document, inspect_document
-from flowcontrol_core.flows.drafts import (
-    as_seen,
-    atomic,
-    get_document,
-    lock,
-    present_document,
-    published_version,
-    stale_revision,
-)
 from flowcontrol_core.flows.flow_triggers import check_associations
 from flowcontrol_core.flows.lifecycle import record
 from flowcontrol_core.models import Flow, FlowVersion
@@ -38,21 +30,21 @@ def publish(
     """
     draft = FlowVersion.objects.filter(draft_of=flow).first()
     if revision is not None and (draft is None or draft.revision != revision):
-        with atomic():
-            raise stale_revision(flow)
+        with drafts.atomic():
+            raise drafts.stale_revision(flow)
     if draft is None or is_unchanged(flow):
         text = gettext(
             "There is nothing to publish: the flow %(flow)r has no changes since its published "
             "version. Change something first."
         )
         raise PublishError([Problem("", text % {"flow": flow.key})])
-    document = get_document(draft)
+    document = drafts.get_document(draft)
     # Plugins are asked outside of the transaction, and before anything is locked.
     inspection = inspect_document(document, flow=flow)
     problems = [*inspection.problems, *check_associations(flow, document)]
     if problems:
         raise PublishError(problems)
-    with atomic():
+    with drafts.atomic():
         _freeze(flow, draft, document, inspection)
         record(flow.key, "publish", f"Version {draft.number}.", by=by, reason=reason)
     logger.info("%s was published by %s.", draft, by or "code")
@@ -61,7 +53,7 @@ def publish(
 
 def is_unchanged(flow: Flow) -> bool:
     """Return whether there is nothing to publish."""
-    published = published_version(flow)
+    published = drafts.published_version(flow)
     if published is None:
         return False
     draft = FlowVersion.objects.filter(draft_of=flow).only("digest").first()
@@ -70,22 +62,22 @@ def is_unchanged(flow: Flow) -> bool:
 
 def diff_with_published(flow: Flow) -> Diff:
     """Return what publishing would change; without a published version, everything is new."""
-    published = published_version(flow)
-    old = get_document(published) if published else Document()
-    return diff(old, present_document(flow))
+    published = drafts.published_version(flow)
+    old = drafts.get_document(published) if published else Document()
+    return diff(old, drafts.present_document(flow))
 
 
 def present_problems(flow: Flow) -> list[Problem]:
     """Return what prevents publishing what the editor shows."""
-    document = present_document(flow)
+    document = drafts.present_document(flow)
     return check_document(document, flow=flow) + check_associations(flow, document)
 
 
 def _freeze(flow: Flow, draft: FlowVersion, document: Document, inspection: Inspection) -> None:
     """Write it if the draft still is as it was checked."""
-    lock(flow)
+    drafts.lock(flow)
     now = timezone.now()
-    frozen = as_seen(draft, draft.revision).update(
+    frozen = drafts.as_seen(draft, draft.revision).update(
         published_at=now,
         updated_at=now,
         draft_of=None,
@@ -93,7 +85,7 @@ def _freeze(flow: Flow, draft: FlowVersion, document: Document, inspection: Insp
         waits_for="\n".join(sorted(inspection.waits_for)),
     )
     if not frozen:
-        raise stale_revision(flow)
+        raise drafts.stale_revision(flow)
     draft.refresh_from_db()
     flow.published = draft
     flow.updated_at = now

@@ -25,6 +25,7 @@ from flowcontrol_core.document.reader import Reading, child_path
 from flowcontrol_core.document.tree import Step, Visit
 from flowcontrol_core.errors import ConfigError, ExpressionError, Problem, UnknownActionError
 from flowcontrol_core.expressions import Expression, check_names, compile_expression
+from flowcontrol_core.flows.config_forms import known_action
 from flowcontrol_core.models import Flow
 
 
@@ -126,9 +127,8 @@ def expression_problems(
 
 def is_loop(step: Step, *, if_missing: bool) -> bool:
     """Return whether the action of a step is a loop."""
-    if not registry.knows_action(step.action):
-        return if_missing
-    return registry.get_action(step.action).action.is_loop
+    action = known_action(step.action)
+    return action.is_loop if action else if_missing
 
 
 def _placed(error: ExpressionError) -> str:
@@ -157,17 +157,12 @@ def _object_problems(question: Question, action: BaseAction) -> Iterator[Problem
     wanted, given = action.object_type.lower(), question.object_type
     if not wanted or wanted == given:
         return
-    if given:
-        text = gettext(
-            "The action works on objects of %(wanted)r only, but the flow is about %(given)r. "
-            "Choose another action, or that model for the flow."
-        )
-    else:
-        text = gettext(
-            "The action works on objects of %(wanted)r only, but the flow has no model. Choose "
-            "another action, or that model for the flow."
-        )
-    yield question.problem(text % {"wanted": wanted, "given": given})
+    text = gettext(
+        "The action works on objects of %(wanted)r only, and the flow is about %(given)s. Choose "
+        "another action, or that model for the flow."
+    )
+    about = repr(given) if given else gettext("no model")
+    yield question.problem(text % {"wanted": wanted, "given": about})
 
 
 def _loop_problems(step: CheckedStep) -> Iterator[Problem]:
