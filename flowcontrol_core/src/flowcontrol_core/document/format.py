@@ -51,6 +51,11 @@ def parse(data: object) -> Document:
     return document
 
 
+def validated(document: Document) -> Document:
+    """Return a document that was made in code as it is read back; raises DocumentError."""
+    return parse(written(document))
+
+
 def to_data(document: Document) -> dict[str, Any]:
     """Return the canonical JSON form of a document; ``parse`` reads it back as an equal one.
 
@@ -64,8 +69,7 @@ def to_data(document: Document) -> dict[str, Any]:
 
 def _compact(document: Document) -> str:
     """Return a document as compact JSON; raises DocumentError where it is larger than allowed."""
-    data = {"format": Document.FORMAT, **written(document)}
-    compact = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
+    compact = json.dumps(written(document), ensure_ascii=False, separators=(",", ":"))
     if len(compact.encode(errors="surrogatepass")) > bounds.DOCUMENT_BYTES:
         raise DocumentError([_too_large()])
     return compact
@@ -145,7 +149,8 @@ def _table(of: type, **keys: Key) -> dict[str, Key]:
 
 def written(value: Document | Step | RetryPolicy) -> dict[str, Any]:
     """Return the data of a value by its table; it still shares the configurations with it."""
-    return {
+    data = {"format": Document.FORMAT} if isinstance(value, Document) else {}
+    return data | {
         name: key.write(found)
         for name, key in TABLES[type(value)].items()
         if (found := getattr(value, name)) != key.default or key.always_written

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from flowcontrol_core.actions.context import FlowReference, Wakeup
-from flowcontrol_core.document.format import parse, to_data
+from flowcontrol_core.document.format import validated
 from flowcontrol_core.document.tree import Document
 from flowcontrol_core.engine.codec import normalize
 from flowcontrol_core.engine.directives import Wait
@@ -149,7 +149,7 @@ def run_flow(
     activation = Activation(
         uuid=uuid.uuid4(),
         flow=FlowReference("memory", "In memory"),
-        compiled=compile_flow(parse(to_data(document))),
+        compiled=compile_flow(validated(document)),
         history=trail,
         clock=clock,
         guard=WriteGuard(),
