@@ -145,7 +145,7 @@ def test_changes_of_the_document_itself_are_listed() -> None:
     )
 
 
-def test_the_order_in_which_branches_are_listed_is_no_difference() -> None:
+def test_the_order_in_which_branches_are_listed_is_not_a_difference() -> None:
     old = Document(steps=(step("a", then=(step("b"),), other=(step("c"),)),))
     new = Document(steps=(step("a", other=(step("c"),), then=(step("b"),)),))
     assert diff(old, new).is_empty

@@ -74,6 +74,6 @@ def test_the_order_of_steps_counts() -> None:
     assert digest(Document(steps=(first, second))) != digest(Document(steps=(second, first)))
 
 
-def test_canonical_json_refuses_what_is_no_json() -> None:
+def test_canonical_json_refuses_what_is_not_json() -> None:
     with pytest.raises(ValueError, match="not JSON compliant"):
         canonical_json(float("nan"))

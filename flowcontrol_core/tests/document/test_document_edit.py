@@ -135,7 +135,7 @@ def test_a_step_is_configured_without_sharing_the_configuration() -> None:
 
 
 @pytest.mark.parametrize("value", [float("nan"), "\x00", (1,), object()])
-def test_a_configuration_that_is_no_json_is_refused(value: object) -> None:
+def test_a_configuration_that_is_not_json_is_refused(value: object) -> None:
     with pytest.raises(EditError, match=r"config\.text"):
         change_step(DOCUMENT, "c", config={"text": value}, config_version=1)
 

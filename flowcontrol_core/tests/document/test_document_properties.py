@@ -1,4 +1,4 @@
-"""What holds for every document: round trip, digest, diff and the invariants of the edits."""
+"""What is true of every document: round trip, digest, diff and the invariants of the edits."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ RETRIES = st.builds(
     errors=st.sampled_from([(), ("OSError",), ("TimeoutError", "smtplib.SMTPException")]),
 )
 BRANCHES = ("then", "else")
-# No deadline: a slow machine is no failure.
+# No deadline: a slow machine is not a failure.
 FEW = settings(suppress_health_check=[HealthCheck.too_slow])
 
 
@@ -143,7 +143,7 @@ def test_a_diff_is_empty_exactly_when_the_digests_are_equal(
 
 @FEW
 @given(DOCUMENTS)
-def test_an_empty_branch_is_no_content(document: Document) -> None:
+def test_an_empty_branch_is_not_content(document: Document) -> None:
     tidy = _without_empty_branches(document)
     assert diff(document, tidy).is_empty
     assert digest(to_data(document)) == digest(to_data(tidy))

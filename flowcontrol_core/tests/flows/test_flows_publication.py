@@ -84,7 +84,7 @@ def test_draft_that_is_changed_while_it_is_checked_is_not_published(
     flow = make(greet("aaaa"))
 
     def change_meanwhile(*_: Any, **__: Any) -> Inspection:
-        edit_guard(flow, "never ( looked at")
+        edit_guard(flow, "never ( checked")
         return Inspection(problems=(), waits_for=frozenset())
 
     monkeypatch.setattr("flowcontrol_core.flows.publication.inspect_document", change_meanwhile)

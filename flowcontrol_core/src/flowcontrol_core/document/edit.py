@@ -24,7 +24,7 @@ from flowcontrol_core.document.reader import Entry, Reading, collect
 from flowcontrol_core.document.tree import Document, Place, Step, map_steps
 from flowcontrol_core.errors import DocumentError, EditError, gettext
 
-# No vowels, so that no word comes out; no look-alikes such as 0 and o, 1 and l, u and v.
+# No vowels, so that no word comes out; no similar characters such as 0 and o, 1 and l, u and v.
 _LETTERS: Final = "bcdfghjkmnpqrstwxz"
 _CHARACTERS: Final = _LETTERS + "23456789"
 _SHORTEST: Final = 4

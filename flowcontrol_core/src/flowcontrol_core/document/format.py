@@ -88,7 +88,7 @@ def canonical_json(value: object) -> str:
     """Return compact JSON with sorted keys, in which 1 and 1.0 are the same number.
 
     A database may hand back a number or an order of keys in another notation (PostgreSQL's
-    jsonb reads 1e20 back as a whole number); that is no change of the content.
+    jsonb reads 1e20 back as a whole number); the content stays the same.
     """
     plain = _plain(value)
     return json.dumps(
@@ -259,7 +259,7 @@ TABLES: Final = {Document: DOCUMENT_KEYS, Step: STEP_KEYS, RetryPolicy: RETRY_KE
 def _read_document(entry: Entry) -> Reading[Document]:
     given = entry.value.get("format") if isinstance(entry.value, dict) else None
     if type(given) is int and given > Document.FORMAT:
-        # A newer format has keys of its own: there is no sense in reading on.
+        # A newer format has keys of its own, so everything else would be reported as well.
         message = gettext("is %(given)s, which this version does not read: upgrade flowcontrol.")
         yield entry.at("format").problem(message % {"given": reader.shown(given)})
         return Document()
@@ -279,7 +279,7 @@ class StepReader:
         self._room = bounds.DOCUMENT_BYTES
 
     def steps(self, entry: Entry, depth: int = 0) -> Reading[tuple[Step, ...]]:
-        """Return a list of steps that stand so many branches deep."""
+        """Return a list of steps; ``depth`` is the number of branches around them."""
         if not isinstance(entry.value, list):
             yield entry.unexpected(gettext("a list of steps"))
             return ()
@@ -324,7 +324,7 @@ class StepReader:
         return Step(**(yield from _read_object(entry, STEP_KEYS, branches=branches)))
 
     def branches(self, entry: Entry, depth: int = 0) -> Reading[dict[str, tuple[Step, ...]]]:
-        """Return the branches of a step that stands so many branches deep."""
+        """Return the branches of a step; ``depth`` is the number of branches around it."""
         if not isinstance(entry.value, dict):
             yield entry.problem(
                 str(reader.expected(gettext("an object of lists of steps"), entry.value))

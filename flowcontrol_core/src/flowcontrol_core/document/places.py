@@ -1,4 +1,4 @@
-"""The places where a step may be put: the one function that all ways of moving ask."""
+"""The places where a step may be put: one function for everything that moves or adds steps."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def legal_places(
     """Return every place for a new step, or for the step ``moving``, in reading order.
 
     The place where that step stands is one of them (see ``Visit.place``). Only branches that are
-    offered have places. Raises EditError when there is no step ``moving``.
+    offered have places. Raises EditError when the step ``moving`` does not exist.
     """
     if moving is None:
         height, is_full = 0, len(document.index) >= STEPS
@@ -30,7 +30,7 @@ def legal_places(
 
 
 class _Search(NamedTuple):
-    """What the search for places goes by; ``deepest`` is the last depth that has any."""
+    """The input of the search for places; ``deepest`` is the last depth that has any."""
 
     branches: BranchNames
     moving: str | None

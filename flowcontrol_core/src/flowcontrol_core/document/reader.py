@@ -138,7 +138,7 @@ def expected(wanted: str, value: object) -> ValueError:
 
 
 def check_text(value: object, most: int) -> str:
-    """Return a text of at most so many characters."""
+    """Return a text of at most ``most`` characters."""
     if not isinstance(value, str):
         raise expected(gettext("a text in quotes"), value)
     if problem := text_problem(value):
@@ -239,7 +239,7 @@ def _json_problems(entry: Entry, depth: int = 0) -> Iterator[Problem]:
 
 
 def _scalar_problem(value: object) -> str:
-    """Return why a value that is no container cannot be stored; empty where it can."""
+    """Return why a value other than a list or an object cannot be stored; empty where it can."""
     if value is None or isinstance(value, bool):
         return ""
     if isinstance(value, str):

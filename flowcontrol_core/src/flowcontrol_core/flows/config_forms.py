@@ -128,7 +128,7 @@ def initial_config(action: BaseAction, document: Document) -> dict[str, Any]:
 
 
 class _Zoned:
-    """Reads what was typed in the zone of the flow, whatever that of the editor is."""
+    """Reads what was typed in the zone of the flow, not in that of the editor."""
 
     zone: tzinfo
 

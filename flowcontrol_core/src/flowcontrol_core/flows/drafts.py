@@ -26,7 +26,7 @@ Author: TypeAlias = AbstractBaseUser | None
 """Who edits; code that names no author may do everything."""
 
 Revision: TypeAlias = int | None
-"""The revision that an author has seen; None stands for whatever is there."""
+"""The revision that an author has seen; None stands for any."""
 
 CACHED_DOCUMENTS = 256
 
@@ -99,7 +99,7 @@ def write_draft(
 ) -> FlowVersion:
     """Write columns (``columns_of``) to the draft, opening one if need be, and return it.
 
-    Raises StaleRevisionError where the flow is no longer as it was ``seen``. To be called inside
+    Raises StaleRevisionError where the flow was changed since it was ``seen``. To be called inside
     of a transaction that has locked the flow.
     """
     draft = seen if seen.draft_of_id else open_draft(flow, author)
@@ -119,7 +119,7 @@ def write_draft(
 def discard_draft(flow: Flow, *, revision: Revision = None) -> FlowVersion:
     """Delete the draft and return the published version, which the editor shows then.
 
-    Raises EditError where there is no draft, or nothing published to go back to.
+    Raises EditError where there is no draft, or no published version to return to.
     """
     with atomic():
         lock(flow)

@@ -64,7 +64,7 @@ Operation: TypeAlias = Callable[[Document], Document]
 
 
 class _Change(NamedTuple):
-    """The document as it becomes, the step it is about, and what to say: done, or not needed."""
+    """The new document, the step it is about, and the sentences for a change and for none."""
 
     document: Document
     step: str = ""
@@ -77,10 +77,10 @@ def edit_draft(
 ) -> FlowVersion:
     """Apply an operation to the draft, opening one if need be, and return the changed version.
 
-    ``revision`` is the one that the author has seen; ``None`` applies it to whatever is there.
+    ``revision`` is the one that the author has seen; ``None`` applies it to any.
     An operation that changes nothing writes nothing and opens no draft. Raises
     StaleRevisionError where another author was faster, EditError where the author may not place
-    one of the actions, and whatever the operation raises.
+    one of the actions, and what the operation raises.
     """
     return _apply(flow, lambda document: _Change(operation(document)), revision, author).version
 

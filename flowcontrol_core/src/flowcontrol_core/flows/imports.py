@@ -131,7 +131,7 @@ def _publish(item: FileFlow, result: ImportResult, who: Importer) -> ImportResul
 
 @contextmanager
 def _placing(path: str) -> Iterator[None]:
-    """Name the flow of the file in which the problems are."""
+    """Add the place in the file to the path of problems."""
     try:
         yield
     except DocumentError as error:

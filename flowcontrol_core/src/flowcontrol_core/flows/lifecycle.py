@@ -163,8 +163,8 @@ def _known(fields: dict[str, Any]) -> dict[str, Any]:
     unknown = sorted(set(fields) - set(FIELDS))
     if unknown:
         raise EditError(
-            f"{', '.join(unknown)} cannot be set on a flow this way; possible are "
-            f"{', '.join(FIELDS)}. To switch it on or off there are activate() and pause()."
+            f"{', '.join(unknown)} cannot be set on a flow here; possible are "
+            f"{', '.join(FIELDS)}. Use activate() and pause() to switch it on or off."
         )
     return fields
 

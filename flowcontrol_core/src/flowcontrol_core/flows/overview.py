@@ -131,5 +131,5 @@ def _last_step(cursor: Any) -> str:
 
 
 def _alias() -> str:
-    """Return the name of the database that holds the runs."""
+    """Return the name of the database of the runs."""
     return router.db_for_write(FlowRun)

@@ -175,7 +175,7 @@ def _loop_problems(step: CheckedStep) -> Iterator[Problem]:
     around = step.question.visit.ancestors
     if needs_loop and not any(is_loop(ancestor, if_missing=True) for ancestor in around):
         text = gettext(
-            "It goes to the nearest loop, but there is no loop around it. Move it into one, or "
+            "The step leaves a loop, but there is no loop around it. Move it into one, or "
             "configure it to go to its parent."
         )
         yield step.question.problem(text)
