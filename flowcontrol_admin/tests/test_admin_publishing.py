@@ -72,7 +72,7 @@ def test_publishing_what_somebody_else_has_changed_is_refused(client: Client, dr
 def test_an_unpublished_flow_cannot_be_activated(client: Client, draft: Flow) -> None:
     response = post(client, "flow_activate", draft)
     assert response.status_code == 400
-    assert "nothing of it is published" in text_of(response)
+    assert "has no published version" in text_of(response)
 
 
 def test_releasing_a_hold_lets_the_held_runs_go_on(client: Client, live: Flow) -> None:

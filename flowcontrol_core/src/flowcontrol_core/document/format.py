@@ -311,11 +311,11 @@ class StepReader:
         data = entry.value
         if not isinstance(data, dict):
             wanted = gettext("a step (an object with keys)")
-            yield replace(entry, step="", field="").unexpected(wanted)
+            yield entry._replace(step="", field="").unexpected(wanted)
             return Step(id="", action="")
         given = data.get("id")
         step_id = given if isinstance(given, str) and _STEP_ID.fullmatch(given) else ""
-        entry = replace(entry, step=step_id, field="")
+        entry = entry._replace(step=step_id, field="")
         first = self._paths.setdefault(step_id, entry.path)
         if step_id and first != entry.path:
             message = gettext("is %(step)r, as is that of %(first)s; give one of them another id.")
@@ -332,7 +332,7 @@ class StepReader:
             return {}
         branches = {}
         for name in entry.value:
-            inner = replace(entry.at(name), field="branches")
+            inner = entry.at(name)._replace(field="branches")
             if not isinstance(name, str) or not BRANCH.fullmatch(name):
                 message = gettext(
                     "is branch %(name)s, but a branch is named in lower-case letters, digits and "

@@ -6,8 +6,7 @@ import json
 import math
 import re
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
-from typing import Any, Final, TypeAlias, TypeVar
+from typing import Any, Final, NamedTuple, TypeAlias, TypeVar
 
 from flowcontrol_core import bounds
 from flowcontrol_core.errors import DocumentError, Problem, gettext
@@ -26,8 +25,7 @@ _PLAIN_KEY: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,99}")
 _SHOWN: Final = 40
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """A value from outside, and where it stands: the path, step and field of its problems."""
 
     value: Any
@@ -231,7 +229,7 @@ def _json_problems(entry: Entry, depth: int = 0) -> Iterator[Problem]:
     else:
         for key in value:
             # Problems are filed under the keys of the first level.
-            inner = replace(entry.at(key), field=entry.field) if depth else entry.at(key)
+            inner = entry.at(key)._replace(field=entry.field) if depth else entry.at(key)
             if message := _key_problem(key):
                 yield inner.problem(message)
             else:

@@ -86,7 +86,7 @@ def _list(read: Reader[_Value]) -> Reader[tuple[_Value, ...] | None]:
             return ()
         found = []
         for item in entry.items():
-            found.append((yield from read(replace(item, field=""))))  # noqa: PERF401
+            found.append((yield from read(item._replace(field=""))))  # noqa: PERF401
         return tuple(found)
 
     return reader.optional(read_list)

@@ -92,5 +92,6 @@ def _invalid(mark: Any, what: str) -> DocumentError:
 
 def _error(mark: Any, message: str) -> DocumentError:
     """Return the error at a mark, which counts from 0; the reader has not always set one."""
-    place = f"line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+    text = gettext("line %(line)d, column %(column)d")
+    place = text % {"line": mark.line + 1, "column": mark.column + 1} if mark else ""
     return DocumentError([Problem(place, message)])
