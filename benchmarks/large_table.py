@@ -13,9 +13,10 @@ from django.urls import reverse
 from django.utils import timezone
 from figures import median, report, statements
 
-from flowcontrol.engine import continue_flowruns, prune, start_flowrun
+from flowcontrol.engine import continue_flowruns, start_flowrun
 from flowcontrol.health import check_health
 from flowcontrol.models import Flow, FlowRun, Status
+from flowcontrol.runs import prune
 from flowcontrol.testing import flow, publish_flow, step
 from tests.many_runs import analyze, fill
 from tests.plans import plan, reading

@@ -14,7 +14,7 @@ from flowcontrol.flows import create_flow, present_document
 from flowcontrol.models import Flow, FlowEvent, FlowOperation, FlowRun, RunEvent
 from flowcontrol.testing import flow as build
 from flowcontrol.testing import publish_flow, run_due, step
-from flowcontrol_core.flows.changes import record
+from flowcontrol_core.flows.lifecycle import record
 from flowcontrol_core.flows.overview import with_facts
 
 from .conftest import text_of, url

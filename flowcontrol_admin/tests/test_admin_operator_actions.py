@@ -14,7 +14,7 @@ from flowcontrol.redaction import HIDDEN
 from flowcontrol.runs import OPERATOR_ACTIONS, Argument, OperatorAction
 from flowcontrol.testing import ManualClock, run_due
 from flowcontrol_admin.pages import url
-from flowcontrol_core.flows.changes import record
+from flowcontrol_core.flows.lifecycle import record
 
 from .conftest import logged_in, make_user, text_of
 

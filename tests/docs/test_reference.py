@@ -22,9 +22,8 @@ from flowcontrol.base import BaseAction, RunContext
 from flowcontrol.registry import Trigger, registry
 from flowcontrol_core import bounds
 from flowcontrol_core.conf import Settings
-from flowcontrol_core.document import rules
-from flowcontrol_core.document.parse import parse
-from flowcontrol_core.document.serialize import to_data
+from flowcontrol_core.document import format as document_format
+from flowcontrol_core.document.format import parse, to_data
 from flowcontrol_core.document.tree import Document, RetryPolicy, Step
 from flowcontrol_core.engine.directives import Kind
 from flowcontrol_core.engine.state import State
@@ -42,6 +41,7 @@ from tests.cases import each
 from tests.docs.pages import blocks, codes, names, read, rows, sections
 from tests.shop.models import Order
 
+DOCUMENT_KEYS = ["format", *document_format.DOCUMENT_KEYS]
 MODULES = ["base", "engine", "forms", "registry", "errors", "tasks", "testing"]
 API = sections(read("reference/api.md"))
 
@@ -163,9 +163,9 @@ def test_every_subcommand_is_documented_with_its_options() -> None:
 @pytest.mark.parametrize(
     ("heading", "keys", "value"),
     [
-        ("Keys of the document", rules.DOCUMENT_KEYS, Document()),
-        ("Keys of a step", rules.STEP_KEYS, Step(id="a", action="b.c")),
-        ("Keys of `retry`", rules.RETRY_KEYS, RetryPolicy(attempts=1)),
+        ("Keys of the document", DOCUMENT_KEYS, Document()),
+        ("Keys of a step", document_format.STEP_KEYS, Step(id="a", action="b.c")),
+        ("Keys of `retry`", document_format.RETRY_KEYS, RetryPolicy(attempts=1)),
     ],
 )
 def test_every_key_of_the_document_is_documented(heading: str, keys: Any, value: Any) -> None:
@@ -181,30 +181,29 @@ def test_the_example_of_a_document_has_every_key_and_is_read_as_it_stands() -> N
     document, file = [
         yaml.safe_load(block.text) for block in blocks(read("reference/document.md"), "yaml")
     ]
-    assert set(document) == set(rules.DOCUMENT_KEYS)
-    assert set(document["steps"][0]) == set(rules.STEP_KEYS)
-    assert set(document["steps"][0]["retry"]) == set(rules.RETRY_KEYS)
+    assert set(document) == set(DOCUMENT_KEYS)
+    assert set(document["steps"][0]) == set(document_format.STEP_KEYS)
+    assert set(document["steps"][0]["retry"]) == set(document_format.RETRY_KEYS)
     assert to_data(parse(document))["object"] == "shop.customer"
     (exported,) = read_file(yaml.safe_dump(file)).flows
     assert set(file["flows"][0]["limits"]) == {*LIMITS, *POLICIES}
     assert set(RETENTION) <= set(file["flows"][0])
-    assert exported.triggers[0].condition == 'payload.source != "import"'
+    assert exported.triggers[0]["condition"] == 'payload.source != "import"'
 
 
 def test_the_bounds_of_a_document_are_those_of_the_parser() -> None:
     table = rows(sections(read("reference/document.md"))["Bounds"])
-    bounds = {row[0]: int(row[1]) for row in table}
-    assert bounds == {
-        "steps": rules.MAX_STEPS,
-        "branches around a step": rules.MAX_DEPTH,
-        "bytes of the document, as JSON": rules.MAX_BYTES,
-        "levels inside one configuration": rules.MAX_VALUE_DEPTH,
-        "characters of a guard": rules.MAX_GUARD,
-        "characters of a note": rules.MAX_NOTE,
-        "days of a duration": rules.MAX_SECONDS // 86_400,
-        "attempts": rules.MAX_ATTEMPTS,
-        "factor": rules.MAX_FACTOR,
-        "names of errors": rules.MAX_ERRORS,
+    assert {row[0]: int(row[1]) for row in table} == {
+        "steps": bounds.STEPS,
+        "branches around a step": bounds.BRANCH_DEPTH,
+        "bytes of the document, as JSON": bounds.DOCUMENT_BYTES,
+        "levels inside one configuration": bounds.CONFIG_DEPTH,
+        "characters of a guard": bounds.EXPRESSION_CHARACTERS,
+        "characters of a note": bounds.NOTE_CHARACTERS,
+        "days of a duration": bounds.DURATION_SECONDS // 86_400,
+        "attempts": bounds.ATTEMPTS,
+        "factor": bounds.FACTOR,
+        "names of errors": bounds.ERROR_NAMES,
     }
 
 

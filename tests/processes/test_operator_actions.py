@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from flowcontrol_core.document.tree import Document, Step
-from flowcontrol_core.flows.drafts import edit_draft
+from flowcontrol_core.flows.edits import edit_draft
 from flowcontrol_core.flows.lifecycle import deactivate
 from flowcontrol_core.flows.publication import publish
 from flowcontrol_core.models import Flow, FlowRun, Outcome, Status

@@ -11,7 +11,7 @@ from django.core.exceptions import ValidationError
 from django.utils.translation import gettext_lazy as _
 
 from flowcontrol.errors import Problem
-from flowcontrol_core.document.values import to_seconds
+from flowcontrol_core.document.reader import to_seconds
 
 MAX_JSON = 256 * 1024
 MAX_REASON = 500

@@ -15,15 +15,14 @@ from django.utils.translation import gettext_lazy as _
 
 from flowcontrol import flows
 from flowcontrol.errors import DocumentError, EditError
-from flowcontrol.models import MAX_LIMIT, Flow, FlowRun, LimitPolicy
+from flowcontrol.flows import bounds
+from flowcontrol.models import Flow, FlowRun, LimitPolicy
 from flowcontrol_admin.fields import RevisionField, add_problems, choice_field, code_input
 from flowcontrol_admin.pages import CHANGE_FLOW, Page
-from flowcontrol_core.document.rules import MAX_GUARD
 from flowcontrol_core.document.tree import Document
-from flowcontrol_core.flows.changes import atomic
-from flowcontrol_core.flows.deletion import delete_flow
 from flowcontrol_core.flows.document_checks import check_options
-from flowcontrol_core.flows.lifecycle import LIMITS, POLICIES, RETENTION
+from flowcontrol_core.flows.drafts import atomic
+from flowcontrol_core.flows.lifecycle import LIMITS, POLICIES, RETENTION, delete_flow
 
 #: What the form says about the document; each may be left empty.
 OPTIONS = ("object", "guard", "time_zone")
@@ -69,7 +68,7 @@ class FlowForm(forms.ModelForm):  # type: ignore[type-arg]
     )
     guard = forms.CharField(
         label=_("Guard condition"),
-        max_length=MAX_GUARD,
+        max_length=bounds.EXPRESSION_CHARACTERS,
         required=False,
         widget=code_input(),
         help_text=_(
@@ -105,7 +104,7 @@ class FlowForm(forms.ModelForm):  # type: ignore[type-arg]
                 label=self.fields[name].label,
                 help_text=self.fields[name].help_text,
                 min_value=1,
-                max_value=MAX_LIMIT,
+                max_value=bounds.LIMIT,
                 required=False,
             )
         if document is not None:

@@ -11,10 +11,10 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from flowcontrol import flows
+from flowcontrol.flows import bounds
 from flowcontrol_admin.fields import DurationTextField, RevisionForm, choice_field, show_seconds
 from flowcontrol_admin.tree import place_value
-from flowcontrol_core.document.edit import place_of
-from flowcontrol_core.document.rules import ERROR_NAME, MAX_ATTEMPTS, MAX_FACTOR, MAX_NOTE
+from flowcontrol_core.document.format import ERROR_NAME
 from flowcontrol_core.document.tree import Document, Place, RetryPolicy, Step
 from flowcontrol_core.flows.descriptions import Describer
 
@@ -72,7 +72,7 @@ class NoteForm(EditForm):
 
     note = forms.CharField(
         label=_("Note"),
-        max_length=MAX_NOTE,
+        max_length=bounds.NOTE_CHARACTERS,
         required=False,
         widget=forms.Textarea(attrs={"rows": 4, "cols": 60}),
         help_text=_("Shown to readers of the flow. Leave empty for none."),
@@ -93,7 +93,7 @@ class MoveForm(EditForm):
 
     def show(self, document: Document, step: Step) -> None:
         words = Describer(document)
-        here = place_of(document, step.id)
+        here = document.visit(step.id).place
         self.initial["place"] = place_value(here)
         choices = []
         for place in flows.places(document, moving=step.id):
@@ -110,7 +110,7 @@ class PolicyForm(EditForm):
     attempts = forms.IntegerField(
         label=_("Attempts"),
         min_value=1,
-        max_value=MAX_ATTEMPTS,
+        max_value=bounds.ATTEMPTS,
         required=False,
         help_text=_("Includes the first one. Leave empty to end the run at the first failure."),
     )
@@ -120,7 +120,7 @@ class PolicyForm(EditForm):
     factor = forms.FloatField(
         label=_("Factor"),
         min_value=1,
-        max_value=MAX_FACTOR,
+        max_value=bounds.FACTOR,
         required=False,
         help_text=_("Each further wait is this many times as long as the one before."),
     )

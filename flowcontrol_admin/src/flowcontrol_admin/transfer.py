@@ -12,11 +12,10 @@ from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
 from flowcontrol.errors import DocumentError, FlowcontrolError, Problem
-from flowcontrol.flows import ImportResult, export_flows, import_flows
+from flowcontrol.flows import ImportResult, bounds, export_flows, import_flows
 from flowcontrol.models import Flow
 from flowcontrol_admin.fields import add_problems
 from flowcontrol_admin.pages import ACTIVATE_FLOW, CHANGE_FLOW, PUBLISH_FLOW, Page
-from flowcontrol_core.flows.yaml_text import MAX_BYTES
 
 
 class ImportForm(forms.Form):
@@ -26,7 +25,7 @@ class ImportForm(forms.Form):
     text = forms.CharField(
         label=_("Or text"),
         required=False,
-        max_length=MAX_BYTES,
+        max_length=bounds.FILE_BYTES,
         widget=forms.Textarea(attrs={"rows": 16, "cols": 80, "spellcheck": "false"}),
     )
     publish = forms.BooleanField(label=_("Publish the imported flows"), required=False)
@@ -42,9 +41,9 @@ class ImportForm(forms.Form):
 
 
 def _read(file: Any) -> str:
-    if file.size > MAX_BYTES:
+    if file.size > bounds.FILE_BYTES:
         text = _("The file is larger than %(size)d KiB; import it in parts.")
-        raise forms.ValidationError(text, params={"size": MAX_BYTES // 1024})
+        raise forms.ValidationError(text, params={"size": bounds.FILE_BYTES // 1024})
     try:
         content: str = file.read().decode()
     except UnicodeDecodeError as error:

@@ -19,7 +19,6 @@ from flowcontrol_admin.pages import CHANGE_FLOW, Page, plugin_code, url
 from flowcontrol_admin.pickers import Offer, grouped, search_query
 from flowcontrol_core.document.tree import Document
 from flowcontrol_core.flows.descriptions import Describer
-from flowcontrol_core.flows.flow_triggers import MAX_CONDITION
 
 SHOWN_FIRINGS = 20
 
@@ -30,7 +29,7 @@ class FlowTriggerForm(forms.Form):
     mode = forms.ChoiceField(label=_("What it does"), choices=Mode.choices)
     condition = forms.CharField(
         label=_("Only if"),
-        max_length=MAX_CONDITION,
+        max_length=flows.bounds.EXPRESSION_CHARACTERS,
         required=False,
         widget=code_input(),
         help_text=_(

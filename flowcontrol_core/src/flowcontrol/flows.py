@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from flowcontrol_core import bounds
 from flowcontrol_core.flows.config_forms import (
     StepForm,
     form_prefix,
@@ -11,18 +12,24 @@ from flowcontrol_core.flows.config_forms import (
     why_no_form,
     zone_of,
 )
-from flowcontrol_core.flows.descriptions import summarize_step
-from flowcontrol_core.flows.document_checks import check_document
+from flowcontrol_core.flows.descriptions import (
+    Describer,
+    DiffLine,
+    describe_diff,
+    shown_config,
+    step_numbers,
+    summarize_step,
+)
+from flowcontrol_core.flows.document_checks import check_document, check_options
 from flowcontrol_core.flows.drafts import (
     discard_draft,
-    edit_draft,
     get_document,
     open_draft,
     present_document,
     present_revision,
     present_version,
     published_version,
-    restore_version,
+    stale_revision,
 )
 from flowcontrol_core.flows.edits import (
     Edit,
@@ -31,9 +38,12 @@ from flowcontrol_core.flows.edits import (
     configure_step,
     delete_step,
     duplicate_step,
+    edit_draft,
+    may_place,
     move_step,
     offered_branches,
     places,
+    restore_version,
     set_disabled,
     set_options,
     set_policy,
@@ -50,13 +60,27 @@ from flowcontrol_core.flows.flow_triggers import (
 )
 from flowcontrol_core.flows.imports import ImportResult, import_flows
 from flowcontrol_core.flows.lifecycle import (
+    LIMITS,
+    POLICIES,
+    RETENTION,
     activate,
     change_flow,
     create_flow,
     deactivate,
+    delete_flow,
     pause,
 )
-from flowcontrol_core.flows.permissions import may_place
+from flowcontrol_core.flows.overview import (
+    associations,
+    at_step,
+    count_name,
+    counts_by_step,
+    documents_of,
+    find_step,
+    step_of,
+    versions_with_runs,
+    with_facts,
+)
 from flowcontrol_core.flows.publication import (
     diff_with_published,
     is_unchanged,
@@ -66,6 +90,11 @@ from flowcontrol_core.flows.publication import (
 from flowcontrol_core.runs.operations.interventions import resume_flow as resume
 
 __all__ = [
+    "LIMITS",
+    "POLICIES",
+    "RETENTION",
+    "Describer",
+    "DiffLine",
     "Edit",
     "ImportResult",
     "StepForm",
@@ -73,20 +102,30 @@ __all__ = [
     "add_step",
     "annotate_step",
     "associate_trigger",
+    "associations",
+    "at_step",
+    "bounds",
     "change_flow",
     "change_trigger",
     "check_association",
     "check_associations",
     "check_document",
+    "check_options",
     "configure_step",
+    "count_name",
+    "counts_by_step",
     "create_flow",
     "deactivate",
+    "delete_flow",
     "delete_step",
+    "describe_diff",
     "diff_with_published",
     "discard_draft",
+    "documents_of",
     "duplicate_step",
     "edit_draft",
     "export_flows",
+    "find_step",
     "form_prefix",
     "get_document",
     "import_flows",
@@ -110,11 +149,17 @@ __all__ = [
     "set_options",
     "set_policy",
     "shift_step",
+    "shown_config",
+    "stale_revision",
     "step_form",
     "step_label",
+    "step_numbers",
+    "step_of",
     "stored_config",
     "summarize_step",
     "trigger_form",
+    "versions_with_runs",
     "why_no_form",
+    "with_facts",
     "zone_of",
 ]

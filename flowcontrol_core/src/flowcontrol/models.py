@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from flowcontrol_core.models import (
     LIVE,
-    MAX_LIMIT,
     BulkOperation,
     EventKind,
     Flow,
@@ -27,7 +26,6 @@ from flowcontrol_core.models import (
 
 __all__ = [
     "LIVE",
-    "MAX_LIMIT",
     "BulkOperation",
     "EventKind",
     "Flow",

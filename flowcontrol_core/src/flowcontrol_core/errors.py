@@ -70,7 +70,7 @@ class EditError(FlowcontrolError):
 
 
 class StaleRevisionError(FlowcontrolError):
-    """The draft was changed by somebody else since it was read; nothing was written."""
+    """The draft was changed by another author since it was read; nothing was written."""
 
 
 class ExpressionError(FlowcontrolError):
@@ -118,10 +118,11 @@ class UnknownActionError(FlowcontrolError):
 
     def __init__(self, key: str) -> None:
         self.key = key
-        super().__init__(
-            f"The action {key!r} is not registered. Install or enable the plugin "
-            f"{key.partition('.')[0]!r} (see `manage.py flowcontrol plugins`)."
+        text = gettext(
+            "The action %(action)r is not registered. Install or enable the plugin %(plugin)r (see "
+            "`manage.py flowcontrol plugins`)."
         )
+        super().__init__(text % {"action": key, "plugin": key.partition(".")[0]})
 
 
 class UnknownTriggerError(FlowcontrolError):

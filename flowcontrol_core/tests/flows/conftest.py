@@ -14,7 +14,7 @@ from flowcontrol_core.actions.config import BoundConfig
 from flowcontrol_core.actions.fields import ExpressionField, FlowField, TemplateField
 from flowcontrol_core.actions.registry import Registry, registry
 from flowcontrol_core.actions.trigger import Trigger
-from flowcontrol_core.document.parse import parse
+from flowcontrol_core.document.format import parse
 from flowcontrol_core.document.tree import Document
 from flowcontrol_core.models import Flow
 from tests.shop.models import Customer

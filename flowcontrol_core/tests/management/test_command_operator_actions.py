@@ -10,7 +10,7 @@ from django.core.management import CommandError, call_command
 from django.db import InterfaceError, OperationalError
 
 from flowcontrol_core import health
-from flowcontrol_core.flows.drafts import edit_draft
+from flowcontrol_core.flows.edits import edit_draft
 from flowcontrol_core.flows.publication import publish
 from flowcontrol_core.management.commands.flowcontrol import Command
 from flowcontrol_core.models import BulkOperation, Flow, FlowRun, Outcome, RunEvent, Status, Worker

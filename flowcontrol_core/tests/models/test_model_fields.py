@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from django.db import IntegrityError, transaction
 
-from flowcontrol_core.document.rules import MAX_DEPTH
+from flowcontrol_core.bounds import BRANCH_DEPTH
 from flowcontrol_core.document.tree import Document, Step
 from flowcontrol_core.flows.drafts import get_document, open_draft
 from flowcontrol_core.flows.lifecycle import create_flow
@@ -22,7 +22,7 @@ def nested(depth: int) -> Step:
 
 
 def test_document_as_deep_as_allowed_is_stored_and_read_back() -> None:
-    document = Document(steps=(nested(MAX_DEPTH - 1),))
+    document = Document(steps=(nested(BRANCH_DEPTH - 1),))
     flow = create_flow(key="deep", name="Deep", document=document)
     assert get_document(open_draft(Flow.objects.get(pk=flow.pk))) == document
 

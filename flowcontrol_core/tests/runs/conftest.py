@@ -17,7 +17,7 @@ from flowcontrol_core.actions.base import BaseAction, Effects
 from flowcontrol_core.actions.trigger import Trigger
 from flowcontrol_core.document.tree import Step
 from flowcontrol_core.engine.directives import FlowDirective
-from flowcontrol_core.flows.drafts import edit_draft
+from flowcontrol_core.flows.edits import edit_draft
 from flowcontrol_core.flows.publication import publish as publish_draft
 from flowcontrol_core.models import Flow, FlowRun, RunEvent, TriggerEvent
 from flowcontrol_core.runs.execution.batch import Batch

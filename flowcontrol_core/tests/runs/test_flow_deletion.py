@@ -13,7 +13,7 @@ from django.db.models import ProtectedError
 
 from flowcontrol import flows
 from flowcontrol_core.errors import EditError
-from flowcontrol_core.flows.deletion import delete_flow
+from flowcontrol_core.flows.lifecycle import delete_flow
 from flowcontrol_core.models import LIVE, Flow, FlowRun, FlowVersion, RunEvent, Status
 from flowcontrol_core.runs.execution.start import create_flowrun
 from tests import operate

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from flowcontrol import flows
-from flowcontrol_core.flows.deletion import delete_flow
+from flowcontrol_core.flows.lifecycle import delete_flow
 from flowcontrol_core.models import EventKind, Flow, FlowEvent, FlowOperation, FlowRun, RunEvent
 from flowcontrol_core.runs.execution.start import create_flowrun, start_flowrun
 from flowcontrol_core.runs.operations import interventions

@@ -12,8 +12,7 @@ from django.utils import translation
 from flowcontrol.base import BaseAction, BoundConfig, Effects
 from flowcontrol.forms import ExpressionField
 from flowcontrol.testing import check_action, flow, manual_clock, step
-from flowcontrol_core.document.parse import parse
-from flowcontrol_core.document.serialize import to_data
+from flowcontrol_core.document.format import parse, to_data
 from flowcontrol_core.document.tree import RetryPolicy
 from flowcontrol_core.runs.store.clock import clock
 from tests.cases import each

@@ -7,7 +7,6 @@ whoever edits changes what is meant.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from copy import deepcopy
 from datetime import tzinfo
 from typing import Any, Protocol, runtime_checkable
 
@@ -18,6 +17,7 @@ from django.db.models import Model, QuerySet
 from django.utils import timezone, translation
 
 from flowcontrol_core.actions.storage import raw, restore, store
+from flowcontrol_core.engine.codec import private_copy
 from flowcontrol_core.errors import ConfigError, FlowcontrolError
 from flowcontrol_core.expressions import Scope
 
@@ -83,7 +83,7 @@ class BoundConfig:
             if evaluable is not None and self._scope is not None:
                 self._given[name] = evaluable.evaluate(self._scope)
             else:
-                self._given[name] = _own_copy(self._value(name))
+                self._given[name] = private_copy(self._value(name))
         return self._given[name]
 
     def _value(self, name: str) -> Any:
@@ -98,19 +98,6 @@ class BoundConfig:
 
 def _is_container(value: Any) -> bool:
     return isinstance(value, list | dict | set)
-
-
-def _own_copy(value: Any) -> Any:
-    """Copy a value as ``deepcopy`` does, which is slow for the trees of JSON that most are."""
-    kind = type(value)
-    if kind in _UNCHANGING:
-        return value
-    if kind is dict:
-        return {key: _own_copy(item) for key, item in value.items()}
-    return [_own_copy(item) for item in value] if kind is list else deepcopy(value)
-
-
-_UNCHANGING = frozenset({str, int, float, bool, type(None)})
 
 
 class _Reference:

@@ -1,144 +1,308 @@
-"""Reads the keys of one JSON object, and reports each one that is wrong."""
+"""Reads JSON from outside: a reader yields what is wrong with a value, and returns the value."""
 
 from __future__ import annotations
 
+import json
+import math
 import re
-from collections.abc import Sequence
-from typing import Any, TypeVar
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from typing import Any, Final, NamedTuple, TypeAlias, TypeVar
 
-from flowcontrol_core.document.values import child_path, kind, shown, text_problem, to_seconds
-from flowcontrol_core.errors import Problem
+from flowcontrol_core import bounds
+from flowcontrol_core.errors import DocumentError, Problem, gettext
 from flowcontrol_core.suggest import did_you_mean
 
-_MOST_UNKNOWN = 20
-_Option = TypeVar("_Option", bound=str)
+_Value = TypeVar("_Value")
+
+Reading: TypeAlias = Generator[Problem, None, _Value]
+"""What reading gives: every problem, and then the value, which counts only without problems."""
+
+_DURATION: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?([smhd])")
+_SECONDS: Final = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
+#: Characters that PostgreSQL's jsonb refuses: NUL and lone surrogates.
+_UNSTORABLE: Final = re.compile("[\x00\ud800-\udfff]")
+_PLAIN_KEY: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,99}")
+_SHOWN: Final = 40
 
 
-class Fields:
-    """The keys of one object of a document.
+class Entry(NamedTuple):
+    """A value from outside, and where it stands: the path, step and field of its problems."""
 
-    Each reader answers with the value, or with the default when the key is absent or its value
-    is wrong; the latter is added to ``problems``, so that one pass finds all of them.
-    """
+    value: Any
+    path: str = ""
+    step: str = ""
+    field: str = ""
 
-    def __init__(
-        self,
-        data: dict[Any, Any],
-        problems: list[Problem],
-        *,
-        path: str = "",
-        step: str = "",
-        prefix: str = "",
-    ) -> None:
-        self._data = data
-        self._problems = problems
-        self._path = path
-        self._step = step
-        self._prefix = prefix
+    def at(self, key: object) -> Entry:
+        """Return what stands under a key of this object; None where it has no such key."""
+        field = ".".join(filter(None, (self.field, key if isinstance(key, str) else "")))
+        return Entry(self.value.get(key), child_path(self.path, key), self.step, field)
 
-    def report(self, key: object, message: str) -> None:
-        """Adds a problem with the value under ``key``."""
-        name = key if isinstance(key, str) else ""
-        self._problems.append(
-            Problem(child_path(self._path, key), message, self._step, self._prefix + name)
+    def items(self) -> Iterator[Entry]:
+        """Yield what stands in this list."""
+        for index, item in enumerate(self.value):
+            yield Entry(item, f"{self.path}[{index}]", self.step, self.field)
+
+    def problem(self, message: str) -> Problem:
+        """Return a problem with this value."""
+        return Problem(self.path, message, self.step, self.field)
+
+    def unexpected(self, wanted: str) -> Problem:
+        """Return the problem that this value is something else than wanted."""
+        message = str(expected(wanted, self.value))
+        return self.problem(
+            message if self.path else gettext("It %(problem)s") % {"problem": message}
         )
 
-    def check_keys(self, allowed: Sequence[str], required: Sequence[str]) -> None:
-        """Reports the keys that do not belong here and those that are missing."""
-        unknown = [key for key in self._data if key not in allowed]
-        for key in unknown[:_MOST_UNKNOWN]:
-            self.report(key, f"is not a known key. {_advice(key, allowed)}")
-        for key in required:
-            if key not in self._data:
-                self.report(key, f"is missing; add the key {key!r}.")
 
-    def raw(self, key: str, default: object = None) -> object:
-        """The value as it is written."""
-        return self._data.get(key, default)
+Reader: TypeAlias = Callable[[Entry], Reading[_Value]]
 
-    def given_text(self, key: str, *, limit: int) -> str | None:
-        """A text of at most ``limit`` characters; None when the key is absent or wrong."""
-        if key not in self._data:
-            return None
-        value = self.raw(key)
-        if not isinstance(value, str):
-            self.report(key, f"must be a text, not {kind(value)}; write it in quotes.")
-        elif problem := text_problem(value):
-            self.report(key, problem)
-        elif len(value) > limit:
-            self.report(key, f"has {len(value):,} characters; at most {limit:,} are possible.")
-        else:
-            return value
-        return None
 
-    def text(self, key: str, default: str, *, limit: int) -> str:
-        """A text of at most ``limit`` characters."""
-        value = self.given_text(key, limit=limit)
-        return default if value is None else value
-
-    def matching(self, key: str, pattern: re.Pattern[str], advice: str, *, limit: int) -> str:
-        """A text that matches the whole pattern; empty when the key is absent or wrong."""
-        value = self.given_text(key, limit=limit)
-        if value is None or pattern.fullmatch(value):
-            return value or ""
-        self.report(key, f"is {shown(value)}, but must be {advice}.")
-        return ""
-
-    def names(
-        self, key: str, pattern: re.Pattern[str], example: str, *, most: int
-    ) -> tuple[str, ...]:
-        """A list of at most ``most`` names that match the whole pattern."""
-        value = self.raw(key, [])
-        if not isinstance(value, list) or len(value) > most:
-            self.report(key, f"must be a list of at most {most} names, not {shown(value)}.")
-            return ()
-        wrong = [name for name in value if not isinstance(name, str) or not pattern.fullmatch(name)]
-        for name in wrong[:1]:
-            self.report(key, f"has {shown(name)} in it, but must list names such as {example}.")
-        return () if wrong else tuple(value)
-
-    def boolean(self, key: str, *, default: bool) -> bool:
-        """True or false."""
-        value = self.raw(key, default)
-        if isinstance(value, bool):
-            return value
-        self.report(key, f"must be true or false, not {shown(value)}.")
-        return default
-
-    def integer(self, key: str, default: int, *, low: int, high: int) -> int:
-        """A whole number from ``low`` to ``high``."""
-        value = self.raw(key, default)
-        if isinstance(value, int) and not isinstance(value, bool) and low <= value <= high:
-            return value
-        self.report(key, f"must be a whole number from {low} to {high:,}, not {shown(value)}.")
-        return default
-
-    def number(self, key: str, default: float, *, low: int, high: int) -> float:
-        """A finite number from ``low`` to ``high``."""
-        value = self.raw(key, default)
-        if isinstance(value, int | float) and not isinstance(value, bool) and low <= value <= high:
-            return float(value)
-        self.report(key, f"must be a number from {low} to {high:,}, not {shown(value)}.")
-        return default
-
-    def choice(self, key: str, default: _Option, options: tuple[_Option, ...]) -> _Option:
-        """One of the options."""
-        value = self.raw(key, default)
-        for option in options:
-            if value == option:
-                return option
-        names = " or ".join(repr(str(option)) for option in options)
-        self.report(key, f"must be {names}, not {shown(value)}.")
-        return default
-
-    def duration(self, key: str, default: float) -> float:
-        """A duration in seconds."""
+def drain(reading: Reading[_Value]) -> tuple[list[Problem], _Value]:
+    """Return all problems of a reading, and its value."""
+    problems = []
+    while True:
         try:
-            return to_seconds(self.raw(key, default))
+            problems.append(next(reading))
+        except StopIteration as end:
+            return problems, end.value
+
+
+def collect(reading: Reading[_Value]) -> _Value:
+    """Return the value of a reading; raises DocumentError with all problems."""
+    problems, value = drain(reading)
+    if problems:
+        raise DocumentError(problems)
+    return value
+
+
+def read_keys(
+    entry: Entry, readers: Mapping[str, Reader[Any]], required: Iterable[str] = ()
+) -> Reading[dict[str, Any]]:
+    """Return the values of an object by key; keys that are absent are left out."""
+    if not isinstance(entry.value, dict):
+        yield entry.unexpected(gettext("an object with keys"))
+        return {}
+    unknown = [key for key in entry.value if key not in readers]
+    for key in unknown[: bounds.UNKNOWN_KEYS]:
+        possible = gettext("Remove it. Possible here: %(keys)s.") % {"keys": ", ".join(readers)}
+        words = {"advice": did_you_mean(key, readers, possible)}
+        yield entry.at(key).problem(gettext("is not a known key. %(advice)s") % words)
+    values = {}
+    for key, read in readers.items():
+        if key in entry.value:
+            values[key] = yield from read(entry.at(key))
+        elif key in required:
+            values[key] = None
+            yield entry.at(key).problem(gettext("is missing; add the key %(key)r.") % {"key": key})
+    return values
+
+
+def single(check: Callable[..., _Value], *allowed: Any) -> Reader[_Value | None]:
+    """Return a reader of single values by a function that checks them.
+
+    The function returns the value, or raises ValueError with what is wrong with it; it is given
+    ``allowed`` (bounds, patterns, options) as well.
+    """
+
+    def read(entry: Entry) -> Reading[_Value | None]:
+        try:
+            return check(entry.value, *allowed)
         except ValueError as error:
-            self.report(key, str(error))
-            return default
+            yield entry.problem(str(error))
+            return None
+
+    return read
 
 
-def _advice(key: object, allowed: Sequence[str]) -> str:
-    return did_you_mean(key, allowed, f"Remove it. Possible here: {', '.join(allowed)}.")
+def pattern(allowed: re.Pattern[str], wanted: Callable[[], str]) -> Reader[str | None]:
+    """Return a reader of texts that match a whole pattern; ``wanted`` returns what they are."""
+    return single(_check_pattern, allowed, wanted)
+
+
+def optional(read: Reader[_Value]) -> Reader[_Value | None]:
+    """Return a reader that takes null for a value that is absent."""
+
+    def read_optional(entry: Entry) -> Reading[_Value | None]:
+        return None if entry.value is None else (yield from read(entry))
+
+    return read_optional
+
+
+def expected(wanted: str, value: object) -> ValueError:
+    """Return the error for a value that is something else."""
+    words = {"wanted": wanted, "given": shown(value)}
+    return ValueError(gettext("must be %(wanted)s, not %(given)s.") % words)
+
+
+def check_text(value: object, most: int) -> str:
+    """Return a text of at most ``most`` characters."""
+    if not isinstance(value, str):
+        raise expected(gettext("a text in quotes"), value)
+    if problem := text_problem(value):
+        raise ValueError(problem)
+    if len(value) > most:
+        words = {"count": f"{len(value):,}", "most": f"{most:,}"}
+        raise ValueError(
+            gettext("has %(count)s characters; at most %(most)s are possible.") % words
+        )
+    return value
+
+
+def _check_pattern(value: object, allowed: re.Pattern[str], wanted: Callable[[], str]) -> str:
+    text = check_text(value, bounds.KEY_CHARACTERS)
+    if not allowed.fullmatch(text):
+        words = {"given": shown(text), "wanted": wanted()}
+        raise ValueError(gettext("is %(given)s, but must be %(wanted)s.") % words)
+    return text
+
+
+def check_boolean(value: object) -> bool:
+    """Return true or false."""
+    if isinstance(value, bool):
+        return value
+    raise expected(gettext("true or false"), value)
+
+
+def check_integer(value: object, low: int, high: int) -> int:
+    """Return a whole number within bounds."""
+    if isinstance(value, int) and not isinstance(value, bool) and low <= value <= high:
+        return value
+    words = {"low": low, "high": f"{high:,}"}
+    raise expected(gettext("a whole number from %(low)s to %(high)s") % words, value)
+
+
+def check_number(value: object, low: int, high: int) -> float:
+    """Return a number within bounds."""
+    if isinstance(value, int | float) and not isinstance(value, bool) and low <= value <= high:
+        return float(value)
+    words = {"low": low, "high": f"{high:,}"}
+    raise expected(gettext("a number from %(low)s to %(high)s") % words, value)
+
+
+def check_choice(value: object, options: tuple[str, ...]) -> str:
+    """Return one of the options."""
+    if isinstance(value, str) and value in options:
+        return value
+    names = ", ".join(repr(str(option)) for option in options)
+    raise expected(gettext("one of %(names)s") % {"names": names}, value)
+
+
+def to_seconds(value: object) -> float:
+    """Return the seconds of a duration: a number, or a text such as ``30s``, ``5m``, ``2h``.
+
+    Raises ValueError, with a message for the author, when it is not one.
+    """
+    seconds: Any = value
+    if isinstance(value, str) and (match := _DURATION.fullmatch(value)):
+        seconds = float(match[1]) * _SECONDS[match[2]]
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float):
+        text = gettext("a duration: a number of seconds or a text like '30s', '5m', '2h' or '1d'")
+        raise expected(text, value)
+    if not 0 <= seconds <= bounds.DURATION_SECONDS:
+        days = bounds.DURATION_SECONDS // 86_400
+        raise ValueError(gettext("must be between 0 and %(days)d days.") % {"days": days})
+    return float(seconds)
+
+
+def json_object(entry: Entry) -> Reading[dict[str, Any]]:
+    """Return a copy of an object of any JSON values, such as a configuration."""
+    if not isinstance(entry.value, dict):
+        yield entry.unexpected(gettext("an object with keys"))
+        return {}
+    problems = list(_json_problems(entry))
+    yield from problems
+    return {} if problems else copy_json(entry.value)
+
+
+def _json_problems(entry: Entry, depth: int = 0) -> Iterator[Problem]:
+    value = entry.value
+    if not isinstance(value, dict | list):
+        if message := _scalar_problem(value):
+            yield entry.problem(message)
+    elif depth > bounds.CONFIG_DEPTH:
+        text = gettext("nests deeper than %(most)d levels; flatten it.")
+        yield entry.problem(text % {"most": bounds.CONFIG_DEPTH})
+    elif isinstance(value, list):
+        for inner in entry.items():
+            yield from _json_problems(inner, depth + 1)
+    else:
+        for key in value:
+            # Problems are filed under the keys of the first level.
+            inner = entry.at(key)._replace(field=entry.field) if depth else entry.at(key)
+            if message := _key_problem(key):
+                yield inner.problem(message)
+            else:
+                yield from _json_problems(inner, depth + 1)
+
+
+def _scalar_problem(value: object) -> str:
+    """Return why a value other than a list or an object cannot be stored; empty where it can."""
+    if value is None or isinstance(value, bool):
+        return ""
+    if isinstance(value, str):
+        return text_problem(value)
+    if isinstance(value, int):
+        is_huge = value.bit_length() > bounds.INTEGER_BITS
+        return gettext("is too large a number.") if is_huge else ""
+    if isinstance(value, float):
+        return "" if math.isfinite(value) else str(expected(gettext("a finite number"), value))
+    wanted = gettext("a JSON value (text, number, true, false, null, list or object)")
+    return str(expected(wanted, value))
+
+
+def _key_problem(key: object) -> str:
+    if not isinstance(key, str):
+        return gettext("is a key that is not a text; write it in quotes.")
+    problem = text_problem(key)
+    return gettext("has a key that %(problem)s") % {"problem": problem} if problem else ""
+
+
+def text_problem(text: str) -> str:
+    """Return why a text cannot be stored; empty where it can."""
+    found = _UNSTORABLE.search(text)
+    if found is None:
+        return ""
+    message = gettext("contains the character %(code)s at position %(position)d; remove it.")
+    return message % {"code": f"U+{ord(found.group()):04X}", "position": found.start()}
+
+
+def shown(value: object) -> str:
+    """Return the value itself if it is short enough to be shown in a message, else its kind."""
+    if isinstance(value, str):
+        return repr(value if len(value) <= _SHOWN else value[: _SHOWN - 1] + "…")
+    if isinstance(value, int) and value.bit_length() > bounds.INTEGER_BITS:
+        return gettext("a huge number")
+    if isinstance(value, bool | int | float):
+        return repr(value)
+    kinds = {type(None): "null", list: gettext("a list"), dict: gettext("an object")}
+    return kinds.get(type(value)) or gettext("a %(kind)s") % {"kind": type(value).__name__}
+
+
+def child_path(path: str, key: object) -> str:
+    """Return the address of what stands under ``key`` of the object at ``path``."""
+    if isinstance(key, str) and _PLAIN_KEY.fullmatch(key):
+        return f"{path}.{key}" if path else key
+    return f"{path}[{shown(key)}]"
+
+
+def weigh(value: object, most: int) -> int:
+    """Return the least size of a value as JSON, counted up to a little more than ``most``.
+
+    Without it, a document of a few lines whose parts are shared would unfold without end.
+    """
+    pending, size = [value], 0
+    while pending and size <= most:
+        item = pending.pop()
+        size += len(item) + 1 if isinstance(item, str | dict | list) else 1
+        if isinstance(item, dict):
+            size += sum(len(key) + 3 for key in item if isinstance(key, str))
+            pending.extend(item.values())
+        elif isinstance(item, list):
+            pending.extend(item)
+    return size
+
+
+def copy_json(value: Any) -> Any:
+    """Return a copy of a JSON value that shares nothing with it."""
+    return json.loads(json.dumps(value))

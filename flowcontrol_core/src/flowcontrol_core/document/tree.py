@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, ClassVar, Literal, NamedTuple, TypeAlias
+
+from flowcontrol_core.errors import EditError, gettext
 
 Jitter: TypeAlias = Literal["full", "none"]
 IfUnknown: TypeAlias = Literal["repeat", "fail"]
@@ -34,7 +37,7 @@ class Step:
     """One action placed in a flow. ``config`` and ``branches`` are not to be changed in place.
 
     ``action`` is the key ``<plugin>.<name>``; ``timeout`` is in seconds; ``if_unknown`` says
-    what happens when nobody knows whether an earlier attempt took effect.
+    what happens when it is unknown whether an earlier attempt took effect.
     """
 
     id: str
@@ -48,15 +51,9 @@ class Step:
     if_unknown: IfUnknown = "repeat"
     branches: Mapping[str, tuple[Step, ...]] = field(default_factory=dict)
 
-
-class Visit(NamedTuple):
-    """A step met while walking a document, and where it stands (the top level has depth 0)."""
-
-    step: Step
-    parent: Step | None
-    branch: str | None
-    position: int
-    depth: int
+    def walk(self) -> Iterator[Visit]:
+        """Yield the step and everything inside it, as if it were the only one of a document."""
+        return Document(steps=(self,)).walk()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +68,57 @@ class Place:
     index: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+class Visit(NamedTuple):
+    """A step of a document, and where it stands: all that is known of its surroundings."""
+
+    step: Step
+    #: The visit of the step that it is inside of, with the name of the branch; on the top level
+    #: neither.
+    around: Visit | None
+    branch: str | None
+    position: int
+    #: How many branches deep it stands: 0 on the top level.
+    depth: int
+
+    @property
+    def place(self) -> Place:
+        """Return the place of the step; moving it there changes nothing."""
+        parent = self.around.step.id if self.around else None
+        return Place(parent=parent, branch=self.branch, index=self.position)
+
+    @property
+    def lineage(self) -> tuple[Visit, ...]:
+        """Return the visits of the steps around it, the outermost first, and of itself."""
+        visits = [self]
+        while (around := visits[-1].around) is not None:
+            visits.append(around)
+        return tuple(reversed(visits))
+
+    @property
+    def ancestors(self) -> tuple[Step, ...]:
+        """Return the steps around it, the outermost first."""
+        return tuple(visit.step for visit in self.lineage[:-1])
+
+    @property
+    def number(self) -> str:
+        """Return the number by which people call the step, such as ``2`` or ``2.then.1``."""
+        return ".".join(
+            f"{visit.branch}.{visit.position + 1}" if visit.around else f"{visit.position + 1}"
+            for visit in self.lineage
+        )
+
+    @property
+    def path(self) -> str:
+        """Return the address of the step in the document's data, as problems name it."""
+        return ".".join(
+            f"branches.{visit.branch}[{visit.position}]"
+            if visit.around
+            else f"steps[{visit.position}]"
+            for visit in self.lineage
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
 class Document:
     """The content of a flow version.
 
@@ -87,35 +134,56 @@ class Document:
     steps: tuple[Step, ...] = ()
 
     def walk(self) -> Iterator[Visit]:
-        """Every step in reading order, parents before what is inside them.
+        """Yield every step in reading order, parents before what is inside them.
 
         Needs no recursion, so the depth of the document does not matter. Branches come in the
         order of their mapping, which a database need not keep.
         """
-        pending = [Visit(step, None, None, i, 0) for i, step in enumerate(self.steps)]
-        pending.reverse()
+        pending = [Visit(step, None, None, i, 0) for i, step in enumerate(self.steps)][::-1]
         while pending:
             visit = pending.pop()
             yield visit
-            pending.extend(reversed(_children(visit)))
+            inside = [
+                Visit(child, visit, branch, position, visit.depth + 1)
+                for branch, steps in visit.step.branches.items()
+                for position, child in enumerate(steps)
+            ]
+            pending.extend(reversed(inside))
+
+    @cached_property
+    def index(self) -> Mapping[str, Visit]:
+        """Where each step stands, by its id, in reading order."""
+        return {visit.step.id: visit for visit in self.walk()}
 
     def find(self, step_id: str) -> Step | None:
-        """The step with that id, or None."""
-        return next((visit.step for visit in self.walk() if visit.step.id == step_id), None)
+        """Return the step with that id, or None."""
+        return self.index[step_id].step if step_id in self.index else None
+
+    def visit(self, step_id: str) -> Visit:
+        """Return where a step stands; raises EditError where the flow has no such step."""
+        if step_id not in self.index:
+            text = gettext(
+                "The flow has no step %(step)r; it may have been deleted. Reload the flow."
+            )
+            raise EditError(text % {"step": step_id})
+        return self.index[step_id]
 
     def step_ids(self) -> tuple[str, ...]:
-        """The ids of all steps in reading order."""
+        """Return the ids of all steps in reading order."""
         return tuple(visit.step.id for visit in self.walk())
 
 
 def count_steps(step: Step) -> int:
-    """How many steps these are: the step and everything inside it."""
-    return sum(1 for _ in Document(steps=(step,)).walk())
+    """Return how many steps these are: the step and everything inside it."""
+    return sum(1 for _ in step.walk())
 
 
-def _children(visit: Visit) -> list[Visit]:
-    return [
-        Visit(child, visit.step, branch, index, visit.depth + 1)
-        for branch, steps in visit.step.branches.items()
-        for index, child in enumerate(steps)
-    ]
+def map_steps(steps: tuple[Step, ...], change: Callable[[Step], Step]) -> tuple[Step, ...]:
+    """Return the steps, and those inside them, changed; ``change`` leaves their branches alone."""
+    return tuple(
+        replace(
+            change(step),
+            branches={name: map_steps(inside, change) for name, inside in step.branches.items()},
+        )
+        for step in steps
+    )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from copy import deepcopy
 from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from typing import Any
@@ -21,6 +22,7 @@ _MAX_INTEGER_DIGITS = 1000
 _MAX_INTEGER = 10**_MAX_INTEGER_DIGITS
 _LARGE_FLOAT = 1e16
 _PLAIN = frozenset({bool, type(None)})
+_UNCHANGING = _PLAIN | {str, int, float, Decimal, datetime, date, time, timedelta}
 
 
 def normalize(value: Any, path: str = "state", depth: int = 0) -> Any:
@@ -40,11 +42,16 @@ def normalize(value: Any, path: str = "state", depth: int = 0) -> Any:
 
 
 def private_copy(value: Any) -> Any:
-    """Give a copy of a normalized value that shares no container with it."""
+    """Return a copy that shares no container with a value, as ``deepcopy`` does.
+
+    That is slow for the trees of JSON that most values are.
+    """
     kind = type(value)
     if kind is dict:
         return {key: private_copy(item) for key, item in value.items()}
-    return [private_copy(item) for item in value] if kind is list else value
+    if kind is list:
+        return [private_copy(item) for item in value]
+    return value if kind in _UNCHANGING else deepcopy(value)
 
 
 def encode(value: Any) -> Any:

@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 
 from django import forms
 from django.utils import timezone, translation
+from django.utils.translation import gettext
 
 from flowcontrol_core.actions.base import BaseAction
 from flowcontrol_core.actions.bound_step import upgraded_config
@@ -21,12 +22,17 @@ from flowcontrol_core.errors import ConfigError, EditError, FlowcontrolError
 
 
 def zone_of(document: Document) -> tzinfo:
-    """Give the time zone in which the times of a flow are meant."""
+    """Return the time zone in which the times of a flow are meant."""
     return ZoneInfo(document.time_zone) if document.time_zone else timezone.get_default_timezone()
 
 
+def known_action(key: str) -> BaseAction | None:
+    """Return the action of a key; None where its plugin is missing."""
+    return registry.get_action(key).action if registry.knows_action(key) else None
+
+
 def form_prefix(step_id: str) -> str:
-    """Give the prefix of the names of a step's form, the same each time it is shown."""
+    """Return the prefix of the names of a step's form, the same each time it is shown."""
     return f"step-{step_id}"
 
 
@@ -69,7 +75,7 @@ def trigger_form(
     *,
     document: Document,
 ) -> forms.BaseForm:
-    """Give the form of a trigger; raises UnknownTriggerError."""
+    """Return the form of a trigger; raises UnknownTriggerError."""
     trigger = registry.get_trigger(trigger_key)
     return config_form(trigger.Config, stored or {}, data, document=document, prefix="trigger")
 
@@ -82,7 +88,7 @@ def config_form(
     document: Document,
     prefix: str,
 ) -> forms.BaseForm:
-    """Give a form for a stored configuration; its times are those of the flow's zone."""
+    """Return a form for a stored configuration; its times are those of the flow's zone."""
     zone = zone_of(document)
     initial = {
         name: _local(value, zone)
@@ -94,7 +100,7 @@ def config_form(
 
 
 def stored_config(form: forms.BaseForm) -> dict[str, Any]:
-    """Give the values of a bound, valid form as they are stored.
+    """Return the values of a bound, valid form as they are stored.
 
     Raises EditError where the form is not valid, and ConfigError where a value cannot be stored.
     """
@@ -103,13 +109,14 @@ def stored_config(form: forms.BaseForm) -> dict[str, Any]:
             f"{name}: {' '.join(str(message) for message in found)}"
             for name, found in form.errors.items()
         )
-        raise EditError(f"The form is not filled in correctly: {listed or 'it was not sent'}.")
+        text = gettext("The form is not filled in correctly: %(problems)s.")
+        raise EditError(text % {"problems": listed or gettext("it was not sent")})
     with translation.override(None):
         return to_stored(form)
 
 
 def initial_config(action: BaseAction, document: Document) -> dict[str, Any]:
-    """Give the initial values of an action's form as the configuration of a new step.
+    """Return the initial values of an action's form as the configuration of a new step.
 
     It need not be valid yet; an initial value that cannot be stored is left to the form.
     """
@@ -129,7 +136,7 @@ def initial_config(action: BaseAction, document: Document) -> dict[str, Any]:
 
 
 class _Zoned:
-    """Reads what was typed in the zone of the flow, whatever that of the editor is."""
+    """Reads what was typed in the zone of the flow, not in that of the editor."""
 
     zone: tzinfo
 
@@ -144,7 +151,7 @@ def _zoned(form_class: type[forms.Form]) -> type[forms.Form]:
 
 
 def _local(value: Any, zone: tzinfo) -> Any:
-    """Show a moment as the clock of the flow's zone shows it; the form would take the editor's."""
+    """Return a datetime as the flow's clock shows it; the form would use the editor's zone."""
     if isinstance(value, datetime) and timezone.is_aware(value):
         return timezone.make_naive(value, zone)
     return value

@@ -5,16 +5,16 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from typing import Any, NamedTuple
 
 from django.utils.translation import gettext
 
 from flowcontrol_core.actions.bound_step import bind_step
-from flowcontrol_core.actions.registry import registry
 from flowcontrol_core.document.diff import ABSENT, Diff, FieldChange
 from flowcontrol_core.document.tree import Document, Place, RetryPolicy, Step
 from flowcontrol_core.errors import FlowcontrolError
-from flowcontrol_core.flows.config_forms import zone_of
+from flowcontrol_core.flows.config_forms import known_action, zone_of
 from flowcontrol_core.flows.edits import step_label
 from flowcontrol_core.redaction import HIDDEN
 
@@ -23,16 +23,12 @@ MAX_SHOWN = 300
 
 
 def step_numbers(document: Document) -> dict[str, str]:
-    """Number the steps as they are read: ``2``, and ``2.then.1`` inside of it."""
-    numbers: dict[str, str] = {}
-    for visit in document.walk():
-        around = f"{numbers[visit.parent.id]}.{visit.branch}." if visit.parent else ""
-        numbers[visit.step.id] = f"{around}{visit.position + 1}"
-    return numbers
+    """Return the numbers of the steps by id: ``2``, and ``2.then.1`` inside of it."""
+    return {step_id: visit.number for step_id, visit in document.index.items()}
 
 
 def summarize_step(step: Step, document: Document) -> str:
-    """Say in a plain sentence what a step does; empty where its action cannot say."""
+    """Return in a plain sentence what a step does; empty where its action has none."""
     try:
         bound = bind_step(step, zone_of(document))
         return str(bound.action.summary(bound.config))
@@ -48,36 +44,26 @@ class Describer:
 
     def __init__(self, document: Document) -> None:
         self.document = document
-        self._numbers = step_numbers(document)
-        self._steps = {visit.step.id: visit.step for visit in document.walk()}
 
     def step(self, step_id: str) -> str:
-        """Name a step: its number and its action."""
-        step = self._steps.get(step_id)
-        return f"{self._numbers[step_id]} “{step_label(step)}”" if step else step_id
+        """Return the name of a step: its number and its action."""
+        visit = self.document.index.get(step_id)
+        return f"{visit.number} “{step_label(visit.step)}”" if visit else step_id
 
     def place(self, place: Place, *, moving: str | None = None) -> str:
-        """Say where a place is; its index does not count the step ``moving``."""
-        where = self._list_name(place)
-        others = [step for step in self._siblings(place) if step.id != moving]
-        if place.index == 0 or place.index > len(others):
-            if not others:
-                return where
-            return gettext("%(where)s, at the beginning") % {"where": where}
-        before = self.step(others[place.index - 1].id)
-        return gettext("%(where)s, after %(step)s") % {"where": where, "step": before}
-
-    def _list_name(self, place: Place) -> str:
+        """Return where a place is; its index does not count the step ``moving``."""
         if place.parent is None:
-            return gettext("Top level")
-        words = {"branch": place.branch, "step": self.step(place.parent)}
-        return gettext("In “%(branch)s” of %(step)s") % words
-
-    def _siblings(self, place: Place) -> tuple[Step, ...]:
-        if place.parent is None:
-            return self.document.steps
-        parent = self._steps.get(place.parent)
-        return parent.branches.get(place.branch or "", ()) if parent else ()
+            where, siblings = gettext("Top level"), self.document.steps
+        else:
+            words = {"branch": place.branch, "step": self.step(place.parent)}
+            where = gettext("In “%(branch)s” of %(step)s") % words
+            parent = self.document.find(place.parent)
+            siblings = parent.branches.get(place.branch or "", ()) if parent else ()
+        others = [step.id for step in siblings if step.id != moving]
+        if 0 < place.index <= len(others):
+            words = {"where": where, "step": self.step(others[place.index - 1])}
+            return gettext("%(where)s, after %(step)s") % words
+        return gettext("%(where)s, at the beginning") % {"where": where} if others else where
 
 
 class FieldText(NamedTuple):
@@ -100,75 +86,61 @@ class DiffLine(NamedTuple):
 
 
 def describe_diff(difference: Diff, old: Document, new: Document) -> list[DiffLine]:
-    """Say what changed from one document to another, one line a step."""
-    before, after = Describer(old), Describer(new)
-    lines = []
+    """Return what changed from one document to another, one line a step."""
+    return list(_diff_lines(difference, Describer(old), Describer(new)))
+
+
+def _diff_lines(difference: Diff, before: Describer, after: Describer) -> Iterator[DiffLine]:
     if difference.options:
         changes = tuple(_field_text(change, None) for change in difference.options)
-        lines.append(DiffLine("option", gettext("Settings of the flow"), "", changes))
-    lines += _added(difference, after)
-    lines += _removed(difference, before)
-    lines += _moved(difference, before, after)
-    lines += _changed(difference, after)
-    return lines
-
-
-def _added(difference: Diff, after: Describer) -> Iterator[DiffLine]:
-    for item in difference.added:
-        words = {"step": after.step(item.step.id), "place": after.place(item.place)}
-        yield DiffLine("added", gettext("%(step)s: %(place)s") % words, item.step.id)
-
-
-def _removed(difference: Diff, before: Describer) -> Iterator[DiffLine]:
-    for item in difference.removed:
-        words = {"step": before.step(item.step.id), "place": before.place(item.place)}
-        yield DiffLine("removed", gettext("%(step)s: %(place)s") % words, item.step.id)
-
-
-def _moved(difference: Diff, before: Describer, after: Describer) -> Iterator[DiffLine]:
-    for item in difference.moved:
+        yield DiffLine("option", gettext("Settings of the flow"), "", changes)
+    placed = gettext("%(step)s: %(place)s")
+    for kind, steps, describer in (
+        ("added", difference.added, after),
+        ("removed", difference.removed, before),
+    ):
+        for item in steps:
+            words = {"step": describer.step(item.step.id), "place": describer.place(item.place)}
+            yield DiffLine(kind, placed % words, item.step.id)
+    for moved in difference.moved:
+        step_id = moved.step.id
         words = {
-            "step": after.step(item.step.id),
-            "old": before.place(item.old, moving=item.step.id),
-            "new": after.place(item.new, moving=item.step.id),
+            "step": after.step(step_id),
+            "old": before.place(moved.old, moving=step_id),
+            "new": after.place(moved.new, moving=step_id),
         }
         text = gettext("%(step)s: from “%(old)s” to “%(new)s”") % words
-        yield DiffLine("moved", text, item.step.id)
-
-
-def _changed(difference: Diff, after: Describer) -> Iterator[DiffLine]:
-    for item in difference.changed:
-        changes = tuple(_field_text(change, item.new) for change in item.changes)
-        yield DiffLine("changed", after.step(item.new.id), item.new.id, changes)
+        yield DiffLine("moved", text, step_id)
+    for changed in difference.changed:
+        changes = tuple(_field_text(change, changed.new) for change in changed.changes)
+        yield DiffLine("changed", after.step(changed.new.id), changed.new.id, changes)
 
 
 def _field_text(change: FieldChange, step: Step | None) -> FieldText:
+    """Return a change in words: of a value of a step's configuration, or of another value."""
     name = change.field.removeprefix("config.")
-    is_config = step is not None and name != change.field
-    if is_config and step is not None and is_secret(step, name):
-        return FieldText(field_label(step, name), HIDDEN, HIDDEN)
-    label = field_label(step, name) if is_config and step is not None else name.replace("_", " ")
-    return FieldText(label, _shown(change.old), _shown(change.new))
+    if step is None or name == change.field:
+        return FieldText(name.replace("_", " "), _shown(change.old), _shown(change.new))
+    hidden = is_secret(step, name)
+    old, new = (HIDDEN if hidden else _shown(value) for value in (change.old, change.new))
+    return FieldText(field_label(step, name), old, new)
 
 
 def is_secret(step: Step, name: str) -> bool:
-    """Say whether a value of a step's configuration is never shown; unknown actions' all are."""
-    if not registry.knows_action(step.action):
-        return True
-    return name in registry.get_action(step.action).action.secret_fields
+    """Return whether a value of a step's configuration is never shown; unknown actions' all are."""
+    action = known_action(step.action)
+    return action is None or name in action.secret_fields
 
 
 def field_label(step: Step, name: str) -> str:
-    """Give the label of a field of a step's configuration, as its form shows it."""
-    if registry.knows_action(step.action):
-        field = registry.get_action(step.action).action.Config.base_fields.get(name)
-        if field is not None and field.label:
-            return str(field.label)
-    return name.replace("_", " ")
+    """Return the label of a field of a step's configuration, as its form shows it."""
+    action = known_action(step.action)
+    field = action.Config.base_fields.get(name) if action else None
+    return str(field.label) if field and field.label else name.replace("_", " ")
 
 
 def shown_config(step: Step) -> list[tuple[str, str]]:
-    """Give the stored configuration of a step as labels and values, secrets hidden."""
+    """Return the stored configuration of a step as labels and values, secrets hidden."""
     return [
         (field_label(step, name), HIDDEN if is_secret(step, name) else _shown(value))
         for name, value in step.config.items()
@@ -181,11 +153,8 @@ def _shown(value: Any) -> str:
     if isinstance(value, bool):
         return gettext("yes") if value else gettext("no")
     if isinstance(value, RetryPolicy):
-        return gettext("%(attempts)d attempts, first wait %(backoff)gs, factor %(factor)g") % {
-            "attempts": value.attempts,
-            "backoff": value.backoff,
-            "factor": value.factor,
-        }
+        text = gettext("%(attempts)d attempts, first wait %(backoff)gs, factor %(factor)g")
+        return text % asdict(value)
     if isinstance(value, Mapping | list | tuple):
         value = json.dumps(value, ensure_ascii=False, default=str)
     text = str(value)

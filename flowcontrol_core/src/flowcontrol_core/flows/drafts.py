@@ -1,124 +1,136 @@
-"""The draft of a flow: open, change, discard; nobody's change is ever overwritten.
+"""The draft of a flow: read, open, write, discard; no change is ever overwritten.
 
-``revision`` counts the changes of a flow across its versions. Whoever edits names the one they
-have seen; a draft begins with that of the version it was copied from.
+``revision`` counts the changes of a flow across its versions. An edit names the one that its
+author has seen; a draft begins with that of the version it was copied from.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, TypeAlias
 
 from django.contrib.auth.base_user import AbstractBaseUser
-from django.db import IntegrityError
-from django.db.models import Max
+from django.db import IntegrityError, router, transaction
+from django.db.models import Max, QuerySet
+from django.db.transaction import Atomic
 from django.utils import timezone
 from django.utils.translation import gettext
 
-from flowcontrol_core.document.parse import parse
-from flowcontrol_core.document.serialize import digest, to_data
+from flowcontrol_core.document.format import digest, parse, to_data
 from flowcontrol_core.document.tree import Document
-from flowcontrol_core.errors import EditError, StaleRevisionError
-from flowcontrol_core.flows.changes import atomic, lock
-from flowcontrol_core.flows.permissions import refuse_forbidden
+from flowcontrol_core.errors import EditError, StaleRevisionError, UnknownFlowError
 from flowcontrol_core.models import Flow, FlowVersion
 
-Operation: TypeAlias = Callable[[Document], Document]
+Author: TypeAlias = AbstractBaseUser | None
+"""Who edits; code that names no author may do everything."""
+
+Revision: TypeAlias = int | None
+"""The revision that an author has seen; None stands for any."""
 
 CACHED_DOCUMENTS = 256
 
 
+def atomic() -> Atomic:
+    """Return a transaction, or a savepoint inside of one, on the database of the flows."""
+    return transaction.atomic(using=router.db_for_write(Flow))
+
+
+def lock(flow: Flow) -> None:
+    """Let the changes of a flow's versions come one after the other; runs never wait for it.
+
+    Without it, two first edits at once would deadlock on MariaDB. Correctness rests on the
+    revision alone. Raises UnknownFlowError where the flow was deleted meanwhile.
+    """
+    if not Flow.objects.select_for_update().filter(pk=flow.pk).values_list("pk").first():
+        text = gettext("The flow %(flow)r was deleted; go back to the list of flows.")
+        raise UnknownFlowError(text % {"flow": flow.key})
+
+
 def get_document(version: FlowVersion) -> Document:
-    """Give the document of a version; that of a published one is cached.
+    """Return the document of a version; it is parsed once as long as it is cached.
 
     Raises DocumentError for one that this version of flowcontrol cannot read.
     """
-    if version.is_draft:
-        return parse(version.document)
-    return _cached(_Source(version.pk, version.digest, version.document))
+    return _parsed(_Source(version.pk, version.digest, version.document))
 
 
 def present_version(flow: Flow) -> FlowVersion | None:
-    """Give what the editor shows: the draft, or else the published version."""
-    draft = FlowVersion.objects.filter(draft_of=flow).first()
-    return draft or published_version(flow)
+    """Return what the editor shows: the draft, or else the published version."""
+    return _draft(flow) or published_version(flow)
 
 
 def published_version(flow: Flow) -> FlowVersion | None:
-    """Look it up: the instance at hand may be older than the last publication."""
+    """Return the version that new runs start on; the instance at hand may name an older one."""
     found = Flow.objects.select_related("published").filter(pk=flow.pk).first()
     return found.published if found else None
 
 
 def present_document(flow: Flow) -> Document:
-    """Give the document of the present version; an empty one where there is none."""
+    """Return the document of the present version; an empty one where there is none."""
     version = present_version(flow)
     return get_document(version) if version else Document()
 
 
 def present_revision(flow: Flow) -> int:
-    """Give the revision to be named in an edit of what the editor shows."""
+    """Return the revision to be named in an edit of what the editor shows."""
     version = present_version(flow)
     return version.revision if version else 1
 
 
-def open_draft(flow: Flow, author: AbstractBaseUser | None = None) -> FlowVersion:
-    """Give the draft; where there is none, a new one copied from the published version.
+def columns_of(document: Document) -> dict[str, Any]:
+    """Return the columns of a version with that document; raises DocumentError if too large."""
+    data = to_data(document)
+    return {"document": data, "digest": digest(data)}
+
+
+def open_draft(flow: Flow, author: Author = None) -> FlowVersion:
+    """Return the draft; where there is none, a new one copied from the published version.
 
     Two at once get the same one. Raises StaleRevisionError where one came and went meanwhile.
     """
     with atomic():
         lock(flow)
-        draft = FlowVersion.objects.filter(draft_of=flow).first()
-        return draft or _create_draft(flow, author) or _draft_of_somebody_faster(flow)
+        return _draft(flow) or _create_draft(flow, author) or _draft_of_another(flow)
 
 
-def edit_draft(
-    flow: Flow, operation: Operation, *, revision: int | None, author: AbstractBaseUser | None
+def write_draft(
+    flow: Flow, seen: FlowVersion, columns: dict[str, Any], author: Author
 ) -> FlowVersion:
-    """Apply an operation to the draft, opening one if need be, and give the changed version.
+    """Write columns (``columns_of``) to the draft, opening one if need be, and return it.
 
-    ``revision`` is the one that the author has seen; ``None`` applies it to whatever is there.
-    An operation that changes nothing writes nothing and opens no draft. Raises
-    StaleRevisionError where somebody else was faster, and whatever the operation raises.
+    Raises StaleRevisionError where the flow was changed since it was ``seen``. To be called inside
+    of a transaction that has locked the flow.
+    """
+    draft = seen if seen.draft_of_id else open_draft(flow, author)
+    values = {
+        **columns,
+        "revision": seen.revision + 1,
+        "author_id": _key(author),
+        "updated_at": timezone.now(),
+    }
+    if not as_seen(draft, seen.revision).update(**values):
+        raise stale_revision(flow)
+    for name, value in values.items():
+        setattr(draft, name, value)
+    return draft
+
+
+def discard_draft(flow: Flow, *, revision: Revision = None) -> FlowVersion:
+    """Delete the draft and return the published version, which the editor shows then.
+
+    Raises EditError where there is no draft, or no published version to return to.
     """
     with atomic():
         lock(flow)
-        seen = present_version(flow) or open_draft(flow, author)
-        if revision is not None and revision != seen.revision:
-            raise stale_revision(flow)
-        old = get_document(seen)
-        new = operation(old)
-        if digest(new) == digest(old):
-            return seen
-        refuse_forbidden(old, new, author)
-        draft = open_draft(flow, author)
-        if not _swap(draft, seen.revision, new, author):
-            raise stale_revision(flow)
-        draft.refresh_from_db()
-        return draft
-
-
-def discard_draft(flow: Flow, *, revision: int | None = None) -> FlowVersion:
-    """Delete the draft and give the published version, which the editor shows then.
-
-    Raises EditError where there is no draft, or nothing published to go back to.
-    """
-    with atomic():
-        lock(flow)
-        draft = FlowVersion.objects.filter(draft_of=flow).first()
+        draft, published = _draft(flow), published_version(flow)
         if draft is None:
-            raise EditError(f"The flow {flow.key!r} has no draft; there is nothing to discard.")
-        published = published_version(flow)
+            text = gettext("The flow %(flow)r has no draft; there is nothing to discard.")
+            raise EditError(text % {"flow": flow.key})
         if published is None:
-            raise EditError(
-                f"The flow {flow.key!r} was never published, so there is nothing to go back to; "
-                "delete its steps or the flow instead."
-            )
-        expected = draft.revision if revision is None else revision
-        deleted, _ = FlowVersion.objects.filter(draft_of=flow, revision=expected).delete()
+            text = gettext("The flow %(flow)r was never published; delete the flow instead.")
+            raise EditError(text % {"flow": flow.key})
+        deleted, _ = as_seen(draft, draft.revision if revision is None else revision).delete()
         if not deleted:
             raise stale_revision(flow)
         # Later drafts count on from here, so that an edit made on the discarded one is stale.
@@ -127,24 +139,43 @@ def discard_draft(flow: Flow, *, revision: int | None = None) -> FlowVersion:
         return published
 
 
-def restore_version(
-    flow: Flow,
-    version: FlowVersion,
-    *,
-    revision: int | None = None,
-    author: AbstractBaseUser | None = None,
-) -> FlowVersion:
-    """Make the document of an older version the draft; raises EditError for another flow's."""
-    if version.flow_id != flow.pk:
-        raise EditError(f"{version} is no version of the flow {flow.key!r}; choose one of its own.")
-    document = get_document(version)
-    return edit_draft(flow, lambda _: document, revision=revision, author=author)
+def stale_revision(flow: Flow) -> StaleRevisionError:
+    """Return the error for an edit of an old revision: who changed it since, and when.
+
+    To be called inside of a transaction.
+    """
+    draft = _committed_draft(flow)
+    advice = gettext("Nothing was written; reload the flow and repeat your change.")
+    if draft is None:
+        what = gettext("The draft was published or discarded meanwhile.")
+        return StaleRevisionError(f"{what} {advice}")
+    text = gettext("The flow was changed by %(author)s at %(time)s (revision %(revision)s).")
+    what = text % {
+        "author": draft.author or gettext("an unknown author"),
+        "time": f"{timezone.localtime(draft.updated_at):%Y-%m-%d %H:%M:%S}",
+        "revision": draft.revision,
+    }
+    return StaleRevisionError(f"{what} {advice}")
 
 
-def _create_draft(flow: Flow, author: AbstractBaseUser | None) -> FlowVersion | None:
-    """Copy the published version; ``None`` where somebody else was faster."""
+def _draft(flow: Flow) -> FlowVersion | None:
+    return FlowVersion.objects.filter(draft_of=flow).first()
+
+
+def _committed_draft(flow: Flow) -> FlowVersion | None:
+    # A locking read sees what others have committed meanwhile, on every database.
+    return FlowVersion.objects.select_for_update().filter(draft_of=flow).first()
+
+
+def as_seen(draft: FlowVersion, revision: int) -> QuerySet[FlowVersion]:
+    """Return the row of a draft, if it still is one, and at that revision."""
+    return FlowVersion.objects.filter(pk=draft.pk, draft_of__isnull=False, revision=revision)
+
+
+def _create_draft(flow: Flow, author: Author) -> FlowVersion | None:
+    """Copy the published version; None where another author was faster."""
     source = published_version(flow)
-    document = get_document(source) if source else Document()
+    copied = {"document": source.document, "digest": source.digest} if source else None
     number = _next_number(flow)
     try:
         with atomic():
@@ -152,57 +183,19 @@ def _create_draft(flow: Flow, author: AbstractBaseUser | None) -> FlowVersion | 
                 flow=flow,
                 draft_of=flow,
                 number=number,
-                document=to_data(document),
-                digest=digest(document),
                 revision=source.revision if source else 1,
                 author_id=_key(author),
+                **(copied or columns_of(Document())),
             )
     except IntegrityError:
         return None
 
 
-def _draft_of_somebody_faster(flow: Flow) -> FlowVersion:
-    # A locking read sees what others have committed meanwhile, on every database.
-    draft = FlowVersion.objects.select_for_update().filter(draft_of=flow).first()
+def _draft_of_another(flow: Flow) -> FlowVersion:
+    draft = _committed_draft(flow)
     if draft is None:
         raise stale_revision(flow)
     return draft
-
-
-def _swap(
-    draft: FlowVersion, revision: int, document: Document, author: AbstractBaseUser | None
-) -> bool:
-    """Write the document if the draft still is as it was seen; say whether it was."""
-    values: dict[str, Any] = {
-        "document": to_data(document),
-        "digest": digest(document),
-        "revision": revision + 1,
-        "author_id": _key(author),
-        "updated_at": timezone.now(),
-    }
-    unchanged = FlowVersion.objects.filter(pk=draft.pk, draft_of__isnull=False, revision=revision)
-    return unchanged.update(**values) == 1
-
-
-def stale_revision(flow: Flow) -> StaleRevisionError:
-    """Give the error for an edit of an old revision: who changed it since, and when.
-
-    To be called inside of a transaction.
-    """
-    # A locking read sees what others have committed meanwhile, on every database.
-    draft = FlowVersion.objects.select_for_update().filter(draft_of=flow).first()
-    advice = gettext("Nothing was written; reload the flow and repeat your change.")
-    if draft is None:
-        what = gettext("The draft was published or discarded meanwhile.")
-        return StaleRevisionError(f"{what} {advice}")
-    text = gettext("The flow was changed by %(author)s at %(time)s (revision %(revision)s).")
-    moment = timezone.localtime(draft.updated_at)
-    what = text % {
-        "author": draft.author or gettext("somebody"),
-        "time": f"{moment:%Y-%m-%d %H:%M:%S}",
-        "revision": draft.revision,
-    }
-    return StaleRevisionError(f"{what} {advice}")
 
 
 def _next_number(flow: Flow) -> int:
@@ -210,19 +203,19 @@ def _next_number(flow: Flow) -> int:
     return (highest or 0) + 1
 
 
-def _key(author: AbstractBaseUser | None) -> Any:
+def _key(author: Author) -> Any:
     return author.pk if author is not None else None
 
 
 @dataclass(frozen=True, slots=True)
 class _Source:
-    """A published version to be parsed; ``document`` follows from the other two."""
+    """The document of a version, to be parsed; found again by the other two, then compared."""
 
     key: int
     digest: str
-    document: Any = field(compare=False)
+    document: Any = field(hash=False)
 
 
 @lru_cache(maxsize=CACHED_DOCUMENTS)
-def _cached(source: _Source) -> Document:
+def _parsed(source: _Source) -> Document:
     return parse(source.document)

@@ -1,19 +1,18 @@
-"""The operations of the editor: one function each, with a sentence about what has happened."""
+"""The edits of a flow: permission, revision, one write, and a sentence about what has happened."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal, NamedTuple, TypeAlias
 
 from django import forms
-from django.contrib.auth.base_user import AbstractBaseUser
 from django.utils.translation import gettext, ngettext
 
 from flowcontrol_core.actions.registry import registry
 from flowcontrol_core.document import edit
 from flowcontrol_core.document.places import legal_places
-from flowcontrol_core.document.serialize import digest
 from flowcontrol_core.document.tree import (
     Document,
     IfUnknown,
@@ -23,17 +22,18 @@ from flowcontrol_core.document.tree import (
     count_steps,
 )
 from flowcontrol_core.errors import EditError
-from flowcontrol_core.flows.config_forms import initial_config, stored_config
-from flowcontrol_core.flows.drafts import edit_draft
+from flowcontrol_core.flows import drafts
+from flowcontrol_core.flows.config_forms import initial_config, known_action, stored_config
+from flowcontrol_core.flows.drafts import Author, Revision
 from flowcontrol_core.models import Flow, FlowVersion
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Edit:
-    """What an operation has done.
+    """What an edit has done.
 
     ``version`` is what the editor shows now, and its ``revision`` the one to name next; ``step``
-    is the id of the step it was about, and ``message`` a sentence for whoever did it. Without
+    is the id of the step it was about, and ``message`` a sentence for its author. Without
     ``changed`` nothing was written, because it was so already.
     """
 
@@ -44,36 +44,83 @@ class Edit:
 
 
 def step_label(step: Step) -> str:
-    """Name a step by its action, as staff know it; by the key where the action is missing."""
-    if registry.knows_action(step.action):
-        entry = registry.get_action(step.action)
-        return str(entry.action.verbose_name or entry.key)
-    return step.action
+    """Return the name of a step's action, as staff know it; its key where the action is missing."""
+    action = known_action(step.action)
+    return str((action and action.verbose_name) or step.action)
 
 
 def offered_branches(step: Step) -> tuple[str, ...]:
-    """Name the branches into which steps can be put; of a missing action those it has."""
-    if registry.knows_action(step.action):
-        return registry.get_action(step.action).action.branch_names()
-    return tuple(step.branches)
+    """Return the branches into which steps can be put; of a missing action those it has."""
+    action = known_action(step.action)
+    return action.branch_names() if action else tuple(step.branches)
 
 
 def places(document: Document, *, moving: str | None = None) -> list[Place]:
-    """List all places for a new step, or for the one with the id ``moving``."""
+    """Return all places for a new step, or for the one with the id ``moving``."""
     return legal_places(document, moving=moving, branches=offered_branches)
 
 
+Operation: TypeAlias = Callable[[Document], Document]
+
+
+class _Change(NamedTuple):
+    """The new document, the step it is about, and the sentences for a change and for none."""
+
+    document: Document
+    step: str = ""
+    done: str = ""
+    unchanged: str = ""
+
+
+def edit_draft(
+    flow: Flow, operation: Operation, *, revision: Revision, author: Author
+) -> FlowVersion:
+    """Apply an operation to the draft, opening one if need be, and return the changed version.
+
+    ``revision`` is the one that the author has seen; ``None`` applies it to any.
+    An operation that changes nothing writes nothing and opens no draft. Raises
+    StaleRevisionError where another author was faster, EditError where the author may not place
+    one of the actions, and what the operation raises.
+    """
+    return _apply(flow, lambda document: _Change(operation(document)), revision, author).version
+
+
+def _apply(
+    flow: Flow, operation: Callable[[Document], _Change], revision: Revision, author: Author
+) -> Edit:
+    with drafts.atomic():
+        drafts.lock(flow)
+        version = drafts.present_version(flow) or drafts.open_draft(flow, author)
+        if revision is not None and revision != version.revision:
+            raise drafts.stale_revision(flow)
+        old = drafts.get_document(version)
+        change = operation(old)
+        columns = drafts.columns_of(change.document)
+        if columns["digest"] == version.digest:
+            message = change.unchanged or gettext("Nothing was changed.")
+            return Edit(version=version, step=change.step, message=message, changed=False)
+        refuse_forbidden(old, change.document, author)
+        written = drafts.write_draft(flow, version, columns, author)
+        return Edit(version=written, step=change.step, message=change.done)
+
+
+def restore_version(
+    flow: Flow, version: FlowVersion, *, revision: Revision = None, author: Author = None
+) -> FlowVersion:
+    """Make the document of an older version the draft; raises EditError for another flow's."""
+    if version.flow_id != flow.pk:
+        text = gettext("%(version)s is not a version of the flow %(flow)r; choose one of its own.")
+        raise EditError(text % {"version": version, "flow": flow.key})
+    document = drafts.get_document(version)
+    return edit_draft(flow, lambda _: document, revision=revision, author=author)
+
+
 def add_step(
-    flow: Flow,
-    action_key: str,
-    place: Place,
-    *,
-    revision: int | None,
-    author: AbstractBaseUser | None = None,
+    flow: Flow, action_key: str, place: Place, *, revision: Revision, author: Author = None
 ) -> Edit:
     """Put a new step at a place, with the initial values of its action's form.
 
-    It need not be valid yet: that is looked at when it is configured, and when the flow is
+    It need not be valid yet: that is checked when it is configured, and when the flow is
     published. Raises UnknownActionError and EditError.
     """
     entry = registry.get_action(action_key)
@@ -81,24 +128,19 @@ def add_step(
     def change(document: Document) -> _Change:
         _refuse_foreign_branch(document, place)
         step = Step(
-            id=edit.new_step_id(document.step_ids()),
+            id=edit.new_step_id(document.index),
             action=entry.key,
             config=initial_config(entry.action, document),
             config_version=entry.action.config_version,
         )
-        message = gettext("Added “%(step)s”.") % {"step": step_label(step)}
-        return _Change(edit.add_step(document, step, place), step.id, message)
+        done = gettext("Added “%(step)s”.") % {"step": step_label(step)}
+        return _Change(edit.add_step(document, step, place), step.id, done)
 
     return _apply(flow, change, revision, author)
 
 
 def configure_step(
-    flow: Flow,
-    step_id: str,
-    form: forms.BaseForm,
-    *,
-    revision: int | None,
-    author: AbstractBaseUser | None = None,
+    flow: Flow, step_id: str, form: forms.BaseForm, *, revision: Revision, author: Author = None
 ) -> Edit:
     """Store what was filled into the form of a step (``step_form``, bound).
 
@@ -106,123 +148,63 @@ def configure_step(
     """
     config = stored_config(form)
 
-    def change(document: Document) -> _Change:
-        step = _find(document, step_id)
-        action = registry.get_action(step.action).action
+    def configure(document: Document) -> Document:
+        action = registry.get_action(document.visit(step_id).step.action).action
         if not isinstance(form, action.Config):
-            raise EditError(
-                f"The form does not belong to the action {step.action!r} of the step {step_id!r}; "
-                "use step_form()."
-            )
-        changed = edit.configure_step(document, step_id, config, action.config_version)
-        return _Change(changed, step_id, gettext("Saved “%(step)s”.") % {"step": step_label(step)})
+            raise EditError(f"The form does not belong to the step {step_id!r}; use step_form().")
+        version = action.config_version
+        return edit.change_step(document, step_id, config=config, config_version=version)
 
+    done = gettext("Saved “%(step)s”.")
     unchanged = gettext("The step was configured like that already.")
-    return _apply(flow, change, revision, author, unchanged)
+    return _edit_step(flow, step_id, configure, revision, author, done, unchanged)
 
 
 def move_step(
-    flow: Flow,
-    step_id: str,
-    place: Place,
-    *,
-    revision: int | None,
-    author: AbstractBaseUser | None = None,
+    flow: Flow, step_id: str, place: Place, *, revision: Revision, author: Author = None
 ) -> Edit:
     """Move a step, with everything inside it; the index counts the list without that step."""
 
-    def change(document: Document) -> _Change:
-        label = step_label(_find(document, step_id))
+    def move(document: Document) -> Document:
+        document.visit(step_id)
         _refuse_foreign_branch(document, place)
-        changed = edit.move_step(document, step_id, place)
-        return _Change(changed, step_id, gettext("Moved “%(step)s”.") % {"step": label})
+        return edit.move_step(document, step_id, place)
 
+    done = gettext("Moved “%(step)s”.")
     unchanged = gettext("The step is at that place already; nothing was moved.")
-    return _apply(flow, change, revision, author, unchanged)
+    return _edit_step(flow, step_id, move, revision, author, done, unchanged)
 
 
 def shift_step(
-    flow: Flow,
-    step_id: str,
-    by: Literal[-1, 1],
-    *,
-    revision: int | None,
-    author: AbstractBaseUser | None = None,
+    flow: Flow, step_id: str, by: Literal[-1, 1], *, revision: Revision, author: Author = None
 ) -> Edit:
     """Move a step up (-1) or down (1) by one in its list; raises EditError at the list's end."""
-
-    def change(document: Document) -> _Change:
-        label = step_label(_find(document, step_id))
-        text = gettext("Moved “%(step)s” up.") if by < 0 else gettext("Moved “%(step)s” down.")
-        changed = edit.shift_step(document, step_id, by)
-        return _Change(changed, step_id, text % {"step": label})
-
-    return _apply(flow, change, revision, author)
-
-
-def duplicate_step(
-    flow: Flow, step_id: str, *, revision: int | None, author: AbstractBaseUser | None = None
-) -> Edit:
-    """Copy a step, with everything inside it, right behind itself; ``step`` is the copy's id."""
-
-    def change(document: Document) -> _Change:
-        count = count_steps(_find(document, step_id))
-        changed, copy_id = edit.duplicate_step(document, step_id)
-        text = ngettext("Duplicated %(count)d step.", "Duplicated %(count)d steps.", count)
-        return _Change(changed, copy_id, text % {"count": count})
-
-    return _apply(flow, change, revision, author)
-
-
-def delete_step(
-    flow: Flow, step_id: str, *, revision: int | None, author: AbstractBaseUser | None = None
-) -> Edit:
-    """Delete a step with everything inside it; runs in flight keep theirs."""
-
-    def change(document: Document) -> _Change:
-        count = count_steps(_find(document, step_id))
-        text = ngettext("Deleted %(count)d step.", "Deleted %(count)d steps.", count)
-        changed = edit.delete_step(document, step_id)
-        return _Change(changed, step_id, text % {"count": count})
-
-    return _apply(flow, change, revision, author)
+    shift = partial(edit.shift_step, step_id=step_id, by=by)
+    done = gettext("Moved “%(step)s” up.") if by < 0 else gettext("Moved “%(step)s” down.")
+    return _edit_step(flow, step_id, shift, revision, author, done)
 
 
 def set_disabled(
-    flow: Flow,
-    step_id: str,
-    disabled: bool,
-    *,
-    revision: int | None,
-    author: AbstractBaseUser | None = None,
+    flow: Flow, step_id: str, disabled: bool, *, revision: Revision, author: Author = None
 ) -> Edit:
-    """Disable a step, so that runs pass it by, or enable it."""
-
-    def change(document: Document) -> _Change:
-        label = step_label(_find(document, step_id))
-        off, on = gettext("Disabled “%(step)s”: runs pass it by."), gettext("Enabled “%(step)s”.")
-        changed = edit.set_disabled(document, step_id, disabled)
-        return _Change(changed, step_id, (off if disabled else on) % {"step": label})
-
-    off, on = gettext("The step is disabled already."), gettext("The step is enabled already.")
-    return _apply(flow, change, revision, author, off if disabled else on)
+    """Disable a step, so that runs skip it, or enable it."""
+    if disabled:
+        done = gettext("Disabled “%(step)s”: runs skip it.")
+        unchanged = gettext("The step is disabled already.")
+    else:
+        done = gettext("Enabled “%(step)s”.")
+        unchanged = gettext("The step is enabled already.")
+    change = partial(edit.change_step, step_id=step_id, disabled=disabled)
+    return _edit_step(flow, step_id, change, revision, author, done, unchanged)
 
 
 def annotate_step(
-    flow: Flow,
-    step_id: str,
-    note: str,
-    *,
-    revision: int | None,
-    author: AbstractBaseUser | None = None,
+    flow: Flow, step_id: str, note: str, *, revision: Revision, author: Author = None
 ) -> Edit:
     """Replace the note of a step; an empty one removes it."""
-
-    def change(document: Document) -> _Change:
-        message = gettext("Saved the note.") if note else gettext("Removed the note.")
-        return _Change(edit.annotate_step(document, step_id, note), step_id, message)
-
-    return _apply(flow, change, revision, author)
+    done = gettext("Saved the note.") if note else gettext("Removed the note.")
+    change = partial(edit.change_step, step_id=step_id, note=note)
+    return _edit_step(flow, step_id, change, revision, author, done)
 
 
 def set_policy(
@@ -232,18 +214,38 @@ def set_policy(
     retry: RetryPolicy | None,
     timeout: float | None,
     if_unknown: IfUnknown,
-    revision: int | None,
-    author: AbstractBaseUser | None = None,
+    revision: Revision,
+    author: Author = None,
 ) -> Edit:
     """Replace what happens when a step fails or takes too long (``timeout``: seconds)."""
+    change = partial(
+        edit.change_step, step_id=step_id, retry=retry, timeout=timeout, if_unknown=if_unknown
+    )
+    done = gettext("Saved what happens when the step fails.")
+    return _edit_step(flow, step_id, change, revision, author, done)
 
-    def change(document: Document) -> _Change:
-        changed = edit.set_policy(
-            document, step_id, retry=retry, timeout=timeout, if_unknown=if_unknown
-        )
-        return _Change(changed, step_id, gettext("Saved what happens when the step fails."))
 
-    return _apply(flow, change, revision, author)
+def duplicate_step(flow: Flow, step_id: str, *, revision: Revision, author: Author = None) -> Edit:
+    """Copy a step, with everything inside it, right after itself; ``step`` is the copy's id."""
+
+    def duplicate(document: Document) -> _Change:
+        changed, copy_id = edit.duplicate_step(document, step_id)
+        count = count_steps(document.visit(step_id).step)
+        text = ngettext("Duplicated %(count)d step.", "Duplicated %(count)d steps.", count)
+        return _Change(changed, copy_id, text % {"count": count})
+
+    return _apply(flow, duplicate, revision, author)
+
+
+def delete_step(flow: Flow, step_id: str, *, revision: Revision, author: Author = None) -> Edit:
+    """Delete a step with everything inside it; runs in flight keep theirs."""
+
+    def delete(document: Document) -> _Change:
+        count = count_steps(document.visit(step_id).step)
+        text = ngettext("Deleted %(count)d step.", "Deleted %(count)d steps.", count)
+        return _Change(edit.delete_step(document, step_id), step_id, text % {"count": count})
+
+    return _apply(flow, delete, revision, author)
 
 
 def set_options(
@@ -252,67 +254,62 @@ def set_options(
     object: str | None,  # noqa: A002 - the word of the document
     guard: str,
     time_zone: str | None,
-    revision: int | None,
-    author: AbstractBaseUser | None = None,
+    revision: Revision,
+    author: Author = None,
 ) -> Edit:
-    """Replace what is said about the whole flow: its model, its guard and its time zone."""
+    """Replace what applies to the whole flow: its model, its guard and its time zone."""
 
     def change(document: Document) -> _Change:
         changed = edit.set_options(document, object=object, guard=guard, time_zone=time_zone)
-        return _Change(changed, "", gettext("Saved the settings of the flow."))
+        return _Change(changed, done=gettext("Saved the settings of the flow."))
 
     return _apply(flow, change, revision, author)
 
 
-class _Change(NamedTuple):
-    """The document as it becomes, the step it is about, and the sentence to say."""
-
-    document: Document
-    step: str
-    message: str
-
-
-_Changer: TypeAlias = Callable[[Document], _Change]
-
-
-def _apply(
-    flow: Flow,
-    changer: _Changer,
-    revision: int | None,
-    author: AbstractBaseUser | None,
-    unchanged: str = "",
+def _edit_step(
+    flow: Flow, step_id: str, operation: Operation, revision: Revision, author: Author, *said: str
 ) -> Edit:
-    """Edit the draft; ``unchanged`` is what to say where the document stays as it is."""
-    made: list[tuple[_Change, bool]] = []
+    """Apply an operation on one step; ``said`` is what was done, and what if it was not needed."""
 
-    def operation(document: Document) -> Document:
-        change = changer(document)
-        made.append((change, digest(change.document) != digest(document)))
-        return change.document
+    def change(document: Document) -> _Change:
+        words = {"step": step_label(document.visit(step_id).step)}
+        return _Change(operation(document), step_id, *(text % words for text in said))
 
-    version = edit_draft(flow, operation, revision=revision, author=author)
-    change, is_changed = made[-1]
-    message = change.message if is_changed else unchanged or gettext("Nothing was changed.")
-    return Edit(version=version, step=change.step, message=message, changed=is_changed)
-
-
-def _find(document: Document, step_id: str) -> Step:
-    step = document.find(step_id)
-    if step is None:
-        raise EditError(
-            f"The flow has no step {step_id!r}; it may have been deleted. Reload the flow."
-        )
-    return step
+    return _apply(flow, change, revision, author)
 
 
 def _refuse_foreign_branch(document: Document, place: Place) -> None:
     """Raise EditError for a branch that the parent's action does not offer."""
     if place.parent is None:
         return
-    parent = _find(document, place.parent)
+    parent = document.visit(place.parent).step
     offered = offered_branches(parent)
     if place.branch not in offered:
-        raise EditError(
-            f"The action {parent.action!r} has no branch {place.branch!r}; "
-            f"possible: {', '.join(offered) or 'none, it takes no steps inside'}."
-        )
+        text = gettext("The action %(action)r has no branch %(branch)r; possible: %(possible)s.")
+        words = {"action": parent.action, "branch": place.branch}
+        none = gettext("none, it takes no steps inside")
+        raise EditError(text % {**words, "possible": ", ".join(offered) or none})
+
+
+def refuse_forbidden(old: Document, new: Document, author: Author) -> None:
+    """Raise EditError where the author adds or configures a step without being allowed to."""
+    for visit in new.index.values() if author else ():
+        step = visit.step
+        before = old.find(step.id)
+        is_same = before and (before.action, before.config) == (step.action, step.config)
+        if not is_same and not may_place(step.action, author):
+            text = gettext("You need the permission %(permission)r for the action %(action)r.")
+            raise EditError(text % {"permission": _permission(step.action), "action": step.action})
+
+
+def may_place(action_key: str, author: Author) -> bool:
+    """Return whether an author may place an action; to be asked before it is offered."""
+    permission = _permission(action_key)
+    # A user model of a project's own need not have permissions: then it has none.
+    has_perm = getattr(author, "has_perm", None)
+    return author is None or not permission or bool(has_perm and has_perm(permission))
+
+
+def _permission(action_key: str) -> str:
+    action = known_action(action_key)
+    return action.permission if action else ""

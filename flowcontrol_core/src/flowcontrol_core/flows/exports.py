@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from typing import Any
 
 from django import forms
@@ -12,11 +12,12 @@ from flowcontrol_core.actions.base import BaseAction
 from flowcontrol_core.actions.bound_step import upgraded_config
 from flowcontrol_core.actions.registry import registry
 from flowcontrol_core.actions.storage import StoredField
-from flowcontrol_core.document.serialize import to_data
-from flowcontrol_core.document.tree import Document, Step
+from flowcontrol_core.document.format import to_data
+from flowcontrol_core.document.tree import Document, Step, map_steps
 from flowcontrol_core.errors import FlowcontrolError
 from flowcontrol_core.flows import yaml_text
 from flowcontrol_core.flows.drafts import get_document, present_version, published_version
+from flowcontrol_core.flows.flow_triggers import COLUMNS
 from flowcontrol_core.flows.lifecycle import LIMITS, POLICIES, RETENTION
 from flowcontrol_core.models import Flow, FlowTrigger
 
@@ -36,59 +37,57 @@ _HEAD = f"""\
 
 
 def export_flows(flows: Iterable[Flow], *, drafts: bool = False) -> str:
-    """Write flows as YAML, each as it is published; with ``drafts``, as it is being edited.
+    """Return flows as YAML, each as it is published; with ``drafts``, as it is being edited.
 
     A flow that was never published is written as its draft. Needs no plugin. Raises EditError
     where the text would be too large to be imported.
     """
-    data = [_flow(flow, drafts=drafts) for flow in flows]
-    keys = {key for item in data for key in _keys(item)}
+    exported = [_Exported.read(flow, drafts=drafts) for flow in flows]
+    keys = {key for item in exported for key in item.used()}
+    data = [item.data() for item in exported]
     return _HEAD + yaml_text.dump({"format": FORMAT, "plugins": _plugins(keys), "flows": data})
 
 
-def map_steps(document: Document, change: Callable[[Step], Step]) -> Document:
-    """Give the document with each step changed; ``change`` leaves id and branches alone."""
-    return replace(document, steps=_mapped(document.steps, change))
+@dataclass(frozen=True, slots=True)
+class _Exported:
+    """A flow to be exported, with its document and its triggers."""
+
+    flow: Flow
+    document: Document
+    triggers: list[FlowTrigger]
+
+    @classmethod
+    def read(cls, flow: Flow, *, drafts: bool) -> _Exported:
+        version = (None if drafts else published_version(flow)) or present_version(flow)
+        document = get_document(version) if version else Document()
+        return cls(flow, document, list(FlowTrigger.objects.filter(flow=flow)))
+
+    def used(self) -> Iterator[str]:
+        """Yield the keys of all actions and triggers."""
+        yield from (association.trigger for association in self.triggers)
+        yield from (visit.step.action for visit in self.document.walk())
+
+    def data(self) -> dict[str, Any]:
+        portable = map_steps(self.document.steps, _portable)
+        return {
+            "key": self.flow.key,
+            "name": self.flow.name,
+            "description": self.flow.description,
+            "limits": _given(self.flow, (*LIMITS, *POLICIES)),
+            **_given(self.flow, RETENTION),
+            "triggers": [_given(association, COLUMNS) for association in self.triggers],
+            "document": to_data(replace(self.document, steps=portable)),
+        }
 
 
-def _mapped(steps: tuple[Step, ...], change: Callable[[Step], Step]) -> tuple[Step, ...]:
-    return tuple(
-        replace(
-            change(step),
-            branches={name: _mapped(inside, change) for name, inside in step.branches.items()},
-        )
-        for step in steps
-    )
-
-
-def _flow(flow: Flow, *, drafts: bool) -> dict[str, Any]:
-    version = None if drafts else published_version(flow)
-    version = version or present_version(flow)
-    document = get_document(version) if version else Document()
-    return {
-        "key": flow.key,
-        "name": flow.name,
-        "description": flow.description,
-        "limits": _given(flow, (*LIMITS, *POLICIES)),
-        **_given(flow, RETENTION),
-        "triggers": [_trigger(item) for item in FlowTrigger.objects.filter(flow=flow)],
-        "document": to_data(map_steps(document, _portable)),
-    }
-
-
-def _given(flow: Flow, names: Iterable[str]) -> dict[str, Any]:
-    """Give the columns of a flow that are not empty."""
-    values = {name: getattr(flow, name) for name in names}
+def _given(row: Flow | FlowTrigger, names: Iterable[str]) -> dict[str, Any]:
+    """Return the columns of a row that are not empty."""
+    values = {name: getattr(row, name) for name in names}
     return {name: value for name, value in values.items() if value is not None}
 
 
-def _trigger(association: FlowTrigger) -> dict[str, Any]:
-    names = ("trigger", "mode", "active", "condition", "config", "step")
-    return {name: getattr(association, name) for name in names}
-
-
 def _portable(step: Step) -> Step:
-    """Give a step in the action's present version, markers in place of what is not exported."""
+    """Return a step in the action's present version, markers in place of what is not exported."""
     try:
         action = registry.get_action(step.action).action
         config = upgraded_config(step, action)
@@ -106,27 +105,13 @@ def _value(action: BaseAction, name: str, value: Any) -> Any:
         return value
     if name in action.secret_fields:
         return {MARKER: SECRET}
-    field = action.Config.base_fields.get(name)
+    field = action.Config.base_fields[name]
     if isinstance(field, forms.ModelChoiceField) and not isinstance(field, StoredField):
-        return {MARKER: REFERENCE} if _has_primary_key(field, value) else value
+        # A natural key is stored as a list, a primary key as a text.
+        values = value if isinstance(field, forms.ModelMultipleChoiceField) else [value]
+        if not all(isinstance(item, list) for item in values):
+            return {MARKER: REFERENCE}
     return value
-
-
-def _has_primary_key(field: forms.Field, value: Any) -> bool:
-    """A natural key is stored as a list, a primary key as a text."""
-    values = value if isinstance(field, forms.ModelMultipleChoiceField) else [value]
-    return any(not isinstance(item, list) for item in values)
-
-
-def _keys(item: Mapping[str, Any]) -> Iterable[str]:
-    """Give the keys of all actions and triggers of an exported flow."""
-    yield from (association["trigger"] for association in item["triggers"])
-    pending = list(item["document"]["steps"])
-    while pending:
-        step = pending.pop()
-        yield step["action"]
-        for inside in step.get("branches", {}).values():
-            pending += inside
 
 
 def _plugins(keys: Iterable[str]) -> list[dict[str, str]]:
@@ -141,9 +126,6 @@ def _plugins(keys: Iterable[str]) -> list[dict[str, str]]:
 
 
 def _origin(key: str) -> tuple[str, str]:
-    """Give the plugin of a key, and its distribution where that is known."""
-    if registry.knows_action(key):
-        entry = registry.get_action(key)
-        return entry.plugin, entry.distribution
-    trigger = registry.triggers.get(key)
-    return (trigger.plugin, trigger.distribution) if trigger else (key.partition(".")[0], "")
+    """Return the plugin of a key, and its distribution where that is known."""
+    entry = registry.get_action(key) if registry.knows_action(key) else registry.triggers.get(key)
+    return (entry.plugin, entry.distribution) if entry else (key.partition(".")[0], "")

@@ -2,199 +2,155 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, TypeVar
 
-from flowcontrol_core.document.parse import parse
-from flowcontrol_core.document.reader import Fields
-from flowcontrol_core.document.rules import ACTION, MAX_KEY
+from django.utils.translation import gettext
+
+from flowcontrol_core import bounds
+from flowcontrol_core.document import reader
+from flowcontrol_core.document.format import ACTION, parse, wanted_key
+from flowcontrol_core.document.reader import Entry, Reader, Reading
 from flowcontrol_core.document.tree import Document
-from flowcontrol_core.document.values import ValueCopier, kind
 from flowcontrol_core.errors import DocumentError, Problem
 from flowcontrol_core.flows import yaml_text
 from flowcontrol_core.flows.exports import FORMAT
-from flowcontrol_core.flows.lifecycle import LIMITS, POLICIES, RETENTION
+from flowcontrol_core.flows.lifecycle import FIELDS, LIMITS, POLICIES
 from flowcontrol_core.models import Flow, LimitPolicy, Mode
 
-MAX_FLOWS = 500
-MAX_TEXT = 10_000
-MAX_NUMBER = 2**31 - 1
-MAX_CONDITION = 1_000
-MAX_QUEUE = 50
 _Value = TypeVar("_Value")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FileTrigger:
-    """A flow trigger as the file has it."""
-
-    trigger: str
-    mode: str
-    active: bool
-    condition: str
-    config: Mapping[str, Any]
-    step: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class FileFlow:
-    """A flow as the file has it; ``fields`` are its columns: name, limits, queue and so on."""
+    """A flow as the file has it: its columns (name, limits, queue and so on), and its triggers'."""
 
     path: str
     key: str
-    fields: Mapping[str, Any]
+    columns: Mapping[str, Any]
     document: Document
-    triggers: tuple[FileTrigger, ...]
+    triggers: tuple[Mapping[str, Any], ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class File:
     """What a file has: its flows, and the distribution of each plugin that they need."""
 
-    flows: tuple[FileFlow, ...]
+    flows: tuple[FileFlow, ...] = ()
     distributions: Mapping[str, str]
 
 
 def read_file(text: str) -> File:
-    """Read an exported text; raises DocumentError with all problems of its shape."""
-    data = yaml_text.load(text)
-    problems: list[Problem] = []
-    file = _file(data, problems)
-    if problems:
-        raise DocumentError(problems)
-    return file
+    """Return what an exported text has; raises DocumentError with all problems of its shape."""
+    return reader.collect(_read_file(Entry(yaml_text.load(text))))
 
 
 def placed(problem: Problem, path: str) -> Problem:
-    """Give a problem with its path inside of the file."""
-    joined = f"{path}.{problem.path}" if problem.path else path
-    return replace(problem, path=joined)
+    """Return a problem with its path inside of the file."""
+    return replace(problem, path=f"{path}.{problem.path}" if problem.path else path)
 
 
-def _file(data: Any, problems: list[Problem]) -> File:
-    if not isinstance(data, dict):
-        message = f"The file must be an object with the key 'flows', not {kind(data)}."
-        problems.append(Problem("", message))
-        return File(flows=(), distributions={})
-    fields = Fields(data, problems)
-    if fields.raw("format", FORMAT) != FORMAT:
-        fields.report("format", f"must be {FORMAT}; a newer one needs a newer flowcontrol.")
-        return File(flows=(), distributions={})
-    fields.check_keys(("format", "plugins", "flows"), required=("format", "flows"))
-    flows = _items(fields, "flows", problems, _flow)
-    _refuse_twins(flows, problems)
-    plugins = _items(fields, "plugins", problems, _plugin)
-    return File(flows=flows, distributions=dict(plugins))
-
-
-def _items(
-    fields: Fields,
-    key: str,
-    problems: list[Problem],
-    read: Callable[[Fields, str, list[Problem]], _Value],
-    path: str = "",
-) -> tuple[_Value, ...]:
-    """Read a list of objects."""
-    given = fields.raw(key)
-    if given is None:
-        return ()
-    if not isinstance(given, list) or len(given) > MAX_FLOWS:
-        fields.report(key, f"must be a list of at most {MAX_FLOWS} objects.")
-        return ()
-    found = []
-    for index, item in enumerate(given):
-        place = f"{path}{key}[{index}]"
-        if isinstance(item, dict):
-            found.append(read(Fields(item, problems, path=place), place, problems))
-        else:
-            problems.append(Problem(place, f"must be an object with keys, not {kind(item)}."))
-    return tuple(found)
-
-
-def _plugin(fields: Fields, _path: str, _problems: list[Problem]) -> tuple[str, str]:
-    fields.check_keys(("name", "distribution"), required=("name",))
-    name = fields.text("name", "", limit=MAX_KEY)
-    return name, fields.text("distribution", "", limit=MAX_KEY)
-
-
-def _flow(fields: Fields, path: str, problems: list[Problem]) -> FileFlow:
-    fields.check_keys(
-        ("key", "name", "description", "limits", *RETENTION, "triggers", "document"),
-        required=("key", "name", "document"),
-    )
-    return FileFlow(
-        path=path,
-        key=fields.text("key", "", limit=MAX_KEY),
-        fields={
-            "name": fields.text("name", "", limit=MAX_KEY),
-            "description": fields.text("description", "", limit=MAX_TEXT),
-            **_limits(fields, path, problems),
-            **_keeping(fields),
-        },
-        document=_document(fields, path, problems),
-        triggers=_items(fields, "triggers", problems, _trigger, f"{path}."),
-    )
-
-
-def _limits(fields: Fields, path: str, problems: list[Problem]) -> dict[str, Any]:
-    given = fields.raw("limits", {})
-    if not isinstance(given, dict):
-        fields.report("limits", f"must be an object with keys, not {kind(given)}.")
-        given = {}
-    limits = Fields(given, problems, path=f"{path}.limits")
-    limits.check_keys((*LIMITS, *POLICIES), required=())
-    numbers = {name: _number(limits, name, low=1) for name in LIMITS}
-    choices = tuple(LimitPolicy.values)
-    return {**numbers, **{name: limits.choice(name, choices[0], choices) for name in POLICIES}}
-
-
-def _keeping(fields: Fields) -> dict[str, Any]:
-    """Read which workers execute the runs, and how long they are kept."""
-    queue = Flow._meta.get_field("queue").get_default()
-    return {
-        "queue": fields.text("queue", queue, limit=MAX_QUEUE),
-        "retention_days": _number(fields, "retention_days", low=0),
-        "retention_runs": _number(fields, "retention_runs", low=0),
+def _read_file(entry: Entry) -> Reading[File]:
+    data = entry.value
+    if isinstance(data, dict) and data.get("format", FORMAT) != FORMAT:
+        text = gettext("must be %(format)d; a newer one needs a newer flowcontrol.")
+        yield entry.at("format").problem(text % {"format": FORMAT})
+        return File(distributions={})
+    readers = {
+        "format": reader.single(int),
+        "plugins": _list(_keys(_PLUGIN, "name")),
+        "flows": _list(_read_flow),
     }
+    values = yield from reader.read_keys(entry, readers, required=("format", "flows"))
+    flows = values.get("flows") or ()
+    paths: dict[str, str] = {}
+    for flow in flows:
+        first = paths.setdefault(flow.key, flow.path)
+        if flow.key and first != flow.path:
+            text = gettext("is %(key)r, as is that of %(first)s; remove one of them.")
+            yield Problem(f"{flow.path}.key", text % {"key": flow.key, "first": first}, field="key")
+    plugins = values.get("plugins") or ()
+    distributions = {item.get("name"): item.get("distribution", "") for item in plugins}
+    return File(flows=flows, distributions=distributions)
 
 
-def _number(fields: Fields, name: str, *, low: int) -> int | None:
-    if fields.raw(name) is None:
-        return None
-    return fields.integer(name, low, low=low, high=MAX_NUMBER)
+def _list(read: Reader[_Value]) -> Reader[tuple[_Value, ...] | None]:
+    """Return a reader of a list of objects, which may be absent."""
+
+    def read_list(entry: Entry) -> Reading[tuple[_Value, ...]]:
+        if not isinstance(entry.value, list) or len(entry.value) > bounds.FILE_ITEMS:
+            wanted = gettext("a list of at most %(most)d objects") % {"most": bounds.FILE_ITEMS}
+            yield entry.unexpected(wanted)
+            return ()
+        found = []
+        for item in entry.items():
+            found.append((yield from read(item._replace(field=""))))  # noqa: PERF401
+        return tuple(found)
+
+    return reader.optional(read_list)
 
 
-def _document(fields: Fields, path: str, problems: list[Problem]) -> Document:
+def _keys(readers: Mapping[str, Reader[Any]], *required: str) -> Reader[dict[str, Any]]:
+    return partial(reader.read_keys, readers=readers, required=required)
+
+
+def _text(most: int) -> Reader[str | None]:
+    return reader.single(reader.check_text, most)
+
+
+def _number(low: int) -> Reader[int | None]:
+    return reader.optional(reader.single(reader.check_integer, low, bounds.COLUMN_NUMBER))
+
+
+_PLUGIN = {
+    "name": _text(bounds.KEY_CHARACTERS),
+    "distribution": _text(bounds.KEY_CHARACTERS),
+}
+_TRIGGER = {
+    "trigger": reader.pattern(ACTION, wanted_key),
+    "mode": reader.single(reader.check_choice, tuple(Mode.values)),
+    "active": reader.single(reader.check_boolean),
+    "condition": _text(bounds.EXPRESSION_CHARACTERS),
+    "config": reader.json_object,
+    "step": _text(bounds.KEY_CHARACTERS),
+}
+_LIMITS = {
+    **dict.fromkeys(LIMITS, _number(1)),
+    **dict.fromkeys(POLICIES, reader.single(reader.check_choice, tuple(LimitPolicy.values))),
+}
+
+
+def _read_document(entry: Entry) -> Reading[Document]:
     try:
-        return parse(fields.raw("document", {"format": 1, "steps": []}))
+        return parse(entry.value)
     except DocumentError as error:
-        problems += [placed(problem, f"{path}.document") for problem in error.problems]
+        yield from (placed(problem, entry.path) for problem in error.problems)
         return Document()
 
 
-def _trigger(fields: Fields, path: str, problems: list[Problem]) -> FileTrigger:
-    names = ("trigger", "mode", "active", "condition", "config", "step")
-    fields.check_keys(names, required=("trigger",))
-    config = fields.raw("config", {})
-    if not isinstance(config, dict):
-        fields.report("config", f"must be an object with keys, not {kind(config)}.")
-        config = {}
-    modes = tuple(Mode.values)
-    return FileTrigger(
-        trigger=fields.matching("trigger", ACTION, "a key such as 'shop.paid'", limit=MAX_KEY),
-        mode=fields.choice("mode", modes[0], modes),
-        active=fields.boolean("active", default=True),
-        condition=fields.text("condition", "", limit=MAX_CONDITION),
-        config=ValueCopier(problems).copy_config(config, f"{path}.config", ""),
-        step=fields.text("step", "", limit=MAX_KEY),
+_FLOW = {
+    "key": _text(bounds.KEY_CHARACTERS),
+    "name": _text(bounds.KEY_CHARACTERS),
+    "description": _text(bounds.DESCRIPTION_CHARACTERS),
+    "limits": _keys(_LIMITS),
+    "queue": _text(bounds.QUEUE_CHARACTERS),
+    "retention_days": _number(0),
+    "retention_runs": _number(0),
+    "triggers": _list(_keys(_TRIGGER, "trigger")),
+    "document": _read_document,
+}
+
+
+def _read_flow(entry: Entry) -> Reading[FileFlow]:
+    values = yield from reader.read_keys(entry, _FLOW, required=("key", "name", "document"))
+    given = {**values, **(values.get("limits") or {})}
+    defaults = Flow()
+    return FileFlow(
+        path=entry.path,
+        key=values.get("key", ""),
+        columns={name: given.get(name, getattr(defaults, name)) for name in FIELDS},
+        document=values.get("document") or Document(),
+        triggers=values.get("triggers") or (),
     )
-
-
-def _refuse_twins(flows: tuple[FileFlow, ...], problems: list[Problem]) -> None:
-    seen: dict[str, str] = {}
-    for flow in flows:
-        first = seen.setdefault(flow.key, flow.path)
-        if first != flow.path:
-            message = f"is {flow.key!r}, as is that of {first}; remove one of them."
-            problems.append(Problem(f"{flow.path}.key", message, field="key"))

@@ -1,36 +1,57 @@
-"""Flows as a whole: create, rename, limit, switch on and off, pause."""
+"""Flows as a whole: create, rename, limit, switch on and off, pause, delete."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from django.contrib.auth.base_user import AbstractBaseUser
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError
 from django.utils import timezone
+from django.utils.translation import gettext, ngettext
 
-from flowcontrol_core.document.serialize import digest, to_data
 from flowcontrol_core.document.tree import Document
 from flowcontrol_core.errors import DocumentError, EditError, Problem
-from flowcontrol_core.flows.changes import atomic, record
-from flowcontrol_core.flows.permissions import refuse_forbidden
-from flowcontrol_core.models import Flow, FlowOperation, FlowVersion
+from flowcontrol_core.flows import drafts
+from flowcontrol_core.flows.drafts import Author
+from flowcontrol_core.flows.edits import refuse_forbidden
+from flowcontrol_core.models import Flow, FlowEvent, FlowOperation, FlowRun, FlowVersion, Status
 
-#: The limits, and what happens to a run too many; one that counts all runs ever skips it.
+#: The limits, and what happens to a run that exceeds one; one that counts all runs ever skips it.
 LIMITS = ("max_concurrent", "max_concurrent_per_object", "max_per_object")
 POLICIES = ("max_concurrent_policy", "max_concurrent_per_object_policy")
 RETENTION = ("queue", "retention_days", "retention_runs")
-#: What may be said about a flow apart from its document; unversioned, so in force at once.
+#: What a flow has apart from its document; unversioned, so in force at once.
 FIELDS = ("name", "description", *LIMITS, *POLICIES, *RETENTION)
+#: Runs that are deleted with one statement.
+CHUNK = 500
 _COLUMNS = frozenset(field.name for field in Flow._meta.get_fields())
+
+
+def record(
+    key: str,
+    operation: FlowOperation,
+    values: Mapping[str, Any] | None = None,
+    *,
+    by: Any = None,
+    reason: str = "",
+) -> None:
+    """Add what was done to the history of a flow, in the transaction that does it."""
+    FlowEvent.objects.create(
+        key=key,
+        operation=operation,
+        values=dict(values or {}),
+        note=reason,
+        actor=str(by or "")[:200],
+        at=timezone.now(),
+    )
 
 
 def create_flow(
     *,
     key: str,
     name: str,
-    author: AbstractBaseUser | None = None,
+    author: Author = None,
     document: Document | None = None,
     by: Any = None,
     reason: str = "",
@@ -46,22 +67,23 @@ def create_flow(
     flow = Flow(key=key, name=name, **_known(fields))
     content = document or Document()
     refuse_forbidden(Document(), content, author)
+    columns = drafts.columns_of(content)
     _validate(flow, exclude=())
     try:
-        with atomic():
+        with drafts.atomic():
             flow.save(force_insert=True)
             FlowVersion.objects.create(
                 flow=flow,
                 draft_of=flow,
                 number=1,
-                document=to_data(content),
-                digest=digest(content),
                 author_id=author.pk if author else None,
+                **columns,
             )
             record(flow.key, FlowOperation.CREATE, by=by or author, reason=reason)
     except IntegrityError as error:
         if Flow.objects.filter(key=key).exists():
-            raise DocumentError([_taken(key)]) from error
+            text = gettext("There is a flow with the key %(key)r already; choose another one.")
+            raise DocumentError([Problem("key", text % {"key": key}, field="key")]) from error
         raise
     return flow
 
@@ -77,7 +99,7 @@ def change_flow(flow: Flow, *, by: Any = None, reason: str = "", **fields: Any) 
     for name, value in known.items():
         setattr(flow, name, value)
     _validate(flow, exclude=_COLUMNS - set(fields))
-    with atomic():
+    with drafts.atomic():
         _write(flow, *fields)
         if changed:
             fields_changed = {"fields": ", ".join(changed)}
@@ -89,41 +111,55 @@ def activate(flow: Flow, *, by: Any = None, reason: str = "") -> Flow:
     """Let the flow start runs; raises EditError where nothing is published."""
     flow.refresh_from_db(fields=["published"])
     if flow.published_id is None:
-        raise EditError(
-            f"The flow {flow.key!r} cannot be activated: nothing of it is published. Publish "
-            "its draft first."
-        )
-    flow.active = True
-    return _switch(flow, "active", FlowOperation.ACTIVATE, by, reason)
+        text = gettext("The flow “%(flow)s” has no published version. Publish its draft first.")
+        raise EditError(text % {"flow": flow.key})
+    return _switch(flow, FlowOperation.ACTIVATE, by, reason, active=True)
 
 
 def deactivate(flow: Flow, *, by: Any = None, reason: str = "") -> Flow:
-    """Start no further runs; those in flight go on."""
-    flow.active = False
-    return _switch(flow, "active", FlowOperation.DEACTIVATE, by, reason)
+    """Start no further runs; those in flight continue."""
+    return _switch(flow, FlowOperation.DEACTIVATE, by, reason, active=False)
 
 
 def pause(flow: Flow, *, by: Any = None, reason: str = "") -> Flow:
     """Pause what waits as well: runs that become due stop where they are."""
-    flow.paused = True
-    return _switch(flow, "paused", FlowOperation.PAUSE, by, reason)
+    return _switch(flow, FlowOperation.PAUSE, by, reason, paused=True)
 
 
 def resume(flow: Flow, *, by: Any = None, reason: str = "") -> Flow:
-    """End the pause; whoever calls this wakes the runs that were held (``runtime``)."""
-    flow.paused = False
-    return _switch(flow, "paused", FlowOperation.RESUME, by, reason)
+    """End the pause; the caller wakes the runs that it paused."""
+    return _switch(flow, FlowOperation.RESUME, by, reason, paused=False)
 
 
-def _switch(flow: Flow, name: str, operation: FlowOperation, by: Any, reason: str) -> Flow:
-    with atomic():
-        _write(flow, name)
+def delete_flow(flow: Flow, *, by: Any = None, reason: str = "") -> int:
+    """Delete a flow with its versions, its triggers and its runs; return the number of runs.
+
+    Raises EditError where runs have not ended: cancel them first. It is deactivated before, so
+    that no further run starts meanwhile.
+    """
+    _refuse_live(flow)
+    if flow.active:
+        deactivate(flow, by=by, reason=reason)
+    with drafts.atomic():
+        drafts.lock(flow)
+        _refuse_live(flow)
+        deleted = _delete_runs(flow)
+        flow.delete()
+        record(flow.key, FlowOperation.DELETE, {"runs": deleted}, by=by, reason=reason)
+    return deleted
+
+
+def _switch(flow: Flow, operation: FlowOperation, by: Any, reason: str, **values: bool) -> Flow:
+    with drafts.atomic():
+        for name, value in values.items():
+            setattr(flow, name, value)
+        _write(flow, *values)
         record(flow.key, operation, by=by, reason=reason)
     return flow
 
 
 def _write(flow: Flow, *names: str) -> None:
-    """Write the named columns only, so that two verbs at once do not undo each other."""
+    """Write the named columns only, so that two operations at once do not undo each other."""
     flow.updated_at = timezone.now()
     flow.save(update_fields=[*names, "updated_at"])
 
@@ -132,8 +168,8 @@ def _known(fields: dict[str, Any]) -> dict[str, Any]:
     unknown = sorted(set(fields) - set(FIELDS))
     if unknown:
         raise EditError(
-            f"{', '.join(unknown)} cannot be set on a flow this way; possible are "
-            f"{', '.join(FIELDS)}. To switch it on or off there are activate() and pause()."
+            f"{', '.join(unknown)} cannot be set on a flow here; possible are "
+            f"{', '.join(FIELDS)}. Use activate() and pause() to switch it on or off."
         )
     return fields
 
@@ -142,15 +178,25 @@ def _validate(flow: Flow, exclude: Iterable[str]) -> None:
     try:
         flow.full_clean(exclude=exclude)
     except ValidationError as error:
-        raise DocumentError(
-            [
-                Problem(path=name, message=message, field=name)
-                for name, messages in error.message_dict.items()
-                for message in messages
-            ]
-        ) from error
+        found = [(name, text) for name, texts in error.message_dict.items() for text in texts]
+        raise DocumentError([Problem(name, text, field=name) for name, text in found]) from error
 
 
-def _taken(key: str) -> Problem:
-    message = f"There is a flow with the key {key!r} already; choose another one."
-    return Problem(path="key", message=message, field="key")
+def _refuse_live(flow: Flow) -> None:
+    live = FlowRun.objects.filter(flow=flow).live().count()
+    if live:
+        text = ngettext(
+            "%(count)d run of the flow has not ended. Cancel it, or wait for its end.",
+            "%(count)d runs of the flow have not ended. Cancel them, or wait for their end.",
+            live,
+        )
+        refused = gettext("The flow “%(flow)s” cannot be deleted.") % {"flow": flow}
+        raise EditError(f"{refused} {text % {'count': live}}")
+
+
+def _delete_runs(flow: Flow) -> int:
+    ended, deleted = FlowRun.objects.filter(flow=flow, status=Status.DONE), 0
+    while ids := list(ended.values_list("pk", flat=True)[:CHUNK]):
+        FlowRun.objects.filter(pk__in=ids).delete()
+        deleted += len(ids)
+    return deleted

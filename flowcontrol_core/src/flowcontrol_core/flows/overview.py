@@ -6,20 +6,8 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
-from django.db.models import (
-    BooleanField,
-    Case,
-    Count,
-    F,
-    IntegerField,
-    OuterRef,
-    Q,
-    QuerySet,
-    Subquery,
-    TextField,
-    Value,
-    When,
-)
+from django.db import models, router
+from django.db.models import OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Cast, Coalesce
 
 from flowcontrol_core.document.tree import Document, Step
@@ -36,7 +24,7 @@ from flowcontrol_core.models import (
 
 
 def count_name(status: str) -> str:
-    """Name the column of ``with_facts`` that counts the runs of a status."""
+    """Return the name of the column of ``with_facts`` that counts the runs of a status."""
     return f"runs_{status}"
 
 
@@ -46,50 +34,43 @@ def with_facts(flows: QuerySet[Flow]) -> QuerySet[Flow]:
     ``runs_<status>`` for each status of live runs, ``last_run`` (a time), ``version_number`` of
     the published version, and ``has_changes``: whether there is something to publish.
     """
-    counts: dict[str, Any] = {count_name(status): _count(status) for status in LIVE}
-    runs = FlowRun.objects.filter(flow=OuterRef("pk")).order_by("-id")
+    of_flow = FlowRun.objects.filter(flow=OuterRef("pk"))
+    counts = {count_name(status): _count(of_flow.filter(status=status), "flow") for status in LIVE}
     return flows.annotate(
         **counts,
-        last_run=Subquery(runs.values("created_at")[:1]),
-        version_number=F("published__number"),
-        has_changes=Case(
-            When(_CHANGED, then=Value(True)),  # noqa: FBT003
-            default=Value(False),  # noqa: FBT003
-            output_field=BooleanField(),
-        ),
+        last_run=Subquery(of_flow.order_by("-id").values("created_at")[:1]),
+        version_number=models.F("published__number"),
+        has_changes=models.ExpressionWrapper(_CHANGED, output_field=models.BooleanField()),
     )
 
 
 def versions_with_runs(flow: Flow) -> QuerySet[FlowVersion]:
-    """Give the versions of a flow, the newest first, with ``live_runs`` and without documents."""
-    live = FlowRun.objects.filter(version=OuterRef("pk"), status__in=LIVE).order_by()
-    counted = live.values("version").annotate(number=Count("pk")).values("number")
+    """Return the versions of a flow, the newest first, with ``live_runs`` and without documents."""
+    live = FlowRun.objects.filter(version=OuterRef("pk"), status__in=LIVE)
     versions = FlowVersion.objects.filter(flow=flow).select_related("author").defer("document")
-    return versions.annotate(
-        live_runs=Coalesce(Subquery(counted, output_field=IntegerField()), 0)
-    ).order_by("-number")
+    return versions.annotate(live_runs=_count(live, "version")).order_by("-number")
 
 
 _CHANGED = Q(draft__isnull=False) & (
-    Q(published__isnull=True) | ~Q(draft__digest=F("published__digest"))
+    Q(published__isnull=True) | ~Q(draft__digest=models.F("published__digest"))
 )
 
 
-def _count(status: str) -> Coalesce:
-    runs = FlowRun.objects.filter(flow=OuterRef("pk"), status=status).order_by()
-    counted = runs.values("flow").annotate(number=Count("pk")).values("number")
-    return Coalesce(Subquery(counted, output_field=IntegerField()), 0)
+def _count(runs: QuerySet[FlowRun], by: str) -> Coalesce:
+    """Return the number of runs of an outer row, which they name in a column."""
+    counted = runs.order_by().values(by).annotate(number=models.Count("pk")).values("number")
+    return Coalesce(Subquery(counted, output_field=models.IntegerField()), 0)
 
 
 def step_of(run: FlowRun) -> str:
-    """Give the id of the step that a run is at; empty before the first, or where unreadable."""
+    """Return the id of the step that a run is at; empty before the first, or where unreadable."""
     return _last_step(run.cursor)
 
 
 def counts_by_step(flow: Flow) -> Counter[str]:
     """Count the live runs at each step of a flow; runs at the same place are counted together."""
-    live = FlowRun.objects.filter(flow=flow).live()
-    rows = live.order_by().values_list("cursor").annotate(number=Count("pk"))
+    live = FlowRun.objects.using(_alias()).filter(flow=flow).live()
+    rows = live.order_by().values_list("cursor").annotate(number=models.Count("pk"))
     counts: Counter[str] = Counter()
     for cursor, number in rows:
         counts[_last_step(cursor)] += number
@@ -98,21 +79,19 @@ def counts_by_step(flow: Flow) -> Counter[str]:
 
 
 def at_step(runs: QuerySet[FlowRun], step: str) -> QuerySet[FlowRun]:
-    """Give the runs whose innermost step is the one with that id.
+    """Return the runs whose innermost step is the one with that id.
 
-    Looks at the cursor as text, which all databases write alike: ``step`` stands right before
+    Reads the cursor as text, which all databases write alike: ``step`` stands right before
     ``phase``, and the phase of the steps around is ``inside``.
     """
     texts = [f'"step": "{step}", "phase": "{phase}"' for phase in ("run", "return", "after")]
-    found = Q()
-    for text in texts:
-        found |= Q(cursor_text__contains=text)
-    return runs.annotate(cursor_text=Cast("cursor", TextField())).filter(found)
+    found = Q(*(("cursor_text__contains", text) for text in texts), _connector=Q.OR)
+    return runs.annotate(cursor_text=Cast("cursor", models.TextField())).filter(found)
 
 
 def documents_of(runs: Iterable[FlowRun]) -> dict[int, Document]:
-    """Give the documents of the versions of runs, with one query; unreadable ones are left out."""
-    versions = FlowVersion.objects.in_bulk({run.version_id for run in runs})
+    """Return the documents of the versions of runs, with one query, if they can be read."""
+    versions = FlowVersion.objects.using(_alias()).in_bulk({run.version_id for run in runs})
     documents = {}
     for pk, version in versions.items():
         try:
@@ -123,13 +102,13 @@ def documents_of(runs: Iterable[FlowRun]) -> dict[int, Document]:
 
 
 def find_step(run: FlowRun, documents: dict[int, Document]) -> Step | None:
-    """Give the step that a run is at, from its version's document."""
+    """Return the step that a run is at, from its version's document."""
     document = documents.get(run.version_id)
     return document.find(step_of(run)) if document and step_of(run) else None
 
 
 def associations(flow: Flow) -> QuerySet[FlowTrigger]:
-    """Give the flow triggers of a flow with what became of them lately.
+    """Return the flow triggers of a flow with what became of them lately.
 
     ``last_started`` is when one last started a run; ``refused_at``, ``refused_reason`` and
     ``refused_detail`` are about the last time it did not.
@@ -149,3 +128,8 @@ def _last_step(cursor: Any) -> str:
     if isinstance(cursor, list) and cursor and isinstance(cursor[-1], dict):
         return str(cursor[-1].get("step", ""))
     return ""
+
+
+def _alias() -> str:
+    """Return the name of the database of the runs."""
+    return router.db_for_write(FlowRun)

@@ -1,4 +1,4 @@
-"""Publish a draft: look at it, and make it the immutable version that new runs start on."""
+"""Publish a draft: check it, and make it the immutable version that new runs start on."""
 
 from __future__ import annotations
 
@@ -6,20 +6,15 @@ import logging
 from typing import Any
 
 from django.utils import timezone
+from django.utils.translation import gettext
 
 from flowcontrol_core.document.diff import Diff, diff
-from flowcontrol_core.document.serialize import digest
 from flowcontrol_core.document.tree import Document
 from flowcontrol_core.errors import Problem, PublishError
-from flowcontrol_core.flows.changes import atomic, lock, record
+from flowcontrol_core.flows import drafts
 from flowcontrol_core.flows.document_checks import Inspection, check_document, inspect_document
-from flowcontrol_core.flows.drafts import (
-    get_document,
-    present_document,
-    published_version,
-    stale_revision,
-)
 from flowcontrol_core.flows.flow_triggers import check_associations
+from flowcontrol_core.flows.lifecycle import record
 from flowcontrol_core.models import Flow, FlowOperation, FlowVersion
 
 logger = logging.getLogger(__name__)
@@ -35,17 +30,21 @@ def publish(
     """
     draft = FlowVersion.objects.filter(draft_of=flow).first()
     if revision is not None and (draft is None or draft.revision != revision):
-        with atomic():
-            raise stale_revision(flow)
+        with drafts.atomic():
+            raise drafts.stale_revision(flow)
     if draft is None or is_unchanged(flow):
-        raise PublishError([Problem("", _nothing(flow))])
-    document = get_document(draft)
+        text = gettext(
+            "There is nothing to publish: the flow %(flow)r has no changes since its published "
+            "version. Change something first."
+        )
+        raise PublishError([Problem("", text % {"flow": flow.key})])
+    document = drafts.get_document(draft)
     # Plugins are asked outside of the transaction, and before anything is locked.
     inspection = inspect_document(document, flow=flow)
     problems = [*inspection.problems, *check_associations(flow, document)]
     if problems:
         raise PublishError(problems)
-    with atomic():
+    with drafts.atomic():
         _freeze(flow, draft, document, inspection)
         values = {"version": draft.number}
         record(flow.key, FlowOperation.PUBLISH, values, by=by, reason=reason)
@@ -54,8 +53,8 @@ def publish(
 
 
 def is_unchanged(flow: Flow) -> bool:
-    """Say whether there is nothing to publish."""
-    published = published_version(flow)
+    """Return whether there is nothing to publish."""
+    published = drafts.published_version(flow)
     if published is None:
         return False
     draft = FlowVersion.objects.filter(draft_of=flow).only("digest").first()
@@ -63,43 +62,32 @@ def is_unchanged(flow: Flow) -> bool:
 
 
 def diff_with_published(flow: Flow) -> Diff:
-    """Give what publishing would change; without a published version, everything is new."""
-    published = published_version(flow)
-    old = get_document(published) if published else Document()
-    return diff(old, present_document(flow))
+    """Return what publishing would change; without a published version, everything is new."""
+    published = drafts.published_version(flow)
+    old = drafts.get_document(published) if published else Document()
+    return diff(old, drafts.present_document(flow))
 
 
 def present_problems(flow: Flow) -> list[Problem]:
-    """List what stands in the way of publishing what the editor shows."""
-    document = present_document(flow)
+    """Return what prevents publishing what the editor shows."""
+    document = drafts.present_document(flow)
     return check_document(document, flow=flow) + check_associations(flow, document)
 
 
 def _freeze(flow: Flow, draft: FlowVersion, document: Document, inspection: Inspection) -> None:
-    """Write it if the draft still is as it was looked at."""
-    lock(flow)
-    looked_at = FlowVersion.objects.filter(
-        pk=draft.pk, draft_of__isnull=False, revision=draft.revision
-    )
+    """Write it if the draft still is as it was checked."""
+    drafts.lock(flow)
     now = timezone.now()
-    frozen = looked_at.update(
+    frozen = drafts.as_seen(draft, draft.revision).update(
         published_at=now,
         updated_at=now,
         draft_of=None,
-        digest=digest(document),
         object_type=document.object or "",
         waits_for="\n".join(sorted(inspection.waits_for)),
     )
     if not frozen:
-        raise stale_revision(flow)
+        raise drafts.stale_revision(flow)
     draft.refresh_from_db()
     flow.published = draft
     flow.updated_at = now
     flow.save(update_fields=["published", "updated_at"])
-
-
-def _nothing(flow: Flow) -> str:
-    return (
-        f"There is nothing to publish: the flow {flow.key!r} has no changes since its published "
-        "version. Change something first."
-    )

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import tzinfo
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 from django.core.exceptions import NON_FIELD_ERRORS
 from django.db.models import Model
+from django.utils.translation import gettext
 
 from flowcontrol_core.actions.base import BaseAction
 from flowcontrol_core.actions.bound_step import upgraded_config
@@ -19,196 +21,226 @@ from flowcontrol_core.actions.config import (
     unknown_fields,
 )
 from flowcontrol_core.actions.registry import registry
-from flowcontrol_core.document.tree import Step
-from flowcontrol_core.document.values import child_path
+from flowcontrol_core.document.reader import Reading, child_path
+from flowcontrol_core.document.tree import Step, Visit
 from flowcontrol_core.errors import ConfigError, ExpressionError, Problem, UnknownActionError
-from flowcontrol_core.expressions import Expression, check_names
+from flowcontrol_core.expressions import Expression, check_names, compile_expression
+from flowcontrol_core.flows.config_forms import known_action
 from flowcontrol_core.models import Flow
 
 
-class Question(NamedTuple):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
     """A step, where it stands, and what is known about its flow."""
 
-    step: Step
-    path: str
+    visit: Visit
     zone: tzinfo
     object_type: str
     model: type[Model] | None
-    inside_loop: bool
 
     def problem(self, message: str, name: str = "") -> Problem:
-        """Give a problem of the step, or of one field of its configuration."""
-        path = child_path(f"{self.path}.config", name) if name else self.path
-        return Problem(path, message, self.step.id, name)
+        """Return a problem of the step, or of one field of its configuration."""
+        path = child_path(f"{self.visit.path}.config", name) if name else self.visit.path
+        return Problem(path, message, self.visit.step.id, name)
 
 
-class CheckedStep(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class CheckedStep:
     """A step whose configuration can be read, with its action."""
 
     question: Question
     action: BaseAction
     config: BoundConfig
 
+    def ask(self, method: str) -> Reading[list[str]]:
+        """Call a method of the action that returns texts; what it raises becomes a problem."""
+        call: Callable[[BoundConfig], Iterable[str]] = getattr(self.action, method)
+        try:
+            return [str(text) for text in call(self.config) if text]
+        except Exception as error:  # noqa: BLE001 - a plugin's code may raise anything
+            yield _broken(self.question, f"{method}()", error)
+            return []
 
-def check_step(question: Question) -> tuple[list[Problem], CheckedStep | None]:
-    """List the problems of a step by itself; without a CheckedStep there are some."""
+
+def check_step(question: Question) -> Reading[CheckedStep | None]:
+    """Check a step by itself; without a CheckedStep it has problems."""
+    step, path = question.visit.step, question.visit.path
     try:
-        action = registry.get_action(question.step.action).action
+        action = registry.get_action(step.action).action
     except UnknownActionError as error:
-        return [Problem(f"{question.path}.action", str(error), question.step.id, "action")], None
-    problems = [*_branch_problems(question, action), *_object_problems(question, action)]
-    found, config = _bind(question, action)
+        yield Problem(f"{path}.action", str(error), step.id, "action")
+        return None
+    yield from _branch_problems(question, action)
+    yield from _object_problems(question, action)
+    config = yield from _bind(question, action)
     if config is None:
-        return problems + found, None
+        return None
     checked = CheckedStep(question, action, config)
-    return problems + found + _answers(checked), checked
+    for message in (yield from checked.ask("check")):
+        yield question.problem(message)
+    yield from _loop_problems(checked)
+    return checked
 
 
-def check_triggers(steps: Sequence[CheckedStep]) -> tuple[frozenset[str], list[Problem]]:
-    """Give the keys of the triggers that steps wait for, and list those not registered."""
-    problems: list[Problem] = []
-    waited = [(step.question, key) for step in steps for key in _ask(step, "waits_for", problems)]
-    problems += [
-        question.problem(
-            f"It waits for the trigger {key!r}, which is not registered. Choose another one, or "
-            "install the plugin it belongs to."
-        )
-        for question, key in waited
-        if key not in registry.triggers
-    ]
-    return frozenset(key for _, key in waited), problems
+def check_triggers(steps: Sequence[CheckedStep]) -> Reading[frozenset[str]]:
+    """Return the keys of the triggers that steps wait for; those not registered are problems."""
+    text = gettext(
+        "It waits for the trigger %(key)r, which is not registered. Choose another one, or install "
+        "the plugin it belongs to."
+    )
+    waited = yield from _asked(steps, "waits_for")
+    for question, key in waited:
+        if key not in registry.triggers:
+            yield question.problem(text % {"key": key})
+    return frozenset(key for _, key in waited)
 
 
-def check_flows(steps: Sequence[CheckedStep], flow: Flow | None) -> list[Problem]:
-    """List the flows that steps start and that do not exist; one query."""
-    problems: list[Problem] = []
-    started = [
-        (step.question, key) for step in steps for key in _ask(step, "starts_flows", problems)
-    ]
-    wanted = {key for _, key in started}
-    known = {flow.key} if flow else set()
-    if wanted - known:
-        known.update(Flow.objects.filter(key__in=wanted).values_list("key", flat=True))
-    return problems + [
-        question.problem(f"It starts the flow {key!r}, which does not exist. Create or import it.")
-        for question, key in started
-        if key not in known
-    ]
+def check_flows(steps: Sequence[CheckedStep], flow: Flow | None) -> Reading[None]:
+    """Check that the flows that steps start exist; one query."""
+    started = yield from _asked(steps, "starts_flows")
+    wanted = {key for _, key in started} - {flow.key if flow else None}
+    found = Flow.objects.filter(key__in=wanted).values_list("key", flat=True) if wanted else ()
+    text = gettext("It starts the flow %(key)r, which does not exist. Create or import it.")
+    missing = wanted - {*found}
+    for question, key in started:
+        if key in missing:
+            yield question.problem(text % {"key": key})
 
 
-def expression_problem(error: ExpressionError) -> str:
-    """Give the message of an error in an expression, with the place."""
+def _asked(steps: Sequence[CheckedStep], method: str) -> Reading[list[tuple[Question, str]]]:
+    answers = []
+    for step in steps:
+        answers += [(step.question, key) for key in (yield from step.ask(method))]
+    return answers
+
+
+def expression_problems(
+    text: str, model: type[Model] | None, state_names: Collection[str] | None = None
+) -> list[str]:
+    """Return what is wrong with an expression and the names in it; an empty one is fine."""
+    try:
+        compiled = compile_expression(text) if text else None
+    except ExpressionError as error:
+        return [_placed(error)]
+    return check_names(compiled, model=model, state_names=state_names) if compiled else []
+
+
+def is_loop(step: Step, *, if_missing: bool) -> bool:
+    """Return whether the action of a step is a loop."""
+    action = known_action(step.action)
+    return action.is_loop if action else if_missing
+
+
+def _placed(error: ExpressionError) -> str:
+    """Return the message of an error in an expression, with the place."""
     marked = error.source[error.position : error.position + error.length]
-    where = f" (at character {error.position + 1}: {marked!r})" if marked else ""
-    return f"{error.message}{where}"
+    text = gettext("%(message)s (at character %(position)d: %(marked)r)")
+    words = {"message": error.message, "position": error.position + 1, "marked": marked}
+    return text % words if marked else error.message
 
 
 def _branch_problems(question: Question, action: BaseAction) -> Iterator[Problem]:
-    offered = action.branch_names()
-    for branch, steps in question.step.branches.items():
+    offered, step = action.branch_names(), question.visit.step
+    text = gettext(
+        "The action %(action)r has no branch %(branch)r; move the steps in it elsewhere. "
+        "Possible: %(possible)s."
+    )
+    for branch, steps in step.branches.items():
         if steps and branch not in offered:
-            message = (
-                f"The action {question.step.action!r} has no branch {branch!r}; move the steps "
-                f"in it elsewhere. Possible: {', '.join(offered) or 'none'}."
-            )
-            path = child_path(f"{question.path}.branches", branch)
-            yield Problem(path, message, question.step.id, "branches")
+            possible = ", ".join(offered) or gettext("none")
+            words = {"action": step.action, "branch": branch, "possible": possible}
+            path = child_path(f"{question.visit.path}.branches", branch)
+            yield Problem(path, text % words, step.id, "branches")
 
 
 def _object_problems(question: Question, action: BaseAction) -> Iterator[Problem]:
-    wanted = action.object_type.lower()
-    if wanted and wanted != question.object_type:
-        about = f"is about {question.object_type!r}" if question.object_type else "has no model"
-        yield question.problem(
-            f"The action works on objects of {wanted!r} only, but the flow {about}. Choose "
-            "another action, or that model for the flow."
-        )
+    wanted, given = action.object_type.lower(), question.object_type
+    if not wanted or wanted == given:
+        return
+    text = gettext(
+        "The action works on objects of %(wanted)r only, and the flow is about %(given)s. Choose "
+        "another action, or that model for the flow."
+    )
+    about = repr(given) if given else gettext("no model")
+    yield question.problem(text % {"wanted": wanted, "given": about})
 
 
-def _bind(question: Question, action: BaseAction) -> tuple[list[Problem], BoundConfig | None]:
-    """Read and compile the configuration, naming the field of each problem."""
-    try:
-        stored = upgraded_config(question.step, action)
-        values = read_config(action.Config, stored, question.zone)
-    except ConfigError as error:
-        return _config_problems(question, error), None
-    except Exception as error:  # noqa: BLE001 - a plugin's form may raise anything
-        return [_broken(question, "form", error)], None
-    problems = [
-        question.problem("The form has no such field any more. Save the step again.", name)
-        for name in unknown_fields(action.Config, stored)
-    ]
-    computed: dict[str, Evaluable] = {}
-    for name, field in _computed_fields(action, values):
-        try:
-            evaluable = field.compile_value(values[name], values)
-        except ExpressionError as error:
-            return [*problems, question.problem(expression_problem(error), name)], None
-        except Exception as error:  # noqa: BLE001 - nor is a field of a plugin's own trusted
-            return [*problems, _broken(question, f"field {name!r}", error)], None
-        if evaluable is not None:
-            computed[name] = evaluable
-            problems += _name_problems(question, name, evaluable)
-    return problems, BoundConfig(values, computed)
-
-
-def _computed_fields(
-    action: BaseAction, values: dict[str, Any]
-) -> Iterator[tuple[str, ComputedField]]:
-    for name, field in action.Config.base_fields.items():
-        if isinstance(field, ComputedField) and name in values:
-            yield name, field
-
-
-def _config_problems(question: Question, error: ConfigError) -> list[Problem]:
-    if not error.errors:
-        return [Problem(f"{question.path}.config", str(error), question.step.id)]
-    return [
-        question.problem(message, "" if name == NON_FIELD_ERRORS else name)
-        for name, messages in error.errors.items()
-        for message in messages
-    ]
-
-
-def _name_problems(question: Question, name: str, evaluable: Evaluable) -> list[Problem]:
-    if getattr(evaluable, "names", None) is None:
-        return []
-    # It asks for nothing but the names, which computed values of other kinds have too.
-    compiled = cast("Expression", evaluable)
-    return [question.problem(text, name) for text in check_names(compiled, model=question.model)]
-
-
-def _answers(step: CheckedStep) -> list[Problem]:
-    """Ask the action itself."""
-    problems: list[Problem] = []
-    messages = _ask(step, "check", problems)
-    problems += [step.question.problem(message) for message in messages]
+def _loop_problems(step: CheckedStep) -> Iterator[Problem]:
     try:
         needs_loop = step.action.needs_loop(step.config)
     except Exception as error:  # noqa: BLE001 - a plugin's code may raise anything
-        return [*problems, _broken(step.question, "needs_loop()", error)]
-    if needs_loop and not step.question.inside_loop:
-        problems.append(
-            step.question.problem(
-                "It goes to the nearest loop, but there is no loop around it. Move it into one, "
-                "or configure it to go to its parent."
-            )
+        yield _broken(step.question, "needs_loop()", error)
+        return
+    # A missing action, which is a problem itself, may be the loop.
+    around = step.question.visit.ancestors
+    if needs_loop and not any(is_loop(ancestor, if_missing=True) for ancestor in around):
+        text = gettext(
+            "The step leaves a loop, but there is no loop around it. Move it into one, or "
+            "configure it to go to its parent."
         )
-    return problems
+        yield step.question.problem(text)
 
 
-def _ask(step: CheckedStep, method: str, problems: list[Problem]) -> list[str]:
-    """Call a method of an action that gives texts; what it raises becomes a problem."""
-    ask: Callable[[BoundConfig], Iterable[str]] = getattr(step.action, method)
+def _bind(question: Question, action: BaseAction) -> Reading[BoundConfig | None]:
+    """Read and compile the configuration, naming the field of each problem."""
     try:
-        return [str(text) for text in ask(step.config) if text]
-    except Exception as error:  # noqa: BLE001 - a plugin's code may raise anything
-        problems.append(_broken(step.question, f"{method}()", error))
-        return []
+        stored = upgraded_config(question.visit.step, action)
+        values = read_config(action.Config, stored, question.zone)
+    except ConfigError as error:
+        yield from _config_problems(question, error)
+        return None
+    except Exception as error:  # noqa: BLE001 - a plugin's form may raise anything
+        yield _broken(question, gettext("form"), error)
+        return None
+    for name in unknown_fields(action.Config, stored):
+        text = gettext("The form has no such field any more. Save the step again.")
+        yield question.problem(text, name)
+    return (yield from _compile(question, action, values))
+
+
+def _compile(
+    question: Question, action: BaseAction, values: dict[str, Any]
+) -> Reading[BoundConfig | None]:
+    """Compile the computed values; the first that cannot be compiled ends it."""
+    computed: dict[str, Evaluable] = {}
+    failed, name = None, ""
+    try:
+        for name, field in action.Config.base_fields.items():
+            if isinstance(field, ComputedField) and name in values:
+                evaluable = field.compile_value(values[name], values)
+                computed |= {name: evaluable} if evaluable is not None else {}
+    except ExpressionError as error:
+        failed = question.problem(_placed(error), name)
+    except Exception as error:  # noqa: BLE001 - a field of a plugin's own may raise anything
+        failed = _broken(question, gettext("field %(name)r") % {"name": name}, error)
+    for name, evaluable in computed.items():
+        yield from _name_problems(question, name, evaluable)
+    if failed:
+        yield failed
+    return None if failed else BoundConfig(values, computed)
+
+
+def _config_problems(question: Question, error: ConfigError) -> Iterator[Problem]:
+    if not error.errors:
+        step = question.visit.step
+        yield Problem(f"{question.visit.path}.config", str(error), step.id)
+    for name, messages in error.errors.items():
+        for message in messages:
+            yield question.problem(message, "" if name == NON_FIELD_ERRORS else name)
+
+
+def _name_problems(question: Question, name: str, evaluable: Evaluable) -> Iterator[Problem]:
+    if getattr(evaluable, "names", None) is not None:
+        # It asks for nothing but the names, which computed values of other kinds have too.
+        compiled = cast("Expression", evaluable)
+        for message in check_names(compiled, model=question.model):
+            yield question.problem(message, name)
 
 
 def _broken(question: Question, what: str, error: Exception) -> Problem:
-    return question.problem(
-        f"The {what} of the action {question.step.action!r} raised {type(error).__name__}: "
-        f"{error}. Correct or upgrade its plugin."
+    text = gettext(
+        "The %(what)s of the action %(action)r raised %(type)s: %(error)s. Correct or upgrade its "
+        "plugin."
     )
+    words = {"what": what, "action": question.visit.step.action, "error": error}
+    return question.problem(text % {**words, "type": type(error).__name__})

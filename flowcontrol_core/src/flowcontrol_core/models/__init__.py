@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flowcontrol_core.models.flow import MAX_LIMIT, Flow, FlowVersion, LimitPolicy
+from flowcontrol_core.models.flow import Flow, FlowVersion, LimitPolicy
 from flowcontrol_core.models.flow_trigger import (
     FlowTrigger,
     Mode,
@@ -32,7 +32,6 @@ from flowcontrol_core.models.run import (
 
 __all__ = [
     "LIVE",
-    "MAX_LIMIT",
     "NO_REASON",
     "BulkOperation",
     "ConsumedSlot",

@@ -10,11 +10,9 @@ from django.core.validators import MaxValueValidator, MinValueValidator, RegexVa
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
+from flowcontrol_core import bounds
 from flowcontrol_core.errors import EditError
 from flowcontrol_core.models.columns import JsonField, KeyField
-
-#: Each run of a limit has a slot of its own, and all of them are read when one is taken.
-MAX_LIMIT = 10_000
 
 
 class LimitPolicy(models.TextChoices):
@@ -30,7 +28,7 @@ def _limit(text: Any, help_text: Any) -> models.PositiveIntegerField[int | None,
         text,
         null=True,
         blank=True,
-        validators=[MinValueValidator(1), MaxValueValidator(MAX_LIMIT)],
+        validators=[MinValueValidator(1), MaxValueValidator(bounds.LIMIT)],
         help_text=help_text,
     )
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
+from flowcontrol_core.document.reader import to_seconds
 from flowcontrol_core.document.tree import Document, RetryPolicy, Step
-from flowcontrol_core.document.values import to_seconds
 
 #: What a keyword of ``step`` is, if it is no configuration and no branch.
 _OPTIONS = frozenset({"note", "disabled", "retry", "timeout", "if_unknown", "config_version"})

@@ -9,8 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from flowcontrol_core.actions.context import FlowReference, RunContext, Wakeup
-from flowcontrol_core.document.parse import parse
-from flowcontrol_core.document.serialize import to_data
+from flowcontrol_core.document.format import validated
 from flowcontrol_core.document.tree import Document
 from flowcontrol_core.engine.codec import normalize
 from flowcontrol_core.engine.directives import Wait
@@ -148,7 +147,7 @@ def run_flow(
     """
     clock = clock or ManualClock(now)
     trail = _Trail()
-    compiled = compile_flow(parse(to_data(document)))
+    compiled = compile_flow(validated(document))
     context = RunContext(
         uuid=uuid.uuid4(),
         flow=FlowReference("memory", "In memory"),

@@ -15,7 +15,7 @@ from typing import Any
 from django.db.models import Exists, Min, OuterRef, Q, QuerySet
 
 from flowcontrol_core.conf import get_settings
-from flowcontrol_core.flows.changes import record
+from flowcontrol_core.flows.lifecycle import record
 from flowcontrol_core.models import (
     BulkOperation,
     ConsumedSlot,

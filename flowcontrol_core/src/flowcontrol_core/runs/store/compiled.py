@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from flowcontrol_core.actions.bound_step import BoundStep, bind_step
 from flowcontrol_core.actions.registry import Registry, registry
-from flowcontrol_core.document.parse import parse
+from flowcontrol_core.document.format import parse
 from flowcontrol_core.document.tree import Document
 from flowcontrol_core.engine.program import Program
 from flowcontrol_core.errors import (

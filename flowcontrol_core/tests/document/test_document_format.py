@@ -7,10 +7,9 @@ from typing import Any
 
 import pytest
 
-from flowcontrol_core.document.parse import parse
-from flowcontrol_core.document.serialize import to_data
+from flowcontrol_core.document.format import parse, to_data
+from flowcontrol_core.document.reader import to_seconds
 from flowcontrol_core.document.tree import Document, RetryPolicy, Step
-from flowcontrol_core.document.values import to_seconds
 from flowcontrol_core.errors import DocumentError, Problem
 from tests.cases import each
 
@@ -36,7 +35,7 @@ def problem_of(data: object) -> Problem:
 
 
 def nested(levels: int) -> dict[str, Any]:
-    """A step with a chain of steps inside it that is so many branches deep."""
+    """Return a step with a chain of steps inside it, one in each branch."""
     inner = step(id="leaf")
     for number in range(levels):
         inner = step(id=f"n{number}", branches={"body": [inner]})
@@ -166,7 +165,7 @@ def test_a_problem_names_its_step_and_field() -> None:
 
 
 @each("data", [None, [], "format: 1", 1, object()])
-def test_what_is_no_object_is_no_document(data: object) -> None:
+def test_what_is_not_an_object_is_not_a_document(data: object) -> None:
     assert "must be an object" in problem_of(data).message
 
 
@@ -268,7 +267,7 @@ def test_durations_are_numbers_of_seconds_or_short_texts(value: object, seconds:
         *(math.nan, math.inf, -math.inf, -1, 2**1_100, True, None, [], "100000d"),
     ],
 )
-def test_what_is_no_duration_is_refused(value: object) -> None:
+def test_what_is_not_a_duration_is_refused(value: object) -> None:
     with pytest.raises(ValueError, match="must be"):
         to_seconds(value)
     data = document_with(step(retry={"attempts": 2, "backoff": value}))

@@ -6,9 +6,14 @@ import hashlib
 
 import pytest
 
-from flowcontrol_core.document.serialize import canonical_json, digest
+from flowcontrol_core.document import format as document_format
+from flowcontrol_core.document.format import canonical_json, to_data
 from flowcontrol_core.document.tree import Document, RetryPolicy, Step
 from tests.cases import each
+
+
+def digest(document: Document) -> str:
+    return document_format.digest(to_data(document))
 
 
 def document(**values: object) -> Document:
@@ -69,6 +74,6 @@ def test_the_order_of_steps_counts() -> None:
     assert digest(Document(steps=(first, second))) != digest(Document(steps=(second, first)))
 
 
-def test_canonical_json_refuses_what_is_no_json() -> None:
+def test_canonical_json_refuses_what_is_not_json() -> None:
     with pytest.raises(ValueError, match="not JSON compliant"):
         canonical_json(float("nan"))

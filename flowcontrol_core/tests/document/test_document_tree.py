@@ -19,7 +19,7 @@ DOCUMENT = Document(steps=(Step(id="a", action="demo.log"), BRANCHING, Step(id="
 
 def test_walk_yields_parents_before_what_is_inside_them_in_reading_order() -> None:
     visits = [
-        (visit.step.id, visit.parent and visit.parent.id, visit.branch, visit.position, visit.depth)
+        (visit.step.id, visit.place.parent, visit.branch, visit.position, visit.depth)
         for visit in DOCUMENT.walk()
     ]
     assert visits == [

@@ -11,16 +11,12 @@ import pytest
 
 from flowcontrol_core.document.edit import (
     add_step,
-    annotate_step,
-    configure_step,
+    change_step,
     delete_step,
     duplicate_step,
     move_step,
     new_step_id,
-    place_of,
-    set_disabled,
     set_options,
-    set_policy,
     shift_step,
 )
 from flowcontrol_core.document.places import legal_places
@@ -97,9 +93,9 @@ def test_an_invalid_step_cannot_be_added() -> None:
         (Place(parent="b", branch="then", index=3), "no place 3 in a list of 2 steps"),
         (Place(parent="b", branch="else", index=1), "no place 1 in a list of 0 steps"),
         (Place(parent="zz", branch="then", index=0), "no step 'zz'"),
-        (Place(parent="b", index=0), "needs the name of one of its branches"),
-        (Place(parent="b", branch="Then", index=0), "needs the name of one of its branches"),
-        (Place(branch="then", index=0), "needs the step it belongs to"),
+        (Place(parent="b", index=0), "the name of one of its branches"),
+        (Place(parent="b", branch="Then", index=0), "the name of one of its branches"),
+        (Place(branch="then", index=0), "needs the step and the name of one of its branches"),
     ],
 )
 def test_a_place_that_does_not_exist_is_refused(place: Place, message: str) -> None:
@@ -113,15 +109,15 @@ def test_a_place_that_does_not_exist_is_refused(place: Place, message: str) -> N
 @each(
     "operation",
     [
-        lambda: configure_step(DOCUMENT, "zz", {}, 1),
-        lambda: annotate_step(DOCUMENT, "zz", ""),
-        lambda: set_disabled(DOCUMENT, "zz", disabled=True),
-        lambda: set_policy(DOCUMENT, "zz", retry=None, timeout=None, if_unknown="fail"),
+        lambda: change_step(DOCUMENT, "zz", config={}, config_version=1),
+        lambda: change_step(DOCUMENT, "zz", note=""),
+        lambda: change_step(DOCUMENT, "zz", disabled=True),
+        lambda: change_step(DOCUMENT, "zz", retry=None, timeout=None, if_unknown="fail"),
         lambda: move_step(DOCUMENT, "zz", Place(index=0)),
         lambda: shift_step(DOCUMENT, "zz", 1),
         lambda: duplicate_step(DOCUMENT, "zz"),
         lambda: delete_step(DOCUMENT, "zz"),
-        lambda: place_of(DOCUMENT, "zz"),
+        lambda: DOCUMENT.visit("zz"),
         lambda: legal_places(DOCUMENT, moving="zz", branches=then_else),
     ],
 )
@@ -132,16 +128,16 @@ def test_an_unknown_step_is_refused_by_every_operation(operation: Callable[[], o
 
 def test_a_step_is_configured_without_sharing_the_configuration() -> None:
     config = {"list": [1]}
-    changed = configure_step(DOCUMENT, "c", config, 2)
+    changed = change_step(DOCUMENT, "c", config=config, config_version=2)
     config["list"].append(2)
     assert (found(changed, "c").config, found(changed, "c").config_version) == ({"list": [1]}, 2)
     assert changed.step_ids() == DOCUMENT.step_ids()
 
 
 @pytest.mark.parametrize("value", [float("nan"), "\x00", (1,), object()])
-def test_a_configuration_that_is_no_json_is_refused(value: object) -> None:
+def test_a_configuration_that_is_not_json_is_refused(value: object) -> None:
     with pytest.raises(EditError, match=r"config\.text"):
-        configure_step(DOCUMENT, "c", {"text": value}, 1)
+        change_step(DOCUMENT, "c", config={"text": value}, config_version=1)
 
 
 def test_a_configuration_of_any_depth_is_refused_without_a_recursion_error() -> None:
@@ -149,28 +145,28 @@ def test_a_configuration_of_any_depth_is_refused_without_a_recursion_error() -> 
     for _ in range(50_000):
         value = {"key": value}
     with pytest.raises(EditError, match="nests deeper"):
-        configure_step(DOCUMENT, "c", {"text": value}, 1)
+        change_step(DOCUMENT, "c", config={"text": value}, config_version=1)
 
 
 def test_a_step_is_annotated() -> None:
-    assert found(annotate_step(DOCUMENT, "d", "why"), "d").note == "why"
+    assert found(change_step(DOCUMENT, "d", note="why"), "d").note == "why"
     with pytest.raises(EditError, match="at most 2,000"):
-        annotate_step(DOCUMENT, "d", "x" * 2_001)
+        change_step(DOCUMENT, "d", note="x" * 2_001)
 
 
 def test_a_step_is_disabled_and_enabled() -> None:
-    disabled = set_disabled(DOCUMENT, "d", disabled=True)
+    disabled = change_step(DOCUMENT, "d", disabled=True)
     assert found(disabled, "d").disabled
-    assert set_disabled(disabled, "d", disabled=False) == DOCUMENT
+    assert change_step(disabled, "d", disabled=False) == DOCUMENT
 
 
 def test_the_policy_of_a_step_is_replaced_as_a_whole() -> None:
     retry = RetryPolicy(attempts=3)
-    changed = set_policy(DOCUMENT, "d", retry=retry, timeout=60, if_unknown="fail")
+    changed = change_step(DOCUMENT, "d", retry=retry, timeout=60, if_unknown="fail")
     assert found(changed, "d") == replace(step("d"), retry=retry, timeout=60, if_unknown="fail")
-    assert set_policy(changed, "d", retry=None, timeout=None, if_unknown="repeat") == DOCUMENT
+    assert change_step(changed, "d", retry=None, timeout=None, if_unknown="repeat") == DOCUMENT
     with pytest.raises(EditError, match="attempts"):
-        set_policy(DOCUMENT, "d", retry=RetryPolicy(attempts=0), timeout=60, if_unknown="fail")
+        change_step(DOCUMENT, "d", retry=RetryPolicy(attempts=0), timeout=60, if_unknown="fail")
 
 
 def test_a_step_is_moved_with_everything_inside_it() -> None:
@@ -214,12 +210,12 @@ def test_a_step_is_shifted_by_one_only() -> None:
         shift_step(DOCUMENT, "a", 2)  # type: ignore[arg-type]
 
 
-def test_a_duplicate_stands_behind_its_original_with_ids_of_its_own() -> None:
+def test_a_duplicate_stands_after_its_original_with_ids_of_its_own() -> None:
     doubled, copy_id = duplicate_step(DOCUMENT, "b")
     copy = found(doubled, copy_id)
     assert [inner.config for inner in copy.branches["then"]] == [{"text": "c"}, {"text": "d"}]
     assert copy.config == {"text": "b"}
-    assert place_of(doubled, copy_id) == Place(index=2)
+    assert doubled.visit(copy_id).place == Place(index=2)
     assert len(set(doubled.step_ids())) == 8
 
 

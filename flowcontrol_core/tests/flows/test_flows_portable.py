@@ -9,10 +9,9 @@ import yaml
 from django.contrib.auth.models import User
 
 from flowcontrol import flows
+from flowcontrol_core import bounds
 from flowcontrol_core.actions.registry import Registry
-from flowcontrol_core.document.parse import parse
-from flowcontrol_core.document.rules import MAX_DEPTH
-from flowcontrol_core.document.serialize import digest, to_data
+from flowcontrol_core.document.format import parse, to_data
 from flowcontrol_core.errors import DocumentError, EditError, PublishError
 from flowcontrol_core.flows import yaml_text
 from flowcontrol_core.flows.exports import export_flows
@@ -101,7 +100,7 @@ def test_exported_flow_is_imported_as_it_was(author: User) -> None:
     [result] = import_flows(text, author=author)
     assert (result.created, result.withheld, result.missing, result.notes) == (True, (), (), ())
     new = result.flow
-    assert digest(flows.present_document(new)) == digest(content)
+    assert flows.present_document(new) == content
     assert (new.description, new.max_concurrent, new.max_per_object) == ("why", 3, None)
     assert {name: getattr(new, name) for name in OPTIONS} == OPTIONS
     assert (new.active, new.published, new.draft.author) == (False, None, author)
@@ -283,8 +282,8 @@ BAD_SHAPES: dict[str, tuple[str, str]] = {
     "unknown limit": (written(limits={"limit_policy": "skip"}), "flows[0].limits.limit_policy"),
     "queue": (written(queue="not a queue"), "flows[0].queue"),
     "long queue": (written(queue="q" * 51), "flows[0].queue"),
-    "keeping": (written(retention_days=-1), "flows[0].retention_days"),
-    "keeping text": (written(retention_runs="all"), "flows[0].retention_runs"),
+    "retention": (written(retention_days=-1), "flows[0].retention_days"),
+    "retention text": (written(retention_runs="all"), "flows[0].retention_runs"),
     "step": (written({"id": "a"}), "flows[0].document.steps[0].action"),
     "date": ("format: 1\nflows: [{key: a, name: 2024-01-01, document: {}}]", "flows[0].name"),
     "trigger": (written(triggers=[{"trigger": "x"}]), "flows[0].triggers[0].trigger"),
@@ -322,7 +321,7 @@ def test_same_key_twice_in_a_file_is_refused() -> None:
 
 
 def test_file_of_more_than_a_mebibyte_is_refused_unread() -> None:
-    [(_, message)] = problems_of("a: " + "x" * yaml_text.MAX_BYTES)
+    [(_, message)] = problems_of("a: " + "x" * bounds.FILE_BYTES)
     assert "larger than 1,024 KiB" in message
 
 
@@ -333,14 +332,14 @@ def test_laughs_do_not_unfold() -> None:
 
 
 def test_export_that_could_not_be_imported_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(yaml_text, "MAX_BYTES", 100)
+    monkeypatch.setattr(bounds, "FILE_BYTES", 100)
     with pytest.raises(EditError, match="export fewer flows"):
         export_flows([make(greet("aaaa"))])
 
 
 def test_deepest_possible_document_can_be_written_and_read() -> None:
     content: dict[str, Any] = greet("leaf")
-    for level in range(MAX_DEPTH):
+    for level in range(bounds.BRANCH_DEPTH):
         content = choose(f"s{level}", then=[content])
     deepest = document(content)
     data = yaml_text.load(yaml_text.dump({"flows": [{"document": to_data(deepest)}]}))

@@ -1,4 +1,4 @@
-"""The operations of the editor: what they do, and what they say they did."""
+"""The operations of the editor: what they do, and what they report."""
 
 from __future__ import annotations
 
@@ -69,8 +69,8 @@ def test_form_of_a_step_without_configuration_shows_its_own_initials() -> None:
 
 def test_step_of_an_unknown_action_is_not_added() -> None:
     flow = make()
-    with pytest.raises(UnknownActionError, match="plugin 'nobody'"):
-        flows.add_step(flow, "nobody.greet", TOP, revision=None)
+    with pytest.raises(UnknownActionError, match="plugin 'gone'"):
+        flows.add_step(flow, "gone.greet", TOP, revision=None)
 
 
 def test_step_is_added_into_offered_branches_only() -> None:
@@ -250,15 +250,15 @@ UNKNOWN_STEP = {
 }
 
 
-@pytest.mark.parametrize("verb", UNKNOWN_STEP)
-def test_unknown_step_is_a_clear_error(verb: str) -> None:
+@pytest.mark.parametrize("operation", UNKNOWN_STEP)
+def test_unknown_step_is_a_clear_error(operation: str) -> None:
     flow = make(greet("aaaa"))
     with pytest.raises(EditError, match="no step 'gone'"):
-        UNKNOWN_STEP[verb](flow)
+        UNKNOWN_STEP[operation](flow)
     assert flows.present_revision(flow) == 1
 
 
-def test_verb_on_an_old_revision_is_refused() -> None:
+def test_edit_of_an_old_revision_is_refused() -> None:
     flow = make(greet("aaaa"))
     flows.annotate_step(flow, "aaaa", "why", revision=1)
     with pytest.raises(StaleRevisionError, match="revision 2"):

@@ -128,7 +128,7 @@ def test_flow_may_start_itself() -> None:
     assert not check_document(content, flow=flow)
 
 
-def test_disabled_steps_are_not_looked_at() -> None:
+def test_disabled_steps_are_not_checked() -> None:
     broken = {"id": "bbbb", "action": "gone.thing"}
     assert not check_document(document({**choose("aaaa", then=[broken]), "disabled": True}))
 
@@ -141,7 +141,7 @@ def test_action_that_raises_while_it_is_asked_is_a_problem_and_no_crash() -> Non
     assert [problem.step for problem in problems].count("bbbb") == 1
 
 
-def test_flows_are_looked_up_with_one_query(django_assert_num_queries: Any) -> None:
+def test_flows_are_found_with_one_query(django_assert_num_queries: Any) -> None:
     steps = [step(f"s{n}", "start", config={"flow": f"f{n}"}) for n in range(30)]
     context: CaptureQueriesContext
     with django_assert_num_queries(1) as context:

@@ -1,4 +1,4 @@
-"""What holds for every document: round trip, digest, diff and the invariants of the edits."""
+"""What is true of every document: round trip, digest, diff and the invariants of the edits."""
 
 from __future__ import annotations
 
@@ -13,17 +13,14 @@ from hypothesis import strategies as st
 from flowcontrol_core.document.diff import diff
 from flowcontrol_core.document.edit import (
     add_step,
-    annotate_step,
-    configure_step,
+    change_step,
     delete_step,
     duplicate_step,
     move_step,
     new_step_id,
-    place_of,
 )
-from flowcontrol_core.document.parse import parse
+from flowcontrol_core.document.format import digest, parse, to_data
 from flowcontrol_core.document.places import legal_places
-from flowcontrol_core.document.serialize import digest, to_data
 from flowcontrol_core.document.tree import Document, RetryPolicy, Step, count_steps
 
 TEXTS = st.text(st.characters(codec="utf-8", exclude_characters="\x00"), max_size=8)
@@ -46,7 +43,7 @@ RETRIES = st.builds(
     errors=st.sampled_from([(), ("OSError",), ("TimeoutError", "smtplib.SMTPException")]),
 )
 BRANCHES = ("then", "else")
-# No deadline: a slow machine is no failure.
+# No deadline: a slow machine is not a failure.
 FEW = settings(suppress_health_check=[HealthCheck.too_slow])
 
 
@@ -126,7 +123,7 @@ def test_parsing_what_was_written_gives_an_equal_document(document: Document) ->
 def test_the_written_form_survives_json_and_keeps_the_digest(document: Document) -> None:
     read_back = parse(json.loads(json.dumps(to_data(document), sort_keys=True)))
     assert read_back == document
-    assert digest(read_back) == digest(document)
+    assert digest(to_data(read_back)) == digest(to_data(document))
 
 
 @FEW
@@ -141,15 +138,15 @@ def test_a_diff_is_empty_exactly_when_the_digests_are_equal(
     document: Document, data: st.DataObject
 ) -> None:
     edited = _edited(document, data)
-    assert diff(document, edited).is_empty == (digest(document) == digest(edited))
+    assert diff(document, edited).is_empty == (digest(to_data(document)) == digest(to_data(edited)))
 
 
 @FEW
 @given(DOCUMENTS)
-def test_an_empty_branch_is_no_content(document: Document) -> None:
+def test_an_empty_branch_is_not_content(document: Document) -> None:
     tidy = _without_empty_branches(document)
     assert diff(document, tidy).is_empty
-    assert digest(document) == digest(tidy)
+    assert digest(to_data(document)) == digest(to_data(tidy))
 
 
 @FEW
@@ -161,7 +158,7 @@ def test_every_legal_place_can_be_moved_to_and_changes_only_the_place(
     place = data.draw(st.sampled_from(legal_places(document, moving=step_id, branches=offered)))
     moved = move_step(document, step_id, place)
     difference = diff(document, moved)
-    assert place_of(moved, step_id) == place
+    assert moved.visit(step_id).place == place
     assert moved.find(step_id) == document.find(step_id)
     assert sorted(moved.step_ids()) == sorted(document.step_ids())
     assert replace(difference, moved=()).is_empty
@@ -175,7 +172,7 @@ def test_moving_a_step_to_where_it_stands_changes_nothing(
     document: Document, data: st.DataObject
 ) -> None:
     step_id = data.draw(st.sampled_from(document.step_ids()))
-    place = place_of(document, step_id)
+    place = document.visit(step_id).place
     assert place in legal_places(document, moving=step_id, branches=offered)
     assert diff(document, move_step(document, step_id, place)).is_empty
 
@@ -190,7 +187,7 @@ def test_legal_places_for_a_new_step_are_all_different_and_all_possible(
     place = data.draw(st.sampled_from(places))
     step = Step(id="new", action="demo.log")
     added = add_step(document, step, place)
-    assert place_of(added, "new") == place
+    assert added.visit("new").place == place
     assert diff(document, delete_step(added, "new")).is_empty
 
 
@@ -204,7 +201,7 @@ def test_a_duplicate_keeps_everything_but_the_ids(document: Document, data: st.D
     assert copy is not None
     renumbered = [_numbered((step,), count()) for step in (original, copy)]
     assert renumbered[0] == renumbered[1]
-    assert place_of(doubled, copy_id).index == place_of(doubled, step_id).index + 1
+    assert doubled.visit(copy_id).place.index == doubled.visit(step_id).place.index + 1
 
 
 @FEW
@@ -220,22 +217,23 @@ def test_any_sequence_of_edits_keeps_the_ids_unique_and_the_document_valid(
 
 
 def _edited(document: Document, data: st.DataObject) -> Document:
-    verbs = ["move", "duplicate", "delete", "configure", "annotate"] if document.steps else []
-    verb = data.draw(st.sampled_from(["add", *verbs]))
-    if verb == "add":
+    operations = ["move", "duplicate", "delete", "configure", "annotate"] if document.steps else []
+    operation = data.draw(st.sampled_from(["add", *operations]))
+    if operation == "add":
         place = data.draw(st.sampled_from(legal_places(document, branches=offered)))
         step = Step(id=new_step_id(document.step_ids()), action="demo.log")
         return add_step(document, step, place)
     step_id = data.draw(st.sampled_from(document.step_ids()))
-    if verb == "move":
+    if operation == "move":
         places = legal_places(document, moving=step_id, branches=offered)
         return move_step(document, step_id, data.draw(st.sampled_from(places)))
-    if verb == "duplicate":
+    if operation == "duplicate":
         return duplicate_step(document, step_id)[0]
-    if verb == "configure":
-        return configure_step(document, step_id, {"text": data.draw(JSON)}, 2)
-    if verb == "annotate":
-        return annotate_step(document, step_id, data.draw(TEXTS))
+    if operation == "configure":
+        config = {"text": data.draw(JSON)}
+        return change_step(document, step_id, config=config, config_version=2)
+    if operation == "annotate":
+        return change_step(document, step_id, note=data.draw(TEXTS))
     return _deleted(document, step_id)
 
 
