@@ -162,4 +162,4 @@ def _tell_result(page: Page, action: OperatorAction, result: BulkOperation) -> N
 def refusals(operation: BulkOperation) -> Iterator[str]:
     """Yield why runs were refused, each with the number of runs."""
     for refusal in operation.refusals:
-        yield f"{refusal['count']} × {refusal_text(operation, refusal)}"
+        yield f"{refusal_text(operation, refusal)}: {refusal['count']}"
