@@ -8,6 +8,8 @@ from typing import Any
 from django.conf import settings as django_settings
 from django.core.signals import setting_changed
 
+from flowcontrol_core import bounds
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
@@ -37,7 +39,7 @@ class Settings:
     # The longest time a step may take before its lease is no longer extended.
     STEP_TIMEOUT: float = 300.0
     # The most a run's state may hold, as JSON.
-    STATE_MAX_BYTES: int = 256 * 1024
+    STATE_MAX_BYTES: int = bounds.STATE_BYTES
     # What is kept of finished runs, of their history, of events and of skipped firings, in days;
     # None: for ever. How many finished runs of a flow are kept at the most.
     RETENTION_DAYS: int | None = None

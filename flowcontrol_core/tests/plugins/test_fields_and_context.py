@@ -140,7 +140,7 @@ def test_a_memo_that_cannot_be_stored_is_refused_with_its_place(run: RunContext)
     run.memo["a"] = (1, 2)
     assert run.normalized_memo() == {"a": [1, 2]}
     run.memo["b"] = {1}
-    with pytest.raises(StateError, match=r"memo\.b: a set cannot be kept"):
+    with pytest.raises(StateError, match=r"memo\.b: a set cannot be stored"):
         run.normalized_memo()
 
 

@@ -168,7 +168,7 @@ BAD: dict[str, tuple[Callable[[], FlowRun], str, str]] = {
     "raising database action": (raising("raise", write), E, "ValueError: no"),
     "raising external action": (raising("raise", send), E, "ValueError: no"),
     "too large a state": (raising("large"), E, "more than the 262144 allowed"),
-    "value that is no JSON": (raising("alien"), E, "cannot be kept in the state"),
+    "value that is no JSON": (raising("alien"), E, "cannot be stored in the state"),
     "recursion": (raising("recurse"), E, "RecursionError"),
     "odd payload": (changed(payload=[1]), Outcome.COMPLETE, ""),
 }  # fmt: skip

@@ -172,8 +172,8 @@ def test_the_state_given_and_read_is_a_copy(hooks: Any) -> None:
 @pytest.mark.parametrize(
     ("bad", "message"),
     [
-        (lambda: {1}, "a set cannot be kept"),
-        (lambda: Customer(name="Ada"), "a Customer cannot be kept"),
+        (lambda: {1}, "a set cannot be stored"),
+        (lambda: Customer(name="Ada"), "a Customer cannot be stored"),
         (lambda: "x" * 300_000, "more than the 262144 allowed"),
     ],
 )
@@ -453,7 +453,7 @@ def test_the_document_is_checked_as_a_stored_one_is() -> None:
 
 
 def test_a_state_that_cannot_be_stored_is_refused_at_the_start() -> None:
-    with pytest.raises(StateError, match="a set cannot be kept"):
+    with pytest.raises(StateError, match="a set cannot be stored"):
         run_flow(flow(), state={"a": {1}})
 
 

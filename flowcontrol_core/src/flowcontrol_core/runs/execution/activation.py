@@ -27,7 +27,6 @@ from flowcontrol_core.engine.cursor import Cursor, Frame
 from flowcontrol_core.engine.directives import FlowDirective, Kind, Wait
 from flowcontrol_core.engine.history import Call, Recorder
 from flowcontrol_core.engine.interpreter import (
-    COMPLETE,
     End,
     Position,
     advance,
@@ -361,9 +360,9 @@ class Activation:
     def _move(self, position: Position, reason: str = "") -> Stop | None:
         if isinstance(position, End):
             self.cursor = ()
-            if position is not COMPLETE:
+            if position is not End.COMPLETE:
                 reason = reason or "A step stopped the flow."
-            return Stop(kind=StopKind.ENDED, outcome=position.kind.value, reason=reason)
+            return Stop(kind=StopKind.ENDED, outcome=position.value, reason=reason)
         self.cursor = position
         return None
 

@@ -12,7 +12,7 @@ from django.db.models import Count, Max, Q, QuerySet
 from flowcontrol_core.actions.context import Wakeup
 from flowcontrol_core.conf import get_settings
 from flowcontrol_core.engine.codec import decode
-from flowcontrol_core.engine.interpreter import place
+from flowcontrol_core.engine.interpreter import locate
 from flowcontrol_core.errors import DirectiveError, FlowcontrolError
 from flowcontrol_core.models import (
     EventKind,
@@ -161,7 +161,7 @@ def _jump(execution: Execution, message: Message) -> None:
     step = str(message.data.get("step", ""))
     event = RunEvent(at=clock().now(), kind=EventKind.OPERATOR, actor=message.actor)
     try:
-        activation.cursor = place(activation.compiled.program, step, activation.compiled.is_loop)
+        activation.cursor = locate(activation.compiled.program, step, activation.compiled.is_loop)
         activation.started = True
         event.message = f"Sent to the step {step!r}: {message.data.get('reason', '')}".rstrip(": ")
     except DirectiveError as error:

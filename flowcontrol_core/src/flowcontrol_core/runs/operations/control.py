@@ -15,7 +15,7 @@ from django.db import transaction
 
 from flowcontrol_core.engine.codec import cursor_from_json, cursor_to_json
 from flowcontrol_core.engine.cursor import Cursor
-from flowcontrol_core.engine.interpreter import place
+from flowcontrol_core.engine.interpreter import locate
 from flowcontrol_core.errors import DirectiveError, IllegalChangeError, StateError
 from flowcontrol_core.models import (
     LIVE,
@@ -156,11 +156,11 @@ def go_to_step(run: FlowRun | int, step: str, *, by: Any = "", reason: str = "")
         row = locked("send", run)
         compiled = get_compiled(row.version_id)
         try:
-            place(compiled.program, step, compiled.is_loop)
+            locate(compiled.program, step, compiled.is_loop)
         except DirectiveError as error:
             raise IllegalChangeError(str(error)) from error
         if row.status == Status.DONE:
-            _reopen(row, place(compiled.program, step, compiled.is_loop))
+            _reopen(row, locate(compiled.program, step, compiled.is_loop))
             write_changed(row, reason or f"Sent to the step {step!r}.", by)
             dispatch([row.pk])
             return row

@@ -11,7 +11,7 @@ from django.db import transaction
 from flowcontrol_core.conf import get_settings
 from flowcontrol_core.engine.codec import cursor_from_json, cursor_to_json
 from flowcontrol_core.engine.cursor import Cursor
-from flowcontrol_core.engine.interpreter import place
+from flowcontrol_core.engine.interpreter import locate
 from flowcontrol_core.engine.state import State
 from flowcontrol_core.errors import DirectiveError, IllegalChangeError
 from flowcontrol_core.models import EventKind, Flow, FlowRun, FlowVersion, RunEvent, Status
@@ -171,7 +171,7 @@ def move_to_current_version(run: FlowRun | int, *, by: Any = "", reason: str = "
 
 def _placed(compiled: CompiledFlow, step: str) -> Cursor:
     try:
-        return place(compiled.program, step, compiled.is_loop)
+        return locate(compiled.program, step, compiled.is_loop)
     except DirectiveError as error:
         raise IllegalChangeError(str(error)) from error
 
