@@ -68,7 +68,7 @@ class _Rendered:
         return self.template.names
 
     def evaluate(self, scope: Scope) -> str:
-        return self.template.render(scope)
+        return self.template.evaluate(scope)
 
 
 class TemplateField(forms.CharField):

@@ -12,67 +12,61 @@ from django.utils import timezone
 from django.utils.html import conditional_escape
 
 from flowcontrol_core import bounds
-from flowcontrol_core.errors import ExpressionError
+from flowcontrol_core.errors import ExpressionError, gettext
 from flowcontrol_core.expressions.coercion import as_long_text
 from flowcontrol_core.expressions.lookup import Read
-from flowcontrol_core.expressions.scope import Scope
-from flowcontrol_core.expressions.spans import Span
+from flowcontrol_core.expressions.scope import ExtendedScope, Scope
+from flowcontrol_core.expressions.spans import Span, too_large
 
 
-class Frame(Scope):
-    """A scope while a template is rendered: with the variables of its tags, and the budget."""
+class RenderScope(ExtendedScope):
+    """A scope during the rendering of a template: the variables of its tags, and the budget."""
 
-    __slots__ = ("_base", "_deadline", "_iterations", "_pieces", "_size")
+    __slots__ = ("_deadline", "_iterations", "_pieces", "_size")
 
-    def __init__(self, scope: Scope) -> None:  # the object stays as lazy as it was
-        self._base = scope
-        self.state = scope.state
-        self.now = scope.now
-        self.payload = scope.payload
-        self.variables = scope.variables
+    def __init__(self, scope: Scope) -> None:
+        super().__init__(scope)
         self._deadline = time.monotonic() + bounds.RENDER_SECONDS
         self._iterations = 0
         self._pieces: list[str] = []
         self._size = 0
 
-    @property
-    def obj(self) -> Any:  # an attribute of the base class; here it is read only
-        return self._base.obj
-
     def write(self, text: str) -> None:
         """Add to the output. Raises ExpressionError when it becomes too long."""
         self._size += len(text)
-        if self._size > bounds.OUTPUT_CHARACTERS:
-            raise ExpressionError(
-                f"The text becomes longer than {bounds.OUTPUT_CHARACTERS:,} characters."
-            )
+        if self._size > bounds.RENDER_CHARACTERS:
+            message = gettext("The text becomes longer than %(limit)s characters.")
+            raise too_large(message, self._size, bounds.RENDER_CHARACTERS)
         self._pieces.append(text)
+
+    def write_value(self, value: Any, *, html: bool) -> None:
+        """Add a value to the output, escaped in an HTML template."""
+        text = as_long_text(value)
+        self.write(str(conditional_escape(text)) if html else text)
 
     def count_iteration(self) -> None:
         """Count a pass of any loop. Raises ExpressionError when there are too many."""
         self._iterations += 1
-        if self._iterations > bounds.ITERATIONS:
-            raise ExpressionError(
-                f"The loops of the template make more than {bounds.ITERATIONS:,} passes together."
-            )
+        if self._iterations > bounds.RENDER_ITERATIONS:
+            text = gettext("The loops of the template make more than %(limit)s passes together.")
+            raise too_large(text, self._iterations, bounds.RENDER_ITERATIONS)
 
     def check_time(self) -> None:
         """Raise ExpressionError when the rendering takes too long."""
         if time.monotonic() > self._deadline:
-            raise ExpressionError(
-                f"The template takes longer than {bounds.RENDER_SECONDS:g} seconds to render."
-            )
+            text = gettext("The template takes longer than %(seconds)d seconds to render.")
+            raise ExpressionError(text % {"seconds": bounds.RENDER_SECONDS})
 
     def output(self) -> str:
-        """Give what was written."""
+        """Return what was written."""
         return "".join(self._pieces)
 
 
 class Part(Protocol):
     """A piece of text, a variable, or a tag with all that is inside."""
 
-    def render(self, frame: Frame) -> None:
-        """Write the part's output to the frame."""
+    def render(self, scope: RenderScope) -> None:
+        """Write the part's output to the scope."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,10 +75,10 @@ class Body:
 
     parts: tuple[Part, ...] = ()
 
-    def render(self, frame: Frame) -> None:
+    def render(self, scope: RenderScope) -> None:
         for part in self.parts:
-            frame.check_time()
-            part.render(frame)
+            scope.check_time()
+            part.render(scope)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +87,8 @@ class Text:
 
     text: str
 
-    def render(self, frame: Frame) -> None:
-        frame.write(self.text)
+    def render(self, scope: RenderScope) -> None:
+        scope.write(self.text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,8 +98,8 @@ class Variable:
     read: Read
     html: bool
 
-    def render(self, frame: Frame) -> None:
-        _write_value(frame, self.read(frame), html=self.html)
+    def render(self, scope: RenderScope) -> None:
+        scope.write_value(self.read(scope), html=self.html)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,10 +109,10 @@ class FirstOf:
     reads: tuple[Read, ...]
     html: bool
 
-    def render(self, frame: Frame) -> None:
+    def render(self, scope: RenderScope) -> None:
         for read in self.reads:
-            if value := read(frame):
-                _write_value(frame, value, html=self.html)
+            if value := read(scope):
+                scope.write_value(value, html=self.html)
                 return
 
 
@@ -128,8 +122,8 @@ class Now:
 
     format: str
 
-    def render(self, frame: Frame) -> None:
-        frame.write(str(django_filters.date(timezone.localtime(frame.now), self.format)))
+    def render(self, scope: RenderScope) -> None:
+        scope.write(str(django_filters.date(timezone.localtime(scope.now), self.format)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,10 +140,10 @@ class If:
 
     cases: tuple[Case, ...]
 
-    def render(self, frame: Frame) -> None:
+    def render(self, scope: RenderScope) -> None:
         for case in self.cases:
-            if case.condition is None or case.condition(frame):
-                case.body.render(frame)
+            if case.condition is None or case.condition(scope):
+                case.body.render(scope)
                 return
 
 
@@ -160,12 +154,12 @@ class With:
     values: Mapping[str, Read]
     body: Body
 
-    def render(self, frame: Frame) -> None:
-        outer = frame.variables
-        inner = {name: read(frame) for name, read in self.values.items()}
-        frame.variables = {**outer, **inner}
-        self.body.render(frame)
-        frame.variables = outer
+    def render(self, scope: RenderScope) -> None:
+        outer = scope.variables
+        inner = {name: read(scope) for name, read in self.values.items()}
+        scope.variables = {**outer, **inner}
+        self.body.render(scope)
+        scope.variables = outer
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,25 +168,25 @@ class For:
 
     names: tuple[str, ...]
     read: Read
-    place: Span
+    span: Span
     body: Body
     empty: Body = field(default_factory=Body)
     is_reversed: bool = False
 
-    def render(self, frame: Frame) -> None:
-        items = self._items(self.read(frame))
+    def render(self, scope: RenderScope) -> None:
+        items = self._items(self.read(scope))
         if not items:
-            self.empty.render(frame)
+            self.empty.render(scope)
             return
-        outer = frame.variables
+        outer = scope.variables
         inner = dict(outer)
         for index, item in enumerate(items):
-            frame.count_iteration()
+            scope.count_iteration()
             inner["forloop"] = _loop_values(index, len(items), outer.get("forloop"))
             inner.update(self._unpack(item))
-            frame.variables = inner
-            self.body.render(frame)
-        frame.variables = outer
+            scope.variables = inner
+            self.body.render(scope)
+        scope.variables = outer
 
     def _items(self, values: Any) -> list[Any]:
         if values is None:
@@ -200,18 +194,18 @@ class For:
         if isinstance(values, Mapping):
             items = list(values.items()) if len(self.names) > 1 else list(values)
         elif isinstance(values, str | list | tuple):
-            items = list(values[: bounds.ITERATIONS + 1])
+            items = list(values[: bounds.RENDER_ITERATIONS + 1])
         else:
-            raise self.place.error(f"{self.place.text} is no list; a loop needs one.")
+            text = gettext("%(name)s is not a list; a loop needs one.")
+            raise self.span.error(text, name=self.span.text)
         return items[::-1] if self.is_reversed else items
 
     def _unpack(self, item: Any) -> dict[str, Any]:
         if len(self.names) == 1:
             return {self.names[0]: item}
         if not isinstance(item, list | tuple) or len(item) != len(self.names):
-            raise self.place.error(
-                f"The loop has {len(self.names)} names, but {self.place.text} has other items."
-            )
+            text = gettext("The loop has %(n)d names, but %(name)s has other items.")
+            raise self.span.error(text, n=len(self.names), name=self.span.text)
         return dict(zip(self.names, item, strict=True))
 
 
@@ -225,8 +219,3 @@ def _loop_values(index: int, length: int, parent: Any) -> dict[str, Any]:
         "last": index == length - 1,
         "parentloop": parent,
     }
-
-
-def _write_value(frame: Frame, value: Any, *, html: bool) -> None:
-    text = as_long_text(value)
-    frame.write(str(conditional_escape(text)) if html else text)
