@@ -33,7 +33,7 @@ LOG_CHARACTERS = 1_000
 REASON_CHARACTERS = 1_000
 SUMMARY_CHARACTERS = 200
 # The key of an action or a trigger, and the lines of a mapping field.
-KEY_CHARACTERS = 150
+ACTION_KEY_CHARACTERS = 150
 MAPPING_LINES = 100
 # Longer names are not compared for a suggestion: that is slow, and they are rarely mistyped.
 SUGGESTION_CHARACTERS = 60

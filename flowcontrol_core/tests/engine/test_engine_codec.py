@@ -1,4 +1,4 @@
-"""What a state may keep comes back as it was, with its type; everything else is refused."""
+"""What a state may contain comes back as it was, with its type; everything else is refused."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ def test_a_float_stays_a_float_where_a_database_writes_numbers_without_exponent(
     assert decode(json.loads(text)) == number
 
 
-def test_a_moment_keeps_its_instant_in_the_two_hours_of_a_fold() -> None:
+def test_a_datetime_keeps_its_instant_in_the_two_hours_of_a_fold() -> None:
     berlin = ZoneInfo("Europe/Berlin")
     first = datetime(2026, 10, 25, 2, 30, tzinfo=berlin)
     second = first.replace(fold=1)
@@ -207,7 +207,7 @@ def test_what_cannot_be_stored_is_refused_with_its_place(value: Any, message: st
         normalize(value)
 
 
-def test_a_model_object_is_refused_and_the_message_says_what_to_keep() -> None:
+def test_a_model_object_is_refused_and_the_message_says_what_to_store() -> None:
     with pytest.raises(StateError, match=r"state.who: a Customer .*store its primary key instead"):
         normalize({"who": Customer(name="Ada")})
     with pytest.raises(StateError, match="a QuerySet cannot be stored"):

@@ -1,4 +1,4 @@
-"""What the history keeps of the calls between two checkpoints, and what it hides."""
+"""What the history records of the calls between two checkpoints, and what it hides."""
 
 from __future__ import annotations
 
@@ -73,13 +73,13 @@ def test_taking_forgets() -> None:
     assert recorder.take() == []
 
 
-def test_of_a_loop_the_first_and_last_passes_are_kept_and_a_count_for_the_rest() -> None:
+def test_of_a_loop_the_first_and_last_passes_are_recorded_and_a_count_for_the_rest() -> None:
     entries = record(*(call(n, "ab"[n % 2]) for n in range(100))).take()
     assert numbers(entries) == [0, 1, 2, 3, 96, 97, 98, 99]
     assert entries[8:] == [{"step": "a", "omitted": 46}, {"step": "b", "omitted": 46}]
 
 
-def test_failures_and_calls_with_effects_are_all_kept() -> None:
+def test_failures_and_calls_with_effects_are_all_recorded() -> None:
     entries = record(*(call(n, keep=n % 10 == 0) for n in range(100))).take()
     assert numbers(entries) == [0, 1, 2, *range(10, 100, 10), 98, 99]
     assert entries[-1] == {"step": "a", "omitted": 86}
@@ -91,7 +91,7 @@ def test_even_calls_with_effects_are_bounded() -> None:
     assert entries[-1]["omitted"] == 10 * HISTORY_KEPT_CALLS - len(numbers(entries))
 
 
-def test_of_very_many_steps_the_last_ones_are_kept_too_and_none_goes_uncounted() -> None:
+def test_of_very_many_steps_the_last_ones_are_recorded_too_and_none_goes_uncounted() -> None:
     entries = record(*(call(n, f"s{n}") for n in range(1500)), call(1500, "bad", error="x")).take()
     shown = numbers(entries)
     assert len(shown) == HISTORY_ENTRIES

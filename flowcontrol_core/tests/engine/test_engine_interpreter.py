@@ -46,7 +46,7 @@ def loops(*names: str) -> Callable[[str], bool]:
 
 
 def at(*frames: tuple[str, str]) -> Cursor:
-    """Give a cursor: the steps around, being inside of their body, and the one on top."""
+    """Return a cursor: the steps around, being inside of their body, and the one on top."""
     return tuple(
         Frame(step, phase, "body" if phase in ("inside", "return") else None)  # type: ignore[arg-type]
         for step, phase in frames
@@ -60,10 +60,10 @@ def where(position: Position) -> list[tuple[str, str]]:
 
 @pytest.fixture
 def nested(step: Any, compile_: Callable[..., Program]) -> Program:
-    """Give a loop around a condition around a container of x and y, with a step behind each."""
+    """Return a loop around a condition around a container of x and y, with a step after each."""
     inner = step("inner", body=[step("x"), step("y")])
-    condition = step("if", body=[inner, step("behind_inner")])
-    return compile_(step("loop", body=[condition, step("behind_if")]), step("end"))
+    condition = step("if", body=[inner, step("after_inner")])
+    return compile_(step("loop", body=[condition, step("after_if")]), step("end"))
 
 
 DEEP = at(("loop", "inside"), ("if", "inside"), ("inner", "inside"), ("x", "run"))
@@ -90,7 +90,7 @@ def test_continue_at_the_end_of_a_branch_returns_to_its_step(nested: Program) ->
     ]
 
 
-def test_continue_behind_the_last_step_completes(nested: Program) -> None:
+def test_continue_after_the_last_step_completes(nested: Program) -> None:
     assert advance(nested, at(("end", "run")), CONTINUE, no_loops) is End.COMPLETE
 
 
@@ -116,10 +116,10 @@ def test_entering_without_a_branch_is_refused(nested: Program) -> None:
         advance(nested, at(("end", "run")), FlowDirective.ENTER, no_loops)
 
 
-def test_leave_returns_to_the_parent_and_break_goes_on_behind_it(nested: Program) -> None:
+def test_leave_returns_to_the_parent_and_break_continues_after_it(nested: Program) -> None:
     around = [("loop", "inside"), ("if", "inside")]
     assert where(advance(nested, DEEP, leave(), no_loops)) == [*around, ("inner", "return")]
-    assert where(advance(nested, DEEP, break_(), no_loops)) == [*around, ("behind_inner", "run")]
+    assert where(advance(nested, DEEP, break_(), no_loops)) == [*around, ("after_inner", "run")]
 
 
 @pytest.mark.parametrize("depth", [2, 3, 4])
@@ -132,7 +132,7 @@ def test_leave_and_break_reach_the_nearest_loop_from_any_depth(nested: Program, 
 
 def test_the_nearest_of_several_loops_is_meant(nested: Program) -> None:
     position = advance(nested, DEEP, break_("loop"), loops("loop", "if"))
-    assert where(position) == [("loop", "inside"), ("behind_if", "run")]
+    assert where(position) == [("loop", "inside"), ("after_if", "run")]
 
 
 def test_a_loop_that_leaves_means_the_loop_around_itself(nested: Program) -> None:
@@ -180,7 +180,7 @@ def test_a_variable_that_an_outer_frame_has_too_is_kept() -> None:
     assert released_variables((outer, inner), (outer,)) == ["j"]
 
 
-def test_suspending_resumes_behind_the_step_without_entering_an_ancestor(
+def test_suspending_resumes_after_the_step_without_entering_an_ancestor(
     nested: Program,
 ) -> None:
     directive = FlowDirective(Kind.SUSPEND, wait=Wait())
@@ -220,7 +220,7 @@ def test_a_run_cannot_be_placed_inside_of_a_loop_or_at_a_step_that_is_not_there(
 ) -> None:
     with pytest.raises(DirectiveError, match="'y' is inside of the loop 'if'"):
         locate(nested, "y", loops("if"))
-    # The loop itself is no loop around itself.
+    # The loop itself is not around itself.
     assert locate(nested, "inner", loops("inner"))
     with pytest.raises(DirectiveError, match="no enabled step 'gone'"):
         locate(nested, "gone", no_loops)
@@ -240,7 +240,7 @@ def test_a_disabled_step_and_all_in_it_cannot_be_reached(step: Any, compile_: An
 
 @st.composite
 def documents(draw: st.DrawFn) -> Document:
-    """Give a random tree whose steps are numbered in reading order, some of them disabled."""
+    """Return a random tree whose steps are numbered in reading order, some of them disabled."""
     trees: st.SearchStrategy[Any] = st.recursive(
         st.just({}),
         lambda inner: st.dictionaries(

@@ -26,7 +26,7 @@ def test_full_jitter_takes_a_part_of_the_wait() -> None:
     assert [backoff(policy, 2, part) for part in (0.0, 0.5)] == [0, 30]
 
 
-def test_one_attempt_is_no_retry() -> None:
+def test_one_attempt_is_never_repeated() -> None:
     assert not has_attempts_left(RetryPolicy(attempts=1), 1)
 
 

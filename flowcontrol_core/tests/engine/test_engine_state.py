@@ -118,7 +118,7 @@ def test_the_account_of_the_size_is_right_after_any_changes(
     for change in changes:
         change(state)
         state.take_changes()
-    # What is equal (1 and True) is no change, and may differ by a few bytes.
+    # What is equal (1 and True) is not a change, and may differ by a few bytes.
     assert abs(state._total - State(values_of(state))._total) <= 4 * 20
 
 
@@ -138,7 +138,7 @@ def test_two_runs_never_share_a_value() -> None:
     assert shared == {"items": [1, {"deep": [2]}]}
 
 
-def test_a_value_is_private_from_the_moment_it_is_assigned() -> None:
+def test_a_value_is_private_from_its_assignment_on() -> None:
     state, given = State(), [1]
     state["a"] = given
     given.append(2)
@@ -248,7 +248,7 @@ def test_replacing_the_state_by_something_else_than_a_mapping_is_refused(values:
 
 
 @pytest.mark.parametrize("data", [None, [], "x", 5])
-def test_a_stored_state_that_is_no_object_says_what_to_do(data: Any) -> None:
+def test_a_stored_state_that_is_not_an_object_says_what_to_do(data: Any) -> None:
     with pytest.raises(StateError, match="Correct it with the operator action “Edit state”"):
         State.from_json(data)
 
@@ -272,7 +272,7 @@ def test_it_is_a_mapping_like_any_other() -> None:
     assert repr(state) == "State({'a': 1, 'c': [3]})"
 
 
-def test_a_key_that_came_and_went_in_one_step_is_no_change() -> None:
+def test_a_key_that_came_and_went_in_one_step_is_not_a_change() -> None:
     state = State()
     state["a"] = 1
     del state["a"]

@@ -134,18 +134,10 @@ def _datetime(value: datetime, _path: str, _: int) -> datetime:
     )
 
 
-def _date(value: date, _path: str, _: int) -> date:
-    return date(value.year, value.month, value.day)
-
-
 def _time(value: time, path: str, _: int) -> time:
     if value.tzinfo is not None:
         raise _refused(path, gettext("a time of day with a time zone cannot be stored."))
     return time(value.hour, value.minute, value.second, value.microsecond)
-
-
-def _duration(value: timedelta, _path: str, _: int) -> timedelta:
-    return timedelta(value.days, value.seconds, value.microseconds)
 
 
 def _list(value: Any, path: str, depth: int) -> list[Any]:
@@ -162,6 +154,10 @@ def _dict(value: Mapping[Any, Any], path: str, depth: int) -> dict[str, Any]:
     return result
 
 
+def _parts_of(value: timedelta) -> list[int]:
+    return [value.days, value.seconds, value.microseconds]
+
+
 _Handler = Callable[[Any, str, int], Any]
 _NORMALIZERS: dict[type, _Handler] = {
     str: _text,
@@ -169,9 +165,9 @@ _NORMALIZERS: dict[type, _Handler] = {
     float: _number,
     Decimal: _decimal,
     datetime: _datetime,
-    date: _date,
+    date: lambda value, _path, _depth: date(value.year, value.month, value.day),
     time: _time,
-    timedelta: _duration,
+    timedelta: lambda value, _path, _depth: timedelta(*_parts_of(value)),
     list: _list,
     tuple: _list,
     dict: _dict,
@@ -203,7 +199,7 @@ _TAGGED: tuple[tuple[type, str, Callable[[Any], Any], Callable[[Any], Any]], ...
     (
         timedelta,
         "$duration",
-        lambda value: [value.days, value.seconds, value.microseconds],
+        _parts_of,
         lambda parts: timedelta(parts[0], parts[1], parts[2]),
     ),
 )
@@ -244,19 +240,12 @@ def cursor_from_json(data: Any) -> Cursor:
 
 
 def _frame_to_json(frame: Frame) -> dict[str, Any]:
-    data: dict[str, Any] = {"step": frame.step, "phase": frame.phase}
-    if frame.branch is not None:
-        data["branch"] = frame.branch
-    if frame.memo:
-        data["memo"] = encode(dict(frame.memo))
-    if frame.variables:
-        data["variables"] = list(frame.variables)
-    if frame.wakeup:
-        data["wakeup"] = encode(dict(frame.wakeup))
-    for name in ("tries", "passes", "calling"):
-        if value := getattr(frame, name):
-            data[name] = value
-    return data
+    values = frame._asdict() | {
+        "memo": encode(dict(frame.memo)),
+        "variables": list(frame.variables),
+        "wakeup": encode(dict(frame.wakeup or {})),
+    }
+    return {name: value for name, value in values.items() if value}
 
 
 def _frame_from_json(data: dict[str, Any]) -> Frame:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from enum import Enum
+from itertools import pairwise
 from typing import Any
 
 from flowcontrol_core.engine.cursor import Cursor, Frame, Phase
@@ -19,7 +20,7 @@ IsLoop = Callable[[str], bool]
 
 
 class End(Enum):
-    """There is no next step: how the way through a program ends by itself."""
+    """How the way through a program ends by itself: there is no next step."""
 
     COMPLETE = "complete"
     ABORTED = "aborted"
@@ -51,7 +52,7 @@ def advance(
 ) -> Position:
     """Return the position after the step on top of the cursor has answered.
 
-    ``is_loop`` tells for a step id whether its action is a loop. Raises DirectiveError for an
+    ``is_loop`` returns for a step id whether its action is a loop. Raises DirectiveError for an
     answer that is not possible at this place.
     """
     kind = directive.kind
@@ -88,11 +89,8 @@ def locate(program: Program, step_id: str, is_loop: IsLoop) -> Cursor:
                 "a run can only be sent to steps outside of loops."
             )
             raise DirectiveError(text % {"step": step_id, "loop": node.step.id})
-    inner = [*around[1:], program.nodes[step_id]]
-    frames = [
-        Frame(node.step.id, "inside", child.branch)
-        for node, child in zip(around, inner, strict=False)
-    ]
+    path = pairwise([*around, program.nodes[step_id]])
+    frames = [Frame(node.step.id, "inside", child.branch) for node, child in path]
     return (*frames, Frame(step_id))
 
 

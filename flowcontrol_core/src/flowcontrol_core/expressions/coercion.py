@@ -15,7 +15,7 @@ from django.utils.safestring import SafeData
 from flowcontrol_core import bounds
 from flowcontrol_core.errors import ExpressionError, gettext
 from flowcontrol_core.expressions.spans import too_large
-from flowcontrol_core.expressions.visibility import harmless, is_model, names_of_others, unwrap
+from flowcontrol_core.expressions.visibility import NAMES_OF_OTHERS, harmless, unwrap
 
 _LARGEST = 10**bounds.NUMBER_DIGITS
 # Values that cannot be changed and contain nothing: returned as they are.
@@ -46,7 +46,7 @@ def as_long_text(value: Any) -> str:
 
 def _text_of_object(value: Model) -> str:
     """Return the ``str()`` of a model object; not of a session or token, whose text is its key."""
-    if "pk" in names_of_others(type(value)):
+    if "pk" in NAMES_OF_OTHERS[type(value)]:
         return str(value)
     return str(value._meta.verbose_name)
 
@@ -75,12 +75,12 @@ def bounded_number(number: Any) -> Any:
     """Return a number; raises ExpressionError where it has more digits than filters take."""
     if isinstance(number, Decimal):
         digits = len(number.as_tuple().digits)
-        too_large = number.is_finite() and (
+        is_too_large = number.is_finite() and (
             abs(number.adjusted()) > bounds.NUMBER_DIGITS or digits > bounds.NUMBER_DIGITS
         )
     else:
-        too_large = isinstance(number, int) and abs(number) >= _LARGEST
-    if too_large:
+        is_too_large = isinstance(number, int) and abs(number) >= _LARGEST
+    if is_too_large:
         message = gettext("A number is too large for a filter; at most %(n)d digits are possible.")
         raise ExpressionError(message % {"n": bounds.NUMBER_DIGITS})
     return number
@@ -161,6 +161,6 @@ def _plain_object(value: Any, show: Callable[[Model], Any] | None) -> Any:
         return value.value
     if isinstance(value, str):
         return str.__str__(value)
-    if not is_model(value):
+    if not isinstance(value, Model):
         return harmless(value)
     return value if show is None else show(value)

@@ -18,8 +18,6 @@ from flowcontrol_core.expressions.lookup import Read, compile_path
 from flowcontrol_core.expressions.nodes import Node, Operand
 from flowcontrol_core.expressions.scope import Scope
 
-Names = frozenset[tuple[str, ...]]
-
 
 def build(node: Node, *, html: bool = False) -> Read:
     """Return the function that evaluates a tree."""
@@ -35,24 +33,6 @@ def build(node: Node, *, html: bool = False) -> Read:
             return _junction(_both if node.operator == "and" else _either, reads)
         case nodes.Comparison():
             return _comparison(node, html=html)
-
-
-def collect_names(node: Node) -> Names:
-    """Return the dotted lookups a tree makes."""
-    match node:
-        case nodes.Path():
-            return frozenset({node.parts})
-        case nodes.Filtered():
-            arguments = [call.argument for call in node.calls if call.argument is not None]
-            return frozenset().union(*map(collect_names, (node.operand, *arguments)))
-        case nodes.Not():
-            return collect_names(node.operand)
-        case nodes.Junction():
-            return frozenset().union(*map(collect_names, node.operands))
-        case nodes.Comparison():
-            return collect_names(node.left) | collect_names(node.right)
-        case _:
-            return frozenset()
 
 
 def _operand(node: Operand, *, html: bool) -> Read:

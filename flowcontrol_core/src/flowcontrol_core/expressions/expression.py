@@ -7,11 +7,13 @@ from typing import Any, NoReturn
 from flowcontrol_core import bounds
 from flowcontrol_core.errors import ExpressionError, gettext
 from flowcontrol_core.expressions.coercion import plain
-from flowcontrol_core.expressions.compiler import Names, build, collect_names
+from flowcontrol_core.expressions.compiler import build
 from flowcontrol_core.expressions.lookup import Read
 from flowcontrol_core.expressions.parser import ExpressionParser
 from flowcontrol_core.expressions.scope import Scope
 from flowcontrol_core.expressions.spans import Span
+
+Names = frozenset[tuple[str, ...]]
 
 
 class Compiled:
@@ -74,8 +76,9 @@ def compile_expression(text: str) -> Expression:
     if not text.strip():
         message = gettext("The expression is empty. Write a condition or a value.")
         raise ExpressionError(message, source=text)
-    node = ExpressionParser(text).parse_condition()
-    return Expression(text, collect_names(node), build(node))
+    parser = ExpressionParser(text)
+    read = build(parser.parse_condition())
+    return Expression(text, parser.names, read)
 
 
 def check_length(span: Span, limit: int) -> None:

@@ -207,22 +207,9 @@ def _url_encode(value: Any, argument: Any, _now: datetime) -> Any:
     return _result(django_filters.urlencode(as_text(value), as_text(argument)))  # type: ignore[arg-type]
 
 
-_TEXT_FILTERS: dict[str, Callable[..., Any]] = {
-    "capfirst": django_filters.capfirst,
-    "lower": django_filters.lower,
-    "slugify": django_filters.slugify,
-    "striptags": django_filters.striptags,
-    "title": django_filters.title,
-    "upper": django_filters.upper,
-    "wordcount": django_filters.wordcount,
-}
-_WIDTH_FILTERS: dict[str, Callable[..., Any]] = {
-    "center": django_filters.center,
-    "ljust": django_filters.ljust,
-    "rjust": django_filters.rjust,
-    "truncatechars": django_filters.truncatechars,
-    "truncatewords": django_filters.truncatewords,
-}
+# The names of functions of django.template.defaultfilters.
+_TEXT_FILTERS = ("capfirst", "lower", "slugify", "striptags", "title", "upper", "wordcount")
+_WIDTH_FILTERS = ("center", "ljust", "rjust", "truncatechars", "truncatewords")
 _HTML_FILTERS: dict[str, Callable[..., Any]] = {
     "escape": django_filters.escape_filter,
     "linebreaksbr": django_filters.linebreaksbr,
@@ -256,10 +243,11 @@ _OTHER_FILTERS = (
 
 
 def _all_filters() -> Iterator[Filter]:
-    for name, function in _TEXT_FILTERS.items():
-        yield Filter(name, _of_text(function))
-    for name, function in _WIDTH_FILTERS.items():
-        yield Filter(name, _of_text_with_number(function), "argument", f"name|{name}:20")
+    for name in _TEXT_FILTERS:
+        yield Filter(name, _of_text(getattr(django_filters, name)))
+    for name in _WIDTH_FILTERS:
+        apply = _of_text_with_number(getattr(django_filters, name))
+        yield Filter(name, apply, "argument", f"name|{name}:20")
     for name, function in _HTML_FILTERS.items():
         yield Filter(name, _of_text(function), html_only=True)
     yield from _OTHER_FILTERS

@@ -10,20 +10,14 @@ from collections.abc import Callable, Mapping
 from datetime import date, datetime, time, timedelta
 from typing import Any
 
+from django.db.models import Model
 from django.utils import timezone
 
 from flowcontrol_core import bounds
 from flowcontrol_core.errors import ExpressionError, gettext
 from flowcontrol_core.expressions.scope import OBJECT_NAMES, Scope
 from flowcontrol_core.expressions.spans import Span
-from flowcontrol_core.expressions.visibility import (
-    OF_ROOT,
-    Access,
-    is_model,
-    names_of_others,
-    names_of_root,
-    unwrap,
-)
+from flowcontrol_core.expressions.visibility import NAMES_OF_OTHERS, NAMES_OF_ROOT, Tables, unwrap
 
 Read = Callable[[Any], Any]
 
@@ -49,7 +43,7 @@ def compile_path(parts: tuple[str, ...], span: Span) -> Read:
     if root == "state" and len(rest) == 1 and not rest[0].isdigit():
         key = rest[0]
         return lambda scope: scope.state.get(key)
-    return _path_reader(read_root, rest, span) if rest else read_root
+    return _path_reader(read_root, NAMES_OF_OTHERS, rest, span) if rest else read_root
 
 
 _ROOT_READERS: dict[str, Read] = {
@@ -73,16 +67,7 @@ def _object_reader(rest: list[str], span: Span) -> Read:
         return lambda scope: unwrap(scope.obj)
     if len(rest) == 1:
         return _field_reader(rest[0], span)
-    first = rest[0]
-
-    def read_first(scope: Scope) -> Any:
-        obj = unwrap(scope.obj)
-        if isinstance(obj, Mapping):
-            return _key_of(obj, first)
-        access = _access_of_root(obj, first)
-        return None if access is None else access.through(obj)
-
-    return _path_reader(read_first, rest[1:], span)
+    return _path_reader(lambda scope: scope.obj, NAMES_OF_ROOT, rest, span)
 
 
 def _field_reader(name: str, span: Span) -> Read:
@@ -90,39 +75,27 @@ def _field_reader(name: str, span: Span) -> Read:
 
     def read_field(scope: Scope) -> Any:
         obj = scope.obj
-        names = OF_ROOT.get(type(obj))
-        if names is None:
-            obj = unwrap(obj)
-            if isinstance(obj, Mapping):
-                return _key_of(obj, name)
-            access = _access_of_root(obj, name)
-        else:
-            access = names.get(name)
-        if access is None:
-            return None
+        access = NAMES_OF_ROOT[type(obj)].get(name)
         try:
-            return access.final(obj)
+            return access.final(obj) if access else _read(obj, name, NAMES_OF_ROOT, is_last=True)
         except Exception as error:
             raise _unreadable(span, error) from error
 
     return read_field
 
 
-def _access_of_root(obj: object, name: str) -> Access | None:
-    return names_of_root(type(obj)).get(name) if is_model(obj) else None
-
-
-def _path_reader(read_root: Read, rest: list[str], span: Span) -> Read:
-    *between, last = rest
+def _path_reader(read_root: Read, names: Tables, rest: list[str], span: Span) -> Read:
+    """Read a path; ``names`` are those of its root where that is a model object."""
+    first, *others = rest
 
     def read_path(scope: Scope) -> Any:
         try:
-            value = read_root(scope)
-            for name in between:
-                value = read_step(value, name)
-            return read_step(value, last, is_last=True)
+            value = _read(read_root(scope), first, names, is_last=not others)
+            for position, name in enumerate(others, start=1):
+                value = _read(value, name, NAMES_OF_OTHERS, is_last=position == len(others))
         except Exception as error:
             raise _unreadable(span, error) from error
+        return value
 
     return read_path
 
@@ -131,15 +104,15 @@ def _unreadable(span: Span, error: Exception) -> ExpressionError:
     return span.failure(gettext("%(path)s could not be read") % {"path": span.text}, error)
 
 
-def read_step(value: Any, name: str, *, is_last: bool = False) -> Any:
+def _read(value: Any, name: str, names: Tables, *, is_last: bool) -> Any:
     """Return what ``name`` means of a value, None where it means nothing."""
     if isinstance(value, Mapping):
         return _key_of(value, name)
     if isinstance(value, list | tuple):
         return _item_of(value, name)
     value = unwrap(value)
-    if is_model(value):
-        access = names_of_others(type(value)).get(name)
+    if isinstance(value, Model):
+        access = names[type(value)].get(name)
         if access is None:
             return None
         return access.final(value) if is_last else access.through(value)

@@ -13,9 +13,9 @@ from flowcontrol_core.errors import gettext
 from flowcontrol_core.expressions.expression import Compiled
 from flowcontrol_core.expressions.lookup import parts_of
 from flowcontrol_core.expressions.scope import OBJECT_NAMES, RESERVED_NAMES
-from flowcontrol_core.expressions.visibility import Access, names_of_others, names_of_root
+from flowcontrol_core.expressions.visibility import NAMES_OF_OTHERS, NAMES_OF_ROOT, Access
 from flowcontrol_core.redaction import is_secret_field
-from flowcontrol_core.suggest import did_you_mean
+from flowcontrol_core.suggest import did_you_mean, possible
 
 Path = tuple[str, ...]
 
@@ -79,7 +79,7 @@ def _sentence(text: str, name: str, path: Path, **values: str) -> str:
 
 def _check_fields(path: Path, model: type[models.Model]) -> Iterator[str]:
     """Follow a path from the object as far as it is known what is there."""
-    names = names_of_root(model)
+    names = NAMES_OF_ROOT[model]
     for position, name in enumerate(path[1:], start=1):
         access = names.get(name)
         if access is None:
@@ -93,7 +93,7 @@ def _check_fields(path: Path, model: type[models.Model]) -> Iterator[str]:
             if rest:
                 yield from _check_parts(path, name, access, rest[0])
             return
-        model, names = access.target, names_of_others(access.target)
+        model, names = access.target, NAMES_OF_OTHERS[access.target]
 
 
 def _why_not(name: str, model: type[models.Model]) -> str:
@@ -121,8 +121,7 @@ def _check_parts(path: Path, name: str, access: Access, part: str) -> Iterator[s
     if known is None or part in known:
         return
     text = gettext('"%(name)s" in %(path)s is not visible of "%(field)s". %(advice)s')
-    possible = gettext("Possible are: %(names)s.") % {"names": ", ".join(sorted(known))}
-    yield _sentence(text, part, path, field=name, advice=possible if known else "")
+    yield _sentence(text, part, path, field=name, advice=possible(sorted(known)) if known else "")
 
 
 def _parts_of_field(field: models.Field[Any, Any] | None) -> Collection[str] | None:

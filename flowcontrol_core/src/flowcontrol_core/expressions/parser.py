@@ -15,7 +15,7 @@ from flowcontrol_core.expressions.filters import FILTERS, Filter
 from flowcontrol_core.expressions.nodes import Node, Operand
 from flowcontrol_core.expressions.spans import Span
 from flowcontrol_core.expressions.tokens import NO_ARITHMETIC, Token, scan
-from flowcontrol_core.suggest import did_you_mean
+from flowcontrol_core.suggest import nearest_or_all
 
 # How tightly operators bind: the numbers of django.template.smartif.
 _BINDING = {"or": 6, "and": 7, "in": 9, "not in": 9, "is": 10, "is not": 10} | dict.fromkeys(
@@ -37,6 +37,8 @@ class ExpressionParser:
         self._next = 0
         self._depth = 0
         self._html = html
+        #: The dotted lookups read so far.
+        self.names: frozenset[tuple[str, ...]] = frozenset()
 
     def parse_condition(self) -> Node:
         """Return a whole expression: operators, brackets, values."""
@@ -138,6 +140,7 @@ class ExpressionParser:
             if part.startswith("_"):
                 text = gettext('"%(name)s" begins with an underscore; such names are hidden.')
                 raise token.span.error(text, name=part)
+        self.names |= {parts}
         return nodes.Path(parts, token.span)
 
     def _call(self) -> nodes.FilterCall:
@@ -183,12 +186,8 @@ def _find_filter(token: Token, *, html: bool) -> Filter:
         text = gettext('The filter "%(name)s" is for HTML only. Remove it.')
         raise token.span.error(text, name=token.text)
     names = sorted(name for name, known in FILTERS.items() if html or not known.html_only)
-    possible = gettext("Possible are: %(names)s.") % {"names": ", ".join(names)}
-    raise token.span.error(
-        gettext('There is no filter "%(name)s". %(advice)s'),
-        name=token.text,
-        advice=did_you_mean(token.text, names, possible),
-    )
+    text = gettext('There is no filter "%(name)s". %(advice)s')
+    raise token.span.error(text, name=token.text, advice=nearest_or_all(token.text, names))
 
 
 def _check_argument(found: Filter, span: Span, *, given: bool) -> None:

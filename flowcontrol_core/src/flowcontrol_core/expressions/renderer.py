@@ -1,11 +1,14 @@
-"""The parts of a compiled text template, and how they are rendered within bounds."""
+"""The parts of a compiled text template, and how they are rendered within bounds.
+
+Each part is one function that writes its output to the scope.
+"""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 from django.template import defaultfilters as django_filters
 from django.utils import timezone
@@ -48,135 +51,97 @@ class RenderScope(ExtendedScope):
         """Count a pass of any loop. Raises ExpressionError when there are too many."""
         self._iterations += 1
         if self._iterations > bounds.RENDER_ITERATIONS:
-            text = gettext("The loops of the template make more than %(limit)s passes together.")
-            raise too_large(text, self._iterations, bounds.RENDER_ITERATIONS)
+            message = gettext("The loops of the template make more than %(limit)s passes together.")
+            raise too_large(message, self._iterations, bounds.RENDER_ITERATIONS)
 
     def check_time(self) -> None:
         """Raise ExpressionError when the rendering takes too long."""
         if time.monotonic() > self._deadline:
-            text = gettext("The template takes longer than %(seconds)d seconds to render.")
-            raise ExpressionError(text % {"seconds": bounds.RENDER_SECONDS})
+            message = gettext("The template takes longer than %(seconds)d seconds to render.")
+            raise ExpressionError(message % {"seconds": bounds.RENDER_SECONDS})
 
     def output(self) -> str:
         """Return what was written."""
         return "".join(self._pieces)
 
 
-class Part(Protocol):
-    """A piece of text, a variable, or a tag with all that is inside."""
-
-    def render(self, scope: RenderScope) -> None:
-        """Write the part's output to the scope."""
+Part = Callable[[RenderScope], None]
 
 
-@dataclass(frozen=True, slots=True)
-class Body:
-    """Parts one after the other."""
+def render_sequence(parts: Sequence[Part]) -> Part:
+    """Return the part that writes others one after the other."""
 
-    parts: tuple[Part, ...] = ()
-
-    def render(self, scope: RenderScope) -> None:
-        for part in self.parts:
+    def render(scope: RenderScope) -> None:
+        for part in parts:
             scope.check_time()
-            part.render(scope)
+            part(scope)
+
+    return render
 
 
-@dataclass(frozen=True, slots=True)
-class Text:
-    """Text as it was typed."""
-
-    text: str
-
-    def render(self, scope: RenderScope) -> None:
-        scope.write(self.text)
+def render_text(written: str) -> Part:
+    """Return the part that writes text as it was typed."""
+    return lambda scope: scope.write(written)
 
 
-@dataclass(frozen=True, slots=True)
-class Variable:
-    """``{{ value }}``."""
-
-    read: Read
-    html: bool
-
-    def render(self, scope: RenderScope) -> None:
-        scope.write_value(self.read(scope), html=self.html)
+def render_variable(read: Read, *, html: bool) -> Part:
+    """Return the part of ``{{ value }}``."""
+    return lambda scope: scope.write_value(read(scope), html=html)
 
 
-@dataclass(frozen=True, slots=True)
-class FirstOf:
-    """``{% firstof a b "nothing" %}``: the first value that counts as true."""
+def render_first_of(reads: Sequence[Read], *, html: bool) -> Part:
+    """Return the part of ``{% firstof a b "nothing" %}``: the first value that counts as true."""
 
-    reads: tuple[Read, ...]
-    html: bool
+    def render(scope: RenderScope) -> None:
+        value = next((value for read in reads if (value := read(scope))), "")
+        scope.write_value(value, html=html)
 
-    def render(self, scope: RenderScope) -> None:
-        for read in self.reads:
-            if value := read(scope):
-                scope.write_value(value, html=self.html)
-                return
+    return render
 
 
-@dataclass(frozen=True, slots=True)
-class Now:
-    """``{% now "Y-m-d" %}``: the scope's time, in the active time zone."""
-
-    format: str
-
-    def render(self, scope: RenderScope) -> None:
-        scope.write(str(django_filters.date(timezone.localtime(scope.now), self.format)))
+def render_now(date_format: str) -> Part:
+    """Return the part of ``{% now "Y-m-d" %}``: the scope's time, in the active time zone."""
+    return lambda scope: scope.write(
+        str(django_filters.date(timezone.localtime(scope.now), date_format))
+    )
 
 
-@dataclass(frozen=True, slots=True)
-class Case:
-    """A condition of an ``if`` and what it renders; an ``else`` has none."""
+def render_choice(cases: Sequence[tuple[Read, Part]], otherwise: Part) -> Part:
+    """Return the part of ``{% if %}``, ``{% elif %}``, ``{% else %}``."""
 
-    condition: Read | None
-    body: Body
+    def render(scope: RenderScope) -> None:
+        next((part for condition, part in cases if condition(scope)), otherwise)(scope)
 
-
-@dataclass(frozen=True, slots=True)
-class If:
-    """``{% if %}``, ``{% elif %}``, ``{% else %}``."""
-
-    cases: tuple[Case, ...]
-
-    def render(self, scope: RenderScope) -> None:
-        for case in self.cases:
-            if case.condition is None or case.condition(scope):
-                case.body.render(scope)
-                return
+    return render
 
 
-@dataclass(frozen=True, slots=True)
-class With:
-    """``{% with name=value %}``."""
+def render_with(values: Mapping[str, Read], inside: Part) -> Part:
+    """Return the part of ``{% with name=value %}``."""
 
-    values: Mapping[str, Read]
-    body: Body
-
-    def render(self, scope: RenderScope) -> None:
+    def render(scope: RenderScope) -> None:
         outer = scope.variables
-        inner = {name: read(scope) for name, read in self.values.items()}
-        scope.variables = {**outer, **inner}
-        self.body.render(scope)
+        scope.variables = {**outer, **{name: read(scope) for name, read in values.items()}}
+        inside(scope)
         scope.variables = outer
 
+    return render
+
 
 @dataclass(frozen=True, slots=True)
-class For:
-    """``{% for item in items %}``; with two names over a dictionary: key and value."""
+class Loop:
+    """The part of ``{% for item in items %}``; with two names over a dictionary: key and value."""
 
-    names: tuple[str, ...]
+    names: Sequence[str]
     read: Read
     span: Span
-    body: Body
-    empty: Body = field(default_factory=Body)
-    is_reversed: bool = False
+    inside: Part
+    empty: Part
+    is_reversed: bool
 
-    def render(self, scope: RenderScope) -> None:
+    def __call__(self, scope: RenderScope) -> None:
         items = self._items(self.read(scope))
         if not items:
-            self.empty.render(scope)
+            self.empty(scope)
             return
         outer = scope.variables
         inner = dict(outer)
@@ -185,7 +150,7 @@ class For:
             inner["forloop"] = _loop_values(index, len(items), outer.get("forloop"))
             inner.update(self._unpack(item))
             scope.variables = inner
-            self.body.render(scope)
+            self.inside(scope)
         scope.variables = outer
 
     def _items(self, values: Any) -> list[Any]:
@@ -196,16 +161,16 @@ class For:
         elif isinstance(values, str | list | tuple):
             items = list(values[: bounds.RENDER_ITERATIONS + 1])
         else:
-            text = gettext("%(name)s is not a list; a loop needs one.")
-            raise self.span.error(text, name=self.span.text)
+            message = gettext("%(name)s is not a list; a loop needs one.")
+            raise self.span.error(message, name=self.span.text)
         return items[::-1] if self.is_reversed else items
 
     def _unpack(self, item: Any) -> dict[str, Any]:
         if len(self.names) == 1:
             return {self.names[0]: item}
         if not isinstance(item, list | tuple) or len(item) != len(self.names):
-            text = gettext("The loop has %(n)d names, but %(name)s has other items.")
-            raise self.span.error(text, n=len(self.names), name=self.span.text)
+            message = gettext("The loop has %(n)d names, but %(name)s has other items.")
+            raise self.span.error(message, n=len(self.names), name=self.span.text)
         return dict(zip(self.names, item, strict=True))
 
 

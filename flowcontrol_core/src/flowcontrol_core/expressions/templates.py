@@ -12,17 +12,17 @@ from typing import ClassVar
 from flowcontrol_core import bounds
 from flowcontrol_core.errors import gettext
 from flowcontrol_core.expressions import renderer
-from flowcontrol_core.expressions.compiler import Names, build, collect_names
-from flowcontrol_core.expressions.expression import Compiled, check_length
+from flowcontrol_core.expressions.compiler import build
+from flowcontrol_core.expressions.expression import Compiled, Names, check_length
 from flowcontrol_core.expressions.lookup import Read
 from flowcontrol_core.expressions.nodes import Literal, Node
 from flowcontrol_core.expressions.parser import CONSTANTS, CONSTANTS_ELSEWHERE, ExpressionParser
-from flowcontrol_core.expressions.renderer import Body, Part
+from flowcontrol_core.expressions.renderer import Part
 from flowcontrol_core.expressions.scope import RESERVED_NAMES, Scope
 from flowcontrol_core.expressions.spans import Span
 from flowcontrol_core.expressions.template_pieces import Piece, cut
 from flowcontrol_core.expressions.tokens import WORD_OPERATORS
-from flowcontrol_core.suggest import did_you_mean
+from flowcontrol_core.suggest import nearest_or_all
 
 _INNER_TAGS = ("elif", "else", "empty", "endcomment", "endfor", "endif", "endwith")
 _FOR = re.compile(r"\s*(\w+(?:\s*,\s*\w+)*)\s+in\s")
@@ -39,7 +39,7 @@ class TextTemplate(Compiled):
 
     __slots__ = ("_body",)
 
-    def __init__(self, source: str, names: Names, body: Body) -> None:
+    def __init__(self, source: str, names: Names, body: Part) -> None:
         super().__init__(source, names)
         self._body = body
 
@@ -47,7 +47,7 @@ class TextTemplate(Compiled):
         """Return the rendered text. Raises ExpressionError, and nothing else."""
         rendering = renderer.RenderScope(scope)
         try:
-            self._body.render(rendering)
+            self._body(rendering)
         except Exception as error:  # noqa: BLE001 - a property of a model may raise anything
             self._fail(gettext("The template failed"), error)
         return rendering.output()
@@ -79,7 +79,7 @@ class _TemplateCompiler:
         body, _ = self._body(None)
         return TextTemplate(self._source, frozenset(self._names), body)
 
-    def _body(self, tag: Piece | None, *ends: str) -> tuple[Body, Piece]:
+    def _body(self, tag: Piece | None, *ends: str) -> tuple[Part, Piece]:
         """Read up to one of the tags in ``ends``, which is returned too; or to the end."""
         self._depth += 1
         if tag is not None and self._depth > bounds.EXPRESSION_NESTING:
@@ -90,13 +90,13 @@ class _TemplateCompiler:
             piece = self._take()
             if piece.kind == "tag" and piece.word in ends:
                 self._depth -= 1
-                return Body(tuple(parts)), piece
+                return renderer.render_sequence(parts), piece
             parts.append(self._part(piece))
         if tag is not None:
             raise tag.span.error(
                 gettext("This tag is not closed. Add %(tag)s."), tag=_tag(ends[-1])
             )
-        return Body(tuple(parts)), _END
+        return renderer.render_sequence(parts), _END
 
     def _take(self) -> Piece:
         self._next += 1
@@ -104,9 +104,9 @@ class _TemplateCompiler:
 
     def _part(self, piece: Piece) -> Part:
         if piece.kind == "text":
-            return renderer.Text(piece.span.text)
+            return renderer.render_text(piece.span.text)
         if piece.kind == "variable":
-            return renderer.Variable(self._value(piece.start, piece.stop), self._html)
+            return renderer.render_variable(self._value(piece.start, piece.stop), html=self._html)
         if piece.word not in self.TAGS:
             raise _unknown_tag(piece)
         return self.TAGS[piece.word](self, piece)
@@ -114,22 +114,20 @@ class _TemplateCompiler:
     def _comment(self, piece: Piece) -> Part:
         while self._next < len(self._pieces):
             if self._take().word == "endcomment":
-                return Body()
+                return _NOTHING
         text = gettext("This comment is not closed. Add %(tag)s.")
         raise piece.span.error(text, tag=_tag("endcomment"))
 
     def _if(self, piece: Piece) -> Part:
-        cases: list[renderer.Case] = []
+        cases: list[tuple[Read, Part]] = []
         tag = piece
         while tag.word in ("if", "elif"):
-            condition = self._build(self._parser(tag.start, tag.stop).parse_condition())
+            condition = self._condition(tag)
             body, end = self._body(tag, "elif", "else", "endif")
-            cases.append(renderer.Case(condition, body))
+            cases.append((condition, body))
             tag = end
-        if tag.word == "else":
-            body, _ = self._body(tag, "endif")
-            cases.append(renderer.Case(None, body))
-        return renderer.If(tuple(cases))
+        otherwise = self._body(tag, "endif")[0] if tag.word == "else" else _NOTHING
+        return renderer.render_choice(cases, otherwise)
 
     def _for(self, piece: Piece) -> Part:
         head = _FOR.match(self._source, piece.start, piece.stop)
@@ -145,8 +143,8 @@ class _TemplateCompiler:
         stretch = self._source[head.end() : stop].strip()
         span = Span(self._source, self._source.index(stretch, head.end()), len(stretch))
         body, end = self._inside(piece, (*names, "forloop"), "empty", "endfor")
-        empty = self._body(end, "endfor")[0] if end.word == "empty" else Body()
-        return renderer.For(names, read, span, body, empty, is_reversed=tail is not None)
+        empty = self._body(end, "endfor")[0] if end.word == "empty" else _NOTHING
+        return renderer.Loop(names, read, span, body, empty, is_reversed=tail is not None)
 
     def _with(self, piece: Piece) -> Part:
         values: dict[str, Read] = {}
@@ -159,9 +157,9 @@ class _TemplateCompiler:
             text = gettext("Write the tag like this: %(example)s")
             raise piece.span.error(text, example="{% with total=object.total %}")
         body, _ = self._inside(piece, tuple(values), "endwith")
-        return renderer.With(values, body)
+        return renderer.render_with(values, body)
 
-    def _inside(self, tag: Piece, variables: tuple[str, ...], *ends: str) -> tuple[Body, Piece]:
+    def _inside(self, tag: Piece, variables: tuple[str, ...], *ends: str) -> tuple[Part, Piece]:
         """Read a body that has variables of its own."""
         before = len(self._variables)
         self._variables += variables
@@ -170,8 +168,9 @@ class _TemplateCompiler:
         return result
 
     def _first_of(self, piece: Piece) -> Part:
-        values = self._parser(piece.start, piece.stop).parse_values()
-        return renderer.FirstOf(tuple(map(self._build, values)), self._html)
+        parser = self._parser(piece.start, piece.stop)
+        reads = [self._build(parser, node) for node in parser.parse_values()]
+        return renderer.render_first_of(reads, html=self._html)
 
     def _now(self, piece: Piece) -> Part:
         node = self._parser(piece.start, piece.stop).parse_value()
@@ -181,7 +180,7 @@ class _TemplateCompiler:
         if len(node.value) > bounds.DATE_FORMAT_CHARACTERS:
             text = gettext("The format has more than %(n)d characters.")
             raise piece.span.error(text, n=bounds.DATE_FORMAT_CHARACTERS)
-        return renderer.Now(node.value)
+        return renderer.render_now(node.value)
 
     TAGS: ClassVar[dict[str, Callable[[_TemplateCompiler, Piece], Part]]] = {
         "comment": _comment,
@@ -192,19 +191,25 @@ class _TemplateCompiler:
         "with": _with,
     }
 
+    def _condition(self, tag: Piece) -> Read:
+        parser = self._parser(tag.start, tag.stop)
+        return self._build(parser, parser.parse_condition())
+
     def _value(self, start: int, stop: int) -> Read:
-        return self._build(self._parser(start, stop).parse_value())
+        parser = self._parser(start, stop)
+        return self._build(parser, parser.parse_value())
 
     def _parser(self, start: int, stop: int) -> ExpressionParser:
         check_length(Span(self._source, start, stop - start), bounds.EXPRESSION_CHARACTERS)
         return ExpressionParser(self._source, start, stop, html=self._html)
 
-    def _build(self, node: Node) -> Read:
-        self._names |= {path for path in collect_names(node) if path[0] not in self._variables}
+    def _build(self, parser: ExpressionParser, node: Node) -> Read:
+        self._names |= {path for path in parser.names if path[0] not in self._variables}
         return build(node, html=self._html)
 
 
 _END = Piece("tag", Span("", 0, 0), 0, 0)
+_NOTHING = renderer.render_sequence(())
 TAGS = tuple(_TemplateCompiler.TAGS)
 
 
@@ -225,7 +230,5 @@ def _unknown_tag(piece: Piece) -> Exception:
     if piece.word in _INNER_TAGS:
         text = gettext('"%(tag)s" has no tag before it that it belongs to. Remove it.')
         return piece.span.error(text, tag=piece.word)
-    possible = gettext("Possible are: %(names)s.") % {"names": ", ".join(TAGS)}
-    advice = did_you_mean(piece.word, TAGS, possible)
     text = gettext('There is no tag "%(tag)s". %(advice)s')
-    return piece.span.error(text, tag=piece.word, advice=advice)
+    return piece.span.error(text, tag=piece.word, advice=nearest_or_all(piece.word, TAGS))

@@ -7,11 +7,11 @@ the listed names too, and only its key where its model is not listed. Names of s
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
+from inspect import getattr_static, isroutine
 from operator import attrgetter
-from typing import Any, NamedTuple, TypeGuard
+from typing import Any, NamedTuple
 
 from django.core.exceptions import ObjectDoesNotExist
 from django.core.signals import setting_changed
@@ -45,30 +45,24 @@ class Access(NamedTuple):
 
 Names = Mapping[str, Access]
 
-# The tables by class: of the object an expression starts from, and of any other object.
-OF_ROOT: dict[type, Names] = {}
-OF_OTHERS: dict[type, Names] = {}
+
+class Tables(dict[type, Names]):
+    """The tables of names by class, each made when it is first needed; empty for no model."""
+
+    def __init__(self, *, is_root: bool) -> None:
+        super().__init__()
+        self._is_root = is_root
+
+    def __missing__(self, kind: type) -> Names:
+        is_model = issubclass(kind, Model)
+        self[kind] = dict(_accesses(kind, is_root=self._is_root)) if is_model else {}
+        return self[kind]
 
 
-def names_of_root(model: type[Model]) -> Names:
-    """Return what is visible of the object an expression starts from."""
-    names = OF_ROOT.get(model)
-    if names is None:
-        names = OF_ROOT[model] = dict(_accesses(model, is_root=True))
-    return names
-
-
-def names_of_others(model: type[Model]) -> Names:
-    """Return what is visible of an object that is reached in any other way."""
-    names = OF_OTHERS.get(model)
-    if names is None:
-        names = OF_OTHERS[model] = dict(_accesses(model, is_root=False))
-    return names
-
-
-def is_model(value: object) -> TypeGuard[Model]:
-    """Return whether a value is a model object, a lazy one included."""
-    return isinstance(value, Model)
+#: What is visible of the object an expression starts from.
+NAMES_OF_ROOT = Tables(is_root=True)
+#: What is visible of an object that is reached in any other way.
+NAMES_OF_OTHERS = Tables(is_root=False)
 
 
 def unwrap(value: Any) -> Any:
@@ -90,11 +84,8 @@ def load_lazy(value: LazyObject[Any]) -> Any:
 def listed_names(model: type[Model]) -> list[str] | None:
     """Return the names the project lists for a model or what it is a proxy of, None if none."""
     listing = _listing()
-    names = listing.get(model._meta.label_lower)
-    concrete = model._meta.concrete_model
-    if names is None and concrete is not None:
-        names = listing.get(concrete._meta.label_lower)
-    return names
+    labels = (each._meta.label_lower for each in (model, model._meta.concrete_model or model))
+    return next((listing[label] for label in labels if label in listing), None)
 
 
 def _listing() -> dict[str, list[str]]:
@@ -155,15 +146,12 @@ def _default_accesses(
 def _listed_accesses(
     model: type[Model], name: str, fields: dict[str, dict[str, Access]]
 ) -> Iterator[tuple[str, Access]]:
+    by_name = {name: access for names in fields.values() for name, access in names.items()}
     if name in fields:
         yield from fields[name].items()
-        return
-    for group in fields.values():
-        if name in group:
-            yield name, group[name]
-            return
-    attribute = inspect.getattr_static(model, name, _MISSING)
-    if name in _allowed_methods(model) or _is_plain(attribute):
+    elif name in by_name:
+        yield name, by_name[name]
+    elif name in _allowed_methods(model) or _is_plain(getattr_static(model, name, _MISSING)):
         yield name, _computed_access(model, name)
 
 
@@ -188,7 +176,7 @@ def _allowed_methods(model: type[Model]) -> list[str]:
 
 def _is_harmless(model: type[Model], name: str) -> bool:
     method = getattr(model, name, None)
-    return inspect.isroutine(method) and not getattr(method, "alters_data", False)
+    return isroutine(method) and not getattr(method, "alters_data", False)
 
 
 def _names_of_field(field: Field[Any, Any]) -> Iterator[tuple[str, Access]]:
@@ -253,7 +241,7 @@ def _computed_access(model: type[Model], name: str) -> Access:
 
     def read_through(obj: Any) -> Any:
         value = unwrap(read_raw(obj))
-        return value if is_model(value) else harmless(value)
+        return value if isinstance(value, Model) else harmless(value)
 
     return Access(lambda obj: harmless(read_raw(obj)), read_through)
 
@@ -261,7 +249,7 @@ def _computed_access(model: type[Model], name: str) -> Access:
 def _raw_getter(model: type[Model], name: str) -> Getter:
     if name in _allowed_methods(model):
         return lambda obj: getattr(obj, name)()
-    if inspect.getattr_static(model, name, _MISSING) is _MISSING:
+    if getattr_static(model, name, _MISSING) is _MISSING:
         return lambda obj: vars(obj).get(name)
     return attrgetter(name)
 
@@ -269,10 +257,10 @@ def _raw_getter(model: type[Model], name: str) -> Getter:
 def harmless(value: Any) -> Any:
     """Return what may leave a property: no queryset, manager, callable or hidden object."""
     value = unwrap(value)
-    if is_model(value):
+    if isinstance(value, Model):
         if listed_names(type(value)) is not None:
             return value
-        names = names_of_others(type(value))
+        names = NAMES_OF_OTHERS[type(value)]
         return names["pk"].final(value) if "pk" in names else None
     if isinstance(value, FieldFile):
         return value.name
@@ -285,8 +273,8 @@ def harmless(value: Any) -> Any:
 
 def _forget(*, setting: str, **_: Any) -> None:
     if setting == "FLOWCONTROL":
-        OF_ROOT.clear()
-        OF_OTHERS.clear()
+        NAMES_OF_ROOT.clear()
+        NAMES_OF_OTHERS.clear()
 
 
 setting_changed.connect(_forget, dispatch_uid="flowcontrol_core.expressions.visibility")
