@@ -1,4 +1,4 @@
-"""Registering actions and triggers, and looking them up."""
+"""Registering actions and triggers, and finding them by key."""
 
 from __future__ import annotations
 

@@ -142,7 +142,7 @@ E, B, GONE = Outcome.ERRORED, Status.BLOCKED, Outcome.OBSOLETE
 BAD: dict[str, tuple[Callable[[], FlowRun], str, str]] = {
     "state that is no object": (changed(state=[1]), E, "not a JSON object"),
     "state with a damaged value": (changed(state={"a": {"$decimal": "x"}}), E, "cannot be read"),
-    "cursor that is no list": (changed(cursor={"step": 1}), E, "cursor is no list"),
+    "cursor that is no list": (changed(cursor={"step": 1}), E, "cursor is not a list"),
     "cursor without a phase": (changed(cursor=[{"step": "s1"}]), E, "cursor cannot be read"),
     "unknown step": (changed(cursor=[{"step": "zz", "phase": "run"}]), E, "no enabled step 'zz'"),
     "unknown step behind": (

@@ -200,5 +200,5 @@ def _ended_transaction(error: BaseException) -> bool:
 
 def connect() -> None:
     """Connect triggers with the runtime: from now on firing one does something."""
-    trigger_connection.dispatcher = Dispatcher()
+    trigger_connection.receiver = Dispatcher()
     listeners.connect()
