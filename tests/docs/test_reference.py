@@ -35,7 +35,7 @@ from flowcontrol_core.flows.import_files import read_file
 from flowcontrol_core.flows.lifecycle import LIMITS, POLICIES, RETENTION
 from flowcontrol_core.models import EventKind, LimitPolicy, Mode, Outcome, Refusal, Status
 from flowcontrol_core.plugins import hookspecs
-from flowcontrol_core.plugins.manager import PluginStatus
+from flowcontrol_core.plugins.reports import PluginStatus
 from flowcontrol_core.runs.operations import control
 from flowcontrol_triggers_signals import authentication
 from flowcontrol_triggers_signals.watching import WatchedModel

@@ -12,7 +12,7 @@ import pytest
 from flowcontrol_core import health
 from flowcontrol_core.health import HealthIssue, check_health
 from flowcontrol_core.models import FlowRun, Outcome, Status, Worker
-from flowcontrol_core.plugins.manager import PluginStatus
+from flowcontrol_core.plugins.reports import PluginStatus
 from flowcontrol_core.runs.execution.start import create_flowrun
 from flowcontrol_core.runs.operations.control import cancel_flowrun, retry_flowrun, run_now
 from flowcontrol_core.runs.queue import workers
