@@ -131,7 +131,7 @@ def test_a_value_that_cannot_be_computed_fails_the_step_and_sets_nothing() -> No
     ("output", "said"),
     [
         ({"a": "result.n", "b": "result.n ||"}, "Line 2: "),
-        ({"a": "object.nmae"}, '"nmae" in object.nmae is no field of shop.Customer'),
+        ({"a": "object.nmae"}, '"nmae" in object.nmae is not a field of shop.customer'),
     ],
 )
 def test_wrong_expressions_are_found_before_publishing_with_their_place(

@@ -108,7 +108,8 @@ def test_the_first_action_of_the_readme_is_a_plugin_in_fifteen_lines(
 ) -> None:
     from flowcontrol.testing import flow, run_flow, step
     from flowcontrol_core.actions.registry import Registry
-    from flowcontrol_core.plugins.manager import PluginManager, PluginStatus
+    from flowcontrol_core.plugins.manager import PluginManager
+    from flowcontrol_core.plugins.reports import PluginStatus
 
     (source,) = (
         block.text

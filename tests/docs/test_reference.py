@@ -29,12 +29,12 @@ from flowcontrol_core.engine.directives import Kind
 from flowcontrol_core.engine.state import State
 from flowcontrol_core.expressions.filters import FILTERS
 from flowcontrol_core.expressions.scope import RESERVED_NAMES
-from flowcontrol_core.expressions.templates import _TAGS
+from flowcontrol_core.expressions.templates import TAGS
 from flowcontrol_core.flows.import_files import read_file
 from flowcontrol_core.flows.lifecycle import LIMITS, POLICIES, RETENTION
 from flowcontrol_core.models import EventKind, LimitPolicy, Mode, Outcome, Refusal, Status
 from flowcontrol_core.plugins import hookspecs
-from flowcontrol_core.plugins.manager import PluginStatus
+from flowcontrol_core.plugins.reports import PluginStatus
 from flowcontrol_triggers_signals import authentication
 from flowcontrol_triggers_signals.model_triggers import ModelTriggers
 from tests.cases import each
@@ -287,7 +287,7 @@ def test_every_verb_is_documented_with_the_statuses_it_is_possible_in() -> None:
 def test_every_filter_tag_and_name_of_expressions_is_documented() -> None:
     page = sections(read("reference/expressions.md"))
     assert set(FILTERS) == codes(page["Filters"].partition("They differ")[0])
-    assert set(_TAGS) <= codes(page["Templates"])
+    assert set(TAGS) <= codes(page["Templates"])
     assert set(names(page["Names"])) == RESERVED_NAMES
 
 
@@ -296,12 +296,12 @@ def test_the_bounds_of_expressions_are_those_of_the_sandbox() -> None:
     assert written == [
         bounds.EXPRESSION_CHARACTERS,
         bounds.TEMPLATE_CHARACTERS,
-        bounds.NESTING,
-        bounds.TEXT_CHARACTERS,
-        bounds.LIST_ITEMS,
+        bounds.EXPRESSION_NESTING,
+        bounds.FILTER_CHARACTERS,
+        bounds.FILTER_ITEMS,
         bounds.NUMBER_DIGITS,
-        bounds.ITERATIONS,
-        bounds.OUTPUT_CHARACTERS,
+        bounds.RENDER_ITERATIONS,
+        bounds.RENDER_CHARACTERS,
         bounds.RENDER_SECONDS,
     ]
 

@@ -13,7 +13,8 @@ import pytest
 from flowcontrol.engine import create_flowrun
 from flowcontrol.registry import Registry, registry
 from flowcontrol.testing import flow, manual_clock, publish_flow, run_due, run_flow, step
-from flowcontrol_core.plugins.manager import PluginManager, PluginStatus
+from flowcontrol_core.plugins.manager import PluginManager
+from flowcontrol_core.plugins.reports import PluginStatus
 from tests.shop.models import Customer
 
 PLUGIN = """

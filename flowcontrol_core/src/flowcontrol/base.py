@@ -1,4 +1,4 @@
-"""What the author of an action needs: the base class, and what its methods get and give."""
+"""What the author of an action needs: the base class, and what its methods receive and return."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Registering actions and triggers, and reading what is registered."""
+"""Registering actions and triggers, and finding what is registered by its key."""
 
 from __future__ import annotations
 

@@ -1,6 +1,8 @@
-"""The bounds of what is read and evaluated: each of them ends in an error, never in a hang."""
+"""The bounds of the core. Whatever is larger is refused with a message; nothing hangs."""
 
 from __future__ import annotations
+
+from datetime import UTC, datetime
 
 # A document, its steps and their retry policies.
 STEPS = 2_000
@@ -34,21 +36,56 @@ COLUMN_NUMBER = 2**31 - 1
 # The largest limit of a flow: each run has a slot of its own, and all of them are read.
 LIMIT = 10_000
 
+# The state of a run: its size as JSON (the default of the setting STATE_MAX_BYTES), how deep its
+# containers are nested, and the digits of an integer.
+STATE_BYTES = 256 * 1024
+STATE_DEPTH = 20
+STATE_INTEGER_DIGITS = 1_000
+# The times that every database stores. Those of MariaDB begin with the year 1000; a day is left at
+# either end for time zones.
+EARLIEST = datetime(1000, 1, 2, tzinfo=UTC)
+LATEST = datetime(9999, 12, 30, tzinfo=UTC)
+
+# The history between two checkpoints: the first and last calls of a step, calls with effects or an
+# error, entries in all, and the length of a value as JSON.
+HISTORY_FIRST_CALLS = 2
+HISTORY_LAST_CALLS = 2
+HISTORY_KEPT_CALLS = 500
+HISTORY_ENTRIES = 1_000
+HISTORY_VALUE_CHARACTERS = 500
+
+# The longest backoff, and the longest delay that an action asks for, in seconds.
+BACKOFF_SECONDS = 86_400.0
+RETRY_AFTER_SECONDS = 366 * BACKOFF_SECONDS
+
+# What an action writes: lines of log a step, and the characters of each; the reason of an abort;
+# the summary of a step.
+LOG_LINES = 100
+LOG_CHARACTERS = 1_000
+REASON_CHARACTERS = 1_000
+SUMMARY_CHARACTERS = 200
+# The key of an action or a trigger, and the lines of a mapping field.
+ACTION_KEY_CHARACTERS = 150
+MAPPING_LINES = 100
+# Longer names are not compared for a suggestion: that is slow, and they are rarely mistyped.
+SUGGESTION_CHARACTERS = 60
+
 # An expression (a guard and a condition too) and a text template, in characters.
 EXPRESSION_CHARACTERS = 1_000
 TEMPLATE_CHARACTERS = 20_000
-# How deep operators, brackets or tags may be nested.
-NESTING = 50
-# The longest text and the longest list a filter takes, as its argument too, or gives.
-TEXT_CHARACTERS = 10_000
-LIST_ITEMS = 1_000
-# The largest number, in decimal digits.
+# How deep the operators and brackets of an expression, or the tags of a template, are nested.
+EXPRESSION_NESTING = 50
+# The longest text and the longest list that a filter takes or returns.
+FILTER_CHARACTERS = 10_000
+FILTER_ITEMS = 1_000
+# The largest number and the largest index of a list, in decimal digits.
 NUMBER_DIGITS = 100
+INDEX_DIGITS = 9
 # The longest format of the filters and tags for dates: a letter of it becomes up to 40 characters.
 DATE_FORMAT_CHARACTERS = 200
 # One rendering of a text template: iterations of all loops together, characters, seconds.
-ITERATIONS = 10_000
-OUTPUT_CHARACTERS = 100_000
+RENDER_ITERATIONS = 10_000
+RENDER_CHARACTERS = 100_000
 RENDER_SECONDS = 5.0
-# How deep a list or dictionary that an expression gives may be nested.
+# How deep the value of an expression is nested.
 VALUE_DEPTH = 100

@@ -8,6 +8,8 @@ from typing import Any
 from django.conf import settings as django_settings
 from django.core.signals import setting_changed
 
+from flowcontrol_core import bounds
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
@@ -37,7 +39,7 @@ class Settings:
     # The longest time a step may take: after it, its lease is not extended.
     STEP_TIMEOUT: float = 300.0
     # The largest state of a run, as JSON.
-    STATE_MAX_BYTES: int = 256 * 1024
+    STATE_MAX_BYTES: int = bounds.STATE_BYTES
     # How long finished runs, their history, events and skipped firings are retained, in days (None:
     # for ever), and the most finished runs of a flow.
     RETENTION_DAYS: int | None = None

@@ -10,7 +10,7 @@ from datetime import timedelta
 class Translations:
     """The seam to Django's translations; ``document`` and ``engine`` know no framework.
 
-    The app puts Django's functions here when the site starts; until then texts stay English.
+    The app sets Django's functions when the site starts; until then texts are English.
     """
 
     gettext: Callable[[str], str] = staticmethod(str)
@@ -33,7 +33,7 @@ def ngettext(singular: str, plural: str, number: int) -> str:
 
 
 class FlowcontrolError(Exception):
-    """The base class: catching it catches whatever the framework raises on purpose."""
+    """The base class: catching it catches all that the framework raises on purpose."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,7 @@ class EditError(FlowcontrolError):
 
 
 class StaleRevisionError(FlowcontrolError):
-    """The draft was changed by another author since it was read; nothing was written."""
+    """Another author changed the draft since it was read; nothing was written."""
 
 
 class ExpressionError(FlowcontrolError):
@@ -90,7 +90,7 @@ class ExpressionError(FlowcontrolError):
 
 
 class StateError(FlowcontrolError):
-    """A value cannot be kept in a run's state: it is not JSON, too large or too deep."""
+    """A value cannot be stored in a run's state: it is not JSON, too large or too deep."""
 
 
 class ConfigError(FlowcontrolError):
@@ -128,6 +128,14 @@ class UnknownActionError(FlowcontrolError):
 class UnknownTriggerError(FlowcontrolError):
     """No trigger is registered under the key."""
 
+    def __init__(self, key: str) -> None:
+        self.key = key
+        text = gettext(
+            "No trigger %(key)r is registered. Register it with register_trigger(), or install "
+            "the plugin it belongs to."
+        )
+        super().__init__(text % {"key": key})
+
 
 class UnknownFlowError(FlowcontrolError):
     """No flow has that key."""
@@ -159,9 +167,9 @@ class Retry(FlowcontrolError):
     """Raised by an action to be called again later.
 
     ``after`` is a number of seconds or a timedelta; without it, the backoff of the step's retry
-    policy counts.
+    policy decides.
     """
 
     def __init__(self, message: str = "", *, after: float | timedelta | None = None) -> None:
         self.after = after.total_seconds() if isinstance(after, timedelta) else after
-        super().__init__(message or "The action asked to be called again.")
+        super().__init__(message or gettext("The action asked to be called again."))

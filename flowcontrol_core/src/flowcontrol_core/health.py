@@ -19,7 +19,8 @@ from django.utils.translation import gettext, ngettext, ngettext_lazy
 from flowcontrol_core.actions.registry import registry
 from flowcontrol_core.conf import get_settings
 from flowcontrol_core.models import LIVE, FlowRun, Outcome, Reason, Status, Worker
-from flowcontrol_core.plugins.manager import PluginStatus, plugin_manager
+from flowcontrol_core.plugins.manager import plugin_manager
+from flowcontrol_core.plugins.reports import PluginStatus
 from flowcontrol_core.runs.queue.claim import ANY
 from flowcontrol_core.runs.queue.outbox import missing_keys
 from flowcontrol_core.runs.queue.workers import gone_after

@@ -1,20 +1,28 @@
-"""“Did you mean …?”: the one way to propose the name that was probably meant."""
+"""“Did you mean …?”: the one place that proposes the name that was probably meant."""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
+from flowcontrol_core import bounds
 from flowcontrol_core.errors import gettext
-
-#: Longer names are not compared: it would take long, and they are not typed.
-LONGEST = 60
 
 
 def did_you_mean(name: object, known: Iterable[str], otherwise: str = "") -> str:
     """Return a sentence that proposes the nearest of the known names, or ``otherwise``."""
-    if isinstance(name, str) and len(name) <= LONGEST:
+    if isinstance(name, str) and len(name) <= bounds.SUGGESTION_CHARACTERS:
         by_lower = {each.lower(): each for each in known}
         if near := difflib.get_close_matches(name.lower(), by_lower, n=1):
             return gettext("Did you mean “%(name)s”?") % {"name": by_lower[near[0]]}
     return otherwise
+
+
+def nearest_or_all(name: str, known: Sequence[str]) -> str:
+    """Return a sentence that proposes the nearest of the known names, or lists them all."""
+    return did_you_mean(name, known, possible(known))
+
+
+def possible(names: Iterable[str]) -> str:
+    """Return a sentence that lists names."""
+    return gettext("Possible are: %(names)s.") % {"names": ", ".join(names)}

@@ -14,7 +14,7 @@ Compile = Callable[..., Program]
 
 @pytest.fixture
 def step() -> Callable[..., Step]:
-    """Give a step: its id, and its branches."""
+    """Return a step: its id, and its branches."""
 
     def step(name: str, *, disabled: bool = False, **branches: list[Step]) -> Step:
         inner = {branch: tuple(steps) for branch, steps in branches.items()}

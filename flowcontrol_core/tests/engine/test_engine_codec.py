@@ -1,4 +1,4 @@
-"""What a state may keep comes back as it was, with its type; everything else is refused."""
+"""What a state may contain comes back as it was, with its type; everything else is refused."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from django.utils.safestring import mark_safe
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flowcontrol_core.engine.codec import MAX_DEPTH, decode, encode, normalize, private_copy
+from flowcontrol_core.bounds import STATE_DEPTH
+from flowcontrol_core.engine.codec import decode, encode, normalize, private_copy
 from flowcontrol_core.errors import StateError
 from flowcontrol_core.expressions import Scope, compile_expression
 from tests.cases import each
@@ -140,7 +141,7 @@ def test_a_float_stays_a_float_where_a_database_writes_numbers_without_exponent(
     assert decode(json.loads(text)) == number
 
 
-def test_a_moment_keeps_its_instant_in_the_two_hours_of_a_fold() -> None:
+def test_a_datetime_keeps_its_instant_in_the_two_hours_of_a_fold() -> None:
     berlin = ZoneInfo("Europe/Berlin")
     first = datetime(2026, 10, 25, 2, 30, tzinfo=berlin)
     second = first.replace(fold=1)
@@ -194,10 +195,10 @@ def _larger(value: Any) -> Any:
         (10**1000, "more than 1000 digits"),
         ({1: 2}, "the key 1 is not text"),
         ({"a": [{"b\x00": 1}]}, r"state.a\[0\]: text with a NUL"),
-        ({"a": [0, {"b": {1, 2}}]}, r"state.a\[1\].b: a set cannot be kept"),
-        (b"bytes", "a bytes cannot be kept in the state; convert it to JSON values"),
-        (1j, "a complex cannot be kept"),
-        (print, "a builtin_function_or_method cannot be kept"),
+        ({"a": [0, {"b": {1, 2}}]}, r"state.a\[1\].b: a set cannot be stored"),
+        (b"bytes", "a bytes cannot be stored in the state; convert it to JSON values"),
+        (1j, "a complex cannot be stored"),
+        (print, "a builtin_function_or_method cannot be stored"),
         (time(12, tzinfo=UTC), "a time of day with a time zone"),
     ],
 )
@@ -206,10 +207,10 @@ def test_what_cannot_be_stored_is_refused_with_its_place(value: Any, message: st
         normalize(value)
 
 
-def test_a_model_object_is_refused_and_the_message_says_what_to_keep() -> None:
-    with pytest.raises(StateError, match=r"state.who: a Customer .*keep its primary key instead"):
+def test_a_model_object_is_refused_and_the_message_says_what_to_store() -> None:
+    with pytest.raises(StateError, match=r"state.who: a Customer .*store its primary key instead"):
         normalize({"who": Customer(name="Ada")})
-    with pytest.raises(StateError, match="a QuerySet cannot be kept"):
+    with pytest.raises(StateError, match="a QuerySet cannot be stored"):
         normalize(Customer.objects.all())
 
 
@@ -221,9 +222,9 @@ def nested(depth: int) -> Any:
 
 
 def test_what_is_too_deep_is_refused_and_what_contains_itself_too() -> None:
-    assert stored_and_read(nested(MAX_DEPTH)) == nested(MAX_DEPTH)
+    assert stored_and_read(nested(STATE_DEPTH)) == nested(STATE_DEPTH)
     with pytest.raises(StateError, match="nested more than 20 levels deep"):
-        normalize(nested(MAX_DEPTH + 2))
+        normalize(nested(STATE_DEPTH + 2))
     endless: list[Any] = []
     endless.append(endless)
     with pytest.raises(StateError, match="nested more than 20 levels deep"):

@@ -53,7 +53,7 @@ def test_a_damaged_cursor_is_an_error_of_the_state(damaged: Any) -> None:
         cursor_from_json(damaged)
 
 
-def test_a_wait_is_looked_at_when_the_first_of_its_times_comes() -> None:
+def test_a_wait_is_due_when_the_first_of_its_times_comes() -> None:
     early, late = datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 1, 2, tzinfo=UTC)
     assert Wait(until=late, timeout=early).due_at == early
     assert Wait(until=early).due_at == early

@@ -1,4 +1,4 @@
-"""What the history keeps of the calls between two checkpoints, and what it hides."""
+"""What the history records of the calls between two checkpoints, and what it hides."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from flowcontrol_core.engine.history import MAX_ENTRIES, MAX_KEPT, Call, Recorder
-from flowcontrol_core.engine.state import ABSENT
+from flowcontrol_core.bounds import HISTORY_ENTRIES, HISTORY_KEPT_CALLS
+from flowcontrol_core.engine.history import Call, Recorder
+from flowcontrol_core.engine.state import NO_VALUE
 from flowcontrol_core.redaction import HIDDEN
 from tests.cases import each
 
@@ -72,30 +73,30 @@ def test_taking_forgets() -> None:
     assert recorder.take() == []
 
 
-def test_of_a_loop_the_first_and_last_passes_are_kept_and_a_count_for_the_rest() -> None:
+def test_of_a_loop_the_first_and_last_passes_are_recorded_and_a_count_for_the_rest() -> None:
     entries = record(*(call(n, "ab"[n % 2]) for n in range(100))).take()
     assert numbers(entries) == [0, 1, 2, 3, 96, 97, 98, 99]
     assert entries[8:] == [{"step": "a", "omitted": 46}, {"step": "b", "omitted": 46}]
 
 
-def test_failures_and_calls_with_effects_are_all_kept() -> None:
+def test_failures_and_calls_with_effects_are_all_recorded() -> None:
     entries = record(*(call(n, keep=n % 10 == 0) for n in range(100))).take()
     assert numbers(entries) == [0, 1, 2, *range(10, 100, 10), 98, 99]
     assert entries[-1] == {"step": "a", "omitted": 86}
 
 
 def test_even_calls_with_effects_are_bounded() -> None:
-    entries = record(*(call(n, keep=True) for n in range(10 * MAX_KEPT))).take()
-    assert len(entries) == MAX_KEPT + 2 + 2 + 1
-    assert entries[-1]["omitted"] == 10 * MAX_KEPT - len(numbers(entries))
+    entries = record(*(call(n, keep=True) for n in range(10 * HISTORY_KEPT_CALLS))).take()
+    assert len(entries) == HISTORY_KEPT_CALLS + 2 + 2 + 1
+    assert entries[-1]["omitted"] == 10 * HISTORY_KEPT_CALLS - len(numbers(entries))
 
 
-def test_of_very_many_steps_the_last_ones_are_kept_too_and_none_goes_uncounted() -> None:
+def test_of_very_many_steps_the_last_ones_are_recorded_too_and_none_goes_uncounted() -> None:
     entries = record(*(call(n, f"s{n}") for n in range(1500)), call(1500, "bad", error="x")).take()
     shown = numbers(entries)
-    assert len(shown) == MAX_ENTRIES
+    assert len(shown) == HISTORY_ENTRIES
     assert shown[-1] == 1500
-    assert sum(entry.get("omitted", 0) for entry in entries) == 1501 - MAX_ENTRIES
+    assert sum(entry.get("omitted", 0) for entry in entries) == 1501 - HISTORY_ENTRIES
 
 
 def test_what_was_rolled_back_is_forgotten_as_often_as_it_happens() -> None:
@@ -109,7 +110,7 @@ def test_what_was_rolled_back_is_forgotten_as_often_as_it_happens() -> None:
 
 
 def test_a_change_of_a_key_that_came_or_went_can_be_written_after_a_roll_back() -> None:
-    recorder = record(call(1, changes={"new": (ABSENT, 1), "gone": (Decimal("1.5"), ABSENT)}))
+    recorder = record(call(1, changes={"new": (NO_VALUE, 1), "gone": (Decimal("1.5"), NO_VALUE)}))
     recorder.restore(recorder.snapshot())
     [entry] = recorder.take()
     assert json.loads(json.dumps(entry["changes"])) == {
@@ -120,14 +121,14 @@ def test_a_change_of_a_key_that_came_or_went_can_be_written_after_a_roll_back() 
 
 @each("key", ["password", "api_key", "apikey", "AccessToken", "client_secret"])
 def test_secrets_are_hidden_by_their_names_at_any_depth(key: str) -> None:
-    changes = {key: (ABSENT, "x"), "deep": ({"a": [{key: "x"}]}, ABSENT)}
+    changes = {key: (NO_VALUE, "x"), "deep": ({"a": [{key: "x"}]}, NO_VALUE)}
     [entry] = record(call(1, changes=changes)).take()
     assert entry["changes"] == {key: [[], [HIDDEN]], "deep": [[{"a": [{key: HIDDEN}]}], []]}
 
 
 @pytest.mark.parametrize("value", ["x" * 10_000, ["x"] * 10_000, {"a": "x" * 10_000}])
 def test_long_values_are_cut(value: Any) -> None:
-    [entry] = record(call(1, changes={"a": (ABSENT, value)})).take()
+    [entry] = record(call(1, changes={"a": (NO_VALUE, value)})).take()
     [shown] = entry["changes"]["a"][1]
     assert len(shown) == 501
     assert shown.endswith("…")

@@ -14,13 +14,11 @@ from flowcontrol_core.engine.codec import cursor_from_json, cursor_to_json
 from flowcontrol_core.engine.cursor import Cursor, Frame
 from flowcontrol_core.engine.directives import FlowDirective, Kind, Target, Wait
 from flowcontrol_core.engine.interpreter import (
-    ABORTED,
-    COMPLETE,
     End,
     Position,
     advance,
     begin,
-    place,
+    locate,
     released_variables,
     resume,
 )
@@ -48,7 +46,7 @@ def loops(*names: str) -> Callable[[str], bool]:
 
 
 def at(*frames: tuple[str, str]) -> Cursor:
-    """Give a cursor: the steps around, being inside of their body, and the one on top."""
+    """Return a cursor: the steps around, being inside of their body, and the one on top."""
     return tuple(
         Frame(step, phase, "body" if phase in ("inside", "return") else None)  # type: ignore[arg-type]
         for step, phase in frames
@@ -62,17 +60,17 @@ def where(position: Position) -> list[tuple[str, str]]:
 
 @pytest.fixture
 def nested(step: Any, compile_: Callable[..., Program]) -> Program:
-    """Give a loop around a condition around a container of x and y, with a step behind each."""
+    """Return a loop around a condition around a container of x and y, with a step after each."""
     inner = step("inner", body=[step("x"), step("y")])
-    condition = step("if", body=[inner, step("behind_inner")])
-    return compile_(step("loop", body=[condition, step("behind_if")]), step("end"))
+    condition = step("if", body=[inner, step("after_inner")])
+    return compile_(step("loop", body=[condition, step("after_if")]), step("end"))
 
 
 DEEP = at(("loop", "inside"), ("if", "inside"), ("inner", "inside"), ("x", "run"))
 
 
 def test_a_flow_without_steps_is_complete_at_once(compile_: Any) -> None:
-    assert begin(compile_()) is COMPLETE
+    assert begin(compile_()) is End.COMPLETE
 
 
 def test_a_run_begins_at_the_first_step(nested: Program) -> None:
@@ -92,8 +90,8 @@ def test_continue_at_the_end_of_a_branch_returns_to_its_step(nested: Program) ->
     ]
 
 
-def test_continue_behind_the_last_step_completes(nested: Program) -> None:
-    assert advance(nested, at(("end", "run")), CONTINUE, no_loops) is COMPLETE
+def test_continue_after_the_last_step_completes(nested: Program) -> None:
+    assert advance(nested, at(("end", "run")), CONTINUE, no_loops) is End.COMPLETE
 
 
 def test_entering_goes_to_the_first_step_of_the_branch_and_counts_the_pass(
@@ -118,10 +116,10 @@ def test_entering_without_a_branch_is_refused(nested: Program) -> None:
         advance(nested, at(("end", "run")), FlowDirective.ENTER, no_loops)
 
 
-def test_leave_returns_to_the_parent_and_break_goes_on_behind_it(nested: Program) -> None:
+def test_leave_returns_to_the_parent_and_break_continues_after_it(nested: Program) -> None:
     around = [("loop", "inside"), ("if", "inside")]
     assert where(advance(nested, DEEP, leave(), no_loops)) == [*around, ("inner", "return")]
-    assert where(advance(nested, DEEP, break_(), no_loops)) == [*around, ("behind_inner", "run")]
+    assert where(advance(nested, DEEP, break_(), no_loops)) == [*around, ("after_inner", "run")]
 
 
 @pytest.mark.parametrize("depth", [2, 3, 4])
@@ -134,7 +132,7 @@ def test_leave_and_break_reach_the_nearest_loop_from_any_depth(nested: Program, 
 
 def test_the_nearest_of_several_loops_is_meant(nested: Program) -> None:
     position = advance(nested, DEEP, break_("loop"), loops("loop", "if"))
-    assert where(position) == [("loop", "inside"), ("behind_if", "run")]
+    assert where(position) == [("loop", "inside"), ("after_if", "run")]
 
 
 def test_a_loop_that_leaves_means_the_loop_around_itself(nested: Program) -> None:
@@ -147,7 +145,7 @@ def test_a_loop_that_leaves_means_the_loop_around_itself(nested: Program) -> Non
 def test_without_a_loop_around_going_to_one_is_refused(
     nested: Program, directive: FlowDirective
 ) -> None:
-    with pytest.raises(DirectiveError, match="'x' goes on at the nearest loop, but no loop"):
+    with pytest.raises(DirectiveError, match="'x' asks for the nearest loop, but no loop"):
         advance(nested, DEEP, directive, no_loops)
     with pytest.raises(DirectiveError, match="no loop is around it"):
         advance(nested, at(("end", "run")), directive, loops("end"))
@@ -155,11 +153,11 @@ def test_without_a_loop_around_going_to_one_is_refused(
 
 @pytest.mark.parametrize("directive", [leave(), break_()])
 def test_leave_and_break_at_the_root_complete(nested: Program, directive: FlowDirective) -> None:
-    assert advance(nested, at(("loop", "run")), directive, no_loops) is COMPLETE
+    assert advance(nested, at(("loop", "run")), directive, no_loops) is End.COMPLETE
 
 
 def test_abort_ends_the_run_from_any_depth(nested: Program) -> None:
-    assert advance(nested, DEEP, ABORT, no_loops) is ABORTED
+    assert advance(nested, DEEP, ABORT, no_loops) is End.ABORTED
 
 
 def test_leaving_drops_what_the_frames_inside_had_kept(nested: Program) -> None:
@@ -174,7 +172,7 @@ def test_leaving_drops_what_the_frames_inside_had_kept(nested: Program) -> None:
     returned = advance(nested, cursor, leave("loop"), loops("loop"))
     assert returned == (Frame("loop", "return", "body", {"value": 1}, ("i",), passes=1),)
     assert released_variables(cursor, returned) == ["j"]
-    assert released_variables(cursor, ABORTED) == ["i", "j"]
+    assert released_variables(cursor, End.ABORTED) == ["i", "j"]
 
 
 def test_a_variable_that_an_outer_frame_has_too_is_kept() -> None:
@@ -182,7 +180,7 @@ def test_a_variable_that_an_outer_frame_has_too_is_kept() -> None:
     assert released_variables((outer, inner), (outer,)) == ["j"]
 
 
-def test_suspending_resumes_behind_the_step_without_entering_an_ancestor(
+def test_suspending_resumes_after_the_step_without_entering_an_ancestor(
     nested: Program,
 ) -> None:
     directive = FlowDirective(Kind.SUSPEND, wait=Wait())
@@ -195,7 +193,7 @@ def test_suspending_resumes_behind_the_step_without_entering_an_ancestor(
 def test_suspending_in_the_last_step_resumes_by_returning_to_the_parent(nested: Program) -> None:
     cursor = (*DEEP[:-1], Frame("y", "after"))
     assert where(resume(nested, cursor))[-1] == ("inner", "return")
-    assert resume(nested, at(("end", "after"))) is COMPLETE
+    assert resume(nested, at(("end", "after"))) is End.COMPLETE
 
 
 @pytest.mark.parametrize("phase", ["run", "return"])
@@ -208,24 +206,24 @@ def test_suspending_to_repeat_resumes_in_the_same_method(nested: Program, phase:
 
 
 def test_a_run_is_placed_with_the_steps_around_the_target(nested: Program) -> None:
-    assert place(nested, "y", no_loops) == (
+    assert locate(nested, "y", no_loops) == (
         Frame("loop", "inside", "body"),
         Frame("if", "inside", "body"),
         Frame("inner", "inside", "body"),
         Frame("y"),
     )
-    assert place(nested, "end", no_loops) == (Frame("end"),)
+    assert locate(nested, "end", no_loops) == (Frame("end"),)
 
 
 def test_a_run_cannot_be_placed_inside_of_a_loop_or_at_a_step_that_is_not_there(
     nested: Program,
 ) -> None:
     with pytest.raises(DirectiveError, match="'y' is inside of the loop 'if'"):
-        place(nested, "y", loops("if"))
-    # The loop itself is no loop around itself.
-    assert place(nested, "inner", loops("inner"))
+        locate(nested, "y", loops("if"))
+    # The loop itself is not around itself.
+    assert locate(nested, "inner", loops("inner"))
     with pytest.raises(DirectiveError, match="no enabled step 'gone'"):
-        place(nested, "gone", no_loops)
+        locate(nested, "gone", no_loops)
 
 
 def test_a_disabled_step_and_all_in_it_cannot_be_reached(step: Any, compile_: Any) -> None:
@@ -234,7 +232,7 @@ def test_a_disabled_step_and_all_in_it_cannot_be_reached(step: Any, compile_: An
     assert where(advance(program, at(("a", "run")), CONTINUE, no_loops)) == [("b", "run")]
     for name in ("off", "in"):
         with pytest.raises(DirectiveError, match="no enabled step"):
-            place(program, name, no_loops)
+            locate(program, name, no_loops)
 
 
 # What holds for all trees and all answers.
@@ -242,7 +240,7 @@ def test_a_disabled_step_and_all_in_it_cannot_be_reached(step: Any, compile_: An
 
 @st.composite
 def documents(draw: st.DrawFn) -> Document:
-    """Give a random tree whose steps are numbered in reading order, some of them disabled."""
+    """Return a random tree whose steps are numbered in reading order, some of them disabled."""
     trees: st.SearchStrategy[Any] = st.recursive(
         st.just({}),
         lambda inner: st.dictionaries(
@@ -312,7 +310,7 @@ def test_the_cursor_is_legal_whatever_the_actions_answer(
             continue
         check_move(position, after, answer)
         position = after
-    assert position is not ABORTED
+    assert position is not End.ABORTED
     if not isinstance(position, End):
         check_legal(program, position)
 
@@ -343,7 +341,7 @@ def test_with_continue_only_each_enabled_step_of_the_top_level_is_visited_once_i
     while not isinstance(position, End):
         visited.append((position[-1].step, position[-1].phase))
         position = advance(program, position, CONTINUE, no_loops)
-    assert position is COMPLETE
+    assert position is End.COMPLETE
     assert visited == [(step.id, "run") for step in enabled(document.steps)]
 
 
@@ -377,7 +375,7 @@ def test_entering_all_branches_visits_each_enabled_step_once_in_reading_order(
 def test_each_enabled_step_can_be_placed_at_and_the_cursor_is_legal(document: Document) -> None:
     program = Program.compile(document)
     for name in program.nodes:
-        cursor = place(program, name, no_loops)
+        cursor = locate(program, name, no_loops)
         check_legal(program, cursor)
         assert (cursor[-1].step, cursor[-1].phase) == (name, "run")
         assert [node.step.id for node in program.ancestors(name)] == [f.step for f in cursor[:-1]]

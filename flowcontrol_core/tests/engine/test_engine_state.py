@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flowcontrol_core.engine.state import ABSENT, State
+from flowcontrol_core.engine.state import NO_VALUE, State
 from flowcontrol_core.errors import StateError
 
 KEYS = st.sampled_from("abc")
@@ -88,9 +88,9 @@ def test_the_changes_lead_from_the_values_before_to_those_after(
     apply(state, changes)
     replayed = copy.deepcopy(values)
     for key, (before, after) in state.take_changes().items():
-        assert replayed.get(key, ABSENT) == before
-        assert before is ABSENT or before != after
-        if after is ABSENT:
+        assert replayed.get(key, NO_VALUE) == before
+        assert before is NO_VALUE or before != after
+        if after is NO_VALUE:
             del replayed[key]
         else:
             replayed[key] = after
@@ -118,7 +118,7 @@ def test_the_account_of_the_size_is_right_after_any_changes(
     for change in changes:
         change(state)
         state.take_changes()
-    # What is equal (1 and True) is no change, and may differ by a few bytes.
+    # What is equal (1 and True) is not a change, and may differ by a few bytes.
     assert abs(state._total - State(values_of(state))._total) <= 4 * 20
 
 
@@ -138,7 +138,7 @@ def test_two_runs_never_share_a_value() -> None:
     assert shared == {"items": [1, {"deep": [2]}]}
 
 
-def test_a_value_is_private_from_the_moment_it_is_assigned() -> None:
+def test_a_value_is_private_from_its_assignment_on() -> None:
     state, given = State(), [1]
     state["a"] = given
     given.append(2)
@@ -212,7 +212,7 @@ def test_a_state_that_has_become_too_large_is_refused_and_the_state_before_stand
     state.undo_changes()
     assert values_of(state) == {"a": "x"}
     state["b"] = "y" * 10
-    assert state.take_changes() == {"b": (ABSENT, "y" * 10)}
+    assert state.take_changes() == {"b": (NO_VALUE, "y" * 10)}
 
 
 def test_bytes_count_not_characters() -> None:
@@ -223,7 +223,7 @@ def test_bytes_count_not_characters() -> None:
 def test_a_state_grown_in_place_is_refused_too() -> None:
     state = State({"a": []}, max_bytes=100)
     state["a"].extend(range(100))
-    with pytest.raises(StateError, match="Keep large data in a model"):
+    with pytest.raises(StateError, match="Store large data in a model"):
         state.take_changes()
 
 
@@ -240,16 +240,16 @@ def test_a_state_above_a_lowered_limit_may_shrink() -> None:
 @pytest.mark.parametrize("values", [[1], "text", 5])
 def test_replacing_the_state_by_something_else_than_a_mapping_is_refused(values: Any) -> None:
     state = State({"a": 1})
-    with pytest.raises(StateError, match="has to be a mapping, not a"):
+    with pytest.raises(StateError, match="must be a mapping, not a"):
         state.replace(values)
-    with pytest.raises(StateError, match="has to be a mapping, not a"):
+    with pytest.raises(StateError, match="must be a mapping, not a"):
         State(values)
     assert values_of(state) == {"a": 1}
 
 
 @pytest.mark.parametrize("data", [None, [], "x", 5])
-def test_a_stored_state_that_is_no_object_says_what_to_do(data: Any) -> None:
-    with pytest.raises(StateError, match="Correct it with the verb `edit state`"):
+def test_a_stored_state_that_is_not_an_object_says_what_to_do(data: Any) -> None:
+    with pytest.raises(StateError, match="Correct it with the operator action “Edit state”"):
         State.from_json(data)
 
 
@@ -272,7 +272,7 @@ def test_it_is_a_mapping_like_any_other() -> None:
     assert repr(state) == "State({'a': 1, 'c': [3]})"
 
 
-def test_a_key_that_came_and_went_in_one_step_is_no_change() -> None:
+def test_a_key_that_came_and_went_in_one_step_is_not_a_change() -> None:
     state = State()
     state["a"] = 1
     del state["a"]
@@ -280,4 +280,4 @@ def test_a_key_that_came_and_went_in_one_step_is_no_change() -> None:
 
 
 def test_absent_stays_itself_when_it_is_copied() -> None:
-    assert copy.deepcopy(ABSENT) is ABSENT
+    assert copy.deepcopy(NO_VALUE) is NO_VALUE

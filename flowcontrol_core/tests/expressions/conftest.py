@@ -33,6 +33,6 @@ def render() -> Callable[..., str]:
     """Render a template; ``html`` is for the template, other keyword arguments for the scope."""
 
     def run(text: str, *, html: bool = False, **scope: Any) -> str:
-        return compile_template(text, html=html).render(Scope(**{"now": NOW, **scope}))
+        return compile_template(text, html=html).evaluate(Scope(**{"now": NOW, **scope}))
 
     return run

@@ -21,7 +21,7 @@ def _listed_users(settings: Settings) -> None:
     [
         ("object.object_reprr", "Did you mean “object_repr”?"),
         ("obj.object_reprr", "obj.object_reprr"),
-        ("object.zzz", "is no field of admin.LogEntry."),
+        ("object.zzz", "is not a field of admin.logentry."),
         ("object.user.usernam", "Did you mean “username”?"),
         ("object.user.password", "hidden"),
         ("object.user.email", 'EXPRESSION_FIELDS"] for "auth.user"'),
@@ -30,7 +30,7 @@ def _listed_users(settings: Settings) -> None:
         ("object.user.username.upper", 'not visible of "username"'),
         ("object.user.date_joined.yeer", "Possible are: day, hour"),
         ("object.content_type.model", "Possible are: id, pk"),
-        ("object.save", "is no field"),
+        ("object.save", "is not a field"),
         ("object.user_id.x", "not visible"),
     ],
 )

@@ -62,7 +62,7 @@ def error_of(text: str) -> ExpressionError:
         ("(a", "(", "not closed"),
         ("a)", ")", "never opened"),
         ("a|", "", "name of a filter"),
-        ("a|default:", ":", "stands a value"),
+        ("a|default:", ":", "Write a value after"),
         ("a @ b", "@", "Remove it"),
     ],
 )
@@ -136,8 +136,7 @@ def _error_of_running(compile_text: Callable[[str], Any], text: str) -> Expressi
     scope = Scope(state={"a": 1, "b": "x"}, now=NOW)
     try:
         compiled = compile_text(text)
-        run = compiled.render if hasattr(compiled, "render") else compiled.evaluate
-        run(scope)
+        compiled.evaluate(scope)
     except ExpressionError as error:
         return error
     return None

@@ -1,4 +1,4 @@
-"""The attack corpus: what somebody who may type expressions could try, and that it does no harm.
+"""The attack corpus: what an author of expressions could try, and that it does no harm.
 
 Harmless is an ExpressionError, or a value in which no secret appears, in a short time, with the
 object, the state and the database as they were.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from itertools import product
 from typing import Any
@@ -18,6 +18,7 @@ from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Group, User
 from django.contrib.contenttypes.models import ContentType
 from django.contrib.sessions.models import Session
+from django.db import connection
 from django.template import Context, Engine
 from pytest_django import Settings
 
@@ -294,6 +295,29 @@ def scope(db: None, settings: Settings, now: datetime) -> Scope:
     return Scope(obj=entry, state=_state(), payload=_payload(user, session), now=now)
 
 
+@pytest.fixture
+def writes(scope: Scope) -> Iterator[list[str]]:
+    """Yield what is sent to the database from now on, but for reading; the rows stay as they are.
+
+    Reading all of them after each attack would take longer than the attacks.
+    """
+    sent: list[str] = []
+
+    def note(execute: Callable[..., Any], sql: str, *rest: Any) -> Any:
+        if not sql.startswith("SELECT"):
+            sent.append(sql)
+        return execute(sql, *rest)
+
+    before = _rows()
+    with connection.execute_wrapper(note):
+        yield sent
+    assert _rows() == before
+
+
+def _rows() -> list[list[Any]]:
+    return [list(model._default_manager.values()) for model in (User, LogEntry, Session)]
+
+
 def _state() -> dict[str, Any]:
     return {
         "name": "name",
@@ -327,25 +351,24 @@ def _payload(user: User, session: Session) -> dict[str, Any]:
 
 
 def _anew(scope: Scope) -> Scope:
-    """Give the scope with objects that no attack has touched: the cases share the database."""
+    """Return the scope with objects that no attack has touched: the cases share the database."""
     entry = LogEntry.objects.select_related("user").get()
     payload = _payload(entry.user, Session.objects.get())
     return Scope(obj=entry, state=_state(), payload=payload, now=scope.now)
 
 
-def _assert_harmless(result: object, scope: Scope, seconds: float) -> None:
+def _assert_harmless(result: object, scope: Scope, writes: list[str], seconds: float) -> None:
     shown = f"{result!r} {result}" if not isinstance(result, Session) else ""
     assert not [secret for secret in SECRETS if secret in shown]
     assert len(shown) < 3_000_000
     assert seconds < SECONDS
     assert scope.state == _state()
-    assert (User.objects.count(), LogEntry.objects.count(), Session.objects.count()) == (1, 1, 1)
-    assert User.objects.get().password == PASSWORD_HASH
+    assert writes == []
     assert not callable(result)
 
 
 @each("text", EXPRESSIONS)
-def test_attack_by_expression_does_no_harm(scope: Scope, text: str) -> None:
+def test_attack_by_expression_does_no_harm(scope: Scope, writes: list[str], text: str) -> None:
     scope = _anew(scope)
     began = time.monotonic()
     result: object
@@ -355,19 +378,21 @@ def test_attack_by_expression_does_no_harm(scope: Scope, text: str) -> None:
         compiled.test(scope)
     except ExpressionError as error:
         result = error.message
-    _assert_harmless(result, scope, time.monotonic() - began)
+    _assert_harmless(result, scope, writes, time.monotonic() - began)
 
 
 @each(["text", "html"], product(TEMPLATES, [False, True]))
-def test_attack_by_template_does_no_harm(scope: Scope, text: str, html: bool) -> None:
+def test_attack_by_template_does_no_harm(
+    scope: Scope, writes: list[str], text: str, html: bool
+) -> None:
     scope = _anew(scope)
     began = time.monotonic()
     try:
-        result = compile_template(text, html=html).render(scope)
+        result = compile_template(text, html=html).evaluate(scope)
     except ExpressionError as error:
         result = error.message
     assert len(result) <= 100_000
-    _assert_harmless(result, scope, time.monotonic() - began)
+    _assert_harmless(result, scope, writes, time.monotonic() - began)
 
 
 @each("text", TEMPLATES[:17])

@@ -90,7 +90,7 @@ def test_value_of_expression(evaluate: Callable[..., Any], text: str, value: obj
     assert type(result) is type(value)
 
 
-def test_typed_decimal_fraction_equals_the_decimal_it_looks_like(
+def test_typed_decimal_fraction_equals_the_decimal_it_reads_like(
     evaluate: Callable[..., Any],
 ) -> None:
     assert evaluate("total == 9.99", state=STATE)
@@ -170,14 +170,14 @@ def test_containers_are_given_as_copies(evaluate: Callable[..., Any]) -> None:
     assert state == {"items": [{"a": 1}]}
 
 
-def test_read_only_mappings_are_looked_up_too(evaluate: Callable[..., Any]) -> None:
+def test_read_only_mappings_are_read_too(evaluate: Callable[..., Any]) -> None:
     state = MappingProxyType({"inner": MappingProxyType({"a": 1})})
     assert evaluate("inner.a", state=state) == 1
     assert evaluate("'a' in inner", state=state)
     assert evaluate("inner", state=state) == {"a": 1}
 
 
-def test_only_plain_containers_are_looked_into(evaluate: Callable[..., Any]) -> None:
+def test_only_plain_containers_are_searched(evaluate: Callable[..., Any]) -> None:
     generator = iter([1, 2, 3])
     assert evaluate("1 in payload.some", payload={"some": generator}) is False
     assert next(generator) == 1
@@ -249,7 +249,7 @@ def conditions(draw: st.DrawFn) -> str:
 
 @given(conditions(), _VALUES, _VALUES, _VALUES)
 def test_conditions_mean_what_they_mean_in_django(text: str, a: Any, b: Any, c: Any) -> None:
-    # Whether two equal texts are one object is nobody's promise.
+    # Whether two equal texts are one object is not promised.
     assume(not re.search(r"' is|is (not )*'", text))
     state = {"a": a, "b": b, "c": c}
     template = Engine().from_string(f"{{% if {text} %}}yes{{% endif %}}")
@@ -257,7 +257,7 @@ def test_conditions_mean_what_they_mean_in_django(text: str, a: Any, b: Any, c: 
     assert compile_expression(text).test(Scope(state=state, now=datetime.now(UTC))) is expected
 
 
-def test_operand_behind_a_guard_is_not_evaluated(evaluate: Callable[..., Any]) -> None:
-    """A width that is no number would be an error."""
+def test_operand_after_a_guard_is_not_evaluated(evaluate: Callable[..., Any]) -> None:
+    """A width that is not a number would be an error."""
     assert evaluate("tries == 2 or name|ljust:missing", state=STATE) is True
     assert evaluate("tries == 3 and name|ljust:missing", state=STATE) is False

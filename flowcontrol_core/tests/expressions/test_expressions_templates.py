@@ -110,7 +110,9 @@ def test_names_are_those_of_the_scope_only() -> None:
 def test_rendering_changes_neither_scope_nor_state(now: datetime) -> None:
     state = {"a": [1, 2]}
     scope = Scope(state=state, now=now)
-    compile_template("{% for x in a %}{% with b=x %}{{ b }}{% endwith %}{% endfor %}").render(scope)
+    compile_template("{% for x in a %}{% with b=x %}{{ b }}{% endwith %}{% endfor %}").evaluate(
+        scope
+    )
     assert state == {"a": [1, 2]}
     assert dict(scope.variables) == {}
 
@@ -156,7 +158,7 @@ def test_error_of_a_template_marks_the_place(text: str, marked: str, words: str)
 
 def test_loop_over_a_number_is_an_error_with_the_place(render: Callable[..., str]) -> None:
     text = "{% for a in tries %}x{% endfor %}"
-    with pytest.raises(ExpressionError, match="tries is no list") as caught:
+    with pytest.raises(ExpressionError, match="tries is not a list") as caught:
         render(text, state=STATE)
     assert text[caught.value.position :].startswith("tries")
 

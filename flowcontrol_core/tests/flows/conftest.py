@@ -77,7 +77,7 @@ class Start(SmallAction):
     class Config(forms.Form):
         flow = FlowField()
 
-    def starts_flows(self, config: BoundConfig) -> Iterable[str]:
+    def starts_flows(self, config: Any) -> Iterable[str]:
         return [config.flow]
 
 
@@ -87,7 +87,7 @@ class Wait(SmallAction):
     class Config(forms.Form):
         trigger = forms.CharField()
 
-    def waits_for(self, config: BoundConfig) -> Iterable[str]:
+    def waits_for(self, config: Any) -> Iterable[str]:
         return [config.trigger]
 
 

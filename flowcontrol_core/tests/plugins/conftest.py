@@ -47,7 +47,7 @@ class FakeSite:
 
 @pytest.fixture
 def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeSite]:
-    """An empty folder in front of ``sys.path``; modules called ``fake_*`` are forgotten after."""
+    """Yield an empty folder in front of ``sys.path``; forget modules ``fake_*`` after."""
     monkeypatch.delenv("FLOWCONTROL_DISABLE_PLUGINS", raising=False)
     fake = FakeSite(tmp_path / "site")
     monkeypatch.syspath_prepend(fake.folder)
@@ -58,7 +58,7 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeSite]:
 
 @pytest.fixture
 def second_site(site: FakeSite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeSite:
-    """A folder that comes before that of ``site``, as that of an editable installation may."""
+    """Return a folder before that of ``site``, as that of an editable installation may be."""
     fake = FakeSite(tmp_path / "editable")
     monkeypatch.syspath_prepend(fake.folder)
     return fake

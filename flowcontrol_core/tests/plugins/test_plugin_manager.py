@@ -7,16 +7,20 @@ from __future__ import annotations
 import logging
 import sys
 import threading
+from collections.abc import Iterable
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import importlib_metadata
 import pytest
 
 from flowcontrol_core.actions.base import BaseAction, Effects
 from flowcontrol_core.actions.registry import Registry
 from flowcontrol_core.plugins.discovery import PluginSource, find_plugins
 from flowcontrol_core.plugins.hookspecs import hookimpl
-from flowcontrol_core.plugins.manager import PluginManager, PluginReport, PluginStatus
+from flowcontrol_core.plugins.manager import PluginManager
+from flowcontrol_core.plugins.reports import PluginReport, PluginStatus
 
 HEAD = """
 from flowcontrol_core.actions.base import BaseAction, Effects
@@ -59,13 +63,17 @@ def registry() -> Registry:
 
 
 @pytest.fixture
-def manager(registry: Registry, site: Any) -> PluginManager:
-    """A manager that sees the distributions of ``site`` only."""
+def manager(
+    registry: Registry, site: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> PluginManager:
+    """Return a manager that sees the distributions of this test only: the others are many."""
+    distributions = importlib_metadata.distributions
 
-    def fakes() -> list[PluginSource]:
-        return [each for each in find_plugins() if each.distribution.startswith("fake")]
+    def of_this_test() -> Iterable[Any]:
+        return distributions(path=[path for path in sys.path if path.startswith(str(tmp_path))])
 
-    return PluginManager(registry, fakes)
+    monkeypatch.setattr(importlib_metadata, "distributions", of_this_test)
+    return PluginManager(registry, find_plugins)
 
 
 def install(site: Any, name: str, source: str, **options: Any) -> None:
@@ -220,13 +228,13 @@ REFUSED_HOOKS = {
     "none at all": ("", "implements no hook"),
     "asynchronous": ("@hookimpl\nasync def flowcontrol_ready(): ...", "is asynchronous"),
     "wrapper": ("@hookimpl(wrapper=True)\ndef flowcontrol_actions(): yield", "is a wrapper"),
-    "nothing": ("@hookimpl\ndef flowcontrol_actions(): ...", "returns nothing: give a list"),
-    "one class": ("@hookimpl\ndef flowcontrol_actions(): return Send", "give a list"),
+    "nothing": ("@hookimpl\ndef flowcontrol_actions(): ...", "returns nothing: return a list"),
+    "one class": ("@hookimpl\ndef flowcontrol_actions(): return Send", "return a list"),
     "one trigger": (
         "@hookimpl\ndef flowcontrol_triggers(): return Trigger(name='a', label='A')",
-        "give a list",
+        "return a list",
     ),
-    "no action": ("@hookimpl\ndef flowcontrol_actions(): return [int]", "no action"),
+    "no action": ("@hookimpl\ndef flowcontrol_actions(): return [int]", "not an action"),
     "raises": ("@hookimpl\ndef flowcontrol_actions(): return [1 / 0]", "ZeroDivisionError"),
     "exits": ("@hookimpl\ndef flowcontrol_actions(): raise SystemExit(4)", "SystemExit: 4"),
 }
@@ -276,11 +284,11 @@ def test_plugin_that_claims_the_key_of_another_fails_and_names_both(
     ("line", "reason"),
     [
         ("my-sms = fake_odd", "first part of keys"),
-        ("sms = fake_odd:hooks", "has to name a module"),
-        ("sms = fake_odd [extra]", "has to name a module"),
+        ("sms = fake_odd:hooks", "must name a module"),
+        ("sms = fake_odd [extra]", "must name a module"),
     ],
 )
-def test_entry_point_that_is_no_plugin_is_refused_before_import(
+def test_entry_point_that_is_not_a_plugin_is_refused_before_import(
     manager: PluginManager, site: Any, line: str, reason: str
 ) -> None:
     site.install("fake-odd", plugins=line, modules={"fake_odd": SENDS})

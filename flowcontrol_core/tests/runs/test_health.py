@@ -22,7 +22,7 @@ from flowcontrol_core.health import (
     overdue_runs,
 )
 from flowcontrol_core.models import FlowRun, Outcome, Status, Worker
-from flowcontrol_core.plugins.manager import PluginStatus
+from flowcontrol_core.plugins.reports import PluginStatus
 from flowcontrol_core.runs.execution.start import create_flowrun
 from flowcontrol_core.runs.queue import workers
 from tests import operate

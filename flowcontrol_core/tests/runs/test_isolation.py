@@ -142,7 +142,7 @@ E, B, GONE = Outcome.ERRORED, Status.BLOCKED, Outcome.OBSOLETE
 BAD: dict[str, tuple[Callable[[], FlowRun], str, str]] = {
     "state that is no object": (changed(state=[1]), E, "not a JSON object"),
     "state with a damaged value": (changed(state={"a": {"$decimal": "x"}}), E, "cannot be read"),
-    "cursor that is no list": (changed(cursor={"step": 1}), E, "cursor is no list"),
+    "cursor that is no list": (changed(cursor={"step": 1}), E, "cursor is not a list"),
     "cursor without a phase": (changed(cursor=[{"step": "s1"}]), E, "cursor cannot be read"),
     "unknown step": (changed(cursor=[{"step": "zz", "phase": "run"}]), E, "no enabled step 'zz'"),
     "unknown step behind": (
@@ -168,7 +168,7 @@ BAD: dict[str, tuple[Callable[[], FlowRun], str, str]] = {
     "raising database action": (raising("raise", write), E, "ValueError: no"),
     "raising external action": (raising("raise", send), E, "ValueError: no"),
     "too large a state": (raising("large"), E, "more than the 262144 allowed"),
-    "value that is no JSON": (raising("alien"), E, "cannot be kept in the state"),
+    "value that is no JSON": (raising("alien"), E, "cannot be stored in the state"),
     "recursion": (raising("recurse"), E, "RecursionError"),
     "odd payload": (changed(payload=[1]), Outcome.COMPLETE, ""),
 }  # fmt: skip

@@ -113,7 +113,7 @@ def test_an_honest_action_keeps_the_contract() -> None:
     ("action", "example", "message"),
     [
         (Honest, {"when": "never"}, "of Honest does not validate"),
-        (Forgetful, EXAMPLE, r"Forgetful keeps \['count'\] on its instance"),
+        (Forgetful, EXAMPLE, r"Forgetful has \['count'\] on its instance"),
         (Wordy, EXAMPLE, "summary of Wordy has more than one line"),
         (Drifting, {"text": "hi"}, "Drifting means"),
         (Choosy, {"word": "hi"}, "Choosy cannot be read back.*Small letters"),

@@ -95,7 +95,7 @@ def test_a_flow_without_steps_completes() -> None:
     assert (run.status, run.outcome, run.steps, run.error) == ("done", "complete", [], None)
 
 
-def test_a_container_without_a_return_hook_goes_on_behind_its_last_child() -> None:
+def test_a_container_without_a_return_hook_continues_after_its_last_child() -> None:
     run = run_flow(flow(step("test.box", then=[step("test.do")]), step("test.do")))
     assert run.outcome == "complete"
     assert run.steps == ["s1", "s2", "s1", "s3"]
@@ -111,7 +111,7 @@ def test_disabled_steps_are_left_out() -> None:
     assert run.steps == ["on"]
 
 
-def test_all_passes_of_a_loop_are_counted_in_the_steps_and_the_history_keeps_some(
+def test_all_passes_of_a_loop_are_counted_in_the_steps_and_the_history_records_some(
     hooks: Any,
 ) -> None:
     hooks["in"] = add
@@ -148,7 +148,7 @@ def test_replacing_the_state_inside_of_a_loop_leaves_the_loop_alone(hooks: Any) 
     assert (run.outcome, run.state) == ("complete", {"last": 3})
 
 
-def test_a_step_that_suspends_with_a_variable_releases_it_when_the_run_goes_on(
+def test_a_step_that_suspends_with_a_variable_releases_it_when_the_run_continues(
     hooks: Any,
 ) -> None:
     def wait(run: RunContext) -> FlowDirective:
@@ -172,8 +172,8 @@ def test_the_state_given_and_read_is_a_copy(hooks: Any) -> None:
 @pytest.mark.parametrize(
     ("bad", "message"),
     [
-        (lambda: {1}, "a set cannot be kept"),
-        (lambda: Customer(name="Ada"), "a Customer cannot be kept"),
+        (lambda: {1}, "a set cannot be stored"),
+        (lambda: Customer(name="Ada"), "a Customer cannot be stored"),
         (lambda: "x" * 300_000, "more than the 262144 allowed"),
     ],
 )
@@ -422,12 +422,12 @@ def test_a_loop_without_end_is_stopped_by_the_setting(hooks: Any, settings: Any)
     run = run_flow(flow(loop))
     assert (run.outcome, run.steps.count("in")) == ("errored", 50)
     assert "entered its branch more than 50 times (setting MAX_ITERATIONS)" in run.reason
-    # The long run was given a fresh budget in between; the numbers go on all the same.
+    # The long run was given a fresh budget in between; the numbers continue.
     numbers = [entry["number"] for entry in run.trace if "number" in entry]
     assert numbers == sorted(set(numbers))
 
 
-def test_the_guard_is_looked_at_between_steps(hooks: Any) -> None:
+def test_the_guard_is_evaluated_between_steps(hooks: Any) -> None:
     hooks["s1"] = add
     run = run_flow(flow(step("test.do"), step("test.do"), guard="n == 0"), state={"n": 0})
     assert (run.outcome, run.steps) == ("obsolete", ["s1"])
@@ -471,7 +471,7 @@ def test_the_document_is_checked_as_a_stored_one_is() -> None:
 
 
 def test_a_state_that_cannot_be_stored_is_refused_at_the_start() -> None:
-    with pytest.raises(StateError, match="a set cannot be kept"):
+    with pytest.raises(StateError, match="a set cannot be stored"):
         run_flow(flow(), state={"a": {1}})
 
 

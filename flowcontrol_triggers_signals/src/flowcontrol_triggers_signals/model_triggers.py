@@ -10,7 +10,6 @@ from django.db.models import Model
 from django.utils.text import capfirst, format_lazy
 from django.utils.translation import gettext_lazy as _
 
-from flowcontrol.base import BoundConfig
 from flowcontrol.registry import Trigger
 from flowcontrol_triggers_signals.changes import Before, changed_fields
 from flowcontrol_triggers_signals.fields import (
@@ -94,7 +93,7 @@ def changed_form(fields: list[AnyField]) -> type[forms.Form]:
     return ChangedForm
 
 
-def accepts_change(config: BoundConfig, _obj: Any, payload: Mapping[str, Any]) -> bool:
+def accepts_change(config: Any, _obj: Any, payload: Mapping[str, Any]) -> bool:
     """Return whether one of the chosen fields has changed, or none was chosen."""
     return not config.changed or not set(config.changed).isdisjoint(payload.get("changed", ()))
 

@@ -4,14 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from enum import Enum
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, cast
 
 from django import forms
 from django.utils.functional import Promise
 
+from flowcontrol_core import bounds
 from flowcontrol_core.actions.config import BoundConfig
 from flowcontrol_core.actions.context import RunContext
 from flowcontrol_core.engine.directives import FlowDirective, Kind, Target
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeVar
+
+    # Its default (PEP 696) is what makes `class SendSms(BaseAction):` valid under mypy --strict.
+    ConfigType = TypeVar("ConfigType", default=Any)
+else:
+    from typing import TypeVar
+
+    ConfigType = TypeVar("ConfigType")
 
 
 class Effects(Enum):
@@ -27,11 +38,15 @@ class Effects(Enum):
     EXTERNAL = "external"
 
 
-class BaseAction:
+class BaseAction(Generic[ConfigType]):
     """One thing that a step of a flow can do.
 
-    Subclasses say ``name``, ``effects`` and ``run``; all else has defaults. One instance without
+    Subclasses define ``name``, ``effects`` and ``run``; all else has defaults. One instance without
     any state of its own serves all threads of a process.
+
+    For the type checker, ``BaseAction[SmsConfig]`` names a class that declares the attributes of
+    the configuration that the action reads; it is never instantiated. Derive it from
+    ``BoundConfig`` where ``source()`` is needed. Without a parameter, the configuration is ``Any``.
     """
 
     #: The second part of the key ``<plugin>.<name>``.
@@ -55,13 +70,13 @@ class BaseAction:
     permission: ClassVar[str] = ""
     #: Fields of the configuration that are neither shown in history nor exported.
     secret_fields: ClassVar[tuple[str, ...]] = ()
-    #: Earlier keys; flows that refer to them go on working.
+    #: Earlier keys; flows that refer to them continue to work.
     aliases: ClassVar[tuple[str, ...]] = ()
     #: The longest time in seconds that one call may take; ``None`` for the setting STEP_TIMEOUT.
     timeout: ClassVar[float | None] = None
 
-    def run(self, *, run: RunContext, obj: Any, config: Any) -> FlowDirective | None:
-        """Do it, and say where the run goes next (``None``: to the next step).
+    def run(self, *, run: RunContext, obj: Any, config: ConfigType) -> FlowDirective | None:
+        """Do it, and return where the run continues (``None``: with the next step).
 
         ``obj`` is the run's model object or ``None``; ``config`` has the values of the form as
         attributes, expressions and templates evaluated. Raise ``flowcontrol.errors.Retry`` to be
@@ -70,48 +85,50 @@ class BaseAction:
         raise NotImplementedError(f"{type(self).__qualname__} does not define run().")
 
     def return_from_children(
-        self, *, run: RunContext, obj: Any, config: Any
+        self, *, run: RunContext, obj: Any, config: ConfigType
     ) -> FlowDirective | None:
-        """Say where to go when the end of a branch was reached; by default behind the step."""
+        """Return where to continue at the end of a branch; by default after the step."""
         return FlowDirective.CONTINUE
 
     def upgrade_config(self, config: dict[str, Any], from_version: int) -> dict[str, Any]:
-        """Turn a stored configuration of an older ``config_version`` into one of the present."""
+        """Return a stored configuration of an older ``config_version`` in the present one."""
         return config
 
-    def summary(self, config: BoundConfig) -> str:
-        """Say in a plain sentence what the step does with this configuration."""
+    def summary(self, config: ConfigType) -> str:
+        """Return a plain sentence that says what the step does with this configuration."""
+        # Whatever an author declares of it, the configuration is a BoundConfig.
+        source = cast("BoundConfig", config).source
         shown = (
-            f"{field.label or name}: {config.source(name)}"
+            f"{field.label or name}: {source(name)}"
             for name, field in self.Config.base_fields.items()
-            if name not in self.secret_fields and config.source(name) not in (None, "", [], {})
+            if name not in self.secret_fields and source(name) not in (None, "", [], {})
         )
-        return ", ".join(shown)[:200]
+        return ", ".join(shown)[: bounds.SUMMARY_CHARACTERS]
 
-    def check(self, config: BoundConfig) -> Iterable[str]:
-        """Name what would fail at run time and can be known when the flow is published."""
+    def check(self, config: ConfigType) -> Iterable[str]:
+        """Return what would fail at run time and is known when the flow is published."""
         return ()
 
-    def needs_loop(self, config: BoundConfig) -> bool:
-        """Say whether the step answers with ``to="loop"``: publish refuses it outside of one."""
+    def needs_loop(self, config: ConfigType) -> bool:
+        """Return whether the step answers with ``to="loop"``: publish refuses it outside of one."""
         return False
 
-    def waits_for(self, config: BoundConfig) -> Iterable[str]:
-        """Name the keys of the triggers that the step may wait for, so their events are kept."""
+    def waits_for(self, config: ConfigType) -> Iterable[str]:
+        """Return the keys of the triggers that the step may wait for: their events are stored."""
         return ()
 
-    def starts_flows(self, config: BoundConfig) -> Iterable[str]:
-        """Name the keys of the flows that the step starts, for checks and exports."""
+    def starts_flows(self, config: ConfigType) -> Iterable[str]:
+        """Return the keys of the flows that the step starts, for checks and exports."""
         return ()
 
     @classmethod
     def branch_names(cls) -> tuple[str, ...]:
-        """Give the names of the branches, the default one first."""
+        """Return the names of the branches, the default one first."""
         return cls.branches or (("body",) if cls.has_children else ())
 
     @staticmethod
     def enter(branch: str | None = None) -> FlowDirective:
-        """Go into a branch; the first one by default."""
+        """Enter a branch; the first one by default."""
         return FlowDirective(Kind.ENTER, branch=branch)
 
     @staticmethod
@@ -121,10 +138,10 @@ class BaseAction:
 
     @staticmethod
     def break_(to: Target = "parent") -> FlowDirective:
-        """Go on behind the parent action, or behind the nearest loop."""
+        """Continue after the parent action, or after the nearest loop."""
         return FlowDirective(Kind.BREAK, to=to)
 
     @staticmethod
     def abort(reason: str = "") -> FlowDirective:
         """Stop the flow run; the reason is shown with it (at most 1,000 characters)."""
-        return FlowDirective(Kind.ABORT, reason=reason[:1000])
+        return FlowDirective(Kind.ABORT, reason=reason[: bounds.REASON_CHARACTERS])

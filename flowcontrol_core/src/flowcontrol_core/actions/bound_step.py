@@ -11,9 +11,7 @@ from flowcontrol_core.actions.base import BaseAction, Effects
 from flowcontrol_core.actions.config import BoundConfig, bind, read_config
 from flowcontrol_core.actions.registry import Registry, registry
 from flowcontrol_core.document.tree import Step
-from flowcontrol_core.errors import (
-    ConfigError,
-)
+from flowcontrol_core.errors import ConfigError, gettext
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,41 +36,43 @@ def bind_step(step: Step, zone: tzinfo, source: Registry = registry) -> BoundSte
     entry = source.get_action(step.action)
     action = entry.action
     values = read_config(action.Config, upgraded_config(step, action), zone)
-    names = action.branch_names()
     return BoundStep(
         step=step,
         key=entry.key,
         action=action,
         config=bind(action.Config, values),
         effects=action.effects,
-        branch=names[0] if names else None,
+        branch=next(iter(action.branch_names()), None),
         timeout=step.timeout or action.timeout,
     )
 
 
 def upgraded_config(step: Step, action: BaseAction) -> dict[str, Any]:
-    """Give the stored configuration of a step in the action's present version.
+    """Return the stored configuration of a step in the action's present version.
 
     Raises ConfigError where it was stored by a newer version, or the upgrade fails.
     """
     if step.config_version == action.config_version:
         return dict(step.config)
+    values = {"action": step.action, "version": step.config_version}
     if step.config_version > action.config_version:
-        raise ConfigError(
-            f"The configuration was stored by a newer version ({step.config_version}) of the "
-            f"action {step.action!r} than the installed one ({action.config_version}). "
-            "Upgrade its plugin."
+        text = gettext(
+            "The configuration was stored by a newer version (%(version)d) of the action "
+            "%(action)r than the installed one (%(installed)d). Upgrade its plugin."
         )
+        raise ConfigError(text % {**values, "installed": action.config_version})
     try:
         upgraded: Any = action.upgrade_config(deepcopy(dict(step.config)), step.config_version)
     except Exception as error:
-        raise ConfigError(
-            f"upgrade_config() of {step.action!r} failed on version {step.config_version}: "
-            f"{error!r}. Correct the plugin."
-        ) from error
-    if not isinstance(upgraded, dict):
-        raise ConfigError(
-            f"upgrade_config() of {step.action!r} gave {upgraded!r} for version "
-            f"{step.config_version}; it has to give the upgraded dictionary. Correct the plugin."
+        text = gettext(
+            "upgrade_config() of %(action)r failed on version %(version)d: %(error)r. "
+            "Correct the plugin."
         )
+        raise ConfigError(text % {**values, "error": error}) from error
+    if not isinstance(upgraded, dict):
+        text = gettext(
+            "upgrade_config() of %(action)r returned %(answer)r for version %(version)d; it must "
+            "return the upgraded dictionary. Correct the plugin."
+        )
+        raise ConfigError(text % {**values, "answer": upgraded})
     return upgraded

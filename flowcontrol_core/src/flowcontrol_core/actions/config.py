@@ -1,14 +1,14 @@
 """The configuration of a step: stored as the cleaned values of a form, read back through it.
 
-What is stored is canonical (see ``storing``), so that neither the language nor the time zone of
-whoever edits changes what is meant.
+What is stored is canonical (see ``storage``), so that neither the language nor the time zone of
+the editor changes what is meant.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import tzinfo
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from django import forms
 from django.core.exceptions import ObjectDoesNotExist
@@ -18,7 +18,7 @@ from django.utils import timezone, translation
 
 from flowcontrol_core.actions.storage import raw, restore, store
 from flowcontrol_core.engine.codec import private_copy
-from flowcontrol_core.errors import ConfigError, FlowcontrolError
+from flowcontrol_core.errors import ConfigError, FlowcontrolError, gettext
 from flowcontrol_core.expressions import Scope
 
 
@@ -33,18 +33,18 @@ class ComputedField(Protocol):
     """A form field whose value is compiled with the version and arrives evaluated."""
 
     def compile_value(self, value: Any, cleaned: Mapping[str, Any]) -> Evaluable | None:
-        """Give what computes the value, or ``None`` where it stands for itself."""
+        """Return what computes the value, or ``None`` where it stands for itself."""
 
 
 class BoundConfig:
     """The configuration of one step of a version: values as attributes, computed ones evaluated.
 
-    An action reads ``config.text``; ``source("text")`` gives what was typed. One instance is made
-    for each call of an action (``at``); what it computes is kept for the length of the call, and
-    what it hands out is the call's own: the values behind it are shared by all runs.
+    An action reads ``config.text``; ``source("text")`` returns what was typed. One instance is made
+    for each call of an action (``at``); what it computes is stored for the length of the call, and
+    what it hands out is the call's own: the values themselves are shared by all runs.
     """
 
-    __slots__ = ("_computed", "_given", "_scope", "_shareable", "_values")
+    __slots__ = ("_computed", "_handed_out", "_scope", "_shareable", "_values")
 
     def __init__(
         self,
@@ -55,36 +55,40 @@ class BoundConfig:
         self._values = values
         self._computed = computed or {}
         self._scope = scope
-        self._given: dict[str, Any] = {}
+        self._handed_out: dict[str, Any] = {}
         self._shareable = (
-            scope is None and not self._computed and not any(map(_is_container, values.values()))
+            scope is None
+            and not self._computed
+            and not any(isinstance(value, list | dict | set) for value in values.values())
         )
 
     def at(self, scope: Scope) -> BoundConfig:
-        """Give the configuration as it is in the present situation of a run."""
+        """Return the configuration as it is in the present situation of a run."""
         return self if self._shareable else BoundConfig(self._values, self._computed, scope)
 
     def source(self, name: str) -> Any:
-        """Give a value as it was configured: the text of an expression, not its result."""
+        """Return a value as it was configured: the text of an expression, not its result."""
         return self._values.get(name)
 
     def computed(self) -> Mapping[str, Evaluable]:
-        """Give the compiled values by field."""
+        """Return the compiled values by field."""
         return self._computed
 
-    def __getattr__(self, name: str) -> Any:
-        # Reached only for names that are no slots of the class.
-        if name.startswith("_"):
-            raise AttributeError(name)
-        if self._shareable:
-            return self._value(name)
-        if name not in self._given:
-            evaluable = self._computed.get(name)
-            if evaluable is not None and self._scope is not None:
-                self._given[name] = evaluable.evaluate(self._scope)
-            else:
-                self._given[name] = private_copy(self._value(name))
-        return self._given[name]
+    if not TYPE_CHECKING:
+        # A type checker knows only the attributes that an author declares in a class of their own.
+        def __getattr__(self, name: str) -> Any:
+            # Reached only for names that are not slots of the class.
+            if name.startswith("_"):
+                raise AttributeError(name)
+            if self._shareable:
+                return self._value(name)
+            if name not in self._handed_out:
+                evaluable = self._computed.get(name)
+                if evaluable is not None and self._scope is not None:
+                    self._handed_out[name] = evaluable.evaluate(self._scope)
+                else:
+                    self._handed_out[name] = private_copy(self._value(name))
+            return self._handed_out[name]
 
     def _value(self, name: str) -> Any:
         try:
@@ -101,7 +105,7 @@ def _is_container(value: Any) -> bool:
 
 
 class _Reference:
-    """A model object that was chosen: read anew for each call, as others may change it."""
+    """A model object that was chosen: read again for each call, as others may change it."""
 
     __slots__ = ("chosen",)
 
@@ -115,34 +119,35 @@ class _Reference:
         try:
             return model._base_manager.get(pk=self.chosen.pk)
         except ObjectDoesNotExist:
-            raise ConfigError(
-                f"The {model._meta.verbose_name} {self.chosen} that the step is configured with "
-                "does not exist any more."
-            ) from None
+            text = gettext(
+                "The %(model)s %(object)s that the step is configured with does not exist any more."
+            )
+            values = {"model": model._meta.verbose_name, "object": self.chosen}
+            raise ConfigError(text % values) from None
 
 
 def bind(form_class: type[forms.Form], cleaned: Mapping[str, Any]) -> BoundConfig:
     """Compile the cleaned values of a form; raises ExpressionError for a bad expression."""
-    computed: dict[str, Evaluable] = {
-        name: _Reference(value)
-        for name, value in cleaned.items()
-        if isinstance(value, Model | QuerySet)
-    }
-    for name, field in form_class.base_fields.items():
-        if isinstance(field, ComputedField) and name in cleaned:
-            evaluable = field.compile_value(cleaned[name], cleaned)
-            if evaluable is not None:
-                computed[name] = evaluable
+    fields = form_class.base_fields
+    found = {name: _evaluable(fields.get(name), name, cleaned) for name in cleaned}
+    computed = {name: evaluable for name, evaluable in found.items() if evaluable is not None}
     return BoundConfig(dict(cleaned), computed)
 
 
+def _evaluable(field: object, name: str, cleaned: Mapping[str, Any]) -> Evaluable | None:
+    value = cleaned[name]
+    if isinstance(field, ComputedField):
+        return field.compile_value(value, cleaned)
+    return _Reference(value) if isinstance(value, Model | QuerySet) else None
+
+
 def to_stored(form: forms.BaseForm) -> dict[str, Any]:
-    """Give the cleaned values of a valid form in canonical form, as JSON values."""
+    """Return the cleaned values of a valid form in canonical form, as JSON values."""
     return store_values(form.fields, form.cleaned_data)
 
 
 def store_values(fields: Mapping[str, forms.Field], cleaned: Mapping[str, Any]) -> dict[str, Any]:
-    """Give the canonical form of cleaned values; those without a field are left out.
+    """Return the canonical form of cleaned values; those without a field are left out.
 
     Raises ConfigError where a value has none.
     """
@@ -152,27 +157,31 @@ def store_values(fields: Mapping[str, forms.Field], cleaned: Mapping[str, Any]) 
 def initial_values(
     form_class: type[forms.Form], stored: Mapping[str, Any], zone: tzinfo
 ) -> dict[str, Any]:
-    """Give the values to show in an editor for a stored configuration; raises nothing of its own.
+    """Return the values to show in an editor for a stored configuration; raises nothing itself.
 
     A value that cannot be read any more is shown as it was stored, so that nothing is lost.
     """
-    result = {}
     with translation.override(None), timezone.override(zone):
-        for name, field in form_class.base_fields.items():
-            if name in stored:
-                try:
-                    result[name] = restore(field, stored[name])
-                except DatabaseProblem:
-                    raise
-                except Exception:  # noqa: BLE001 - a field of a plugin may raise anything
-                    result[name] = stored[name]
-    return result
+        return {
+            name: _initial_value(field, stored[name])
+            for name, field in form_class.base_fields.items()
+            if name in stored
+        }
+
+
+def _initial_value(field: forms.Field, stored: Any) -> Any:
+    try:
+        return restore(field, stored)
+    except DatabaseProblem:
+        raise
+    except Exception:  # noqa: BLE001 - a field of a plugin may raise anything
+        return stored
 
 
 def read_config(
     form_class: type[forms.Form], stored: Mapping[str, Any], zone: tzinfo
 ) -> dict[str, Any]:
-    """Give the cleaned values of a stored configuration.
+    """Return the cleaned values of a stored configuration.
 
     It is validated as if it had just been typed, with translation off and in the given time zone.
     Raises ConfigError with the errors by field where it no longer validates.
@@ -182,19 +191,18 @@ def read_config(
             form = _filled(form_class, stored)
             if form.is_valid():
                 return dict(form.cleaned_data)
-            errors = {
-                name: [str(message) for message in messages]
-                for name, messages in form.errors.items()
-            }
+            errors = {name: [str(each) for each in found] for name, found in form.errors.items()}
     except (DatabaseProblem, FlowcontrolError):
         raise
     except Exception as error:
-        raise ConfigError(
-            f"The form of the configuration failed: {type(error).__name__}: {error}. Correct or "
-            "upgrade the plugin."
-        ) from error
+        text = gettext(
+            "The form of the configuration failed: %(type)s: %(error)s. Correct or upgrade the "
+            "plugin."
+        )
+        raise ConfigError(text % {"type": type(error).__name__, "error": error}) from error
     listed = "; ".join(f"{name}: {' '.join(messages)}" for name, messages in errors.items())
-    raise ConfigError(f"The configuration does not validate: {listed}", errors)
+    text = gettext("The configuration does not validate: %(errors)s")
+    raise ConfigError(text % {"errors": listed}, errors)
 
 
 def _filled(form_class: type[forms.Form], stored: Mapping[str, Any]) -> forms.Form:
@@ -206,7 +214,7 @@ def _filled(form_class: type[forms.Form], stored: Mapping[str, Any]) -> forms.Fo
 
 
 def unknown_fields(form_class: type[forms.Form], stored: Iterable[str]) -> list[str]:
-    """Name the stored values that the form has no field for."""
+    """Return the names of the stored values that the form has no field for."""
     return sorted(set(stored) - set(form_class.base_fields))
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, tzinfo
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
+from uuid import UUID, uuid5
 
+from flowcontrol_core import bounds
 from flowcontrol_core.engine.codec import storable
 from flowcontrol_core.engine.directives import FlowDirective, Kind, Wait
 from flowcontrol_core.engine.state import State
@@ -23,9 +24,16 @@ class FlowReference:
     pk: int | None = None
 
 
+class RunReference(Protocol):
+    """A run that another one can wait for: whatever has its uuid."""
+
+    @property
+    def uuid(self) -> UUID: ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wakeup:
-    """Why a suspended run goes on.
+    """Why a suspended run continues.
 
     ``payload`` is what the trigger brought, ``outcome`` and ``result`` (the state) what a child
     ended with, ``child`` its uuid.
@@ -39,17 +47,6 @@ class Wakeup:
     child: str = ""
 
 
-def _key_of(child: Any) -> str:
-    try:
-        return str(uuid.UUID(str(getattr(child, "uuid", child))))
-    except ValueError:
-        raise DirectiveError(f"suspend() takes a run or its uuid, not {child!r}.") from None
-
-
-def _no_object() -> None:
-    return None
-
-
 def _nothing() -> None:
     return None
 
@@ -61,7 +58,7 @@ class RunContext:
     ``now`` is fixed for the length of a step; ``time_zone`` is the flow's.
     """
 
-    uuid: uuid.UUID
+    uuid: UUID
     flow: FlowReference
     state: State
     now: datetime
@@ -81,35 +78,35 @@ class RunContext:
     step: str = ""
     variables: tuple[str, ...] = ()
     messages: list[str] = field(default_factory=list)
-    load_object: Callable[[], Any] = _no_object
-    lock: Callable[[], Any] = _no_object
+    load_object: Callable[[], Any] = _nothing
+    lock: Callable[[], Any] = _nothing
     beat: Callable[[], None] = _nothing
 
     @property
     def object(self) -> Any:
-        """Give the model object of the run, loaded when first asked for, or ``None``."""
+        """Return the model object of the run, loaded when first asked for, or ``None``."""
         return self.load_object()
 
     @property
     def idempotency_key(self) -> str:
-        """Give a key that is the same on every attempt of this step, and never used elsewhere."""
-        return str(uuid.uuid5(self.uuid, str(self.sequence)))
+        """Return a key that is the same on every attempt of this step, and never used elsewhere."""
+        return str(uuid5(self.uuid, str(self.sequence)))
 
     def log(self, message: str) -> None:
         """Add a line to the history of the run (at most 1,000 characters, 100 lines a step)."""
-        if len(self.messages) < 100:
-            self.messages.append(str(message)[:1000])
+        if len(self.messages) < bounds.LOG_LINES:
+            self.messages.append(str(message)[: bounds.LOG_CHARACTERS])
 
     def heartbeat(self) -> None:
-        """Say that a long step is still alive, so that its lease is extended."""
+        """Extend the lease of the run during a long step."""
         self.beat()
 
     def lock_object(self) -> Any:
-        """Give the object freshly read and locked until the checkpoint (DATABASE steps)."""
+        """Return the object freshly read and locked until the checkpoint (DATABASE steps)."""
         return self.lock()
 
     def set_variable(self, name: str, value: Any) -> None:
-        """Put a value into the state that vanishes when the present step is left."""
+        """Set a value of the state that vanishes when the present step is left."""
         self.state[name] = value
         if name not in self.variables:
             self.variables = (*self.variables, name)
@@ -119,17 +116,17 @@ class RunContext:
         *,
         until: datetime | timedelta | None = None,
         trigger: str | None = None,
-        child: Any = None,
+        child: RunReference | UUID | str | None = None,
         timeout: datetime | timedelta | float | None = None,
         match_object: bool = True,
         repeat: bool = False,
     ) -> FlowDirective:
-        """Give the directive that suspends the run, to be returned by the action.
+        """Return the directive that suspends the run, to be returned by the action.
 
-        It goes on at ``until``, when ``trigger`` (a key) fires, when ``child`` (a run or its uuid)
-        ends, or after ``timeout`` (seconds, a duration or a time), whatever comes first: behind the
-        step, or with ``repeat`` by calling the same method again, with ``wakeup`` set. Raises
-        DirectiveError where nothing would ever wake it.
+        The run continues at ``until``, when ``trigger`` (a key) fires, when ``child`` (a run or its
+        uuid) ends, or after ``timeout`` (seconds, a duration or a time), whatever comes first:
+        after the step, or with ``repeat`` by calling the same method again, with ``wakeup`` set.
+        Raises DirectiveError where nothing would ever wake it.
         """
         if until is None and trigger is None and child is None and timeout is None:
             raise DirectiveError(
@@ -138,15 +135,15 @@ class RunContext:
         if trigger is not None and not isinstance(trigger, str):
             raise DirectiveError(f"suspend() takes the key of a trigger, not {trigger!r}.")
         wait = Wait(
-            until=self._moment(until),
-            timeout=self._moment(timeout),
+            until=self._time(until),
+            timeout=self._time(timeout),
             trigger=trigger,
             match_object=bool(match_object),
-            child=None if child is None else _key_of(child),
+            child=None if child is None else _uuid_of(child),
         )
         return FlowDirective(Kind.SUSPEND_AND_REPEAT if repeat else Kind.SUSPEND, wait=wait)
 
-    def _moment(self, value: datetime | timedelta | float | None) -> datetime | None:
+    def _time(self, value: datetime | timedelta | float | None) -> datetime | None:
         if value is None:
             return None
         try:
@@ -156,3 +153,10 @@ class RunContext:
             return storable(self.now + after)
         except (OverflowError, ValueError) as error:
             raise DirectiveError(str(error)) from error
+
+
+def _uuid_of(child: RunReference | UUID | str) -> str:
+    try:
+        return str(UUID(str(getattr(child, "uuid", child))))
+    except ValueError:
+        raise DirectiveError(f"suspend() takes a run or its uuid, not {child!r}.") from None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from django import forms
@@ -10,34 +10,26 @@ from django.apps import apps
 from django.core.exceptions import ValidationError
 from django.utils.translation import gettext_lazy as _
 
+from flowcontrol_core import bounds
 from flowcontrol_core.actions.config import Evaluable
 from flowcontrol_core.actions.registry import registry
-from flowcontrol_core.errors import ExpressionError
-from flowcontrol_core.expressions import (
-    Expression,
-    Scope,
-    TextTemplate,
-    compile_expression,
-    compile_template,
-)
-
-MAX_EXPRESSION_LENGTH = 1_000
-MAX_TEMPLATE_LENGTH = 20_000
+from flowcontrol_core.errors import ExpressionError, gettext
+from flowcontrol_core.expressions import Expression, Scope, compile_expression, compile_template
 
 
-def refuse_expression(error: ExpressionError) -> ValidationError:
-    """Give what a form says about an expression that is wrong, with the place."""
-    where = ""
-    if error.length:
-        marked = error.source[error.position : error.position + error.length]
-        where = f" (at character {error.position + 1}: {marked!r})"
-    return ValidationError(f"{error.message}{where}", code="expression")
+def describe_error(error: ExpressionError) -> str:
+    """Return the message of an error in an expression, with the place that is wrong."""
+    marked = error.source[error.position : error.position + error.length]
+    if not marked:
+        return error.message
+    text = gettext("%(message)s (at character %(number)d: %(text)r)")
+    return text % {"message": error.message, "number": error.position + 1, "text": marked}
 
 
 class ExpressionField(forms.CharField):
     """An expression (``object.total > 100``): the action gets its value."""
 
-    def __init__(self, *, max_length: int = MAX_EXPRESSION_LENGTH, **kwargs: Any) -> None:
+    def __init__(self, *, max_length: int = bounds.EXPRESSION_CHARACTERS, **kwargs: Any) -> None:
         super().__init__(max_length=max_length, **kwargs)
         self.widget.attrs.setdefault("data-fc-expression", "")
         self.widget.attrs.setdefault("spellcheck", "false")
@@ -45,40 +37,21 @@ class ExpressionField(forms.CharField):
     def clean(self, value: Any) -> str:
         text = str(super().clean(value) or "")
         if text:
-            try:
-                compile_expression(text)
-            except ExpressionError as error:
-                raise refuse_expression(error) from error
+            _try(compile_expression, text)
         return text
 
-    def compile_value(self, value: Any, cleaned: Mapping[str, Any]) -> Expression | None:
+    def compile_value(self, value: Any, cleaned: Mapping[str, Any]) -> Evaluable | None:
         return compile_expression(value) if value else None
-
-
-class _Rendered:
-    """Lets a text template be evaluated like an expression."""
-
-    __slots__ = ("template",)
-
-    def __init__(self, template: TextTemplate) -> None:
-        self.template = template
-
-    @property
-    def names(self) -> frozenset[tuple[str, ...]]:
-        return self.template.names
-
-    def evaluate(self, scope: Scope) -> str:
-        return self.template.render(scope)
 
 
 class TemplateField(forms.CharField):
     """A text with placeholders (``Dear {{ object.name }}``): the action gets it rendered.
 
-    ``html`` says that the text is HTML, so that values are escaped.
+    ``html`` declares the text to be HTML, so that values are escaped.
     """
 
     def __init__(
-        self, *, html: bool = False, max_length: int = MAX_TEMPLATE_LENGTH, **kwargs: Any
+        self, *, html: bool = False, max_length: int = bounds.TEMPLATE_CHARACTERS, **kwargs: Any
     ) -> None:
         self.html = html
         kwargs.setdefault("widget", forms.Textarea(attrs={"rows": 4, "cols": 60}))
@@ -87,14 +60,19 @@ class TemplateField(forms.CharField):
 
     def clean(self, value: Any) -> str:
         text = str(super().clean(value) or "")
-        try:
-            compile_template(text, html=self.html)
-        except ExpressionError as error:
-            raise refuse_expression(error) from error
+        _try(lambda text: compile_template(text, html=self.html), text)
         return text
 
     def compile_value(self, value: Any, cleaned: Mapping[str, Any]) -> Evaluable | None:
-        return _Rendered(compile_template(value, html=self.html)) if value else None
+        return compile_template(value, html=self.html) if value else None
+
+
+def _try(compile_text: Callable[[str], object], text: str) -> None:
+    """Raise ValidationError, with the place that is wrong, where a text does not compile."""
+    try:
+        compile_text(text)
+    except ExpressionError as error:
+        raise ValidationError(describe_error(error), code="expression") from error
 
 
 class _ComputedJson:
@@ -103,32 +81,36 @@ class _ComputedJson:
     __slots__ = ("names", "value")
 
     def __init__(self, value: Any) -> None:
-        found: set[tuple[str, ...]] = set()
-        self.value = _compile_texts(value, found)
-        self.names = frozenset(found)
+        self.value = _map_leaves(_compile_leaf, value)
+        expressions = (leaf for _path, leaf in _leaves(self.value) if isinstance(leaf, Expression))
+        self.names = frozenset(name for each in expressions for name in each.names)
 
     def evaluate(self, scope: Scope) -> Any:
-        return _evaluate_texts(self.value, scope)
+        return _map_leaves(
+            lambda leaf: leaf.evaluate(scope) if isinstance(leaf, Expression) else leaf, self.value
+        )
 
 
-def _compile_texts(value: Any, found: set[tuple[str, ...]]) -> Any:
+def _compile_leaf(leaf: Any) -> Any:
+    return compile_expression(leaf) if isinstance(leaf, str) else leaf
+
+
+def _map_leaves(change: Callable[[Any], Any], value: Any) -> Any:
+    """Return a JSON value with each value that is not a container replaced."""
     if isinstance(value, dict):
-        return {key: _compile_texts(item, found) for key, item in value.items()}
+        return {key: _map_leaves(change, item) for key, item in value.items()}
     if isinstance(value, list):
-        return [_compile_texts(item, found) for item in value]
-    if isinstance(value, str):
-        expression = compile_expression(value)
-        found.update(expression.names)
-        return expression
-    return value
+        return [_map_leaves(change, item) for item in value]
+    return change(value)
 
 
-def _evaluate_texts(value: Any, scope: Scope) -> Any:
-    if isinstance(value, dict):
-        return {key: _evaluate_texts(item, scope) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_evaluate_texts(item, scope) for item in value]
-    return value.evaluate(scope) if isinstance(value, Expression) else value
+def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield each value in a JSON value that is not a container, with its path."""
+    if not isinstance(value, dict | list):
+        yield path, value
+        return
+    for key, item in value.items() if isinstance(value, dict) else enumerate(value):
+        yield from _leaves(item, f"{path}.{key}" if path else str(key))
 
 
 class JSONExpressionField(forms.JSONField):
@@ -149,28 +131,20 @@ class JSONExpressionField(forms.JSONField):
         return _ComputedJson(value) if cleaned.get(self.evaluate) else None
 
 
-def check_texts(value: Any, path: str = "") -> None:
-    """Raise ValidationError, naming the place, where a text in a JSON value is no expression."""
-    items: list[tuple[Any, Any]] = []
-    if isinstance(value, dict):
-        items = list(value.items())
-    elif isinstance(value, list):
-        items = list(enumerate(value))
-    elif isinstance(value, str):
+def check_texts(value: Any) -> None:
+    """Raise ValidationError, with the place, where a text in a JSON value is not an expression."""
+    for path, leaf in _leaves(value):
         try:
-            compile_expression(value)
+            _compile_leaf(leaf)
         except ExpressionError as error:
-            problem = refuse_expression(error)
             raise ValidationError(
                 _("%(path)s: %(problem)s To mean the text itself, put it in quotes: %(quoted)s."),
                 params={
                     "path": path or "value",
-                    "problem": problem.message,
-                    "quoted": f"'\"{value}\"'",
+                    "problem": describe_error(error),
+                    "quoted": f"'\"{leaf}\"'",
                 },
             ) from error
-    for key, item in items:
-        check_texts(item, f"{path}.{key}" if path else str(key))
 
 
 def _flow_choices() -> Iterator[tuple[str, str]]:
@@ -190,24 +164,13 @@ class FlowField(forms.ChoiceField):
         return True
 
 
-class TriggerField(forms.ChoiceField):
-    """A reference to a registered trigger, by its key."""
-
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(choices=trigger_choices, **kwargs)
-
-
-def trigger_choices() -> list[tuple[str, str]]:
-    """Give the registered triggers as choices, sorted by label."""
+def _trigger_choices() -> list[tuple[str, str]]:
     choices = sorted((str(entry.trigger.label), key) for key, entry in registry.triggers.items())
     return [("", "---------"), *((key, label) for label, key in choices)]
 
 
-__all__ = [
-    "ExpressionField",
-    "FlowField",
-    "JSONExpressionField",
-    "TemplateField",
-    "TriggerField",
-    "check_texts",
-]
+class TriggerField(forms.ChoiceField):
+    """A reference to a registered trigger, by its key; offered in the order of their labels."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(choices=_trigger_choices, **kwargs)

@@ -8,14 +8,15 @@ from typing import Any
 
 from django import forms
 from django.core.exceptions import ValidationError
+from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
-from flowcontrol_core.actions.fields import MAX_EXPRESSION_LENGTH, refuse_expression
+from flowcontrol_core import bounds
+from flowcontrol_core.actions.fields import describe_error
 from flowcontrol_core.errors import ExpressionError
 from flowcontrol_core.expressions import Expression, Scope, compile_expression
-from flowcontrol_core.expressions.scope import RESERVED_NAMES
+from flowcontrol_core.expressions.scope import RESERVED_NAMES, ExtendedScope
 
-MAX_LINES = 100
 _KEY = re.compile(r"[a-zA-Z][a-zA-Z0-9_]{0,99}")
 
 
@@ -29,13 +30,13 @@ class Assignments:
         self._scope = scope
 
     def __call__(self, **names: Any) -> dict[str, Any]:
-        """Give the values by key; raises ExpressionError where one cannot be computed."""
-        scope = _Extended(self._scope, names)
+        """Return the values by key; raises ExpressionError where one cannot be computed."""
+        scope = ExtendedScope(self._scope, names)
         return {key: expression.evaluate(scope) for key, expression in self._expressions.items()}
 
 
 class MappingField(forms.CharField):
-    """Lines ``key: expression``: the action gets a function that gives the values by key.
+    """Lines ``key: expression``: the action gets a function that returns the values by key.
 
     The function takes further names for the expressions, for what is known only when the action
     is called: ``config.output(result=…)``. They go before the keys of the state.
@@ -53,12 +54,15 @@ class MappingField(forms.CharField):
             if key in expressions:
                 raise _wrong(number, _("the key “%(key)s” stands in another line too."), key=key)
             expressions[key] = expression
-        if len(expressions) > MAX_LINES:
-            raise ValidationError(_("These are more than %(n)d lines."), params={"n": MAX_LINES})
+        if len(expressions) > bounds.MAPPING_LINES:
+            text = _("These are more than %(n)d lines.")
+            raise ValidationError(text, params={"n": bounds.MAPPING_LINES})
         return expressions
 
-    def compile_value(self, value: Any, cleaned: Mapping[str, Any]) -> _Compiled:
-        return _Compiled({key: compile_expression(text) for key, text in (value or {}).items()})
+    def compile_value(self, value: Any, cleaned: Mapping[str, Any]) -> _ComputedMapping:
+        return _ComputedMapping(
+            {key: compile_expression(text) for key, text in (value or {}).items()}
+        )
 
     def to_stored(self, value: Any) -> Any:
         return value
@@ -69,7 +73,7 @@ class MappingField(forms.CharField):
         return "\n".join(f"{key}: {expression}" for key, expression in stored.items())
 
 
-class _Compiled:
+class _ComputedMapping:
     """Lets assignments be bound to a run like an expression."""
 
     __slots__ = ("expressions", "names")
@@ -80,23 +84,6 @@ class _Compiled:
 
     def evaluate(self, scope: Scope) -> Assignments:
         return Assignments(self.expressions, scope)
-
-
-class _Extended(Scope):
-    """A scope with further variables; the object stays as lazy as it was."""
-
-    __slots__ = ("_base",)
-
-    def __init__(self, base: Scope, variables: Mapping[str, Any]) -> None:
-        self._base = base
-        self.state = base.state
-        self.now = base.now
-        self.payload = base.payload
-        self.variables = {**base.variables, **variables}
-
-    @property
-    def obj(self) -> Any:
-        return self._base.obj
 
 
 def _lines(text: str) -> Iterator[tuple[int, str]]:
@@ -111,21 +98,21 @@ def _read(number: int, line: str) -> tuple[str, str]:
         raise _wrong(number, _("write a key, a colon and an expression."))
     if not _KEY.fullmatch(key):
         text = _(
-            "“%(key)s” is no key: use letters, digits and underscores, starting with a letter."
+            "“%(key)s” is not a key: use letters, digits and underscores, starting with a letter."
         )
         raise _wrong(number, text, key=key)
     if key in RESERVED_NAMES:
         raise _wrong(number, _("“%(key)s” has a meaning of its own in expressions."), key=key)
-    if len(expression) > MAX_EXPRESSION_LENGTH:
+    if len(expression) > bounds.EXPRESSION_CHARACTERS:
         raise _wrong(number, _("the expression is too long."))
     try:
         compile_expression(expression)
     except ExpressionError as error:
-        raise _wrong(number, "%(problem)s", problem=refuse_expression(error).message) from error
+        raise _wrong(number, "%(problem)s", problem=describe_error(error)) from error
     return key, expression
 
 
-def _wrong(number: int, text: Any, **params: Any) -> ValidationError:
+def _wrong(number: int, text: str | Promise, **params: object) -> ValidationError:
     return ValidationError(
         _("Line %(number)d: %(text)s"), params={"number": number, "text": text % params}
     )

@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeVar
 
 from django import forms
 from django.apps import apps
+from django.utils.functional import Promise
 
+from flowcontrol_core import bounds
 from flowcontrol_core.actions.base import BaseAction, Effects
 from flowcontrol_core.actions.config import BoundConfig
-from flowcontrol_core.actions.trigger import Trigger
+from flowcontrol_core.actions.trigger import Accepts, Trigger
 from flowcontrol_core.errors import RegistrationError, UnknownActionError, UnknownTriggerError
 
 _KEY = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)+")
 _BRANCH = re.compile(r"[a-z][a-z0-9_]*")
-MAX_KEY_LENGTH = 150
 _CONFIG_NAMES = {name for name in dir(BoundConfig) if not name.startswith("_")}
+
+ActionClass = TypeVar("ActionClass", bound=type[BaseAction])
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +37,7 @@ class ActionEntry:
 
     @property
     def origin(self) -> str:
-        """Name the class and the distribution, for messages."""
+        """The class and the distribution, for messages."""
         cls = type(self.action)
         source = f" of {self.distribution}" if self.distribution else ""
         return f"{cls.__module__}.{cls.__qualname__}{source}"
@@ -51,18 +54,20 @@ class TriggerEntry:
 
     @property
     def origin(self) -> str:
-        """Name the trigger and where it comes from, for messages."""
+        """The trigger and where it comes from, for messages."""
         return f"{self.trigger.label!r} of {self.distribution or f'the app {self.plugin!r}'}"
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class _Content:
-    actions: dict[str, ActionEntry] = field(default_factory=dict)
-    aliases: dict[str, str] = field(default_factory=dict)
-    triggers: dict[str, TriggerEntry] = field(default_factory=dict)
+    """What is registered; each change makes a new one, so that an old one can be restored."""
 
-    def copy(self) -> _Content:
-        return _Content(dict(self.actions), dict(self.aliases), dict(self.triggers))
+    actions: Mapping[str, ActionEntry] = field(default_factory=dict)
+    aliases: Mapping[str, str] = field(default_factory=dict)
+    triggers: Mapping[str, TriggerEntry] = field(default_factory=dict)
+
+    def find_action(self, key: str) -> ActionEntry | None:
+        return self.actions.get(key) or self.actions.get(self.aliases.get(key, ""))
 
 
 class Registry:
@@ -77,35 +82,31 @@ class Registry:
 
     @property
     def actions(self) -> Mapping[str, ActionEntry]:
-        """Give the actions by key, aliases left out."""
+        """The actions by key, aliases left out."""
         return MappingProxyType(self._content.actions)
 
     @property
     def triggers(self) -> Mapping[str, TriggerEntry]:
-        """Give the triggers by key."""
+        """The triggers by key."""
         return MappingProxyType(self._content.triggers)
 
     def get_action(self, key: str) -> ActionEntry:
-        """Give the action registered under a key or an alias; raises UnknownActionError."""
-        content = self._content
-        entry = content.actions.get(key) or content.actions.get(content.aliases.get(key, ""))
+        """Return the action registered under a key or an alias; raises UnknownActionError."""
+        entry = self._content.find_action(key)
         if entry is None:
             raise UnknownActionError(key)
         return entry
 
     def knows_action(self, key: str) -> bool:
-        """Say whether a step with this action can be executed here."""
+        """Return whether a step with this action can be executed here."""
         return key in self._content.actions or key in self._content.aliases
 
     def get_trigger(self, key: str) -> Trigger:
-        """Give the trigger of a key; raises UnknownTriggerError."""
+        """Return the trigger of a key; raises UnknownTriggerError."""
         try:
             return self._content.triggers[key].trigger
         except KeyError:
-            raise UnknownTriggerError(
-                f"No trigger {key!r} is registered. Register it with register_trigger(), or "
-                "install the plugin it belongs to."
-            ) from None
+            raise UnknownTriggerError(key) from None
 
     def add_action(
         self, cls: type[BaseAction], *, plugin: str, distribution: str = ""
@@ -115,17 +116,22 @@ class Registry:
         entry = ActionEntry(f"{plugin}.{cls.name}", cls(), plugin, distribution)
         for key in (entry.key, *cls.aliases):
             _check_key(key, entry.origin)
-            self._refuse_taken(key, entry)
-        self._content.actions[entry.key] = entry
-        self._content.aliases.update(dict.fromkeys(cls.aliases, entry.key))
-        self.generation += 1
+            known = self._content.find_action(key)
+            if known is not None:
+                raise RegistrationError(
+                    f"The action key {key!r} is registered twice: by {known.origin} and by "
+                    f"{entry.origin}. Rename one of them, or disable one of the plugins."
+                )
+        actions = {**self._content.actions, entry.key: entry}
+        aliases = {**self._content.aliases, **dict.fromkeys(cls.aliases, entry.key)}
+        self._set(replace(self._content, actions=actions, aliases=aliases))
         return entry
 
     def add_trigger(self, trigger: Trigger, *, plugin: str, distribution: str = "") -> TriggerEntry:
         """Register a trigger; raises RegistrationError where its key is taken or malformed."""
         if not isinstance(trigger, Trigger):
             raise RegistrationError(
-                f"The plugin {plugin!r} offers {trigger!r} as a trigger; it has to be an "
+                f"The plugin {plugin!r} offers {trigger!r} as a trigger; it must be an "
                 "instance of flowcontrol.registry.Trigger."
             )
         key = f"{plugin}.{trigger.name}"
@@ -138,20 +144,29 @@ class Registry:
                 f"{entry.origin}. Rename one of them."
             )
         trigger.key = key
-        self._content.triggers[key] = entry
-        self.generation += 1
+        self._set(replace(self._content, triggers={**self._content.triggers, key: entry}))
         return entry
 
+    def remove(self, keys: Container[str]) -> None:
+        """Remove the actions, with their aliases, and the triggers of these keys."""
+        content = self._content
+        self._set(
+            _Content(
+                {key: entry for key, entry in content.actions.items() if key not in keys},
+                {alias: key for alias, key in content.aliases.items() if key not in keys},
+                {key: entry for key, entry in content.triggers.items() if key not in keys},
+            )
+        )
+
     def snapshot(self) -> object:
-        """Remember the content, to be given to ``restore``."""
-        return self._content.copy()
+        """Return the content, for ``restore``."""
+        return self._content
 
     def restore(self, snapshot: object) -> None:
-        """Go back to a remembered content."""
+        """Go back to the content of a snapshot."""
         if not isinstance(snapshot, _Content):
-            raise TypeError("restore() takes what snapshot() gave.")
-        self._content = snapshot.copy()
-        self.generation += 1
+            raise TypeError("restore() takes what snapshot() returned.")
+        self._set(snapshot)
 
     @contextmanager
     def temporary(
@@ -171,21 +186,15 @@ class Registry:
         finally:
             self.restore(before)
 
-    def _refuse_taken(self, key: str, entry: ActionEntry) -> None:
-        known = self._content.actions.get(key) or self._content.actions.get(
-            self._content.aliases.get(key, "")
-        )
-        if known is not None:
-            raise RegistrationError(
-                f"The action key {key!r} is registered twice: by {known.origin} and by "
-                f"{entry.origin}. Rename one of them, or disable one of the plugins."
-            )
+    def _set(self, content: _Content) -> None:
+        self._content = content
+        self.generation += 1
 
 
 registry = Registry()
 
 
-def register_action(cls: type[BaseAction]) -> type[BaseAction]:
+def register_action(cls: ActionClass) -> ActionClass:
     """Register an action of a project's own app (module ``flow_actions``); a class decorator.
 
     The plugin part of its key is the label of the app that contains the class.
@@ -194,14 +203,31 @@ def register_action(cls: type[BaseAction]) -> type[BaseAction]:
     return cls
 
 
-def register_trigger(key: str, *, label: str = "", **options: object) -> Trigger:
-    """Register a trigger of a project's own and give it back; calling it fires it.
+def register_trigger(
+    key: str,
+    *,
+    label: str | Promise = "",
+    description: str | Promise = "",
+    model: str = "",
+    payload: Mapping[str, str | Promise] | None = None,
+    Config: type[forms.Form] = forms.Form,  # noqa: N803 - the name that it has in Trigger
+    accepts: Accepts | None = None,
+) -> Trigger:
+    """Register a trigger of a project's own and return it; calling it fires it.
 
-    ``key`` is ``<app label>.<name>``; the options are those of Trigger (``model``, ``payload``,
-    ``description``, ``Config``, ``accepts``). Raises RegistrationError for a malformed key.
+    ``key`` is ``<app label>.<name>``; the other parameters are those of Trigger. Raises
+    RegistrationError for a malformed key.
     """
     plugin, _, name = key.partition(".")
-    trigger = Trigger(name=name, label=label or name.replace("_", " "), **options)  # type: ignore[arg-type]
+    trigger = Trigger(
+        name=name,
+        label=label or name.replace("_", " "),
+        description=description,
+        model=model,
+        payload=payload or {},
+        Config=Config,
+        accepts=accepts,
+    )
     registry.add_trigger(trigger, plugin=plugin)
     return trigger
 
@@ -217,28 +243,28 @@ def _app_label(module: str) -> str:
 
 
 def _check_key(key: str, origin: str) -> None:
-    if not _KEY.fullmatch(key) or len(key) > MAX_KEY_LENGTH:
+    if not _KEY.fullmatch(key) or len(key) > bounds.ACTION_KEY_CHARACTERS:
         raise RegistrationError(
-            f"{key!r} is no key for {origin}: plugin and name are made of lower-case letters, "
-            f"digits and underscores, start with a letter, and have at most {MAX_KEY_LENGTH} "
-            "characters together."
+            f"{key!r} is not a valid key for {origin}: plugin and name are made of lower-case "
+            "letters, digits and underscores, start with a letter, and have at most "
+            f"{bounds.ACTION_KEY_CHARACTERS} characters together."
         )
 
 
 def _check_action(cls: Any) -> None:
     if not (isinstance(cls, type) and issubclass(cls, BaseAction)):
-        raise RegistrationError(f"{cls!r} is no action: derive it from BaseAction.")
+        raise RegistrationError(f"{cls!r} is not an action: derive it from BaseAction.")
     where = f"{cls.__module__}.{cls.__qualname__}"
     if not cls.name:
         raise RegistrationError(f"{where} has no name: set `name`, the second part of its key.")
     if not isinstance(getattr(cls, "effects", None), Effects):
         raise RegistrationError(
-            f"{where} does not say its effects: set `effects` to Effects.NONE (touches only the "
-            "state), Effects.DATABASE or Effects.EXTERNAL."
+            f"{where} does not declare its effects: set `effects` to Effects.NONE (touches only "
+            "the state), Effects.DATABASE or Effects.EXTERNAL."
         )
     if cls.run is BaseAction.run:
         raise RegistrationError(f"{where} does not define run().")
-    _check_config(cls, where)
+    _check_config(cls.Config, where)
     _check_names(cls, where)
 
 
@@ -256,12 +282,10 @@ def _check_names(cls: type[BaseAction], where: str) -> None:
             )
 
 
-def _check_config(cls: type[BaseAction], where: str) -> None:
-    form: Any = cls.Config
+def _check_config(form: Any, where: str) -> None:
     if not (isinstance(form, type) and issubclass(form, forms.BaseForm)):
-        raise RegistrationError(f"{where}.Config has to be a Django form class.")
-    fields: Iterable[str] = getattr(form, "base_fields", ())
-    for name in fields:
+        raise RegistrationError(f"{where}.Config must be a Django form class.")
+    for name in getattr(form, "base_fields", ()):
         if name in _CONFIG_NAMES or name.startswith("_"):
             raise RegistrationError(
                 f"{where}.Config has a field {name!r}, which run() could not read: config.{name} "

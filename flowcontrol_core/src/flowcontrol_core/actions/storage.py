@@ -1,7 +1,7 @@
 """The canonical form of single values of a configuration, and the way back through a form field.
 
-Stored are ISO dates, moments in UTC, plain decimals and references by natural key. What is read is
-given to its field as a Python value, so that no language and no format of the field's own matters.
+Stored are ISO dates, datetimes in UTC, plain decimals and references by natural key. Each is read
+into a Python value for its field, so that no language and no format of the field's own matters.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from typing import Any, Protocol, runtime_checkable
 from uuid import UUID
 
 from django import forms
-from django.core.exceptions import ValidationError
+from django.core.exceptions import MultipleObjectsReturned, ObjectDoesNotExist, ValidationError
 from django.core.files.base import File
 from django.db.models import Model, QuerySet
 from django.utils import timezone
 from django.utils.duration import duration_iso_string
 
-from flowcontrol_core.errors import ConfigError
+from flowcontrol_core.errors import ConfigError, gettext
 
 
 @runtime_checkable
@@ -33,13 +33,13 @@ class StoredField(Protocol):
 
 
 def store(field: Any, value: Any) -> Any:
-    """Give the JSON form of a cleaned value; raises ConfigError where it has none."""
+    """Return the JSON form of a cleaned value; raises ConfigError where it has none."""
     if isinstance(field, StoredField):
         return field.to_stored(value)
     if isinstance(value, Model):
         return _reference(value, getattr(field, "to_field_name", None))
     if isinstance(value, QuerySet | set | frozenset):
-        # Their order means nothing, so it shall not look like a change.
+        # Their order means nothing, so it must not appear as a change.
         return sorted((store(field, item) for item in value), key=repr)
     if isinstance(value, list | tuple):
         return [store(None, item) for item in value]
@@ -49,9 +49,9 @@ def store(field: Any, value: Any) -> Any:
 
 
 def raw(field: forms.Field, stored: Any) -> Any:
-    """Give the value to be cleaned by a field for a stored one.
+    """Return the value to be cleaned by a field for a stored one.
 
-    What cannot be read is given as it was stored: the field says what is wrong with it.
+    What cannot be read is returned as it was stored: the field reports what is wrong with it.
     """
     if stored is None:
         return None
@@ -67,15 +67,14 @@ def raw(field: forms.Field, stored: Any) -> Any:
 
 
 def restore(field: forms.Field, stored: Any) -> Any:
-    """Give the Python value of a stored one, for showing it in a form."""
+    """Return the Python value of a stored one, for showing it in a form."""
     if stored is None or isinstance(field, forms.JSONField):
         return stored
     value = raw(field, stored)
     if isinstance(field, StoredField | forms.ModelChoiceField):
         return value
-    return (
-        field.clean(value) if isinstance(field, forms.MultiValueField) else field.to_python(value)
-    )
+    read = field.clean if isinstance(field, forms.MultiValueField) else field.to_python
+    return read(value)
 
 
 def _store_scalar(value: Any) -> Any:
@@ -83,11 +82,12 @@ def _store_scalar(value: Any) -> Any:
         if isinstance(value, kind):
             return write(value)
     if isinstance(value, File):
-        raise ConfigError("A file cannot be part of a configuration; store it in a model.")
-    raise ConfigError(
-        f"A {type(value).__name__} cannot be stored in a configuration. Give the form field "
-        "to_stored() and from_stored()."
+        raise ConfigError(gettext("A file cannot be part of a configuration; store it in a model."))
+    text = gettext(
+        "A %(type)s cannot be stored in a configuration. Define to_stored() and from_stored() on "
+        "the form field."
     )
+    raise ConfigError(text % {"type": type(value).__name__})
 
 
 def _utc(value: datetime) -> str:
@@ -110,31 +110,22 @@ _WRITERS: tuple[tuple[type | tuple[type, ...], Callable[[Any], Any]], ...] = (
 
 def _reference(instance: Model, to_field: str | None) -> Any:
     natural_key = getattr(instance, "natural_key", None)
-    if natural_key is not None and hasattr(_manager(type(instance)), "get_by_natural_key"):
+    if natural_key is not None and hasattr(type(instance)._default_manager, "get_by_natural_key"):
         return [_store_scalar(part) for part in natural_key()]
     return str(instance.serializable_value(to_field or "pk"))
 
 
-def _manager(model: type[Model]) -> Any:
-    return model._default_manager
+_UNREADABLE = (AttributeError, TypeError, ValidationError, ValueError)
 
 
 def _key_of(field: forms.ModelChoiceField[Any], stored: Any) -> Any:
-    """Find the key for a stored natural key; the field itself says if there is no such object."""
-    queryset = field.queryset
-    if not isinstance(stored, list) or queryset is None:
+    """Return the key for a stored natural key; the field itself reports a missing object."""
+    if not isinstance(stored, list) or field.queryset is None:
         return stored
-    model = queryset.model
+    manager: Any = field.queryset.model._default_manager
     try:
-        instance = _manager(model).get_by_natural_key(*stored)
-    except (
-        model.DoesNotExist,
-        model.MultipleObjectsReturned,
-        AttributeError,
-        TypeError,
-        ValidationError,
-        ValueError,
-    ):
+        instance = manager.get_by_natural_key(*stored)
+    except (ObjectDoesNotExist, MultipleObjectsReturned, *_UNREADABLE):
         return f"{stored} (not found)"
     return instance.serializable_value(field.to_field_name or "pk")
 
@@ -143,16 +134,16 @@ def _keys_of(field: forms.ModelMultipleChoiceField[Any], stored: Any) -> Any:
     return [_key_of(field, item) for item in stored]
 
 
-def _moment(_: forms.Field, stored: str) -> datetime:
-    """Give a moment as the clock of the flow's zone, which is the current one, shows it."""
-    moment = datetime.fromisoformat(stored)
-    return moment if timezone.is_naive(moment) else timezone.localtime(moment)
+def _datetime(_: forms.Field, stored: str) -> datetime:
+    """Return a datetime as the clock of the flow's zone, which is the current one, shows it."""
+    value = datetime.fromisoformat(stored)
+    return value if timezone.is_naive(value) else timezone.localtime(value)
 
 
 def _date_and_time(field: forms.Field, stored: str) -> list[date | time]:
     # The zone stays with the time: an hour that comes twice would be refused without.
-    moment = _moment(field, stored)
-    return [moment.date(), moment.timetz()]
+    value = _datetime(field, stored)
+    return [value.date(), value.timetz()]
 
 
 def _parts(field: forms.MultiValueField, stored: Any) -> Any:
@@ -166,7 +157,7 @@ _READERS: tuple[tuple[type[forms.Field], Callable[[Any, Any], Any]], ...] = (
     (forms.ModelChoiceField, _key_of),
     (forms.SplitDateTimeField, _date_and_time),
     (forms.MultiValueField, _parts),
-    (forms.DateTimeField, _moment),
+    (forms.DateTimeField, _datetime),
     (forms.DateField, lambda _, stored: date.fromisoformat(stored)),
     (forms.TimeField, lambda _, stored: time.fromisoformat(stored)),
     (forms.DecimalField, lambda _, stored: Decimal(stored)),

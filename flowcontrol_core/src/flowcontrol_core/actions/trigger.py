@@ -10,11 +10,9 @@ from django import forms
 from django.db.models import Model
 from django.utils.functional import Promise
 
-from flowcontrol_core.actions.config import BoundConfig
 
-
-class Dispatcher(Protocol):
-    """What fires triggers: the runtime puts itself here when the site starts."""
+class TriggerReceiver(Protocol):
+    """What receives fired triggers: the engine, once the site has started."""
 
     def fire(
         self,
@@ -27,32 +25,17 @@ class Dispatcher(Protocol):
     def is_listened_to(self, key: str) -> bool: ...
 
 
-class _Unconnected:
-    """Stands in before the site has started: nobody listens yet."""
-
-    def fire(
-        self,
-        trigger: Trigger,
-        obj: Model | None,
-        payload: Mapping[str, Any] | None,
-        unique_key: str,
-    ) -> None:
-        return None
-
-    def is_listened_to(self, key: str) -> bool:
-        return False
-
-
 @dataclass(slots=True)
-class Connection:
-    """The one place that connects triggers with the runtime."""
+class TriggerConnection:
+    """The one place that connects triggers with the engine; None until the site has started."""
 
-    dispatcher: Dispatcher = field(default_factory=_Unconnected)
+    receiver: TriggerReceiver | None = None
 
 
-connection = Connection()
+connection = TriggerConnection()
 
-Accepts = Callable[[BoundConfig, Any, Mapping[str, Any]], bool]
+#: Of (configuration, object, payload): whether a flow trigger with that configuration accepts it.
+Accepts = Callable[[Any, Any, Mapping[str, Any]], bool]
 
 
 @dataclass(eq=False, slots=True, kw_only=True)
@@ -80,15 +63,16 @@ class Trigger:
         *,
         unique_key: str = "",
     ) -> None:
-        """Tell the flows that it happened; never raises because of a flow's or engine's fault.
+        """Notify the flows that it happened; never raises because of a flow's or engine's fault.
 
         Inside a transaction the runs are created in it and execute after its commit. A second
         event with the same ``unique_key`` is ignored.
         """
-        connection.dispatcher.fire(self, obj, payload, unique_key)
+        if connection.receiver is not None:
+            connection.receiver.fire(self, obj, payload, unique_key)
 
     __call__ = fire
 
     def is_listened_to(self) -> bool:
-        """Say whether any flow or waiting run is interested (cached, costs no query as a rule)."""
-        return connection.dispatcher.is_listened_to(self.key)
+        """Return whether a flow or a waiting run is interested (cached, as a rule no query)."""
+        return connection.receiver is not None and connection.receiver.is_listened_to(self.key)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 #: ``run`` and ``return``: call that method next; ``inside``: a sub-step is being executed;
-#: ``behind``: the step is done, go on behind it.
+#: ``after``: the step is done, the run continues after it.
 Phase = Literal["run", "return", "inside", "after"]
-PHASES = ("run", "return", "inside", "after")
+PHASES: tuple[Phase, ...] = get_args(Phase)
 
 
 class Frame(NamedTuple):
@@ -16,8 +16,8 @@ class Frame(NamedTuple):
 
     ``memo`` is the step's own JSON; ``variables`` are the state keys that vanish with the frame;
     ``tries`` counts failed calls of the present one, ``passes`` how often a branch was entered;
-    ``calling`` is set while an external call is out; ``wakeup`` is what woke the run, kept for a
-    call that is made again.
+    ``calling`` is set during an external call; ``wakeup`` is what woke the run, for a call that is
+    made again.
     """
 
     step: str

@@ -26,7 +26,7 @@ class Kind(StrEnum):
 class Wait:
     """What a suspended run waits for; the first of them wakes it.
 
-    ``until`` is a planned time, ``timeout`` the time at which waiting is given up (both aware),
+    ``until`` is a planned time, ``timeout`` the time at which the wait times out (both aware),
     ``trigger`` the key of a trigger, ``child`` the uuid of another run.
     """
 
@@ -38,7 +38,7 @@ class Wait:
 
     @property
     def due_at(self) -> datetime | None:
-        """Give the time at which somebody has to look at the run again."""
+        """Return the time at which a worker must check the run again, or ``None``."""
         times = [time for time in (self.until, self.timeout) if time is not None]
         return min(times) if times else None
 

@@ -1,8 +1,8 @@
-"""What happened between two checkpoints, kept small.
+"""What happened between two checkpoints, in few entries.
 
-An entry a call, with times in UTC and durations in seconds. Of a step that is called again and
-again, as in a loop, the first and the last passes are kept, and a count for the rest; calls with
-effects and failures are kept all.
+One entry a call, with times in UTC and durations in seconds. Of a step that is called again and
+again, as in a loop, the first and the last calls are recorded, and a count for the rest; of calls
+with effects and failures, all are recorded.
 """
 
 from __future__ import annotations
@@ -14,17 +14,11 @@ from datetime import datetime
 from itertools import chain
 from typing import Any, NamedTuple
 
+from flowcontrol_core import bounds
 from flowcontrol_core.engine.codec import encode
 from flowcontrol_core.engine.directives import Wait
-from flowcontrol_core.engine.state import ABSENT, Change
+from flowcontrol_core.engine.state import NO_VALUE, Change
 from flowcontrol_core.redaction import redact_json
-
-FIRST = 2
-LAST = 2
-MAX_KEPT = 500
-#: Of more entries, the first and the last ones are shown.
-MAX_ENTRIES = 1000
-MAX_VALUE_LENGTH = 500
 
 
 class Call(NamedTuple):
@@ -58,44 +52,44 @@ class Recorder:
         self._omitted: Counter[str] = Counter()
 
     def add(self, call: Call) -> None:
-        """Note a call."""
-        if call.keep and len(self._kept) < MAX_KEPT:
+        """Record a call."""
+        if call.keep and len(self._kept) < bounds.HISTORY_KEPT_CALLS:
             self._kept.append(call)
             return
         passes = self._passes.setdefault(call.step, [])
         passes.append(call)
-        if len(passes) > FIRST + LAST:
-            del passes[FIRST]
+        if len(passes) > bounds.HISTORY_FIRST_CALLS + bounds.HISTORY_LAST_CALLS:
+            del passes[bounds.HISTORY_FIRST_CALLS]
             self._omitted[call.step] += 1
 
     def take(self) -> list[dict[str, Any]]:
-        """Give the entries for the history row, oldest first, and forget them."""
+        """Return the entries for the history row, oldest first, and forget them."""
         entries = self.entries()
         self.clear()
         return entries
 
     def clear(self) -> None:
-        """Forget what was collected: it has been written."""
+        """Forget what was recorded: it has been written."""
         self._passes, self._kept, self._omitted = {}, [], Counter()
 
     def entries(self) -> list[dict[str, Any]]:
-        """Give the entries for the history row, oldest first, then the counts for the rest."""
+        """Return the entries for the history row, oldest first, then the counts for the rest."""
         calls = [*self._kept, *chain.from_iterable(self._passes.values())]
         calls.sort(key=lambda call: call.number)
         omitted = self._omitted.copy()
-        if len(calls) > MAX_ENTRIES:
-            half = MAX_ENTRIES // 2
+        if len(calls) > bounds.HISTORY_ENTRIES:
+            half = bounds.HISTORY_ENTRIES // 2
             omitted.update(call.step for call in calls[half:-half])
             calls = calls[:half] + calls[-half:]
         counts = [{"step": step, "omitted": count} for step, count in omitted.items()]
         return [_entry(call) for call in calls] + counts
 
     def snapshot(self) -> Any:
-        """Remember what was collected, to be given to ``restore``."""
+        """Return what was recorded, for ``restore``."""
         return _copied(self._passes), list(self._kept), self._omitted.copy()
 
     def restore(self, snapshot: Any) -> None:
-        """Go back to what was remembered: the calls after it were rolled back."""
+        """Go back to a snapshot: the calls after it were rolled back."""
         passes, kept, omitted = snapshot
         self._passes, self._kept, self._omitted = _copied(passes), list(kept), omitted.copy()
 
@@ -104,12 +98,12 @@ class Recorder:
 
 
 def _copied(passes: Mapping[str, list[Call]]) -> dict[str, list[Call]]:
-    """Copy what is collected; the calls themselves never change."""
+    """Copy what was recorded; the calls themselves never change."""
     return {step: list(calls) for step, calls in passes.items()}
 
 
 def _entry(call: Call) -> dict[str, Any]:
-    entry: dict[str, Any] = {
+    always = {
         "number": call.number,
         "step": call.step,
         "action": call.action,
@@ -117,39 +111,34 @@ def _entry(call: Call) -> dict[str, Any]:
         "seconds": round(call.seconds, 6),
         "answer": str(call.answer),
     }
-    if call.method != "run":
-        entry["method"] = call.method
-    if call.changes:
-        entry["changes"] = {key: _change(key, change) for key, change in call.changes.items()}
-    if call.attempt > 1:
-        entry["attempt"] = call.attempt
-    if call.messages:
-        entry["messages"] = list(call.messages)
-    if call.error:
-        entry["error"] = call.error
-    if call.branch:
-        entry["branch"] = call.branch
-    if call.wait is not None:
-        entry["wait"] = _wait(call.wait)
-    return entry
+    notable: dict[str, Any] = {
+        "method": call.method if call.method != "run" else None,
+        "changes": {key: _change(key, change) for key, change in call.changes.items()},
+        "attempt": call.attempt if call.attempt > 1 else None,
+        "messages": list(call.messages),
+        "error": call.error,
+        "branch": call.branch,
+        "wait": None if call.wait is None else _wait(call.wait),
+    }
+    return always | {name: value for name, value in notable.items() if value}
 
 
 def _wait(wait: Wait) -> dict[str, str]:
     times = {"until": wait.until, "timeout": wait.timeout}
-    shown = {name: moment.isoformat() for name, moment in times.items() if moment is not None}
+    shown = {name: time.isoformat() for name, time in times.items() if time is not None}
     others = {"trigger": wait.trigger, "child": wait.child}
     return shown | {name: value for name, value in others.items() if value}
 
 
 def _change(key: str, change: Change) -> list[Any]:
-    """Give ``[before, after]``; a side that was not there is left out of its list."""
-    return [[] if value is ABSENT else [_shown(key, value)] for value in change]
+    """Return ``[before, after]``; a side that was not there is an empty list."""
+    return [[] if value is NO_VALUE else [_shown(key, value)] for value in change]
 
 
 def _shown(key: str, value: Any) -> Any:
     encoded = redact_json(encode(value), key)
     if isinstance(encoded, str | list | dict):
         text = json.dumps(encoded, ensure_ascii=False)
-        if len(text) > MAX_VALUE_LENGTH:
-            return f"{text[:MAX_VALUE_LENGTH]}…"
+        if len(text) > bounds.HISTORY_VALUE_CHARACTERS:
+            return f"{text[: bounds.HISTORY_VALUE_CHARACTERS]}…"
     return encoded

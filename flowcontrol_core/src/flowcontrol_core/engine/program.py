@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from flowcontrol_core.document.tree import Document, Step
@@ -29,29 +29,25 @@ class Program:
     @classmethod
     def compile(cls, document: Document) -> Program:
         """Build the tree of a valid document."""
-        nodes: dict[str, Node] = {}
-        start = _compile_branch(document.steps, None, None, nodes)
-        return cls(nodes, start)
+        nodes = {node.step.id: node for node in _nodes(document.steps, None, None)}
+        return cls(nodes, _first(document.steps))
 
     def ancestors(self, step_id: str) -> list[Node]:
-        """Give the nodes around a step, the outermost first."""
-        found = []
+        """Return the nodes around a step, the outermost first."""
         parent = self.nodes[step_id].parent
-        while parent is not None:
-            found.append(self.nodes[parent])
-            parent = self.nodes[parent].parent
-        return found[::-1]
+        return [] if parent is None else [*self.ancestors(parent), self.nodes[parent]]
 
 
-def _compile_branch(
-    steps: tuple[Step, ...], parent: str | None, branch: str | None, nodes: dict[str, Node]
-) -> str | None:
-    after: str | None = None
-    for step in reversed([step for step in steps if not step.disabled]):
-        first = {
-            name: _compile_branch(inner, step.id, name, nodes)
-            for name, inner in step.branches.items()
-        }
-        nodes[step.id] = Node(step, parent, branch, after, first)
-        after = step.id
-    return after
+def _first(steps: tuple[Step, ...]) -> str | None:
+    """Return the id of the first enabled step, None for a branch that has none."""
+    return next((step.id for step in steps if not step.disabled), None)
+
+
+def _nodes(steps: tuple[Step, ...], parent: str | None, branch: str | None) -> Iterator[Node]:
+    enabled = [step for step in steps if not step.disabled]
+    following = [*(step.id for step in enabled[1:]), None]
+    for step, after in zip(enabled, following, strict=False):
+        first = {name: _first(inner) for name, inner in step.branches.items()}
+        yield Node(step, parent, branch, after, first)
+        for name, inner in step.branches.items():
+            yield from _nodes(inner, step.id, name)

@@ -4,30 +4,30 @@ from __future__ import annotations
 
 import math
 
+from flowcontrol_core import bounds
 from flowcontrol_core.document.tree import RetryPolicy
 
-#: No backoff is longer than a day, and nothing that an action asks for longer than a year.
-MAX_BACKOFF = 86_400.0
-MAX_AFTER = 366 * MAX_BACKOFF
+
+def has_attempts_left(policy: RetryPolicy, tries: int) -> bool:
+    """Return whether a step is called again after the given number of failed calls (from 1)."""
+    return tries < policy.attempts
 
 
-def backoff(policy: RetryPolicy, tries: int, random: float) -> float | None:
-    """Give the seconds to wait after the given number of failed calls (from 1).
+def backoff(policy: RetryPolicy, tries: int, random: float) -> float:
+    """Return the seconds to wait after the given number of failed calls (from 1).
 
-    ``random`` is from [0, 1); full jitter takes that part of the wait. ``None``: give up.
+    ``random`` is from [0, 1); full jitter takes that part of the wait.
     """
-    if tries >= policy.attempts:
-        return None
     exponent = min(tries - 1, 1000)
     try:
-        longest = min(policy.backoff * policy.factor**exponent, MAX_BACKOFF)
+        longest = min(policy.backoff * policy.factor**exponent, bounds.BACKOFF_SECONDS)
     except OverflowError:
-        longest = MAX_BACKOFF
+        longest = bounds.BACKOFF_SECONDS
     return longest * random if policy.jitter == "full" else longest
 
 
 def is_retried(policy: RetryPolicy, error: BaseException) -> bool:
-    """Say whether an error is one of those that the policy attempts again."""
+    """Return whether an error is one of those after which the policy calls again."""
     kinds = type(error).__mro__
     return not policy.errors or any(
         name in policy.errors
@@ -36,8 +36,8 @@ def is_retried(policy: RetryPolicy, error: BaseException) -> bool:
     )
 
 
-def wait_for(after: float | None, otherwise: float) -> float:
-    """Give the seconds to wait where an action asks for ``after``; it may say nonsense."""
+def bounded_delay(after: float | None, otherwise: float) -> float:
+    """Return the seconds to wait where an action asks for ``after``, which may be nonsense."""
     if after is None or math.isnan(after):
         return otherwise
-    return min(max(after, 0.0), MAX_AFTER)
+    return min(max(after, 0.0), bounds.RETRY_AFTER_SECONDS)

@@ -7,35 +7,34 @@ from collections.abc import Iterator, Mapping, MutableMapping
 from enum import Enum
 from typing import Any
 
+from flowcontrol_core import bounds
 from flowcontrol_core.engine.codec import decode, encode, normalize, private_copy
-from flowcontrol_core.errors import StateError
+from flowcontrol_core.errors import StateError, gettext
 
 Change = tuple[Any, Any]
 _CONTAINERS = (list, dict)
-#: What a state may hold as JSON, unless the project's settings say otherwise.
-MAX_BYTES = 256 * 1024
 
 
-class Absent(Enum):
-    """Stands in a change for "was not there" and "is gone"; it stays itself when it is copied."""
+class NoValue(Enum):
+    """Stands in a change for "was not there" and "is gone"; a copy of it is itself."""
 
-    ABSENT = "absent"
+    NO_VALUE = "no value"
 
 
-ABSENT: Any = Absent.ABSENT
+NO_VALUE: Any = NoValue.NO_VALUE
 
 
 class State(MutableMapping[str, Any]):
     """The values of a run, private to it.
 
-    Whatever is assigned becomes JSON at once (see ``codec``), so it means the same before and
+    A value becomes JSON when it is assigned (see ``codec``), so it means the same before and
     after a suspension. Containers may be changed in place; that is noticed at the end of the step.
     """
 
     __slots__ = ("_before", "_lent", "_sizes", "_total", "_values", "max_bytes")
 
     def __init__(
-        self, values: Mapping[str, Any] | None = None, *, max_bytes: int = MAX_BYTES
+        self, values: Mapping[str, Any] | None = None, *, max_bytes: int = bounds.STATE_BYTES
     ) -> None:
         self.max_bytes = max_bytes
         self._before: dict[str, Any] = {}
@@ -44,35 +43,36 @@ class State(MutableMapping[str, Any]):
         self._refuse_oversize(self._total)
 
     @classmethod
-    def from_json(cls, data: Any, *, max_bytes: int = MAX_BYTES) -> State:
-        """Read a stored state; raises StateError where it is no JSON object."""
+    def from_json(cls, data: Any, *, max_bytes: int = bounds.STATE_BYTES) -> State:
+        """Return a stored state; raises StateError where it is not a JSON object."""
         if not isinstance(data, dict):
-            raise StateError(
-                f"The stored state is a {type(data).__name__}, not a JSON object. Correct it with "
-                "the verb `edit state`, then retry the run."
+            text = gettext(
+                "The stored state is a %(type)s, not a JSON object. Correct it with the operator "
+                "action “Edit state”, then retry the run."
             )
+            raise StateError(text % {"type": type(data).__name__})
         state = cls(max_bytes=max_bytes)
         state._set({key: decode(value) for key, value in data.items()})
         return state
 
     def to_json(self) -> dict[str, Any]:
-        """Give the JSON form."""
+        """Return the JSON form."""
         return {key: encode(value) for key, value in self._values.items()}
 
     def snapshot(self) -> Any:
-        """Remember all values, to be given to ``restore``."""
+        """Return all values, for ``restore``."""
         return private_copy(self._values)
 
     def restore(self, snapshot: Any) -> None:
-        """Go back to remembered values: what came after them was rolled back."""
+        """Go back to a snapshot: what came after it was rolled back."""
         self._set(private_copy(snapshot))
         self._before, self._lent = {}, set()
 
     def take_changes(self) -> dict[str, Change]:
-        """Give what changed since the last call, as ``{key: (before, after)}``, and forget it.
+        """Return what changed since the last call, as ``{key: (before, after)}``, and forget it.
 
         Raises StateError, and forgets nothing, where a container was given a value that cannot be
-        kept, or the state has become too large.
+        stored, or the state has become too large.
         """
         if not self._before and not self._lent:
             return {}
@@ -80,7 +80,7 @@ class State(MutableMapping[str, Any]):
             self._values[key] = normalize(self._values[key], f"state.{key}", 1)
         changes = {}
         for key, before in self._before.items():
-            after = self._values.get(key, ABSENT)
+            after = self._values.get(key, NO_VALUE)
             if before is not after and before != after:
                 changes[key] = (before, private_copy(after))
         self._measure(changes)
@@ -90,7 +90,7 @@ class State(MutableMapping[str, Any]):
     def undo_changes(self) -> None:
         """Go back to the values at the last ``take_changes``: the step failed."""
         for key, before in self._before.items():
-            if before is ABSENT:
+            if before is NO_VALUE:
                 self._values.pop(key, None)
             else:
                 self._values[key] = before
@@ -114,7 +114,7 @@ class State(MutableMapping[str, Any]):
 
     def __setitem__(self, key: str, value: Any) -> None:
         if not isinstance(key, str):
-            raise StateError(f"The key {key!r} of the state is not text.")
+            raise StateError(gettext("The key %(key)r of the state is not text.") % {"key": key})
         value = normalize(value, f"state.{key}", 1)
         self._remember(key)
         self._values[key] = value
@@ -126,7 +126,7 @@ class State(MutableMapping[str, Any]):
         del self._values[key]
 
     def setdefault(self, key: str, default: Any = None) -> Any:
-        """Give the value of a key, set before where it is missing: the state's own, not a copy."""
+        """Return the value of a key, set first where it is missing: the state's own, not a copy."""
         if key not in self._values:
             self[key] = default
         return self[key]
@@ -144,7 +144,7 @@ class State(MutableMapping[str, Any]):
         return f"State({self._values!r})"
 
     def peek(self) -> Mapping[str, Any]:
-        """Give the values for reading only, without noting that containers were handed out."""
+        """Return the values for reading only, without recording that containers were handed out."""
         return self._values
 
     def _set(self, values: dict[str, Any]) -> None:
@@ -153,10 +153,10 @@ class State(MutableMapping[str, Any]):
         self._total = sum(self._sizes.values())
 
     def _measure(self, changes: Mapping[str, Change]) -> None:
-        """Keep account of the size, key by key: measuring all of it at each step would be slow."""
+        """Count the size key by key: measuring all of it at each step would be slow."""
         sizes, total = {}, self._total
         for key, (_, after) in changes.items():
-            sizes[key] = 0 if after is ABSENT else _size(key, after)
+            sizes[key] = 0 if after is NO_VALUE else _size(key, after)
             total += sizes[key] - self._sizes.get(key, 0)
         if total > self._total:
             self._refuse_oversize(total)
@@ -165,25 +165,29 @@ class State(MutableMapping[str, Any]):
 
     def _refuse_oversize(self, total: int) -> None:
         if total > self.max_bytes:
-            raise StateError(
-                f"The state would have {total} bytes, more than the {self.max_bytes} allowed. "
-                "Keep large data in a model and its key in the state."
+            text = gettext(
+                "The state would have %(bytes)d bytes, more than the %(limit)d allowed. "
+                "Store large data in a model and its key in the state."
             )
+            raise StateError(text % {"bytes": total, "limit": self.max_bytes})
 
     def _remember(self, key: str) -> None:
         if key not in self._before:
-            self._before[key] = private_copy(self._values.get(key, ABSENT))
+            self._before[key] = private_copy(self._values.get(key, NO_VALUE))
 
 
 def _normalized(values: Mapping[str, Any]) -> dict[str, Any]:
     if not isinstance(values, Mapping):
-        raise StateError(f"The state has to be a mapping, not a {type(values).__name__}.")
+        raise StateError(
+            gettext("The state must be a mapping, not a %(type)s.")
+            % {"type": type(values).__name__}
+        )
     normalized: dict[str, Any] = normalize(values)
     return normalized
 
 
 def _size(key: str, value: Any) -> int:
-    """Give the bytes that a key and its value take as JSON."""
+    """Return the bytes that a key and its value take as JSON."""
     if type(value) is int or value is None or type(value) is bool:
         length = len(str(value))
     else:

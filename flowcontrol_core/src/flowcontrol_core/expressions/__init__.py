@@ -1,8 +1,8 @@
 """Django template expressions as staff type them: compiled once, evaluated in a sandbox.
 
-Django's own engine is not safe against the authors of templates, so nothing here uses it: the
-names of an expression are looked up by us (``lookup``, ``visibility``), the filters are an
-allow-list with bounds (``filters``), and whatever goes wrong is an ExpressionError.
+Django's own engine is not safe against the authors of templates, so it is not used here: the names
+of an expression are read by own code (``lookup``, ``visibility``), the filters are an allow-list
+with bounds (``filters``), and every failure is an ExpressionError.
 """
 
 from __future__ import annotations

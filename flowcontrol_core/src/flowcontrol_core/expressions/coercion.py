@@ -13,24 +13,25 @@ from django.utils import timezone
 from django.utils.safestring import SafeData
 
 from flowcontrol_core import bounds
-from flowcontrol_core.errors import ExpressionError
-from flowcontrol_core.expressions.visibility import harmless, is_model, names_of_others, unwrap
+from flowcontrol_core.errors import ExpressionError, gettext
+from flowcontrol_core.expressions.spans import too_large
+from flowcontrol_core.expressions.visibility import NAMES_OF_OTHERS, harmless, unwrap
 
 _LARGEST = 10**bounds.NUMBER_DIGITS
-# Values that cannot be changed and hold nothing: given as they are.
+# Values that cannot be changed and contain nothing: returned as they are.
 _ATOMS = frozenset({bool, int, float, Decimal, str, type(None), datetime, date, time})
 
 
 def as_text(value: Any) -> str:
-    """Give a value as text: None as nothing, numbers never localised, times in the active zone.
+    """Return a value as text: None as nothing, numbers never localised, times in the active zone.
 
-    A model object gives its ``str()``. Raises ExpressionError for more than 10,000 characters.
+    A model object becomes its ``str()``. Raises ExpressionError for more than 10,000 characters.
     """
     return bounded_text(as_long_text(value))
 
 
 def as_long_text(value: Any) -> str:
-    """Give a value as text, of any length."""
+    """Return a value as text, of any length."""
     value = plain(value, show=_text_of_object)
     if isinstance(value, str):
         return value
@@ -44,51 +45,49 @@ def as_long_text(value: Any) -> str:
 
 
 def _text_of_object(value: Model) -> str:
-    """Give the ``str()`` of a model object; not of a session or token, whose text is its key."""
-    if "pk" in names_of_others(type(value)):
+    """Return the ``str()`` of a model object; not of a session or token, whose text is its key."""
+    if "pk" in NAMES_OF_OTHERS[type(value)]:
         return str(value)
     return str(value._meta.verbose_name)
 
 
 def bounded_text(text: str) -> str:
-    """Refuse a text that is longer than filters take."""
-    if len(text) > bounds.TEXT_CHARACTERS:
-        raise ExpressionError(
-            f"A text of {len(text):,} characters is too long for a filter; "
-            f"at most {bounds.TEXT_CHARACTERS:,} are possible."
+    """Return a text; raises ExpressionError where it is longer than filters take."""
+    if len(text) > bounds.FILTER_CHARACTERS:
+        message = gettext(
+            "A text of %(n)s characters is too long for a filter; at most %(limit)s are possible."
         )
+        raise too_large(message, len(text), bounds.FILTER_CHARACTERS)
     return text
 
 
 def bounded_list(items: list[Any] | tuple[Any, ...]) -> list[Any] | tuple[Any, ...]:
-    """Refuse a list that is longer than filters take."""
-    if len(items) > bounds.LIST_ITEMS:
-        raise ExpressionError(
-            f"A list of {len(items):,} items is too long for a filter; "
-            f"at most {bounds.LIST_ITEMS:,} are possible."
+    """Return a list; raises ExpressionError where it is longer than filters take."""
+    if len(items) > bounds.FILTER_ITEMS:
+        message = gettext(
+            "A list of %(n)s items is too long for a filter; at most %(limit)s are possible."
         )
+        raise too_large(message, len(items), bounds.FILTER_ITEMS)
     return items
 
 
 def bounded_number(number: Any) -> Any:
-    """Refuse a number with more digits than filters take."""
+    """Return a number; raises ExpressionError where it has more digits than filters take."""
     if isinstance(number, Decimal):
         digits = len(number.as_tuple().digits)
-        too_large = number.is_finite() and (
+        is_too_large = number.is_finite() and (
             abs(number.adjusted()) > bounds.NUMBER_DIGITS or digits > bounds.NUMBER_DIGITS
         )
     else:
-        too_large = isinstance(number, int) and abs(number) >= _LARGEST
-    if too_large:
-        raise ExpressionError(
-            f"A number is too large for a filter; at most {bounds.NUMBER_DIGITS} digits are "
-            "possible."
-        )
+        is_too_large = isinstance(number, int) and abs(number) >= _LARGEST
+    if is_too_large:
+        message = gettext("A number is too large for a filter; at most %(n)d digits are possible.")
+        raise ExpressionError(message % {"n": bounds.NUMBER_DIGITS})
     return number
 
 
 def as_number(value: Any) -> int | float | Decimal | None:
-    """Give a number, or a text that is a whole one, as a number; None for anything else."""
+    """Return a number, or a text that is a whole one, as a number; None for anything else."""
     if isinstance(value, Enum):
         value = value.value
     if isinstance(value, bool):
@@ -105,7 +104,7 @@ def as_number(value: Any) -> int | float | Decimal | None:
 
 
 def as_decimal(value: Any) -> Decimal | None:
-    """Give a finite number, or a text that is one, as a Decimal; None for anything else."""
+    """Return a finite number, or a text that is one, as a Decimal; None for anything else."""
     if isinstance(value, bool) or not isinstance(value, int | float | Decimal | str):
         return None
     if isinstance(value, str) and len(value) > bounds.NUMBER_DIGITS:
@@ -119,31 +118,34 @@ def as_decimal(value: Any) -> Decimal | None:
 
 
 def whole_number(argument: Any, largest: int) -> int:
-    """Give a filter's argument as a whole number; raises ExpressionError outside its bounds."""
+    """Return a filter's argument as a whole number; raises ExpressionError outside its bounds."""
     number = as_number(argument)
     if not isinstance(number, int):
-        raise ExpressionError(f'The argument must be a whole number, not "{as_text(argument)}".')
+        message = gettext('The argument must be a whole number, not "%(argument)s".')
+        raise ExpressionError(message % {"argument": as_text(argument)})
     if abs(number) > largest:
-        raise ExpressionError(f"The argument is {number:,}; at most {largest:,} is possible.")
+        message = gettext("The argument is %(n)s; at most %(limit)s is possible.")
+        raise too_large(message, number, largest)
     return number
 
 
 def as_local(value: Any) -> date | time | None:
-    """Give dates and times as they are, but in the active time zone; None for anything else."""
+    """Return dates and times as they are, but in the active time zone; None for anything else."""
     if isinstance(value, datetime):
         return timezone.localtime(value) if timezone.is_aware(value) else value
     return value if isinstance(value, date | time) else None
 
 
 def plain(value: Any, depth: int = 0, *, show: Callable[[Model], Any] | None = None) -> Any:
-    """Give a value an expression may hand out; containers as copies, so that nobody shares them.
+    """Return a value an expression may hand out; containers as copies, so that none is shared.
 
-    ``show`` says what stands for model objects; without it, they are given themselves.
+    ``show`` returns what stands for a model object; without it, the object stands for itself.
     """
     if type(value) in _ATOMS or isinstance(value, SafeData):
         return value
     if depth > bounds.VALUE_DEPTH:
-        raise ExpressionError(f"The value is nested more than {bounds.VALUE_DEPTH} levels deep.")
+        message = gettext("The value is nested more than %(n)d levels deep.")
+        raise ExpressionError(message % {"n": bounds.VALUE_DEPTH})
     if isinstance(value, Mapping):
         return {key: plain(item, depth + 1, show=show) for key, item in value.items()}
     if isinstance(value, list):
@@ -159,6 +161,6 @@ def _plain_object(value: Any, show: Callable[[Model], Any] | None) -> Any:
         return value.value
     if isinstance(value, str):
         return str.__str__(value)
-    if not is_model(value):
+    if not isinstance(value, Model):
         return harmless(value)
     return value if show is None else show(value)

@@ -2,75 +2,88 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NoReturn
 
 from flowcontrol_core import bounds
-from flowcontrol_core.errors import ExpressionError
+from flowcontrol_core.errors import ExpressionError, gettext
 from flowcontrol_core.expressions.coercion import plain
-from flowcontrol_core.expressions.compiler import build, collect_names
+from flowcontrol_core.expressions.compiler import build
 from flowcontrol_core.expressions.lookup import Read
-from flowcontrol_core.expressions.parser import Parser, check_length
+from flowcontrol_core.expressions.parser import ExpressionParser
 from flowcontrol_core.expressions.scope import Scope
+from flowcontrol_core.expressions.spans import Span
+
+Names = frozenset[tuple[str, ...]]
 
 
-class Expression:
-    """An expression, ready to be evaluated any number of times, by any number of threads.
+class Compiled:
+    """A text that was compiled: ready to be evaluated any number of times, by any thread.
 
-    ``source`` is the text; ``names`` are the dotted lookups it makes, such as
+    ``source`` is the text; ``names`` are the dotted lookups it makes in the scope, such as
     ``("object", "total")``.
     """
 
-    __slots__ = ("_read", "names", "source")
+    __slots__ = ("names", "source")
 
-    def __init__(self, source: str, read: Read, names: frozenset[tuple[str, ...]]) -> None:
+    def __init__(self, source: str, names: Names) -> None:
         self.source = source
         self.names = names
-        self._read = read
 
     def __repr__(self) -> str:
-        return f"<Expression {self.source!r}>"
+        return f"<{type(self).__name__} {self.source[:50]!r}>"
+
+    def _fail(self, what: str, error: Exception) -> NoReturn:
+        """Raise an error as an ExpressionError that marks the source, as a part of it or whole."""
+        if isinstance(error, ExpressionError) and error.source:
+            raise error
+        cause = error.__cause__ if isinstance(error, ExpressionError) else error
+        raise Span(self.source, 0, len(self.source)).failure(what, error) from cause
+
+
+class Expression(Compiled):
+    """An expression, compiled."""
+
+    __slots__ = ("_read",)
+
+    def __init__(self, source: str, names: Names, read: Read) -> None:
+        super().__init__(source, names)
+        self._read = read
 
     def evaluate(self, scope: Scope) -> Any:
-        """Give the value: a plain one, or True or False for a comparison or an operator.
+        """Return the value: a plain one, or True or False for a comparison or an operator.
 
         Lists and dictionaries are copies. An expression that is exactly a path to a model object
-        (``object``, ``object.customer``) gives the object itself, for actions that need it; where
-        its model is not listed in ``EXPRESSION_FIELDS``, a relation gives its key.
+        (``object``, ``object.customer``) returns the object itself, for actions that need it; where
+        its model is not listed in ``EXPRESSION_FIELDS``, a relation returns its key.
         Raises ExpressionError, and nothing else.
         """
         try:
             return plain(self._read(scope))
-        except ExpressionError as error:
-            raise self._located(error) from error.__cause__
-        except Exception as error:
-            raise self._failure(error) from error
+        except Exception as error:  # noqa: BLE001 - a property of a model may raise anything
+            self._fail(gettext("The expression failed"), error)
 
     def test(self, scope: Scope) -> bool:
-        """Say whether the value counts as true. Raises ExpressionError, and nothing else."""
+        """Return whether the value counts as true. Raises ExpressionError, and nothing else."""
         try:
             return bool(self._read(scope))
-        except ExpressionError:
-            raise
-        except Exception as error:
-            raise self._failure(error) from error
-
-    def _located(self, error: ExpressionError) -> ExpressionError:
-        if error.source:
-            return error
-        return ExpressionError(error.message, source=self.source, length=len(self.source))
-
-    def _failure(self, error: Exception) -> ExpressionError:
-        return ExpressionError(
-            f"The expression failed: {type(error).__name__}: {error}",
-            source=self.source,
-            length=len(self.source),
-        )
+        except Exception as error:  # noqa: BLE001 - a property of a model may raise anything
+            self._fail(gettext("The expression failed"), error)
 
 
 def compile_expression(text: str) -> Expression:
-    """Compile an expression. Raises ExpressionError, with the place that is wrong."""
-    check_length(text, bounds.EXPRESSION_CHARACTERS, "The expression")
+    """Compile an expression. Raises ExpressionError, with the span that is wrong."""
+    check_length(Span(text, 0, len(text)), bounds.EXPRESSION_CHARACTERS)
     if not text.strip():
-        raise ExpressionError("The expression is empty. Write a condition or a value.", source=text)
-    node = Parser(text).parse_condition()
-    return Expression(text, build(node), frozenset(collect_names(node)))
+        message = gettext("The expression is empty. Write a condition or a value.")
+        raise ExpressionError(message, source=text)
+    parser = ExpressionParser(text)
+    read = build(parser.parse_condition())
+    return Expression(text, parser.names, read)
+
+
+def check_length(span: Span, limit: int) -> None:
+    """Raise ExpressionError, marking what is too much, where a text is too long to compile."""
+    if span.length > limit:
+        excess = Span(span.source, span.position + limit, span.length - limit)
+        text = gettext("This has %(n)s characters; at most %(limit)s are possible.")
+        raise excess.error(text, n=f"{span.length:,}", limit=f"{limit:,}")

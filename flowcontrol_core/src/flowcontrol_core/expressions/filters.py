@@ -2,7 +2,7 @@
 
 Where they differ from Django's: nothing depends on the active language but the names of months and
 days (``date``) and the words of ``timesince``; ``add`` adds Decimals and floats without cutting
-them off; None counts as an empty text; ``timesince`` reckons from the scope's ``now``.
+them off; None counts as an empty text; ``timesince`` counts from the scope's ``now``.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any, Literal
 from django.template import defaultfilters as django_filters
 
 from flowcontrol_core import bounds
-from flowcontrol_core.errors import ExpressionError
+from flowcontrol_core.errors import ExpressionError, gettext
 from flowcontrol_core.expressions.coercion import (
     as_decimal,
     as_local,
@@ -28,6 +28,7 @@ from flowcontrol_core.expressions.coercion import (
     bounded_text,
     whole_number,
 )
+from flowcontrol_core.expressions.spans import too_large
 
 # (value, argument or None, now) -> result
 Apply = Callable[[Any, Any, datetime], Any]
@@ -65,7 +66,7 @@ def _of_text_with_number(function: Callable[..., Any]) -> Apply:
     """Wrap a filter that takes a text, and a width or count as its argument."""
 
     def apply(value: Any, argument: Any, _now: datetime) -> Any:
-        number = whole_number(argument, bounds.TEXT_CHARACTERS)
+        number = whole_number(argument, bounds.FILTER_CHARACTERS)
         return _result(function(as_text(value), number))
 
     return apply
@@ -87,12 +88,10 @@ def _length(value: Any, _argument: Any, _now: datetime) -> int:
     return len(value) if isinstance(value, str | list | tuple | dict | set | frozenset) else 0
 
 
-def _first(value: Any, _argument: Any, _now: datetime) -> Any:
-    return value[0] if isinstance(value, str | list | tuple) and value else ""
-
-
-def _last(value: Any, _argument: Any, _now: datetime) -> Any:
-    return value[-1] if isinstance(value, str | list | tuple) and value else ""
+def _item(index: int) -> Apply:
+    return lambda value, _argument, _now: (
+        value[index] if isinstance(value, str | list | tuple) and value else ""
+    )
 
 
 def _join(*, autoescape: bool) -> Apply:
@@ -102,11 +101,11 @@ def _join(*, autoescape: bool) -> Apply:
         texts = [as_text(item) for item in bounded_list(value)]
         glue = as_text(argument)
         length = sum(map(len, texts)) + len(glue) * len(texts)
-        if length > bounds.TEXT_CHARACTERS:
-            raise ExpressionError(
-                f"The joined text has about {length:,} characters; "
-                f"at most {bounds.TEXT_CHARACTERS:,} are possible."
+        if length > bounds.FILTER_CHARACTERS:
+            message = gettext(
+                "The joined text has about %(n)s characters; at most %(limit)s are possible."
             )
+            raise too_large(message, length, bounds.FILTER_CHARACTERS)
         return _result(django_filters.join(texts, glue, autoescape=autoescape))
 
     return join
@@ -147,7 +146,8 @@ def _float_format(value: Any, argument: Any, _now: datetime) -> str:
         return ""
     written = "-1" if argument is None else as_text(argument)
     if not (match := _FLOAT_FORMAT.fullmatch(written)):
-        raise ExpressionError(f'"{written}" is no number of digits; write floatformat:2')
+        message = gettext('"%(digits)s" is not a number of digits; write floatformat:2')
+        raise ExpressionError(message % {"digits": written})
     grouping = "g" if "g" in written else ""
     # "u" is Django's "unlocalised".
     return str(django_filters.floatformat(number, f"{match[1] or -1}{grouping}u"))
@@ -158,10 +158,8 @@ def _date_format(function: Callable[..., Any]) -> Apply:
         local = as_local(value)
         written = None if argument is None else as_text(argument)
         if written is not None and len(written) > bounds.DATE_FORMAT_CHARACTERS:
-            raise ExpressionError(
-                f"The format has {len(written):,} characters; "
-                f"at most {bounds.DATE_FORMAT_CHARACTERS} are possible."
-            )
+            message = gettext("The format has %(n)s characters; at most %(limit)s are possible.")
+            raise too_large(message, len(written), bounds.DATE_FORMAT_CHARACTERS)
         return "" if local is None else str(function(local, written))
 
     return apply
@@ -209,22 +207,9 @@ def _url_encode(value: Any, argument: Any, _now: datetime) -> Any:
     return _result(django_filters.urlencode(as_text(value), as_text(argument)))  # type: ignore[arg-type]
 
 
-_TEXT_FILTERS: dict[str, Callable[..., Any]] = {
-    "capfirst": django_filters.capfirst,
-    "lower": django_filters.lower,
-    "slugify": django_filters.slugify,
-    "striptags": django_filters.striptags,
-    "title": django_filters.title,
-    "upper": django_filters.upper,
-    "wordcount": django_filters.wordcount,
-}
-_WIDTH_FILTERS: dict[str, Callable[..., Any]] = {
-    "center": django_filters.center,
-    "ljust": django_filters.ljust,
-    "rjust": django_filters.rjust,
-    "truncatechars": django_filters.truncatechars,
-    "truncatewords": django_filters.truncatewords,
-}
+# The names of functions of django.template.defaultfilters.
+_TEXT_FILTERS = ("capfirst", "lower", "slugify", "striptags", "title", "upper", "wordcount")
+_WIDTH_FILTERS = ("center", "ljust", "rjust", "truncatechars", "truncatewords")
 _HTML_FILTERS: dict[str, Callable[..., Any]] = {
     "escape": django_filters.escape_filter,
     "linebreaksbr": django_filters.linebreaksbr,
@@ -233,11 +218,11 @@ _OTHER_FILTERS = (
     Filter("add", _add, "argument", "state.tries|add:1"),
     Filter("cut", _of_text_with_text(django_filters.cut), "argument", 'name|cut:" "'),
     Filter("date", _date_format(django_filters.date), "maybe"),
-    Filter("default", _default, "argument", 'name|default:"nobody"'),
+    Filter("default", _default, "argument", 'name|default:"unknown"'),
     Filter("default_if_none", _default_if_none, "argument", "count|default_if_none:0"),
     Filter("divisibleby", _divisible_by, "argument", "count|divisibleby:2"),
     Filter("filesizeformat", _file_size),
-    Filter("first", _first),
+    Filter("first", _item(0)),
     Filter("floatformat", _float_format, "maybe"),
     Filter(
         "join",
@@ -246,7 +231,7 @@ _OTHER_FILTERS = (
         'names|join:", "',
         apply_html=_join(autoescape=True),
     ),
-    Filter("last", _last),
+    Filter("last", _item(-1)),
     Filter("length", _length),
     Filter("pluralize", _pluralize, "maybe"),
     Filter("time", _date_format(django_filters.time), "maybe"),
@@ -258,10 +243,11 @@ _OTHER_FILTERS = (
 
 
 def _all_filters() -> Iterator[Filter]:
-    for name, function in _TEXT_FILTERS.items():
-        yield Filter(name, _of_text(function))
-    for name, function in _WIDTH_FILTERS.items():
-        yield Filter(name, _of_text_with_number(function), "argument", f"name|{name}:20")
+    for name in _TEXT_FILTERS:
+        yield Filter(name, _of_text(getattr(django_filters, name)))
+    for name in _WIDTH_FILTERS:
+        apply = _of_text_with_number(getattr(django_filters, name))
+        yield Filter(name, apply, "argument", f"name|{name}:20")
     for name, function in _HTML_FILTERS.items():
         yield Filter(name, _of_text(function), html_only=True)
     yield from _OTHER_FILTERS

@@ -2,136 +2,132 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
+from datetime import date, datetime, time, timedelta
 from typing import Any
 
 from django.core.exceptions import FieldDoesNotExist
-from django.db.models import (
-    BooleanField,
-    CharField,
-    DateField,
-    DecimalField,
-    DurationField,
-    Field,
-    FileField,
-    FloatField,
-    IntegerField,
-    Model,
-    TextField,
-    TimeField,
-    UUIDField,
-)
-from django.db.models import DateTimeField as DateTime
+from django.db import models
 
-from flowcontrol_core.expressions.expression import Expression
-from flowcontrol_core.expressions.lookup import DATE_PARTS, DURATION_PARTS, TIME_PARTS
-from flowcontrol_core.expressions.scope import RESERVED_NAMES
-from flowcontrol_core.expressions.templates import TextTemplate
-from flowcontrol_core.expressions.visibility import Access, Names, names_of_others, names_of_root
+from flowcontrol_core.errors import gettext
+from flowcontrol_core.expressions.expression import Compiled
+from flowcontrol_core.expressions.lookup import parts_of
+from flowcontrol_core.expressions.scope import OBJECT_NAMES, RESERVED_NAMES
+from flowcontrol_core.expressions.visibility import NAMES_OF_OTHERS, NAMES_OF_ROOT, Access
 from flowcontrol_core.redaction import is_secret_field
-from flowcontrol_core.suggest import did_you_mean
+from flowcontrol_core.suggest import did_you_mean, possible
 
-_NO_PARTS = (
-    BooleanField,
-    CharField,
-    DecimalField,
-    FileField,
-    FloatField,
-    IntegerField,
-    TextField,
-    UUIDField,
+Path = tuple[str, ...]
+
+# The type of a field's values, where it decides what can be read of them. The first that fits
+# counts: a field for datetimes is one for dates too.
+_TYPES: tuple[tuple[type[models.Field[Any, Any]], type], ...] = (
+    (models.DateTimeField, datetime),
+    (models.DateField, date),
+    (models.TimeField, time),
+    (models.DurationField, timedelta),
+    (models.BooleanField, bool),
+    (models.CharField, str),
+    (models.DecimalField, float),
+    (models.FileField, str),
+    (models.FloatField, float),
+    (models.IntegerField, int),
+    (models.TextField, str),
+    (models.UUIDField, str),
 )
 
 
 def check_names(
-    compiled: Expression | TextTemplate,
+    compiled: Compiled,
     *,
-    model: type[Model] | None,
+    model: type[models.Model] | None,
     state_names: Collection[str] | None = None,
 ) -> list[str]:
-    """Give the problems with the names an expression or a template looks up, in sentences.
+    """Return the problems with the names an expression or a template reads, in sentences.
 
     ``model`` is the type of ``object``; without it, fields are not checked. ``state_names`` are
     the names that are known beside it; without them, names of the state are not checked.
     """
-    problems: list[str] = []
-    for path in sorted(compiled.names):
-        if path[0] in ("object", "obj"):
-            if model is not None:
-                problems += _check_fields(path, model)
-        elif state_names is not None:
-            problems += _check_state(path, state_names)
-    return problems
+    return [
+        problem
+        for path in sorted(compiled.names)
+        for problem in _check_path(path, model, state_names)
+    ]
 
 
-def _check_state(path: tuple[str, ...], known: Collection[str]) -> Iterator[str]:
-    written = ".".join(path)
+def _check_path(
+    path: Path, model: type[models.Model] | None, state_names: Collection[str] | None
+) -> Iterable[str]:
+    if path[0] in OBJECT_NAMES:
+        return () if model is None else _check_fields(path, model)
+    return () if state_names is None else _check_state(path, state_names)
+
+
+def _check_state(path: Path, known: Collection[str]) -> Iterator[str]:
     if path[0] == "state":
         if len(path) > 1 and path[1] not in known:
-            advice = did_you_mean(path[1], known)
-            yield f'"{path[1]}" in {written} is unknown in the state. {advice}'.rstrip()
+            text = gettext('"%(name)s" in %(path)s is unknown in the state. %(advice)s')
+            yield _sentence(text, path[1], path, advice=did_you_mean(path[1], known))
     elif path[0] not in RESERVED_NAMES and path[0] not in known:
-        yield f'"{path[0]}" is unknown. {did_you_mean(path[0], {*known, *RESERVED_NAMES})}'.rstrip()
+        advice = did_you_mean(path[0], {*known, *RESERVED_NAMES})
+        yield _sentence(gettext('"%(name)s" is unknown. %(advice)s'), path[0], path, advice=advice)
 
 
-def _check_fields(path: tuple[str, ...], model: type[Model]) -> Iterator[str]:
-    """Follow a path from the object as far as it can be told what is there."""
-    written = ".".join(path)
-    names = names_of_root(model)
+def _sentence(text: str, name: str, path: Path, **values: str) -> str:
+    return (text % {"name": name, "path": ".".join(path), **values}).rstrip()
+
+
+def _check_fields(path: Path, model: type[models.Model]) -> Iterator[str]:
+    """Follow a path from the object as far as it is known what is there."""
+    names = NAMES_OF_ROOT[model]
     for position, name in enumerate(path[1:], start=1):
         access = names.get(name)
         if access is None:
-            yield f'"{name}" in {written} {_why_not(name, model, names)}'
+            advice = did_you_mean(name, names)
+            yield _sentence(
+                _why_not(name, model), name, path, advice=advice, model=model._meta.label_lower
+            )
             return
         rest = path[position + 1 :]
         if access.target is None:
             if rest:
-                yield from _check_parts(written, name, access, rest[0])
+                yield from _check_parts(path, name, access, rest[0])
             return
-        model, names = access.target, names_of_others(access.target)
+        model, names = access.target, NAMES_OF_OTHERS[access.target]
 
 
-def _why_not(name: str, model: type[Model], names: Names) -> str:
+def _why_not(name: str, model: type[models.Model]) -> str:
     if is_secret_field(name):
-        return "is hidden, because its name says that it is a secret."
-    field = _field(model, name)
-    if field is None:
-        return f"is no field of {model._meta.label}. {did_you_mean(name, names)}".rstrip()
+        return gettext(
+            '"%(name)s" in %(path)s is hidden, because its name says that it is a secret.'
+        )
+    try:
+        field = model._meta.get_field(name)
+    except FieldDoesNotExist:
+        return gettext('"%(name)s" in %(path)s is not a field of %(model)s. %(advice)s')
     if not getattr(field, "concrete", False) or field.many_to_many:
-        return "cannot be used: only fields and relations to one object can."
-    return (
-        'is not visible: the project does not list it in FLOWCONTROL["EXPRESSION_FIELDS"] '
-        f'for "{model._meta.label_lower}".'
+        return gettext(
+            '"%(name)s" in %(path)s cannot be used: only fields and relations to one object can.'
+        )
+    return gettext(
+        '"%(name)s" in %(path)s is not visible: the project does not list it in '
+        'FLOWCONTROL["EXPRESSION_FIELDS"] for "%(model)s".'
     )
 
 
-def _field(model: type[Model], name: str) -> Any:
-    try:
-        return model._meta.get_field(name)
-    except FieldDoesNotExist:
-        return None
+def _check_parts(path: Path, name: str, access: Access, part: str) -> Iterator[str]:
+    """Check what is read of the value of a field that leads to no visible model."""
+    known = _parts_of_field(access.field)
+    if known is None or part in known:
+        return
+    text = gettext('"%(name)s" in %(path)s is not visible of "%(field)s". %(advice)s')
+    yield _sentence(text, part, path, field=name, advice=possible(sorted(known)) if known else "")
 
 
-def _check_parts(written: str, name: str, access: Access, part: str) -> Iterator[str]:
-    """Check what is looked up in the value of a field that leads to no visible model."""
-    possible = _parts_of_field(access.field)
-    if possible is not None and part not in possible:
-        advice = f" Possible are: {', '.join(sorted(possible))}." if possible else ""
-        yield f'"{part}" in {written} is not visible of "{name}".{advice}'
-
-
-def _parts_of_field(field: Field[Any, Any] | None) -> Collection[str] | None:
-    """Give the names a field's values have, None where they cannot be told, as in JSON."""
+def _parts_of_field(field: models.Field[Any, Any] | None) -> Collection[str] | None:
+    """Return the names a field's values have, None where they are unknown, as in JSON."""
     if field is None:
         return None
     if field.is_relation:
         return {"pk", getattr(field, "target_field", field).attname}
-    if isinstance(field, DateTime):
-        return DATE_PARTS | TIME_PARTS
-    if isinstance(field, DateField):
-        return DATE_PARTS
-    if isinstance(field, TimeField):
-        return TIME_PARTS
-    if isinstance(field, DurationField):
-        return DURATION_PARTS
-    return () if isinstance(field, _NO_PARTS) else None
+    return next((parts_of(kind) for known, kind in _TYPES if isinstance(field, known)), None)

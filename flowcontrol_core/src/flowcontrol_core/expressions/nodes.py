@@ -1,4 +1,4 @@
-"""An expression as a tree of small values; what the parser gives and the builder takes."""
+"""An expression as a tree of small values: made by the parser, read by the compiler."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Path:
     """A dotted name: ``object.customer.name``."""
 
     parts: tuple[str, ...]
-    place: Span
+    span: Span
 
 
 Operand = Literal | Path
@@ -34,7 +34,7 @@ class FilterCall:
 
     filter: Filter
     argument: Operand | None
-    place: Span
+    span: Span
 
 
 @dataclass(frozen=True, slots=True)

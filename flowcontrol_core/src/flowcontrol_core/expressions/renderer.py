@@ -1,198 +1,157 @@
-"""The parts of a compiled text template, and how they are rendered within bounds."""
+"""The parts of a compiled text template, and how they are rendered within bounds.
+
+Each part is one function that writes its output to the scope.
+"""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 from django.template import defaultfilters as django_filters
 from django.utils import timezone
 from django.utils.html import conditional_escape
 
 from flowcontrol_core import bounds
-from flowcontrol_core.errors import ExpressionError
+from flowcontrol_core.errors import ExpressionError, gettext
 from flowcontrol_core.expressions.coercion import as_long_text
 from flowcontrol_core.expressions.lookup import Read
-from flowcontrol_core.expressions.scope import Scope
-from flowcontrol_core.expressions.spans import Span
+from flowcontrol_core.expressions.scope import ExtendedScope, Scope
+from flowcontrol_core.expressions.spans import Span, too_large
 
 
-class Frame(Scope):
-    """A scope while a template is rendered: with the variables of its tags, and the budget."""
+class RenderScope(ExtendedScope):
+    """A scope during the rendering of a template: the variables of its tags, and the budget."""
 
-    __slots__ = ("_base", "_deadline", "_iterations", "_pieces", "_size")
+    __slots__ = ("_deadline", "_iterations", "_pieces", "_size")
 
-    def __init__(self, scope: Scope) -> None:  # the object stays as lazy as it was
-        self._base = scope
-        self.state = scope.state
-        self.now = scope.now
-        self.payload = scope.payload
-        self.variables = scope.variables
+    def __init__(self, scope: Scope) -> None:
+        super().__init__(scope)
         self._deadline = time.monotonic() + bounds.RENDER_SECONDS
         self._iterations = 0
         self._pieces: list[str] = []
         self._size = 0
 
-    @property
-    def obj(self) -> Any:  # an attribute of the base class; here it is read only
-        return self._base.obj
-
     def write(self, text: str) -> None:
         """Add to the output. Raises ExpressionError when it becomes too long."""
         self._size += len(text)
-        if self._size > bounds.OUTPUT_CHARACTERS:
-            raise ExpressionError(
-                f"The text becomes longer than {bounds.OUTPUT_CHARACTERS:,} characters."
-            )
+        if self._size > bounds.RENDER_CHARACTERS:
+            message = gettext("The text becomes longer than %(limit)s characters.")
+            raise too_large(message, self._size, bounds.RENDER_CHARACTERS)
         self._pieces.append(text)
+
+    def write_value(self, value: Any, *, html: bool) -> None:
+        """Add a value to the output, escaped in an HTML template."""
+        text = as_long_text(value)
+        self.write(str(conditional_escape(text)) if html else text)
 
     def count_iteration(self) -> None:
         """Count a pass of any loop. Raises ExpressionError when there are too many."""
         self._iterations += 1
-        if self._iterations > bounds.ITERATIONS:
-            raise ExpressionError(
-                f"The loops of the template make more than {bounds.ITERATIONS:,} passes together."
-            )
+        if self._iterations > bounds.RENDER_ITERATIONS:
+            message = gettext("The loops of the template make more than %(limit)s passes together.")
+            raise too_large(message, self._iterations, bounds.RENDER_ITERATIONS)
 
     def check_time(self) -> None:
         """Raise ExpressionError when the rendering takes too long."""
         if time.monotonic() > self._deadline:
-            raise ExpressionError(
-                f"The template takes longer than {bounds.RENDER_SECONDS:g} seconds to render."
-            )
+            message = gettext("The template takes longer than %(seconds)d seconds to render.")
+            raise ExpressionError(message % {"seconds": bounds.RENDER_SECONDS})
 
     def output(self) -> str:
-        """Give what was written."""
+        """Return what was written."""
         return "".join(self._pieces)
 
 
-class Part(Protocol):
-    """A piece of text, a variable, or a tag with all that is inside."""
+Part = Callable[[RenderScope], None]
 
-    def render(self, frame: Frame) -> None:
-        """Write the part's output to the frame."""
+
+def render_sequence(parts: Sequence[Part]) -> Part:
+    """Return the part that writes others one after the other."""
+
+    def render(scope: RenderScope) -> None:
+        for part in parts:
+            scope.check_time()
+            part(scope)
+
+    return render
+
+
+def render_text(written: str) -> Part:
+    """Return the part that writes text as it was typed."""
+    return lambda scope: scope.write(written)
+
+
+def render_variable(read: Read, *, html: bool) -> Part:
+    """Return the part of ``{{ value }}``."""
+    return lambda scope: scope.write_value(read(scope), html=html)
+
+
+def render_first_of(reads: Sequence[Read], *, html: bool) -> Part:
+    """Return the part of ``{% firstof a b "nothing" %}``: the first value that counts as true."""
+
+    def render(scope: RenderScope) -> None:
+        value = next((value for read in reads if (value := read(scope))), "")
+        scope.write_value(value, html=html)
+
+    return render
+
+
+def render_now(date_format: str) -> Part:
+    """Return the part of ``{% now "Y-m-d" %}``: the scope's time, in the active time zone."""
+    return lambda scope: scope.write(
+        str(django_filters.date(timezone.localtime(scope.now), date_format))
+    )
+
+
+def render_choice(cases: Sequence[tuple[Read, Part]], otherwise: Part) -> Part:
+    """Return the part of ``{% if %}``, ``{% elif %}``, ``{% else %}``."""
+
+    def render(scope: RenderScope) -> None:
+        next((part for condition, part in cases if condition(scope)), otherwise)(scope)
+
+    return render
+
+
+def render_with(values: Mapping[str, Read], inside: Part) -> Part:
+    """Return the part of ``{% with name=value %}``."""
+
+    def render(scope: RenderScope) -> None:
+        outer = scope.variables
+        scope.variables = {**outer, **{name: read(scope) for name, read in values.items()}}
+        inside(scope)
+        scope.variables = outer
+
+    return render
 
 
 @dataclass(frozen=True, slots=True)
-class Body:
-    """Parts one after the other."""
+class Loop:
+    """The part of ``{% for item in items %}``; with two names over a dictionary: key and value."""
 
-    parts: tuple[Part, ...] = ()
-
-    def render(self, frame: Frame) -> None:
-        for part in self.parts:
-            frame.check_time()
-            part.render(frame)
-
-
-@dataclass(frozen=True, slots=True)
-class Text:
-    """Text as it was typed."""
-
-    text: str
-
-    def render(self, frame: Frame) -> None:
-        frame.write(self.text)
-
-
-@dataclass(frozen=True, slots=True)
-class Variable:
-    """``{{ value }}``."""
-
+    names: Sequence[str]
     read: Read
-    html: bool
+    span: Span
+    inside: Part
+    empty: Part
+    is_reversed: bool
 
-    def render(self, frame: Frame) -> None:
-        _write_value(frame, self.read(frame), html=self.html)
-
-
-@dataclass(frozen=True, slots=True)
-class FirstOf:
-    """``{% firstof a b "nothing" %}``: the first value that counts as true."""
-
-    reads: tuple[Read, ...]
-    html: bool
-
-    def render(self, frame: Frame) -> None:
-        for read in self.reads:
-            if value := read(frame):
-                _write_value(frame, value, html=self.html)
-                return
-
-
-@dataclass(frozen=True, slots=True)
-class Now:
-    """``{% now "Y-m-d" %}``: the scope's time, in the active time zone."""
-
-    format: str
-
-    def render(self, frame: Frame) -> None:
-        frame.write(str(django_filters.date(timezone.localtime(frame.now), self.format)))
-
-
-@dataclass(frozen=True, slots=True)
-class Case:
-    """A condition of an ``if`` and what it renders; an ``else`` has none."""
-
-    condition: Read | None
-    body: Body
-
-
-@dataclass(frozen=True, slots=True)
-class If:
-    """``{% if %}``, ``{% elif %}``, ``{% else %}``."""
-
-    cases: tuple[Case, ...]
-
-    def render(self, frame: Frame) -> None:
-        for case in self.cases:
-            if case.condition is None or case.condition(frame):
-                case.body.render(frame)
-                return
-
-
-@dataclass(frozen=True, slots=True)
-class With:
-    """``{% with name=value %}``."""
-
-    values: Mapping[str, Read]
-    body: Body
-
-    def render(self, frame: Frame) -> None:
-        outer = frame.variables
-        inner = {name: read(frame) for name, read in self.values.items()}
-        frame.variables = {**outer, **inner}
-        self.body.render(frame)
-        frame.variables = outer
-
-
-@dataclass(frozen=True, slots=True)
-class For:
-    """``{% for item in items %}``; with two names over a dictionary: key and value."""
-
-    names: tuple[str, ...]
-    read: Read
-    place: Span
-    body: Body
-    empty: Body = field(default_factory=Body)
-    is_reversed: bool = False
-
-    def render(self, frame: Frame) -> None:
-        items = self._items(self.read(frame))
+    def __call__(self, scope: RenderScope) -> None:
+        items = self._items(self.read(scope))
         if not items:
-            self.empty.render(frame)
+            self.empty(scope)
             return
-        outer = frame.variables
+        outer = scope.variables
         inner = dict(outer)
         for index, item in enumerate(items):
-            frame.count_iteration()
+            scope.count_iteration()
             inner["forloop"] = _loop_values(index, len(items), outer.get("forloop"))
             inner.update(self._unpack(item))
-            frame.variables = inner
-            self.body.render(frame)
-        frame.variables = outer
+            scope.variables = inner
+            self.inside(scope)
+        scope.variables = outer
 
     def _items(self, values: Any) -> list[Any]:
         if values is None:
@@ -200,18 +159,18 @@ class For:
         if isinstance(values, Mapping):
             items = list(values.items()) if len(self.names) > 1 else list(values)
         elif isinstance(values, str | list | tuple):
-            items = list(values[: bounds.ITERATIONS + 1])
+            items = list(values[: bounds.RENDER_ITERATIONS + 1])
         else:
-            raise self.place.error(f"{self.place.text} is no list; a loop needs one.")
+            message = gettext("%(name)s is not a list; a loop needs one.")
+            raise self.span.error(message, name=self.span.text)
         return items[::-1] if self.is_reversed else items
 
     def _unpack(self, item: Any) -> dict[str, Any]:
         if len(self.names) == 1:
             return {self.names[0]: item}
         if not isinstance(item, list | tuple) or len(item) != len(self.names):
-            raise self.place.error(
-                f"The loop has {len(self.names)} names, but {self.place.text} has other items."
-            )
+            message = gettext("The loop has %(n)d names, but %(name)s has other items.")
+            raise self.span.error(message, n=len(self.names), name=self.span.text)
         return dict(zip(self.names, item, strict=True))
 
 
@@ -225,8 +184,3 @@ def _loop_values(index: int, length: int, parent: Any) -> dict[str, Any]:
         "last": index == length - 1,
         "parentloop": parent,
     }
-
-
-def _write_value(frame: Frame, value: Any, *, html: bool) -> None:
-    text = as_long_text(value)
-    frame.write(str(conditional_escape(text)) if html else text)

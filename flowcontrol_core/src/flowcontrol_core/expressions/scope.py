@@ -7,13 +7,14 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Any
 
-RESERVED_NAMES = frozenset({"object", "obj", "state", "now", "payload"})
+OBJECT_NAMES = frozenset({"object", "obj"})
+RESERVED_NAMES = OBJECT_NAMES | {"state", "now", "payload"}
 
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 class Scope:
-    """The values behind the names of an expression; nothing is copied or looked up on building.
+    """The values of the names of an expression; nothing is copied or read on building.
 
     ``object`` and ``obj`` are the model object (or None), ``state`` the run's state, whose keys are
     also names of their own; ``variables`` are further names that go before the keys of the state.
@@ -37,3 +38,20 @@ class Scope:
         self.now = now
         self.payload = payload
         self.variables = variables
+
+
+class ExtendedScope(Scope):
+    """A scope with further variables; the object stays as lazy as it was."""
+
+    __slots__ = ("_base",)
+
+    def __init__(self, base: Scope, variables: Mapping[str, Any] = _NOTHING) -> None:
+        self._base = base
+        self.state = base.state
+        self.now = base.now
+        self.payload = base.payload
+        self.variables = {**base.variables, **variables}
+
+    @property
+    def obj(self) -> Any:  # an attribute of the base class; here it is read only
+        return self._base.obj

@@ -20,14 +20,22 @@ class Span:
         """The marked stretch itself."""
         return self.source[self.position : self.position + self.length]
 
-    def error(self, message: str) -> ExpressionError:
-        """Give the error to raise, with this place marked."""
+    def error(self, message: str, **values: object) -> ExpressionError:
+        """Return the error to raise, with this span marked; the values fill the message."""
         return ExpressionError(
-            message, source=self.source, position=self.position, length=self.length
+            message % values if values else message,
+            source=self.source,
+            position=self.position,
+            length=self.length,
         )
 
     def failure(self, what: str, error: Exception) -> ExpressionError:
-        """Give the error to raise when somebody else's code failed while we called it."""
+        """Return the error to raise when code that was called for this span failed."""
         if isinstance(error, ExpressionError):
             return error if error.source else self.error(error.message)
         return self.error(f"{what}: {type(error).__name__}: {error}")
+
+
+def too_large(message: str, size: int, limit: int) -> ExpressionError:
+    """Return the error for a value above its bound; the message names both numbers."""
+    return ExpressionError(message % {"n": f"{size:,}", "limit": f"{limit:,}"})

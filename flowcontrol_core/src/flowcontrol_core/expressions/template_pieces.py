@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
+from flowcontrol_core.errors import gettext
 from flowcontrol_core.expressions.spans import Span
 
 _OPENING = re.compile(r"\{[{%#]")
@@ -22,14 +23,14 @@ class Piece:
     """
 
     kind: Literal["text", "variable", "tag"]
-    place: Span
+    span: Span
     start: int
     stop: int
     word: str = ""
 
 
 def cut(source: str) -> Iterator[Piece]:
-    """Give the pieces of a template. Raises ExpressionError for braces that are not closed."""
+    """Yield the pieces of a template. Raises ExpressionError for braces that are not closed."""
     position = text_from = 0
     while opening := _OPENING.search(source, position):
         stop = _closing(source, opening)
@@ -46,7 +47,7 @@ def cut(source: str) -> Iterator[Piece]:
 
 
 def _closing(source: str, opening: re.Match[str]) -> int | None:
-    """Give where the inside ends; None for a "{#" that is just text."""
+    """Return where the inside ends; None for a "{#" that is just text."""
     line_end = source.find("\n", opening.end())
     closing = _CLOSING[opening[0]]
     stop = source.find(closing, opening.end(), len(source) if line_end < 0 else line_end)
@@ -54,9 +55,8 @@ def _closing(source: str, opening: re.Match[str]) -> int | None:
         return stop
     if opening[0] == "{#":
         return None
-    raise Span(source, opening.start(), 2).error(
-        f'"{opening[0]}" is not closed. Add "{closing}" in the same line.'
-    )
+    text = gettext('"%(opening)s" is not closed. Add "%(closing)s" in the same line.')
+    raise Span(source, opening.start(), 2).error(text, opening=opening[0], closing=closing)
 
 
 def _text(source: str, start: int, stop: int) -> Piece:
@@ -64,10 +64,11 @@ def _text(source: str, start: int, stop: int) -> Piece:
 
 
 def _piece(source: str, opening: re.Match[str], stop: int) -> Piece:
-    place = Span(source, opening.start(), stop + 2 - opening.start())
+    span = Span(source, opening.start(), stop + 2 - opening.start())
     if opening[0] == "{{":
-        return Piece("variable", place, opening.end(), stop)
+        return Piece("variable", span, opening.end(), stop)
     word = _WORD.match(source, opening.end(), stop)
     if word is None or not word[1]:
-        raise place.error("The tag is empty. Remove it, or write a tag such as {% if name %}.")
-    return Piece("tag", place, word.end(), stop, word[1])
+        text = gettext("The tag is empty. Remove it, or write a tag such as %(example)s.")
+        raise span.error(text, example="{% if name %}")
+    return Piece("tag", span, word.end(), stop, word[1])

@@ -7,32 +7,23 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from typing import ClassVar
 
 from flowcontrol_core import bounds
-from flowcontrol_core.errors import ExpressionError
-from flowcontrol_core.expressions.compiler import build, collect_names
+from flowcontrol_core.errors import gettext
+from flowcontrol_core.expressions import renderer
+from flowcontrol_core.expressions.compiler import build
+from flowcontrol_core.expressions.expression import Compiled, Names, check_length
 from flowcontrol_core.expressions.lookup import Read
 from flowcontrol_core.expressions.nodes import Literal, Node
-from flowcontrol_core.expressions.parser import Parser, check_length
-from flowcontrol_core.expressions.renderer import (
-    Body,
-    Case,
-    FirstOf,
-    For,
-    Frame,
-    If,
-    Now,
-    Part,
-    Text,
-    Variable,
-    With,
-)
+from flowcontrol_core.expressions.parser import CONSTANTS, CONSTANTS_ELSEWHERE, ExpressionParser
+from flowcontrol_core.expressions.renderer import Part
 from flowcontrol_core.expressions.scope import RESERVED_NAMES, Scope
 from flowcontrol_core.expressions.spans import Span
 from flowcontrol_core.expressions.template_pieces import Piece, cut
-from flowcontrol_core.suggest import did_you_mean
+from flowcontrol_core.expressions.tokens import WORD_OPERATORS
+from flowcontrol_core.suggest import nearest_or_all
 
-_TAGS = ("comment", "firstof", "for", "if", "now", "with")
 _INNER_TAGS = ("elif", "else", "empty", "endcomment", "endfor", "endif", "endwith")
 _FOR = re.compile(r"\s*(\w+(?:\s*,\s*\w+)*)\s+in\s")
 _REVERSED = re.compile(r"\sreversed\s*$")
@@ -40,156 +31,135 @@ _ASSIGNMENT = re.compile(
     r"""\s*(?P<name>\w+)=(?P<value>(?:"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|[^\s"'])+)"""
 )
 _NAME = re.compile(r"[^\W\d_]\w*")
-_NOT_FOR_VARIABLES = RESERVED_NAMES | {
-    *("and", "or", "not", "in", "is", "True", "False", "None", "forloop"),
-    *("true", "false", "null", "none"),
-}
+_NOT_FOR_VARIABLES = RESERVED_NAMES | WORD_OPERATORS | {"forloop", *CONSTANTS, *CONSTANTS_ELSEWHERE}
 
 
-class TextTemplate:
-    """A template, ready to be rendered any number of times, by any number of threads.
+class TextTemplate(Compiled):
+    """A template, compiled."""
 
-    ``source`` is the text; ``names`` are the dotted lookups it makes in the scope.
-    """
+    __slots__ = ("_body",)
 
-    __slots__ = ("_body", "names", "source")
-
-    def __init__(self, source: str, body: Body, names: frozenset[tuple[str, ...]]) -> None:
-        self.source = source
-        self.names = names
+    def __init__(self, source: str, names: Names, body: Part) -> None:
+        super().__init__(source, names)
         self._body = body
 
-    def __repr__(self) -> str:
-        return f"<TextTemplate {self.source[:50]!r}>"
-
-    def render(self, scope: Scope) -> str:
-        """Give the text. Raises ExpressionError, and nothing else."""
-        frame = Frame(scope)
+    def evaluate(self, scope: Scope) -> str:
+        """Return the rendered text. Raises ExpressionError, and nothing else."""
+        rendering = renderer.RenderScope(scope)
         try:
-            self._body.render(frame)
-        except ExpressionError as error:
-            if error.source:
-                raise
-            raise ExpressionError(error.message, source=self.source) from error.__cause__
-        except Exception as error:
-            raise ExpressionError(
-                f"The template failed: {type(error).__name__}: {error}", source=self.source
-            ) from error
-        return frame.output()
+            self._body(rendering)
+        except Exception as error:  # noqa: BLE001 - a property of a model may raise anything
+            self._fail(gettext("The template failed"), error)
+        return rendering.output()
 
 
 def compile_template(text: str, *, html: bool = False) -> TextTemplate:
     """Compile a template; with ``html``, values are escaped.
 
-    Raises ExpressionError, with the place that is wrong.
+    Raises ExpressionError, with the span that is wrong.
     """
-    check_length(text, bounds.TEMPLATE_CHARACTERS, "The template")
-    compiler = _Compiler(text, html=html)
-    body = compiler.compile()
-    return TextTemplate(text, body, frozenset(compiler.names))
+    check_length(Span(text, 0, len(text)), bounds.TEMPLATE_CHARACTERS)
+    return _TemplateCompiler(text, html=html).compile()
 
 
-class _Compiler:
+class _TemplateCompiler:
     """Reads the pieces of one template, from the first to the last."""
 
     def __init__(self, source: str, *, html: bool) -> None:
-        self.names: set[tuple[str, ...]] = set()
+        self._names: set[tuple[str, ...]] = set()
         self._source = source
         self._html = html
         self._pieces = list(cut(source))
         self._next = 0
         self._depth = 0
-        # The variables of the tags we are inside of; they are no names of the scope.
+        # The variables of the tags around the present piece; they are not names of the scope.
         self._variables: list[str] = []
-        self._compilers: dict[str, Callable[[Piece], Part]] = {
-            "comment": self._comment,
-            "firstof": self._first_of,
-            "for": self._for,
-            "if": self._if,
-            "now": self._now,
-            "with": self._with,
-        }
 
-    def compile(self) -> Body:
+    def compile(self) -> TextTemplate:
         body, _ = self._body(None)
-        return body
+        return TextTemplate(self._source, frozenset(self._names), body)
 
-    def _body(self, tag: Piece | None, *ends: str) -> tuple[Body, Piece]:
-        """Read up to one of the tags in ``ends`` and give that one too; or to the end."""
+    def _body(self, tag: Piece | None, *ends: str) -> tuple[Part, Piece]:
+        """Read up to one of the tags in ``ends``, which is returned too; or to the end."""
         self._depth += 1
-        if tag is not None and self._depth > bounds.NESTING:
-            raise tag.place.error(f"Tags are nested more than {bounds.NESTING} levels deep.")
+        if tag is not None and self._depth > bounds.EXPRESSION_NESTING:
+            text = gettext("Tags are nested more than %(n)d levels deep.")
+            raise tag.span.error(text, n=bounds.EXPRESSION_NESTING)
         parts: list[Part] = []
         while self._next < len(self._pieces):
-            piece = self._pieces[self._next]
-            self._next += 1
+            piece = self._take()
             if piece.kind == "tag" and piece.word in ends:
                 self._depth -= 1
-                return Body(tuple(parts)), piece
+                return renderer.render_sequence(parts), piece
             parts.append(self._part(piece))
         if tag is not None:
-            raise tag.place.error(f"This tag is not closed. Add {{% {ends[-1]} %}}.")
-        return Body(tuple(parts)), _END
+            raise tag.span.error(
+                gettext("This tag is not closed. Add %(tag)s."), tag=_tag(ends[-1])
+            )
+        return renderer.render_sequence(parts), _END
+
+    def _take(self) -> Piece:
+        self._next += 1
+        return self._pieces[self._next - 1]
 
     def _part(self, piece: Piece) -> Part:
         if piece.kind == "text":
-            return Text(piece.place.text)
+            return renderer.render_text(piece.span.text)
         if piece.kind == "variable":
-            return Variable(self._value(piece.start, piece.stop), self._html)
-        if piece.word not in self._compilers:
-            raise piece.place.error(_unknown_tag(piece.word))
-        return self._compilers[piece.word](piece)
+            return renderer.render_variable(self._value(piece.start, piece.stop), html=self._html)
+        if piece.word not in self.TAGS:
+            raise _unknown_tag(piece)
+        return self.TAGS[piece.word](self, piece)
 
     def _comment(self, piece: Piece) -> Part:
         while self._next < len(self._pieces):
-            inside = self._pieces[self._next]
-            self._next += 1
-            if inside.word == "endcomment":
-                return Body()
-        raise piece.place.error("This comment is not closed. Add {% endcomment %}.")
+            if self._take().word == "endcomment":
+                return _NOTHING
+        text = gettext("This comment is not closed. Add %(tag)s.")
+        raise piece.span.error(text, tag=_tag("endcomment"))
 
     def _if(self, piece: Piece) -> Part:
-        cases: list[Case] = []
+        cases: list[tuple[Read, Part]] = []
         tag = piece
         while tag.word in ("if", "elif"):
             condition = self._condition(tag)
             body, end = self._body(tag, "elif", "else", "endif")
-            cases.append(Case(condition, body))
+            cases.append((condition, body))
             tag = end
-        if tag.word == "else":
-            body, _ = self._body(tag, "endif")
-            cases.append(Case(None, body))
-        return If(tuple(cases))
+        otherwise = self._body(tag, "endif")[0] if tag.word == "else" else _NOTHING
+        return renderer.render_choice(cases, otherwise)
 
     def _for(self, piece: Piece) -> Part:
         head = _FOR.match(self._source, piece.start, piece.stop)
         if head is None:
-            raise piece.place.error("Write a loop like this: {% for item in state.items %}")
+            text = gettext("Write a loop like this: %(example)s")
+            raise piece.span.error(text, example="{% for item in state.items %}")
         names = tuple(name.strip() for name in head[1].split(","))
         for name in names:
-            self._check_variable(name, piece.place)
+            _check_variable(name, piece.span)
         tail = _REVERSED.search(self._source, head.end(), piece.stop)
         stop = tail.start() if tail else piece.stop
         read = self._value(head.end(), stop)
         stretch = self._source[head.end() : stop].strip()
-        place = Span(self._source, self._source.index(stretch, head.end()), len(stretch))
+        span = Span(self._source, self._source.index(stretch, head.end()), len(stretch))
         body, end = self._inside(piece, (*names, "forloop"), "empty", "endfor")
-        empty = self._body(end, "endfor")[0] if end.word == "empty" else Body()
-        return For(names, read, place, body, empty, is_reversed=tail is not None)
+        empty = self._body(end, "endfor")[0] if end.word == "empty" else _NOTHING
+        return renderer.Loop(names, read, span, body, empty, is_reversed=tail is not None)
 
     def _with(self, piece: Piece) -> Part:
         values: dict[str, Read] = {}
         position = piece.start
         while found := _ASSIGNMENT.match(self._source, position, piece.stop):
-            self._check_variable(found["name"], piece.place)
+            _check_variable(found["name"], piece.span)
             values[found["name"]] = self._value(*found.span("value"))
             position = found.end()
         if not values or self._source[position : piece.stop].strip():
-            raise piece.place.error("Write the tag like this: {% with total=object.total %}")
+            text = gettext("Write the tag like this: %(example)s")
+            raise piece.span.error(text, example="{% with total=object.total %}")
         body, _ = self._inside(piece, tuple(values), "endwith")
-        return With(values, body)
+        return renderer.render_with(values, body)
 
-    def _inside(self, tag: Piece, variables: tuple[str, ...], *ends: str) -> tuple[Body, Piece]:
+    def _inside(self, tag: Piece, variables: tuple[str, ...], *ends: str) -> tuple[Part, Piece]:
         """Read a body that has variables of its own."""
         before = len(self._variables)
         self._variables += variables
@@ -198,49 +168,67 @@ class _Compiler:
         return result
 
     def _first_of(self, piece: Piece) -> Part:
-        nodes = self._parser(piece.start, piece.stop).parse_values()
-        return FirstOf(tuple(map(self._build, nodes)), self._html)
+        parser = self._parser(piece.start, piece.stop)
+        reads = [self._build(parser, node) for node in parser.parse_values()]
+        return renderer.render_first_of(reads, html=self._html)
 
     def _now(self, piece: Piece) -> Part:
         node = self._parser(piece.start, piece.stop).parse_value()
         if not isinstance(node, Literal) or not isinstance(node.value, str):
-            raise piece.place.error('Write the format in quotes: {% now "Y-m-d" %}')
+            text = gettext("Write the format in quotes: %(example)s")
+            raise piece.span.error(text, example='{% now "Y-m-d" %}')
         if len(node.value) > bounds.DATE_FORMAT_CHARACTERS:
-            raise piece.place.error(
-                f"The format has more than {bounds.DATE_FORMAT_CHARACTERS} characters."
-            )
-        return Now(node.value)
+            text = gettext("The format has more than %(n)d characters.")
+            raise piece.span.error(text, n=bounds.DATE_FORMAT_CHARACTERS)
+        return renderer.render_now(node.value)
+
+    TAGS: ClassVar[dict[str, Callable[[_TemplateCompiler, Piece], Part]]] = {
+        "comment": _comment,
+        "firstof": _first_of,
+        "for": _for,
+        "if": _if,
+        "now": _now,
+        "with": _with,
+    }
 
     def _condition(self, tag: Piece) -> Read:
-        return self._build(self._parser(tag.start, tag.stop).parse_condition())
+        parser = self._parser(tag.start, tag.stop)
+        return self._build(parser, parser.parse_condition())
 
     def _value(self, start: int, stop: int) -> Read:
-        return self._build(self._parser(start, stop).parse_value())
+        parser = self._parser(start, stop)
+        return self._build(parser, parser.parse_value())
 
-    def _parser(self, start: int, stop: int) -> Parser:
-        if stop - start > bounds.EXPRESSION_CHARACTERS:
-            raise Span(self._source, start, stop - start).error(
-                f"This has {stop - start:,} characters; "
-                f"at most {bounds.EXPRESSION_CHARACTERS:,} are possible."
-            )
-        return Parser(self._source, start, stop, html=self._html)
+    def _parser(self, start: int, stop: int) -> ExpressionParser:
+        check_length(Span(self._source, start, stop - start), bounds.EXPRESSION_CHARACTERS)
+        return ExpressionParser(self._source, start, stop, html=self._html)
 
-    def _build(self, node: Node) -> Read:
-        self.names |= {path for path in collect_names(node) if path[0] not in self._variables}
+    def _build(self, parser: ExpressionParser, node: Node) -> Read:
+        self._names |= {path for path in parser.names if path[0] not in self._variables}
         return build(node, html=self._html)
-
-    def _check_variable(self, name: str, place: Span) -> None:
-        if not _NAME.fullmatch(name):
-            raise place.error(f'"{name}" cannot be the name of a variable: begin with a letter.')
-        if name in _NOT_FOR_VARIABLES:
-            raise place.error(f'"{name}" has a meaning of its own. Choose another name.')
 
 
 _END = Piece("tag", Span("", 0, 0), 0, 0)
+_NOTHING = renderer.render_sequence(())
+TAGS = tuple(_TemplateCompiler.TAGS)
 
 
-def _unknown_tag(word: str) -> str:
-    if word in _INNER_TAGS:
-        return f'"{word}" has no tag before it that it belongs to. Remove it.'
-    advice = did_you_mean(word, _TAGS, f"Possible are: {', '.join(_TAGS)}.")
-    return f'There is no tag "{word}". {advice}'
+def _check_variable(name: str, span: Span) -> None:
+    if not _NAME.fullmatch(name):
+        text = gettext('"%(name)s" cannot be the name of a variable: begin with a letter.')
+        raise span.error(text, name=name)
+    if name in _NOT_FOR_VARIABLES:
+        text = gettext('"%(name)s" has a meaning of its own. Choose another name.')
+        raise span.error(text, name=name)
+
+
+def _tag(word: str) -> str:
+    return f"{{% {word} %}}"
+
+
+def _unknown_tag(piece: Piece) -> Exception:
+    if piece.word in _INNER_TAGS:
+        text = gettext('"%(tag)s" has no tag before it that it belongs to. Remove it.')
+        return piece.span.error(text, tag=piece.word)
+    text = gettext('There is no tag "%(tag)s". %(advice)s')
+    return piece.span.error(text, tag=piece.word, advice=nearest_or_all(piece.word, TAGS))

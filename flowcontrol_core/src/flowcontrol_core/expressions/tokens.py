@@ -1,14 +1,18 @@
-"""Cuts an expression into tokens, each with its place; says what is wrong with what is no token."""
+"""Cuts an expression into tokens, each with its span; explains what is not a token."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
+from django.utils.translation import gettext_lazy
+
+from flowcontrol_core.errors import ExpressionError, gettext
 from flowcontrol_core.expressions.spans import Span
 
-Kind = Literal["text", "number", "name", "operator", "mark", "end"]
+TokenKind = Literal["text", "number", "name", "operator", "mark", "end"]
 
 # Letters of every language make names; numbers have ASCII digits only.
 _TOKEN = re.compile(
@@ -21,24 +25,32 @@ _TOKEN = re.compile(
     """,
     re.VERBOSE | re.DOTALL,
 )
+_WORD = re.compile(r"[\w.]+")
 
 WORD_OPERATORS = frozenset({"and", "or", "not", "in", "is"})
-_PAIRS = {("not", "in"): "not in", ("is", "not"): "is not"}
+_PAIRS = frozenset({("not", "in"), ("is", "not")})
 
-_HINTS: tuple[tuple[str, str], ...] = (
-    (r"===?", 'Write "==" to compare.'),
-    (r"=!|!==|<>", 'Write "!=" for "is different from".'),
-    (r"&&?", 'Write "and".'),
-    (r"\|\|", 'Write "or".'),
-    (r"!", 'Write "not".'),
-    (r"=>|=<", 'Write ">=" or "<=".'),
-    (r"=", 'Write "==" to compare.'),
-    (r"<==|>==", 'Write "<=" or ">=".'),
-    (r"[+\-*/^]", "There is no arithmetic; to add a number, use the filter add: state.tries|add:1"),
-    (r"%", 'There is no "%"; to test for a multiple, use the filter divisibleby.'),
-    (r"\[", "Write a dot and the key or number: state.items.0"),
-    (r"\?", 'Use the filters "default" or "yesno".'),
-    (r"[{}]", "In an expression names stand alone: object.total, not {{ object.total }}."),
+_COMPARE = gettext_lazy('Write "==" to compare.')
+NO_ARITHMETIC = gettext_lazy(
+    "There is no arithmetic; to add a number, use the filter add: state.tries|add:1"
+)
+_HINTS = (
+    (r"===?", _COMPARE),
+    (r"=!|!==|<>", gettext_lazy('Write "!=" for "is different from".')),
+    (r"&&?", gettext_lazy('Write "and".')),
+    (r"\|\|", gettext_lazy('Write "or".')),
+    (r"!", gettext_lazy('Write "not".')),
+    (r"=>|=<", gettext_lazy('Write ">=" or "<=".')),
+    (r"=", _COMPARE),
+    (r"<==|>==", gettext_lazy('Write "<=" or ">=".')),
+    (r"[+\-*/^]", NO_ARITHMETIC),
+    (r"%", gettext_lazy("To test for a multiple, use the filter divisibleby.")),
+    (r"\[", gettext_lazy("Write a dot and the key or number: state.items.0")),
+    (r"\?", gettext_lazy('Use the filters "default" or "yesno".')),
+    (
+        r"[{}]",
+        gettext_lazy("In an expression names stand alone: object.total, not {{ object.total }}."),
+    ),
 )
 _STRANGE = tuple((re.compile(pattern), hint) for pattern, hint in _HINTS)
 
@@ -47,61 +59,64 @@ _STRANGE = tuple((re.compile(pattern), hint) for pattern, hint in _HINTS)
 class Token:
     """A piece of an expression; ``text`` is as written, but for operators of two words."""
 
-    kind: Kind
+    kind: TokenKind
     text: str
-    place: Span
+    span: Span
 
 
 def scan(source: str, start: int, stop: int) -> list[Token]:
-    """Give the tokens of a stretch of a text, the last one of kind ``end``.
+    """Return the tokens of a stretch of a text, the last one of kind ``end``.
 
-    Raises ExpressionError, with the place.
+    Raises ExpressionError, with the span.
     """
     tokens: list[Token] = []
+    for token in _single_tokens(source, start, stop):
+        if tokens and (tokens[-1].text, token.text) in _PAIRS and token.kind == "operator":
+            tokens[-1] = _joined(tokens[-1], token)
+        else:
+            tokens.append(token)
+    return [*tokens, Token("end", "", Span(source, stop, 0))]
+
+
+def _single_tokens(source: str, start: int, stop: int) -> Iterator[Token]:
     position = start
     while position < stop:
         match = _TOKEN.match(source, position, stop)
         if match is None:
             raise _strange(source, position, stop)
         if match.lastgroup != "space":
-            _add(tokens, Token(_kind(match), match[0], Span(source, position, len(match[0]))))
+            yield Token(_kind(match), match[0], Span(source, position, len(match[0])))
         position = match.end()
-    tokens.append(Token("end", "", Span(source, stop, 0)))
-    return tokens
 
 
-def _kind(match: re.Match[str]) -> Kind:
-    kind: Kind = match.lastgroup  # type: ignore[assignment]
+def _kind(match: re.Match[str]) -> TokenKind:
+    kind: TokenKind = match.lastgroup  # type: ignore[assignment]
     return "operator" if kind == "name" and match[0] in WORD_OPERATORS else kind
 
 
-def _add(tokens: list[Token], token: Token) -> None:
-    """Add a token, as one with the last where they are an operator of two words."""
-    pair = _PAIRS.get((tokens[-1].text, token.text)) if tokens else None
-    if pair is None or tokens[-1].kind != "operator":
-        tokens.append(token)
-        return
-    first = tokens[-1].place
-    end = token.place.position + token.place.length
-    tokens[-1] = Token("operator", pair, Span(first.source, first.position, end - first.position))
+def _joined(first: Token, second: Token) -> Token:
+    """Return an operator of two words as one token."""
+    start, end = first.span.position, second.span.position + second.span.length
+    span = Span(first.span.source, start, end - start)
+    return Token("operator", f"{first.text} {second.text}", span)
 
 
-def _strange(source: str, position: int, stop: int) -> Exception:
+def _strange(source: str, position: int, stop: int) -> ExpressionError:
     character = source[position]
     if character in "\"'":
-        place = Span(source, position, stop - position)
-        return place.error(
-            f"The text that begins here is not closed. Add a {character} at its end."
-        )
+        text = gettext("The text that begins here is not closed. Add a %(quote)s at its end.")
+        return Span(source, position, stop - position).error(text, quote=character)
     for pattern, hint in _STRANGE:
         if match := pattern.match(source, position, stop):
-            return Span(source, position, len(match[0])).error(f'"{match[0]}" is unknown. {hint}')
-    if match := re.compile(r"[\w.]+").match(source, position, stop):
-        return Span(source, position, len(match[0])).error(_strange_word(match[0]))
-    return Span(source, position, 1).error(f'"{character}" has no meaning here. Remove it.')
+            text = gettext('"%(token)s" is unknown. %(hint)s')
+            return Span(source, position, len(match[0])).error(text, token=match[0], hint=hint)
+    if match := _WORD.match(source, position, stop):
+        return Span(source, position, len(match[0])).error(_about(match[0]), word=match[0])
+    text = gettext('"%(character)s" has no meaning here. Remove it.')
+    return Span(source, position, 1).error(text, character=character)
 
 
-def _strange_word(word: str) -> str:
+def _about(word: str) -> str:
     if word[0].isdigit():
-        return f'"{word}" is not a number, and a name cannot begin with a digit.'
-    return f'"{word}" is not a name. Between two names stands one dot: object.total'
+        return gettext('"%(word)s" is not a number, and a name cannot begin with a digit.')
+    return gettext('"%(word)s" is not a name. Between two names stands one dot: object.total')

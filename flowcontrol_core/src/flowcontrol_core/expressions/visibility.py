@@ -7,24 +7,16 @@ the listed names too, and only its key where its model is not listed. Names of s
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
+from inspect import getattr_static, isroutine
 from operator import attrgetter
-from typing import Any, NamedTuple, TypeGuard
+from typing import Any, NamedTuple
 
 from django.core.exceptions import ObjectDoesNotExist
 from django.core.signals import setting_changed
-from django.db.models import (
-    AutoField,
-    Field,
-    FileField,
-    ForeignKey,
-    IntegerField,
-    Manager,
-    Model,
-    QuerySet,
-)
+from django.db import models
+from django.db.models import Field, ForeignKey, Model
 from django.db.models.fields.files import FieldFile
 from django.utils.functional import LazyObject, Promise, empty
 from django.utils.functional import cached_property as django_cached_property
@@ -35,67 +27,65 @@ from flowcontrol_core.redaction import is_secret_field
 _COMPUTED = (property, cached_property, django_cached_property)
 _MISSING = object()
 
+Getter = Callable[[Any], Any]
+
 
 class Access(NamedTuple):
     """One visible name of a model, and how to read it.
 
-    ``final`` reads the value where a path ends, ``through`` the one it goes on from.
+    ``final`` reads the value where a path ends, ``through`` the one it continues from.
     ``target`` is the model a forward relation leads to, if that one is listed.
     """
 
-    final: attrgetter[Any] | Any
-    through: attrgetter[Any] | Any
+    final: Getter
+    through: Getter
     field: Field[Any, Any] | None = None
     target: type[Model] | None = None
 
 
 Names = Mapping[str, Access]
 
-# The tables by class: of the object an expression starts from, and of any other object.
-OF_ROOT: dict[type, Names] = {}
-OF_OTHERS: dict[type, Names] = {}
+
+class Tables(dict[type, Names]):
+    """The tables of names by class, each made when it is first needed; empty for no model."""
+
+    def __init__(self, *, is_root: bool) -> None:
+        super().__init__()
+        self._is_root = is_root
+
+    def __missing__(self, kind: type) -> Names:
+        is_model = issubclass(kind, Model)
+        self[kind] = dict(_accesses(kind, is_root=self._is_root)) if is_model else {}
+        return self[kind]
 
 
-def names_of_root(model: type[Model]) -> Names:
-    """Give what is visible of the object an expression starts from."""
-    names = OF_ROOT.get(model)
-    if names is None:
-        names = OF_ROOT[model] = dict(_accesses(model, is_root=True))
-    return names
-
-
-def names_of_others(model: type[Model]) -> Names:
-    """Give what is visible of an object that is reached in any other way."""
-    names = OF_OTHERS.get(model)
-    if names is None:
-        names = OF_OTHERS[model] = dict(_accesses(model, is_root=False))
-    return names
-
-
-def is_model(value: object) -> TypeGuard[Model]:
-    """Say whether a value is a model object, a lazy one included."""
-    return isinstance(value, Model)
+#: What is visible of the object an expression starts from.
+NAMES_OF_ROOT = Tables(is_root=True)
+#: What is visible of an object that is reached in any other way.
+NAMES_OF_OTHERS = Tables(is_root=False)
 
 
 def unwrap(value: Any) -> Any:
-    """Give the object behind a lazy one, such as ``request.user``; others as they are."""
-    if not isinstance(value, LazyObject):
-        return value
-    inner = value.__dict__.get("_wrapped", empty)
-    if inner is empty:
-        value._setup()  # noqa: SLF001  (there is no public way)
-        inner = value.__dict__["_wrapped"]
-    return inner
+    """Return the object inside of a lazy one, such as ``request.user``; others as they are."""
+    return load_lazy(value) if isinstance(value, LazyObject) else value
+
+
+def load_lazy(value: LazyObject[Any]) -> Any:
+    """Return the object inside of a lazy one.
+
+    Django has no public way to ask a lazy object for the object itself: ``_wrapped`` is either the
+    marker ``empty`` or that object, and ``_setup()`` loads it.
+    """
+    if value.__dict__.get("_wrapped", empty) is empty:
+        value._setup()  # noqa: SLF001
+    return value.__dict__["_wrapped"]
 
 
 def listed_names(model: type[Model]) -> list[str] | None:
-    """Give the names the project lists for a model or what it is a proxy of, None if none."""
+    """Return the names the project lists for a model or what it is a proxy of, None if none."""
     listing = _listing()
-    names = listing.get(model._meta.label_lower)
-    concrete = model._meta.concrete_model
-    if names is None and concrete is not None:
-        names = listing.get(concrete._meta.label_lower)
-    return names
+    labels = (each._meta.label_lower for each in (model, model._meta.concrete_model or model))
+    return next((listing[label] for label in labels if label in listing), None)
 
 
 def _listing() -> dict[str, list[str]]:
@@ -103,7 +93,11 @@ def _listing() -> dict[str, list[str]]:
 
 
 def _accesses(model: type[Model], *, is_root: bool) -> Iterator[tuple[str, Access]]:
-    fields = dict(_field_accesses(model))
+    fields = {
+        field.name: dict(_names_of_field(field))
+        for field in model._meta.concrete_fields
+        if not is_secret_field(field.name)
+    }
     yield from _key_accesses(model)
     listed = listed_names(model)
     if listed is None:
@@ -116,11 +110,10 @@ def _accesses(model: type[Model], *, is_root: bool) -> Iterator[tuple[str, Acces
 
 
 def _key_accesses(model: type[Model]) -> Iterator[tuple[str, Access]]:
-    """Give the primary key: always visible, unless it is itself a secret, as a session's is."""
-    key = model._meta.pk
-    parts = getattr(model._meta, "pk_fields", [key])
-    if any(is_secret_value(part) for part in parts):
+    """Yield the primary key: always visible, unless it is itself a secret, as a session's is."""
+    if any(is_secret_value(part) for part in model._meta.pk_fields):
         return
+    key = model._meta.pk
     access = Access(attrgetter("pk"), attrgetter("pk"), field=key)
     yield "pk", access
     if key.attname == "id":
@@ -128,10 +121,12 @@ def _key_accesses(model: type[Model]) -> Iterator[tuple[str, Access]]:
 
 
 def is_secret_value(field: Field[Any, Any]) -> bool:
-    """Say whether a key's values are secrets: a number called ``key`` is not, a text is."""
+    """Return whether a key's values are secrets: a number called ``key`` is not, a text is."""
     while isinstance(field, ForeignKey):
         field = field.target_field
-    return is_secret_field(field.name) and not isinstance(field, AutoField | IntegerField)
+    return is_secret_field(field.name) and not isinstance(
+        field, models.AutoField | models.IntegerField
+    )
 
 
 def _default_accesses(
@@ -151,20 +146,17 @@ def _default_accesses(
 def _listed_accesses(
     model: type[Model], name: str, fields: dict[str, dict[str, Access]]
 ) -> Iterator[tuple[str, Access]]:
+    by_name = {name: access for names in fields.values() for name, access in names.items()}
     if name in fields:
         yield from fields[name].items()
-        return
-    for group in fields.values():
-        if name in group:
-            yield name, group[name]
-            return
-    attribute = inspect.getattr_static(model, name, _MISSING)
-    if name in _allowed_methods(model) or _is_plain(attribute):
+    elif name in by_name:
+        yield name, by_name[name]
+    elif name in _allowed_methods(model) or _is_plain(getattr_static(model, name, _MISSING)):
         yield name, _computed_access(model, name)
 
 
 def _is_plain(attribute: Any) -> bool:
-    """Say whether reading an attribute of a class runs nothing but a property.
+    """Return whether reading an attribute of a class runs nothing but a property.
 
     What the class does not have may be an attribute of the object.
     """
@@ -174,7 +166,7 @@ def _is_plain(attribute: Any) -> bool:
 
 
 def _allowed_methods(model: type[Model]) -> list[str]:
-    """Give the methods the class itself lists as harmless, in ``expression_methods``."""
+    """Return the methods the class itself lists as harmless, in ``expression_methods``."""
     return [
         name
         for name in getattr(model, "expression_methods", ())
@@ -184,25 +176,28 @@ def _allowed_methods(model: type[Model]) -> list[str]:
 
 def _is_harmless(model: type[Model], name: str) -> bool:
     method = getattr(model, name, None)
-    return inspect.isroutine(method) and not getattr(method, "alters_data", False)
-
-
-def _field_accesses(model: type[Model]) -> Iterator[tuple[str, dict[str, Access]]]:
-    """Give, by field that is no secret, the names it is visible under."""
-    for field in model._meta.concrete_fields:
-        if not is_secret_field(field.name):
-            yield field.name, dict(_names_of_field(field))
+    return isroutine(method) and not getattr(method, "alters_data", False)
 
 
 def _names_of_field(field: Field[Any, Any]) -> Iterator[tuple[str, Access]]:
     if isinstance(field, ForeignKey):
         yield from _names_of_relation(field)
         return
-    read = _file_name_getter(field.name) if isinstance(field, FileField) else attrgetter(field.name)
+    is_file = isinstance(field, models.FileField)
+    read = _file_name_getter(field.name) if is_file else attrgetter(field.name)
     yield field.name, Access(read, read, field=field)
     if field.choices:
-        display = _display_getter(field.name)
-        yield f"get_{field.name}_display", Access(display, display)
+        display = f"get_{field.name}_display"
+        read_display = _method_getter(display)
+        yield display, Access(read_display, read_display)
+
+
+def _file_name_getter(name: str) -> Getter:
+    return lambda obj: getattr(obj, name).name or ""
+
+
+def _method_getter(name: str) -> Getter:
+    return lambda obj: str(getattr(obj, name)())
 
 
 def _names_of_relation(field: ForeignKey[Any, Any]) -> Iterator[tuple[str, Access]]:
@@ -218,7 +213,7 @@ def _names_of_relation(field: ForeignKey[Any, Any]) -> Iterator[tuple[str, Acces
         yield field.name, Access(read_id, _key_getter(field), field=field)
 
 
-def _relation_getter(name: str) -> Any:
+def _relation_getter(name: str) -> Getter:
     def follow(obj: Any) -> Any:
         try:
             return getattr(obj, name)
@@ -228,7 +223,7 @@ def _relation_getter(name: str) -> Any:
     return follow
 
 
-def _key_getter(field: ForeignKey[Any, Any]) -> Any:
+def _key_getter(field: ForeignKey[Any, Any]) -> Getter:
     """Stand for an object that shows only its key; the object itself is not loaded."""
     read_id = attrgetter(field.attname)
     names = ["pk", field.target_field.attname] if field.target_field.primary_key else []
@@ -240,66 +235,46 @@ def _key_getter(field: ForeignKey[Any, Any]) -> Any:
     return read_key
 
 
-def _file_name_getter(name: str) -> Any:
-    def read_name(obj: Any) -> str | None:
-        file = getattr(obj, name)
-        return file.name if file else ""
-
-    return read_name
-
-
-def _display_getter(name: str) -> Any:
-    method = f"get_{name}_display"
-
-    def read_display(obj: Any) -> str:
-        return str(getattr(obj, method)())
-
-    return read_display
-
-
 def _computed_access(model: type[Model], name: str) -> Access:
-    """Read a property, a plain attribute or a method; what it gives is not trusted."""
+    """Read a property, a plain attribute or a method; what it returns is not trusted."""
     read_raw = _raw_getter(model, name)
-
-    def read(obj: Any) -> Any:
-        return harmless(read_raw(obj))
 
     def read_through(obj: Any) -> Any:
         value = unwrap(read_raw(obj))
-        return value if is_model(value) else harmless(value)
+        return value if isinstance(value, Model) else harmless(value)
 
-    return Access(read, read_through)
+    return Access(lambda obj: harmless(read_raw(obj)), read_through)
 
 
-def _raw_getter(model: type[Model], name: str) -> Any:
+def _raw_getter(model: type[Model], name: str) -> Getter:
     if name in _allowed_methods(model):
         return lambda obj: getattr(obj, name)()
-    if inspect.getattr_static(model, name, _MISSING) is _MISSING:
+    if getattr_static(model, name, _MISSING) is _MISSING:
         return lambda obj: vars(obj).get(name)
     return attrgetter(name)
 
 
 def harmless(value: Any) -> Any:
-    """Give what may leave a property: no queryset, manager, callable or hidden object."""
+    """Return what may leave a property: no queryset, manager, callable or hidden object."""
     value = unwrap(value)
-    if is_model(value):
-        names = names_of_others(type(value))
+    if isinstance(value, Model):
         if listed_names(type(value)) is not None:
             return value
+        names = NAMES_OF_OTHERS[type(value)]
         return names["pk"].final(value) if "pk" in names else None
     if isinstance(value, FieldFile):
         return value.name
     if isinstance(value, Promise):
         return str(value)
-    if isinstance(value, QuerySet | Manager) or callable(value):
+    if isinstance(value, models.QuerySet | models.Manager) or callable(value):
         return None
     return value
 
 
 def _forget(*, setting: str, **_: Any) -> None:
     if setting == "FLOWCONTROL":
-        OF_ROOT.clear()
-        OF_OTHERS.clear()
+        NAMES_OF_ROOT.clear()
+        NAMES_OF_OTHERS.clear()
 
 
 setting_changed.connect(_forget, dispatch_uid="flowcontrol_core.expressions.visibility")

@@ -1,6 +1,6 @@
 """Which plugins are installed: read from the metadata of distributions, importing none of them.
 
-Used inside of a settings module too, so nothing of Django is imported here.
+A settings module uses it too, so nothing of Django is imported here.
 """
 
 from __future__ import annotations
@@ -8,16 +8,15 @@ from __future__ import annotations
 import logging
 import os
 import re
-from collections.abc import Iterable, Iterator
+import sys
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from functools import cache
+from typing import Final
 
 import importlib_metadata
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
-
-if TYPE_CHECKING:
-    from importlib_metadata import EntryPoint
 
 CORE: Final = "flowcontrol-core"
 PLUGIN_GROUP: Final = "flowcontrol.plugins"
@@ -35,7 +34,7 @@ class PluginSource:
 
     ``name`` is the name of the entry point, ``module`` its value; ``requires`` are the lines
     ``Requires-Dist`` of the distribution; ``app`` is what the same distribution offers under the
-    same name for INSTALLED_APPS, empty for a plugin that is no Django app.
+    same name for INSTALLED_APPS, empty for a plugin that is not a Django app.
     """
 
     name: str
@@ -52,19 +51,14 @@ class PluginSource:
 
 @dataclass(frozen=True, slots=True)
 class _Offer:
-    """What a distribution declares, in plain values."""
+    """What a distribution declares: its plugins, and apps by plugin name."""
 
-    distribution: str
-    version: str
-    requires: tuple[str, ...]
-    entry_points: tuple[EntryPoint, ...]
-
-    def select(self, group: str) -> Iterator[tuple[str, str]]:
-        return ((item.name, item.value) for item in self.entry_points if item.group == group)
+    plugins: tuple[PluginSource, ...]
+    apps: Mapping[str, str]
 
 
 def plugin_apps(exclude: Iterable[str] = ()) -> list[str]:
-    """Give what the installed plugins add to INSTALLED_APPS, sorted by plugin name.
+    """Return what the installed plugins add to INSTALLED_APPS, sorted by plugin name.
 
     For the settings module: ``INSTALLED_APPS += flowcontrol.plugin_apps()``. Nothing is imported.
     Left out are the plugins named in ``exclude`` and in the environment variable
@@ -72,24 +66,24 @@ def plugin_apps(exclude: Iterable[str] = ()) -> list[str]:
     """
     if isinstance(exclude, str):
         raise TypeError(
-            f"plugin_apps(exclude={exclude!r}): give a list of names, exclude=[{exclude!r}]."
+            f"plugin_apps(exclude={exclude!r}): pass a list of names, exclude=[{exclude!r}]."
         )
     left_out = {*exclude, *disabled_by_environment()}
-    found = sorted(pair for offer in _offers(APP_GROUP) for pair in offer.select(APP_GROUP))
-    return list(dict.fromkeys(_dotted(value) for name, value in found if name not in left_out))
+    found = sorted(pair for offer in _offers() for pair in offer.apps.items())
+    return list(dict.fromkeys(app for name, app in found if name not in left_out))
 
 
 def find_plugins() -> tuple[PluginSource, ...]:
-    """Give the plugins of all installed distributions, sorted by name; nothing is imported.
+    """Return the plugins of all installed distributions, sorted by name; nothing is imported.
 
     A distribution that is visible twice counts once, as the import would see it.
     """
-    sources = {source for offer in _offers(PLUGIN_GROUP) for source in _sources(offer)}
+    sources = {source for offer in _offers() for source in offer.plugins}
     return tuple(sorted(sources, key=lambda each: (each.name, each.distribution, each.module)))
 
 
 def find_conflicts(sources: Iterable[PluginSource]) -> dict[str, tuple[PluginSource, ...]]:
-    """Give the names that more than one plugin claims, each with all who do."""
+    """Return the names that more than one plugin claims, each with all who do."""
     by_name: dict[str, list[PluginSource]] = {}
     for source in sources:
         by_name.setdefault(source.name, []).append(source)
@@ -97,9 +91,9 @@ def find_conflicts(sources: Iterable[PluginSource]) -> dict[str, tuple[PluginSou
 
 
 def incompatibility(source: PluginSource) -> str:
-    """Say why the installed flowcontrol-core is not one that the plugin asks for; "" if it is.
+    """Return why the installed flowcontrol-core is not one that the plugin asks for; "" if it is.
 
-    Requirements whose markers do not hold here are passed over, and so is everything if
+    Requirements whose markers do not apply here are ignored, and so is everything if
     flowcontrol-core itself runs from a source tree without metadata.
     """
     wanted = [line for line in source.requires if _NAMES_CORE.match(line.strip())]
@@ -109,7 +103,7 @@ def incompatibility(source: PluginSource) -> str:
 
 
 def disabled_by_environment() -> frozenset[str]:
-    """Give the plugin names in the environment variable ``FLOWCONTROL_DISABLE_PLUGINS``."""
+    """Return the plugin names in the environment variable ``FLOWCONTROL_DISABLE_PLUGINS``."""
     return split_names(os.environ.get(DISABLE_VARIABLE, ""))
 
 
@@ -138,47 +132,52 @@ def _core_version() -> str:
         return ""
 
 
-def _sources(offer: _Offer) -> Iterator[PluginSource]:
-    apps = {name: _dotted(value) for name, value in offer.select(APP_GROUP)}
-    for name, module in offer.select(PLUGIN_GROUP):
-        yield PluginSource(
-            name=name,
-            module=module,
-            distribution=offer.distribution,
-            version=offer.version,
-            requires=offer.requires,
-            app=apps.get(name, ""),
-        )
-
-
 def _dotted(value: str) -> str:
     """Turn ``package.apps:Config``, as entry points name objects, into Django's notation."""
     return value.replace(" ", "").replace(":", ".")
 
 
-def _offers(group: str) -> Iterator[_Offer]:
-    """Give the distributions with entry points in a group, each once."""
-    for name in sorted(_names_of_distributions(group)):
-        try:
-            # The first on sys.path counts, as for an import: it may shadow the one found.
-            found = importlib_metadata.distribution(name)
-            # Parsed at each access, so once here.
-            head = found.metadata
-            yield _Offer(
+def _offers() -> tuple[_Offer, ...]:
+    return _read_offers(tuple(sys.path))
+
+
+@cache
+def _read_offers(_path: tuple[str, ...]) -> tuple[_Offer, ...]:
+    """Return the distributions with entry points for plugins; read once for a search path."""
+    return tuple(offer for name in sorted(_names_of_distributions()) for offer in _read_offer(name))
+
+
+def _read_offer(name: str) -> Iterator[_Offer]:
+    """Yield what a distribution declares; nothing, and log it, where that cannot be read."""
+    try:
+        # The first on sys.path counts, as for an import: it may shadow the one found.
+        found = importlib_metadata.distribution(name)
+        # Both are parsed at each access.
+        head, entries = found.metadata, found.entry_points
+        apps = {entry.name: _dotted(entry.value) for entry in entries.select(group=APP_GROUP)}
+        plugins = (
+            PluginSource(
+                name=entry.name,
+                module=entry.value,
                 distribution=head["Name"],
                 version=head["Version"],
                 requires=tuple(found.requires or ()),
-                entry_points=tuple(found.entry_points),
+                app=apps.get(entry.name, ""),
             )
-        except Exception as error:  # noqa: BLE001  (one must not hide the others)
-            logger.warning("The entry points of %s cannot be read: %r", name, error)
+            for entry in entries.select(group=PLUGIN_GROUP)
+        )
+        yield _Offer(tuple(plugins), apps)
+    except Exception as error:  # noqa: BLE001  (one must not hide the others)
+        logger.warning("The entry points of %s cannot be read: %r", name, error)
 
 
-def _names_of_distributions(group: str) -> set[str]:
+def _names_of_distributions() -> set[str]:
+    """Return the names of all distributions that mention one of the groups."""
     names: set[str] = set()
     for found in importlib_metadata.distributions():
         try:
-            if f"[{group}]" in (found.read_text("entry_points.txt") or ""):
+            text = found.read_text("entry_points.txt") or ""
+            if f"[{PLUGIN_GROUP}]" in text or f"[{APP_GROUP}]" in text:
                 names.add(canonicalize_name(found.name))
         except Exception as error:  # noqa: BLE001  (such as the remains of an old one)
             logger.warning("The metadata of a distribution cannot be read (%s): %r", found, error)

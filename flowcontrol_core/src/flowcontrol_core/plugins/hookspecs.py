@@ -27,13 +27,13 @@ hookimpl: Final = pluggy.HookimplMarker(PROJECT_NAME)
 
 @hookspec
 def flowcontrol_actions() -> Iterable[type[BaseAction]]:
-    """Give the action classes of the plugin; each gets the key ``<plugin>.<name>``."""
+    """Return the action classes of the plugin; each gets the key ``<plugin>.<name>``."""
     raise NotImplementedError
 
 
 @hookspec
 def flowcontrol_triggers() -> Iterable[Trigger]:
-    """Give the triggers of the plugin; each gets the key ``<plugin>.<name>``."""
+    """Return the triggers of the plugin; each gets the key ``<plugin>.<name>``."""
     raise NotImplementedError
 
 
@@ -42,6 +42,6 @@ def flowcontrol_ready() -> None:
     """Connect what the plugin listens to, such as Django signals.
 
     Called once in a process, when the actions and triggers of all plugins are registered. If it
-    raises, the plugin is set aside; connections it has made by then stay, so make them last.
+    raises, the plugin is unregistered; connections it has made by then stay, so make them last.
     """
     raise NotImplementedError

@@ -1,4 +1,4 @@
-"""The plugin manager: loads each plugin alone, so that a broken one harms nobody but itself."""
+"""The plugin manager: loads each plugin alone, so that a broken one harms only itself."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import importlib
 import inspect
 import re
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import ModuleType
 from typing import Any, Final
 
@@ -14,32 +14,22 @@ import pluggy
 
 from flowcontrol_core.actions.registry import Registry, registry
 from flowcontrol_core.errors import RegistrationError
-from flowcontrol_core.plugins import hookspecs
+from flowcontrol_core.plugins import hookspecs, reports
+from flowcontrol_core.plugins.catalogues import add_catalogue
 from flowcontrol_core.plugins.discovery import PluginSource, find_conflicts, find_plugins
-from flowcontrol_core.plugins.reports import (
-    PluginReport,
-    PluginStatus,
-    active,
-    broken,
-    disabled_names,
-    refusal,
-)
+from flowcontrol_core.plugins.reports import PluginReport, PluginStatus
 from flowcontrol_core.suggest import did_you_mean
-
-__all__ = ["PluginManager", "PluginReport", "PluginStatus", "plugin_manager"]
 
 # What a plugin may raise without harm to others; a KeyboardInterrupt is the operator's.
 _FAULTS: Final = (Exception, SystemExit)
 _NAME: Final = re.compile(r"[a-z][a-z0-9_]*")
 _MODULE: Final = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
 
-_Outcome = tuple[PluginSource, PluginReport]
-
 
 class PluginManager:
     """Finds plugins, loads each alone, and reports what became of it.
 
-    ``find`` gives the plugins to load; by default those of the installed distributions.
+    ``find`` returns the plugins to load; by default those of the installed distributions.
     """
 
     def __init__(
@@ -56,7 +46,7 @@ class PluginManager:
 
     @property
     def reports(self) -> tuple[PluginReport, ...]:
-        """Give one report for each plugin, in the order of their names."""
+        """One report for each plugin, in the order of their names."""
         return self._reports
 
     def load(self) -> None:
@@ -67,76 +57,74 @@ class PluginManager:
         with self._lock:
             if self._loaded:
                 return
-            # Set first: a plugin that calls load() while it is imported gets back at once.
+            # Set first: a plugin that calls load() while it is imported returns at once.
             self._loaded = True
-            outcomes = self._load_all()
-            self._reports += tuple(self._make_ready(each) for each in outcomes)
+            loaded = self._load_all()
+            self._reports += tuple(self._make_ready(source, report) for source, report in loaded)
 
     def add_module(self, module: ModuleType, name: str) -> PluginReport:
-        """Load a module as the plugin ``name``, for tests; the report says what became of it."""
+        """Load a module as the plugin ``name``, for tests, and return its report."""
         with self._lock:
             source = PluginSource(name, module.__name__)
-            report = self._make_ready((source, self._load(source, module)))
+            report = self._make_ready(source, self._load(source, {}, (), module))
             self._reports += (report,)
             return report
 
-    def _load_all(self) -> list[_Outcome]:
+    def _load_all(self) -> list[tuple[PluginSource, PluginReport]]:
         try:
             sources = tuple(self._find())
-            disabled = disabled_names()
+            disabled = reports.disabled_names()
         except Exception as error:  # noqa: BLE001  (a site without plugins beats no site)
             nowhere = PluginSource("(discovery)", "")
-            return [(nowhere, broken(nowhere, error))]
-        conflicts = find_conflicts(sources)
-        return [(each, self._load_unless_refused(each, disabled, conflicts)) for each in sources]
+            return [(nowhere, reports.report_broken(nowhere, error))]
+        rivals = find_conflicts(sources)
+        return [(each, self._load(each, disabled, rivals.get(each.name, ()))) for each in sources]
 
-    def _load_unless_refused(
+    def _load(
         self,
         source: PluginSource,
         disabled: Mapping[str, str],
-        conflicts: Mapping[str, tuple[PluginSource, ...]],
+        claimants: Sequence[PluginSource],
+        module: ModuleType | None = None,
     ) -> PluginReport:
-        try:
-            refused = refusal(source, disabled, conflicts)
-        except Exception as error:  # noqa: BLE001  (such as metadata that cannot be read)
-            return broken(source, error)
-        return refused or self._load(source)
-
-    def _load(self, source: PluginSource, module: ModuleType | None = None) -> PluginReport:
         """Import a plugin and register it; on any error nothing of it stays registered."""
         before = self._registry.snapshot()
         try:
+            refused = reports.find_refusal(source, disabled, claimants)
+            if refused is not None:
+                return refused
             _check_source(source)
-            loaded = module or importlib.import_module(source.module)
-            self._check_unused(source, loaded)
-            self._check_hooks(loaded)
-            return self._register(source, loaded)
+            return self._register(source, module or importlib.import_module(source.module))
         except _FAULTS as error:
             self._registry.restore(before)
-            return broken(source, error)
+            return reports.report_broken(source, error)
 
     def _register(self, source: PluginSource, module: ModuleType) -> PluginReport:
+        self._check_unused(source, module)
+        self._check_hooks(module)
         try:
             self._pluggy.register(module, source.name)
-            return self._fill_registry(source, module)
+            report = self._fill_registry(source, module)
         except _FAULTS:
             if self._pluggy.has_plugin(source.name):
                 self._pluggy.unregister(name=source.name)
             raise
+        if not source.app:
+            add_catalogue(module)
+        return report
 
     def _fill_registry(self, source: PluginSource, module: ModuleType) -> PluginReport:
         origin = {"plugin": source.name, "distribution": source.distribution}
         actions = self._collect(module, "flowcontrol_actions")
         triggers = self._collect(module, "flowcontrol_triggers")
-        return active(
+        return reports.report_active(
             source,
             tuple(self._registry.add_action(each, **origin).key for each in actions),
             tuple(self._registry.add_trigger(each, **origin).key for each in triggers),
         )
 
-    def _make_ready(self, outcome: _Outcome) -> PluginReport:
-        """Call the plugin's ``flowcontrol_ready``; take the plugin back if that fails."""
-        source, report = outcome
+    def _make_ready(self, source: PluginSource, report: PluginReport) -> PluginReport:
+        """Call the plugin's ``flowcontrol_ready``; unregister the plugin if that fails."""
         module: ModuleType | None = self._pluggy.get_plugin(source.name)
         if report.status is not PluginStatus.ACTIVE or module is None:
             return report
@@ -145,35 +133,22 @@ class PluginManager:
             self._call(module, "flowcontrol_ready")
         except _FAULTS as error:
             self._registry.restore(before)
-            self._withdraw(report)
-            return broken(source, error)
+            self._registry.remove({*report.actions, *report.triggers})
+            self._pluggy.unregister(name=source.name)
+            return reports.report_broken(source, error)
         return report
 
-    def _withdraw(self, report: PluginReport) -> None:
-        """Take back what a plugin has registered, and nothing of any other."""
-        kept = Registry()
-        for entry in self._registry.actions.values():
-            if entry.key not in report.actions:
-                action = type(entry.action)
-                kept.add_action(action, plugin=entry.plugin, distribution=entry.distribution)
-        for item in self._registry.triggers.values():
-            if item.key not in report.triggers:
-                kept.add_trigger(item.trigger, plugin=item.plugin, distribution=item.distribution)
-        self._registry.restore(kept.snapshot())
-        self._pluggy.unregister(name=report.name)
-
     def _collect(self, module: ModuleType, hook: str) -> list[Any]:
-        """Give all that the plugin's implementations of a hook list."""
+        """Return all that the plugin's implementations of a hook list."""
+        where = f"{hook}() in {module.__name__}"
         answers = self._call(module, hook)
         callers = self._pluggy.get_hookcallers(module) or []
         # Pluggy leaves out an answer that is None: the forgotten ``return``.
         if not answers and any(caller.name == hook for caller in callers):
-            raise RegistrationError(f"{hook}() in {module.__name__} returns nothing: give a list.")
+            raise RegistrationError(f"{where} returns nothing: return a list.")
         for answer in answers:
             if isinstance(answer, str | type) or not isinstance(answer, Iterable):
-                raise RegistrationError(
-                    f"{hook}() in {module.__name__} returns {answer!r}: give a list."
-                )
+                raise RegistrationError(f"{where} returns {answer!r}: return a list.")
         return [item for answer in answers for item in answer]
 
     def _call(self, module: ModuleType, hook: str) -> list[Any]:
@@ -193,7 +168,7 @@ class PluginManager:
         if other is not None:
             raise RegistrationError(
                 f"The module {module.__name__} is the plugin {other!r} already; the entry point "
-                f"{source.name!r} has to name a module of its own."
+                f"{source.name!r} must name a module of its own."
             )
 
     def _check_hooks(self, module: ModuleType) -> None:
@@ -227,7 +202,7 @@ def _check_source(source: PluginSource) -> None:
         )
     if not _MODULE.fullmatch(source.module):
         raise RegistrationError(
-            f"The entry point {source.name!r} has to name a module of hooks "
+            f"The entry point {source.name!r} must name a module of hooks "
             f"(package.module), not {source.module!r}."
         )
 

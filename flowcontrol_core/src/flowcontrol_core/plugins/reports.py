@@ -1,27 +1,24 @@
-"""What became of a plugin, why, and what to do about it."""
+"""What became of a plugin, why, and what to do about it.
+
+Reports are made when the site starts, for logs, checks and the command line too: they are English.
+"""
 
 from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from enum import Enum
 from traceback import TracebackException
-from typing import Final
+from typing import Any, Final
 
 from django.apps import AppConfig, apps
 
 from flowcontrol_core.conf import get_settings
 from flowcontrol_core.errors import RegistrationError
-from flowcontrol_core.plugins.discovery import (
-    CORE,
-    DISABLE_VARIABLE,
-    PluginSource,
-    disabled_by_environment,
-    incompatibility,
-    split_names,
-)
+from flowcontrol_core.plugins import discovery
+from flowcontrol_core.plugins.discovery import PluginSource
 
 logger = logging.getLogger("flowcontrol.plugins")
 
@@ -61,38 +58,32 @@ class PluginReport:
     triggers: tuple[str, ...] = ()
 
 
-def active(
+def report_active(
     source: PluginSource, actions: tuple[str, ...], triggers: tuple[str, ...]
 ) -> PluginReport:
-    """Report a plugin that is loaded."""
-    return _report(source, PluginStatus.ACTIVE, actions=actions, triggers=triggers)
+    """Return the report of a plugin that is loaded."""
+    return replace(_report(source, PluginStatus.ACTIVE), actions=actions, triggers=triggers)
 
 
-def refusal(
-    source: PluginSource,
-    disabled: Mapping[str, str],
-    conflicts: Mapping[str, tuple[PluginSource, ...]],
+def find_refusal(
+    source: PluginSource, disabled: Mapping[str, str], claimants: Sequence[PluginSource]
 ) -> PluginReport | None:
-    """Report why a plugin is not even imported; ``None`` if nothing speaks against it.
+    """Return why a plugin is not even imported, and log it; ``None`` if nothing is against it.
 
-    ``disabled`` and ``conflicts`` are the answers of ``disabled_names`` and ``find_conflicts``.
+    ``disabled`` is the answer of ``disabled_names``; ``claimants`` are all plugins of its name,
+    where there is more than one.
     """
-    if source.name in disabled:
-        place = disabled[source.name]
-        return _report(
-            source,
-            PluginStatus.DISABLED,
-            reason=f"It is disabled by {place}.",
-            remedy=f"Take {source.name!r} out of {place} to use it.",
-        )
-    report = _conflict(source, conflicts) or _incompatible(source) or _app_is_missing(source)
+    if place := disabled.get(source.name):
+        remedy = f"Take {source.name!r} out of {place} to use it."
+        return _report(source, PluginStatus.DISABLED, f"It is disabled by {place}.", remedy)
+    report = next(_refusals(source, claimants), None)
     if report is not None:
         logger.warning("The plugin %r was not loaded. %s", source.name, report.reason)
     return report
 
 
-def broken(source: PluginSource, error: BaseException) -> PluginReport:
-    """Report a plugin that raised, and log it with its traceback."""
+def report_broken(source: PluginSource, error: BaseException) -> PluginReport:
+    """Return the report of a plugin that raised, and log it with its traceback."""
     details = TracebackException.from_exception(error)
     text = " ".join(str(details).split())
     model = _MODEL_WITHOUT_APP.search(text) if isinstance(error, RuntimeError) else None
@@ -101,67 +92,39 @@ def broken(source: PluginSource, error: BaseException) -> PluginReport:
     logger.error(
         "The plugin %r (%s) was not loaded. %s", source.name, source, reason, exc_info=error
     )
-    return _report(
-        source,
-        PluginStatus.NEEDS_APP if model else PluginStatus.FAILED,
-        reason=reason,
-        remedy=_add_app(source, model[1]) if model else _do_without(source),
-        traceback="".join(details.format()),
-    )
+    status = PluginStatus.NEEDS_APP if model else PluginStatus.FAILED
+    remedy = _add_app(source, model[1]) if model else _do_without(source)
+    return _report(source, status, reason, remedy, "".join(details.format()))
 
 
 def disabled_names() -> dict[str, str]:
-    """Give the names of the disabled plugins, each with the place that says so."""
+    """Return the names of the disabled plugins, each with the place where it is disabled."""
     # A single string is an easy mistake in a settings file, and clear enough.
-    setting: object = get_settings().DISABLE_PLUGINS
-    names = split_names(setting) if isinstance(setting, str) else get_settings().DISABLE_PLUGINS
+    setting: Any = get_settings().DISABLE_PLUGINS
+    names = discovery.split_names(setting) if isinstance(setting, str) else setting
     by_setting = dict.fromkeys(names or (), 'the setting FLOWCONTROL["DISABLE_PLUGINS"]')
-    variable = f"the environment variable {DISABLE_VARIABLE}"
-    return by_setting | dict.fromkeys(disabled_by_environment(), variable)
+    variable = f"the environment variable {discovery.DISABLE_VARIABLE}"
+    return by_setting | dict.fromkeys(discovery.disabled_by_environment(), variable)
 
 
-def _conflict(
-    source: PluginSource, conflicts: Mapping[str, tuple[PluginSource, ...]]
-) -> PluginReport | None:
-    rivals = conflicts.get(source.name)
-    if rivals is None:
-        return None
-    everyone = " and ".join(str(each) for each in rivals)
-    distributions = " or ".join(dict.fromkeys(each.distribution for each in rivals))
-    return _report(
-        source,
-        PluginStatus.CONFLICT,
-        reason=f"The plugin name {source.name!r} is claimed by {everyone}; none is loaded.",
-        remedy=f"Uninstall {distributions}.",
-    )
-
-
-def _incompatible(source: PluginSource) -> PluginReport | None:
-    reason = incompatibility(source)
-    if not reason:
-        return None
-    return _report(
-        source,
-        PluginStatus.INCOMPATIBLE,
-        reason=reason,
-        remedy=f"Install versions of {source.distribution} and {CORE} that fit each other. "
-        + _do_without(source),
-    )
-
-
-def _app_is_missing(source: PluginSource) -> PluginReport | None:
-    if not source.app or any(_is_app(config, source.app) for config in apps.get_app_configs()):
-        return None
-    return _report(
-        source,
-        PluginStatus.NEEDS_APP,
-        reason=f"Its app {source.app} is not in INSTALLED_APPS.",
-        remedy=_add_app(source),
-    )
+def _refusals(source: PluginSource, claimants: Sequence[PluginSource]) -> Iterator[PluginReport]:
+    """Yield what speaks against importing a plugin."""
+    if claimants:
+        all_of_them = " and ".join(str(each) for each in claimants)
+        distributions = " or ".join(dict.fromkeys(each.distribution for each in claimants))
+        reason = f"The plugin name {source.name!r} is claimed by {all_of_them}; none is loaded."
+        yield _report(source, PluginStatus.CONFLICT, reason, f"Uninstall {distributions}.")
+    if reason := discovery.incompatibility(source):
+        remedy = f"Install a {source.distribution} and a {discovery.CORE} that fit each other. "
+        remedy += _do_without(source)
+        yield _report(source, PluginStatus.INCOMPATIBLE, reason, remedy)
+    if source.app and not any(_is_app(config, source.app) for config in apps.get_app_configs()):
+        reason = f"Its app {source.app} is not in INSTALLED_APPS."
+        yield _report(source, PluginStatus.NEEDS_APP, reason, _add_app(source))
 
 
 def _is_app(config: AppConfig, entry: str) -> bool:
-    """Say whether an installed app is the one that an entry of INSTALLED_APPS would give.
+    """Return whether an installed app is the one that an entry of INSTALLED_APPS would make.
 
     A project may have replaced the AppConfig by one of its own for the same package.
     """
@@ -171,7 +134,7 @@ def _is_app(config: AppConfig, entry: str) -> bool:
 
 
 def _add_app(source: PluginSource, model: str = "") -> str:
-    """Say how to install the app of a plugin, or the one that a model belongs to."""
+    """Return how to install the app of a plugin, or the one that a model belongs to."""
     package = model.rpartition(".")[0].partition(".models")[0]
     own = source.app and (not model or f"{source.app}.".startswith(f"{package}."))
     if own:
@@ -181,18 +144,15 @@ def _add_app(source: PluginSource, model: str = "") -> str:
 
 def _do_without(source: PluginSource) -> str:
     uninstall = f" or uninstall {source.distribution}" if source.distribution else ""
-    return f"Put {source.name!r} into {DISABLE_VARIABLE}{uninstall}."
+    return f"Put {source.name!r} into {discovery.DISABLE_VARIABLE}{uninstall}."
 
 
 def _report(
     source: PluginSource,
     status: PluginStatus,
-    *,
     reason: str = "",
-    traceback: str = "",
     remedy: str = "",
-    actions: tuple[str, ...] = (),
-    triggers: tuple[str, ...] = (),
+    traceback: str = "",
 ) -> PluginReport:
     return PluginReport(
         name=source.name,
@@ -201,8 +161,6 @@ def _report(
         module=source.module,
         status=status,
         reason=reason,
-        traceback=traceback,
         remedy=remedy,
-        actions=actions,
-        triggers=triggers,
+        traceback=traceback,
     )

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from itertools import count
 from typing import Any
 
 from flowcontrol_core.document.reader import to_seconds
 from flowcontrol_core.document.tree import Document, RetryPolicy, Step
 
-#: What a keyword of ``step`` is, if it is no configuration and no branch.
+#: The keywords of ``step`` that are neither configuration nor branches.
 _OPTIONS = frozenset({"note", "disabled", "retry", "timeout", "if_unknown", "config_version"})
 
 
@@ -31,9 +32,8 @@ def flow(
             object="auth.user",
         )
     """
-    taken = {found for one in steps for found in _ids(one)}
-    numbers = (f"s{n}" for n in range(1, 1_000_000))
-    fresh = (name for name in numbers if name not in taken)
+    taken = Document(steps=steps).step_ids()
+    fresh = (name for name in map("s{}".format, count(1)) if name not in taken)
     return Document(
         object=object,
         guard=guard,
@@ -72,11 +72,6 @@ def _is_branch(value: Any) -> bool:
         and bool(value)
         and all(isinstance(item, Step) for item in value)
     )
-
-
-def _ids(one: Step) -> set[str]:
-    inner = {found for branch in one.branches.values() for sub in branch for found in _ids(sub)}
-    return inner | ({one.id} if one.id else set())
 
 
 def _numbered(one: Step, fresh: Iterator[str]) -> Step:

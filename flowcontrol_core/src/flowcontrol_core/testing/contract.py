@@ -1,4 +1,4 @@
-"""The contract that every action has to keep, as one call for a plugin's own tests."""
+"""The contract of all actions, as one call for a plugin's own tests."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _ZONES = (ZoneInfo("UTC"), ZoneInfo("Asia/Kolkata"))
 
 
 def check_action(cls: type[BaseAction], *configs: Mapping[str, Any]) -> None:
-    """Raise AssertionError, saying what is wrong, where an action does not keep the contract.
+    """Raise AssertionError, saying what is wrong, where an action breaks the contract.
 
     ``configs`` are examples as a browser would send them (field name to text). Checked are: it can
     be registered; its instance has no state; each example validates, is stored as JSON, and means
@@ -31,10 +31,10 @@ def check_action(cls: type[BaseAction], *configs: Mapping[str, Any]) -> None:
 
 
 def _check_stateless(action: BaseAction) -> None:
-    if kept := vars(action):
+    if attributes := vars(action):
         _fail(
-            f"{type(action).__qualname__} keeps {sorted(kept)} on its instance, which is shared "
-            "by all threads; keep it in run.memo or run.state."
+            f"{type(action).__qualname__} has {sorted(attributes)} on its instance, which is "
+            "shared by all threads; store it in run.memo or run.state."
         )
 
 

@@ -22,7 +22,7 @@ _MOST_SWEEPS = 1_000
 
 @contextmanager
 def manual_clock(start: datetime | None = None) -> Iterator[ManualClock]:
-    """Put a clock in force that stands still until ``advance(days=3)`` moves it."""
+    """Use a clock that stands still until ``advance(days=3)`` moves it."""
     clock = ManualClock(start)
     with use_clock(clock):
         yield clock
@@ -47,7 +47,7 @@ def publish_flow(document: Document, *, key: str = "flow", **fields: Any) -> Flo
 
 
 def run_due() -> int:
-    """Execute all runs that are due, and those that become due by it; give their number.
+    """Execute all runs that are due, and those that become due by it; return their number.
 
     Inside of a ``TestCase``, where nothing ever commits, it executes in savepoints.
     """

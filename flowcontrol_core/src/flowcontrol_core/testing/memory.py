@@ -32,7 +32,7 @@ _STATUS = {
 
 
 class _Trail(Recorder):
-    """Keeps the ids of all calls, where the history leaves out most of a loop's."""
+    """Records the ids of all calls; the history leaves out most of those of a loop."""
 
     __slots__ = ("steps",)
 
@@ -77,33 +77,33 @@ class MemoryRun:
 
     @property
     def wait(self) -> Wait | None:
-        """Give what the run waits for."""
+        """What the run waits for."""
         return self.stop.wait
 
     @property
     def state(self) -> dict[str, Any]:
-        """Give a copy of the state."""
+        """A copy of the state."""
         copy: dict[str, Any] = normalize(self.activation.context.state.peek())
         return copy
 
     @property
     def steps(self) -> list[str]:
-        """Give the ids of the steps called so far, oldest first."""
+        """The ids of the steps called so far, oldest first."""
         return list(self.trail.steps)
 
     @property
     def messages(self) -> list[str]:
-        """Give what the actions have logged."""
+        """What the actions have logged."""
         return [line for entry in self.trace for line in entry.get("messages", ())]
 
     def advance(self, delta: timedelta | None = None, **parts: float) -> MemoryRun:
-        """Move the clock (``advance(days=3)``), waking the run on its way as often as it is due."""
+        """Move the clock (``advance(days=3)``), waking the run whenever it is due by then."""
         target = self.clock.now() + (delta if delta is not None else timedelta(**parts))
         woken = 0
         while self.wait is not None and (due := self.wait.due_at) is not None and due <= target:
             self.clock.set(max(due, self.clock.now()))
             is_time = self.wait.until is not None and self.wait.until <= due
-            self._go_on(Wakeup(kind="time" if is_time else "timeout"))
+            self._continue(Wakeup(kind="time" if is_time else "timeout"))
             woken += 1
             if woken == _MOST_WAKEUPS:
                 raise FlowcontrolError(f"The run was woken {woken} times and is due again.")
@@ -111,21 +111,21 @@ class MemoryRun:
         return self
 
     def fire(self, key: str, payload: Mapping[str, Any] | None = None) -> MemoryRun:
-        """Fire a trigger; it wakes the run if that waits for it."""
+        """Fire a trigger; it wakes the run if the run waits for it."""
         if self.wait is not None and self.wait.trigger == key:
-            self._go_on(Wakeup(kind="trigger", trigger=key, payload=normalize(payload or {})))
+            self._continue(Wakeup(kind="trigger", trigger=key, payload=normalize(payload or {})))
         return self
 
     def end_child(
         self, outcome: str = "complete", result: Mapping[str, Any] | None = None
     ) -> MemoryRun:
-        """Let the run that it waits for end."""
+        """End the run that this one waits for."""
         if self.wait is None or self.wait.child is None:
             raise FlowcontrolError("The run waits for no child.")
-        self._go_on(Wakeup(kind="child", outcome=outcome, result=normalize(result or {})))
+        self._continue(Wakeup(kind="child", outcome=outcome, result=normalize(result or {})))
         return self
 
-    def _go_on(self, wakeup: Wakeup | None) -> None:
+    def _continue(self, wakeup: Wakeup | None) -> None:
         self.activation.wake(wakeup)
         self.stop = _drive(self.activation)
         self.trace += self.activation.history.take()

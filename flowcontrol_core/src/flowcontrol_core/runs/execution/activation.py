@@ -25,7 +25,6 @@ from flowcontrol_core.engine.cursor import Cursor, Frame
 from flowcontrol_core.engine.directives import FlowDirective, Kind, Wait
 from flowcontrol_core.engine.history import Call, Recorder
 from flowcontrol_core.engine.interpreter import (
-    COMPLETE,
     End,
     Position,
     advance,
@@ -308,8 +307,8 @@ class Activation:
             self.cursor = position
             return CONTINUE
         self.cursor = ()
-        reason = Reason() if position is COMPLETE else Reason.of("aborted", note)
-        return Stop(kind=StopKind.ENDED, outcome=position.kind.value, reason=reason)
+        reason = Reason() if position is End.COMPLETE else Reason.of("aborted", note)
+        return Stop(kind=StopKind.ENDED, outcome=position.value, reason=reason)
 
     def _check_guard(self, guard: Expression) -> Stop | Continue:
         try:

@@ -13,7 +13,7 @@ from django.db.models import Count, Max, Q, QuerySet
 from flowcontrol_core.actions.context import Wakeup
 from flowcontrol_core.conf import get_settings
 from flowcontrol_core.engine.codec import decode
-from flowcontrol_core.engine.interpreter import place
+from flowcontrol_core.engine.interpreter import locate
 from flowcontrol_core.errors import DirectiveError, FlowcontrolError
 from flowcontrol_core.models import (
     EventKind,
@@ -162,7 +162,7 @@ def _go_to(execution: Execution, message: Message) -> RunEvent:
     activation = execution.activation
     step = str(message.data.get("step", ""))
     try:
-        activation.cursor = place(activation.compiled.program, step, activation.compiled.is_loop)
+        activation.cursor = locate(activation.compiled.program, step, activation.compiled.is_loop)
         activation.started = True
         reason = Reason.of("went_to_step", message.data.get("note", ""), step=step)
         kind = EventKind.OPERATOR

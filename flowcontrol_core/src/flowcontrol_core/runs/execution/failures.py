@@ -13,7 +13,7 @@ from flowcontrol_core.actions.base import Effects
 from flowcontrol_core.conf import get_settings
 from flowcontrol_core.document.tree import RetryPolicy
 from flowcontrol_core.engine.directives import Wait
-from flowcontrol_core.engine.retry import backoff, is_retried, wait_for
+from flowcontrol_core.engine.retry import backoff, bounded_delay, has_attempts_left, is_retried
 from flowcontrol_core.errors import FlowcontrolError, Retry
 from flowcontrol_core.models import NO_REASON, Outcome, Reason
 from flowcontrol_core.redaction import redact
@@ -134,7 +134,7 @@ def retry_after(policy: RetryPolicy | None, error: Exception, tries: int) -> flo
         policy = RetryPolicy(attempts=settings.RETRY_ATTEMPTS, backoff=settings.RETRY_BACKOFF)
     elif not isinstance(error, Retry) and not is_retried(policy, error):
         return None
-    seconds = backoff(policy, tries, random.random())
-    if seconds is None:
+    if not has_attempts_left(policy, tries):
         return None
-    return wait_for(error.after if isinstance(error, Retry) else None, seconds)
+    seconds = backoff(policy, tries, random.random())
+    return bounded_delay(error.after if isinstance(error, Retry) else None, seconds)

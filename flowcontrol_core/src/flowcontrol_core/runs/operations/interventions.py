@@ -23,7 +23,7 @@ from flowcontrol_core.engine.codec import (
     private_copy,
 )
 from flowcontrol_core.engine.cursor import Cursor
-from flowcontrol_core.engine.interpreter import place
+from flowcontrol_core.engine.interpreter import locate
 from flowcontrol_core.engine.state import State
 from flowcontrol_core.errors import DirectiveError, IllegalChangeError, StateError
 from flowcontrol_core.flows import lifecycle
@@ -304,7 +304,7 @@ def _cursor_of(row: FlowRun) -> Cursor:
 def _placed(version_id: int, step: str) -> Cursor:
     compiled = get_compiled(version_id)
     try:
-        return place(compiled.program, step, compiled.is_loop)
+        return locate(compiled.program, step, compiled.is_loop)
     except DirectiveError as error:
         raise IllegalChangeError(str(error)) from error
 

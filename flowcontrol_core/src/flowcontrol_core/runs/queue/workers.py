@@ -14,7 +14,8 @@ from importlib_metadata import PackageNotFoundError, version
 
 from flowcontrol_core.conf import get_settings
 from flowcontrol_core.models import Worker
-from flowcontrol_core.plugins.manager import PluginStatus, plugin_manager
+from flowcontrol_core.plugins.manager import plugin_manager
+from flowcontrol_core.plugins.reports import PluginStatus
 from flowcontrol_core.runs.store.clock import clock
 from flowcontrol_core.runs.store.connection import alias, retrying
 

@@ -59,7 +59,7 @@ def typed(
 
 
 def as_text(value: Any) -> Any:
-    """Give what a browser shows as chosen."""
+    """Return what a browser shows as chosen."""
     return [str(item) for item in value] if isinstance(value, list) else str(value)
 
 
@@ -233,14 +233,14 @@ def test_a_field_with_formats_of_its_own_reads_what_was_stored(
     assert read_config(form_class, typed(form_class, text), UTC) == {"value": value}
 
 
-MOMENTS = [
+DATETIMES = [
     (forms.DateTimeField(), lambda day, hour: f"{day} {hour}"),
     (forms.SplitDateTimeField(), lambda day, hour: {"value_0": day, "value_1": hour}),
 ]
 
 
-@pytest.mark.parametrize(("field", "data"), MOMENTS, ids=["DateTime", "SplitDateTime"])
-def test_a_moment_is_the_same_whatever_the_zone_of_the_editor_and_shows_the_flows_clock(
+@pytest.mark.parametrize(("field", "data"), DATETIMES, ids=["DateTime", "SplitDateTime"])
+def test_a_datetime_is_the_same_whatever_the_zone_of_the_editor_and_shows_the_flows_clock(
     field: forms.Field, data: Any
 ) -> None:
     form_class = form_of(field)
@@ -251,9 +251,9 @@ def test_a_moment_is_the_same_whatever_the_zone_of_the_editor_and_shows_the_flow
     assert (read.hour, read.utcoffset()) == (12, timedelta(hours=2))
 
 
-@pytest.mark.parametrize(("field", "data"), MOMENTS, ids=["DateTime", "SplitDateTime"])
+@pytest.mark.parametrize(("field", "data"), DATETIMES, ids=["DateTime", "SplitDateTime"])
 @pytest.mark.parametrize("hour", ["00:30", "01:30"])
-def test_a_moment_in_the_hour_that_comes_twice_in_the_flows_zone_is_kept(
+def test_a_datetime_in_the_hour_that_comes_twice_in_the_flows_zone_is_kept(
     field: forms.Field, data: Any, hour: str
 ) -> None:
     form_class = form_of(field)
@@ -264,7 +264,7 @@ def test_a_moment_in_the_hour_that_comes_twice_in_the_flows_zone_is_kept(
     assert initial_values(form_class, stored, BERLIN)["value"] == read
 
 
-@pytest.mark.parametrize(("field", "data"), MOMENTS, ids=["DateTime", "SplitDateTime"])
+@pytest.mark.parametrize(("field", "data"), DATETIMES, ids=["DateTime", "SplitDateTime"])
 def test_an_hour_that_does_not_exist_is_refused_while_typing(field: forms.Field, data: Any) -> None:
     sent = data("2026-03-29", "02:30")
     with timezone.override(BERLIN):
@@ -272,21 +272,21 @@ def test_an_hour_that_does_not_exist_is_refused_while_typing(field: forms.Field,
         assert not form.is_valid()
 
 
-def test_a_moment_without_zone_is_one_of_the_flows_zone() -> None:
+def test_a_datetime_without_zone_is_one_of_the_flows_zone() -> None:
     form_class = form_of(forms.DateTimeField())
     read = read_config(form_class, {"value": "2026-07-01T12:00:00"}, BERLIN)["value"]
     assert read.astimezone(UTC) == datetime(2026, 7, 1, 10, tzinfo=UTC)
 
 
 @given(st.datetimes(datetime(1950, 1, 1), datetime(2090, 1, 1), timezones=st.timezones()))
-def test_every_moment_is_read_back_in_every_zone(moment: datetime) -> None:
+def test_every_datetime_is_read_back_in_every_zone(value: datetime) -> None:
     for field in (forms.DateTimeField(), forms.SplitDateTimeField()):
         form = form_of(field)()
-        form.cleaned_data = {"value": moment}
+        form.cleaned_data = {"value": value}
         stored = to_stored(form)
         for zone in (UTC, BERLIN, KOLKATA):
             read = read_config(type(form), stored, zone)["value"]
-            assert read.astimezone(UTC) == moment.astimezone(UTC)
+            assert read.astimezone(UTC) == value.astimezone(UTC)
 
 
 @given(st.decimals(allow_nan=False, allow_infinity=False, places=4) | st.decimals(-1000, 1000))

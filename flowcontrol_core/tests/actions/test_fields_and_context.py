@@ -50,7 +50,7 @@ def test_optional_expressions_and_texts_may_be_empty(empty: Any) -> None:
     assert ExpressionField(required=False, empty_value=None).clean(empty) == ""
 
 
-def test_a_percent_sign_in_a_bad_text_is_no_placeholder() -> None:
+def test_a_percent_sign_in_a_bad_text_is_not_a_placeholder() -> None:
     with pytest.raises(ValidationError, match=r"a\.b\[0\]|a\.b\.0"):
         check_texts({"a": {"b": ["100%s %(x)d ("]}})
 
@@ -96,7 +96,7 @@ def run() -> RunContext:
 
 
 @pytest.mark.parametrize(
-    ("given", "moment"),
+    ("given", "due"),
     [
         (60, NOW + timedelta(minutes=1)),
         (0.5, NOW + timedelta(seconds=0.5)),
@@ -105,11 +105,11 @@ def run() -> RunContext:
     ],
 )
 def test_a_time_out_may_be_seconds_a_duration_or_a_time(
-    run: RunContext, given: Any, moment: datetime
+    run: RunContext, given: Any, due: datetime
 ) -> None:
     directive = run.suspend(trigger="shop.paid", timeout=given)
     assert directive.wait is not None
-    assert (directive.wait.timeout, directive.wait.due_at) == (moment, moment)
+    assert (directive.wait.timeout, directive.wait.due_at) == (due, due)
 
 
 def test_waiting_for_a_child_takes_a_run_or_its_uuid(run: RunContext) -> None:

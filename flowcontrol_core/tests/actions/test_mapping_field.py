@@ -11,7 +11,7 @@ from django.core.exceptions import ValidationError
 
 from flowcontrol.forms import MappingField
 from flowcontrol_core.actions.config import bind, initial_values, read_config, to_stored
-from flowcontrol_core.actions.mapping_field import MAX_LINES
+from flowcontrol_core.bounds import MAPPING_LINES
 from flowcontrol_core.expressions import Scope
 from tests.cases import each
 
@@ -27,7 +27,7 @@ class Lazy(Scope):
 
     @property
     def obj(self) -> Any:
-        raise AssertionError("nobody asked for the object")
+        raise AssertionError("the object was loaded")
 
     def __init__(self, **state: Any) -> None:
         self.state, self.now, self.payload, self.variables = state, NOW, None, {}
@@ -39,6 +39,11 @@ def stored(text: str) -> dict[str, Any]:
     return to_stored(form)
 
 
+def bound(scope: Scope, **expressions: str) -> Any:
+    lines = "\n".join(f"{key}: {expression}" for key, expression in expressions.items())
+    return bind(Form, read_config(Form, stored(lines), UTC)).at(scope)
+
+
 def test_it_is_stored_as_an_object_and_edited_as_lines() -> None:
     kept = stored("a: 1\n\n  b :state.x|default:'p: q'\r\n")
     assert kept == {"output": {"a": "1", "b": "state.x|default:'p: q'"}}
@@ -47,15 +52,16 @@ def test_it_is_stored_as_an_object_and_edited_as_lines() -> None:
 
 
 def test_the_action_gets_a_function_and_gives_it_further_names() -> None:
-    config = bind(Form, stored("a: result.n|add:m\nb: m")).at(Lazy(m=1, result={"n": 9}))
+    config = bound(Lazy(m=1, result={"n": 9}), a="result.n|add:m", b="m")
     assert config.output(result={"n": 2}) == {"a": 3, "b": 1}
     assert config.output() == {"a": 10, "b": 1}
     assert config.source("output") == {"a": "result.n|add:m", "b": "m"}
 
 
 def test_without_lines_there_are_no_values() -> None:
-    assert bind(Form, read_config(Form, stored(""), UTC)).at(Lazy()).output() == {}
-    assert bind(Form, read_config(Form, {}, UTC)).at(Lazy()).output() == {}
+    assert bound(Lazy()).output() == {}
+    config: Any = bind(Form, read_config(Form, {}, UTC)).at(Lazy())
+    assert config.output() == {}
 
 
 @each(
@@ -63,18 +69,18 @@ def test_without_lines_there_are_no_values() -> None:
     [
         ("a", "Line 1: write a key, a colon and an expression."),
         ("a: 1\nb:", "Line 2: write a key"),
-        (": 1", "Line 1: “” is no key"),
-        ("a b: 1", "Line 1: “a b” is no key"),
-        ("1a: 1", "is no key"),
-        ("_a: 1", "is no key"),
-        (f"{'a' * 101}: 1", "is no key"),
+        (": 1", "Line 1: “” is not a key"),
+        ("a b: 1", "Line 1: “a b” is not a key"),
+        ("1a: 1", "is not a key"),
+        ("_a: 1", "is not a key"),
+        (f"{'a' * 101}: 1", "is not a key"),
         ("now: 1", "“now” has a meaning of its own"),
         ("a: 1\n\na: 2", "Line 3: the key “a” stands in another line too."),
         ("a: 1\nb: x ==", "Line 2: "),
         ("a: x|nosuch", "(at character 3: 'nosuch')"),
         (f"a: {'x' * 1001}", "Line 1: the expression is too long."),
         ("a: 50% 50", "Line 1: "),
-        ("\n".join(f"a{n}: 1" for n in range(MAX_LINES + 1)), "more than 100 lines"),
+        ("\n".join(f"a{n}: 1" for n in range(MAPPING_LINES + 1)), "more than 100 lines"),
     ],
 )
 def test_what_is_wrong_is_said_with_its_line(text: str, said: str) -> None:
