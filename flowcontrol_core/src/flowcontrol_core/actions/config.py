@@ -70,10 +70,6 @@ class BoundConfig:
         """Return a value as it was configured: the text of an expression, not its result."""
         return self._values.get(name)
 
-    def computed(self) -> Mapping[str, Evaluable]:
-        """Return the compiled values by field."""
-        return self._computed
-
     if not TYPE_CHECKING:
         # A type checker knows only the attributes that an author declares in a class of their own.
         def __getattr__(self, name: str) -> Any:

@@ -31,11 +31,11 @@ _MAX_UNIQUE_KEY = 200
 
 def connect() -> None:
     """Connect triggers with the engine: from now on firing one does something."""
-    triggers.connection.dispatcher = EngineDispatcher()
+    triggers.connection.receiver = Dispatcher()
     listeners.connect()
 
 
-class EngineDispatcher:
+class Dispatcher:
     """What ``Trigger.fire`` calls once the site has started; it logs its own failures.
 
     Only an error of the database that has ended the caller's transaction is raised on: its other
