@@ -17,8 +17,9 @@ def words(texts: Mapping[str, str], language: str = "de") -> Iterator[None]:
     that knows a message counts.
     """
     catalog = trans_real.translation(language)._catalog  # type: ignore[attr-defined]
-    plurals = {(message, form): text for message, text in texts.items() for form in (0, 1)}
-    catalog._catalogs.insert(0, {**texts, **plurals})
+    known: dict[object, str] = dict(texts)
+    known |= {(message, form): text for message, text in texts.items() for form in (0, 1)}
+    catalog._catalogs.insert(0, known)
     catalog._plurals.insert(0, catalog._plurals[0])
     try:
         with translation.override(language):
