@@ -27,7 +27,7 @@ from tests.databases import Database, ScratchDatabase
 from tests.effects.models import Effect
 from tests.processes.site import Process, Site
 
-#: Leases so short that what a dead worker held is looked for while the storm is on.
+#: Leases so short that what a dead worker had is taken while the storm is on.
 SETTINGS: dict[str, Any] = {
     "LEASE": 0.5,
     "STEP_TIMEOUT": 0.5,
@@ -199,7 +199,7 @@ def create_runs(count: int, key: str = "flow", **fields: Any) -> list[FlowRun]:
         return [create_flowrun(key, **fields) for _ in range(count)]
 
 
-def moments(number: int, seconds: float, chance: random.Random) -> list[float]:
+def times(number: int, seconds: float, chance: random.Random) -> list[float]:
     """Give random monotonic times within the next seconds, in order."""
     now = time.monotonic()
     return sorted(now + chance.uniform(0, seconds) for _ in range(number))

@@ -1,4 +1,4 @@
-"""F1, F2, F7: workers are killed, and stopped past their leases, while others go on."""
+"""F1, F2, F7: workers are killed, and stopped past their leases, while others continue."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import signal
 import subprocess
 import time
 
-from chaos.camp import SETTINGS, Camp, create_runs, moments, six_steps
+from chaos.camp import SETTINGS, Camp, create_runs, six_steps, times
 from chaos.processes import Forked, Work
 from chaos.registry import SERVERS, fault
 from chaos.results import Figures
@@ -19,10 +19,10 @@ LEASE = SETTINGS["LEASE"]
 
 
 class Storm:
-    """Kills and stops workers at random moments, busy ones first, and replaces the dead.
+    """Kills and stops workers at random times, busy ones first, and replaces the dead.
 
-    Runs come little by little, so that one that is taken from a worker goes on at once: the
-    worker comes back when others have gone on with its run.
+    Runs come little by little, so that one that is taken from a worker continues at once: the
+    worker comes back when others have continued its run.
     """
 
     def __init__(self, camp: Camp, figures: Figures, *changes: Work) -> None:
@@ -37,8 +37,8 @@ class Storm:
         self.document = six_steps(*((0.2, 0.005) if camp.is_sqlite else (0.06, 0.06)))
         publish_flow(self.document)
         self.workers = camp.fork_workers(pick(6, 4, 3), *changes)
-        self.kills = moments(pick(60, 10, 4), self.seconds, camp.random)
-        self.stops = moments(pick(30, 6, 4), self.seconds, camp.random)
+        self.kills = times(pick(60, 10, 4), self.seconds, camp.random)
+        self.stops = times(pick(30, 6, 4), self.seconds, camp.random)
         #: Until when a stopped worker sleeps at least, and at the most.
         self.asleep: list[tuple[float, float, Forked]] = []
         self.created: list[FlowRun] = []
@@ -50,7 +50,7 @@ class Storm:
 
     def rage(self) -> None:
         """Let the storm pass over; the last zombie is awake when it is over."""
-        while self.goes_on():
+        while self.may_continue():
             now = time.monotonic()
             self.feed(now - self.begun)
             if self.kills and self.kills[0] < now:
@@ -65,7 +65,7 @@ class Storm:
             self.wake(now)
             time.sleep(0.005)
 
-    def goes_on(self) -> bool:
+    def may_continue(self) -> bool:
         coming = self.kills or self.stops or self.restarts or self.asleep
         return bool(coming) or len(self.created) < self.runs
 
@@ -75,7 +75,7 @@ class Storm:
         self.camp.stop(*self.workers)
 
     def feed(self, elapsed: float) -> None:
-        """Create runs as time goes by, but not so many that one that was taken has to queue."""
+        """Create runs as time goes by, but few at a time: one that was taken must not queue."""
         wanted = min(self.runs, 1 + int(self.runs * elapsed / self.seconds))
         missing = wanted - len(self.created)
         if missing > 0 and FlowRun.objects.live().count() < 2 * len(self.workers):

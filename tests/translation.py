@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 from django.utils import translation
 from django.utils.translation import trans_real
@@ -17,8 +18,8 @@ def words(texts: Mapping[str, str], language: str = "de") -> Iterator[None]:
     that knows a message counts.
     """
     catalog = trans_real.translation(language)._catalog  # type: ignore[attr-defined]
-    plurals = {(message, form): text for message, text in texts.items() for form in (0, 1)}
-    known: dict[object, str] = {**texts, **plurals}
+    known: dict[Any, str] = dict(texts)
+    known |= {(message, form): text for message, text in texts.items() for form in (0, 1)}
     catalog._catalogs.insert(0, known)
     catalog._plurals.insert(0, catalog._plurals[0])
     try:

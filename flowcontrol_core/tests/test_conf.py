@@ -14,7 +14,7 @@ def test_defaults_count_where_the_project_says_nothing(settings: Any) -> None:
     assert get_settings() == Settings()
 
 
-def test_what_the_project_says_counts_from_the_moment_it_changes(settings: Any) -> None:
+def test_what_the_project_says_counts_as_soon_as_it_changes(settings: Any) -> None:
     settings.FLOWCONTROL = {"LEASE": 5}
     assert (get_settings().LEASE, get_settings().MAX_DEPTH) == (5, 20)
     settings.FLOWCONTROL = {}

@@ -99,7 +99,7 @@ def test_a_broker_that_is_down_is_one_line_in_the_log(
 
 
 @pytest.mark.parametrize("url", CLOSED)
-def test_nobody_sleeps_while_the_broker_is_down(
+def test_no_thread_sleeps_while_the_broker_is_down(
     app: Celery, monkeypatch: pytest.MonkeyPatch, url: str
 ) -> None:
     app.conf.update(broker_url=url)
@@ -111,7 +111,7 @@ def test_nobody_sleeps_while_the_broker_is_down(
 
 @pytest.mark.parametrize("quickly", [True, False])
 @pytest.mark.parametrize("scheme", ["amqp", "redis"])
-def test_a_broker_that_does_not_answer_keeps_nobody_waiting_for_long(
+def test_a_broker_that_does_not_answer_lets_no_one_wait_for_long(
     app: Celery,
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
@@ -150,8 +150,8 @@ def test_after_a_failure_the_broker_is_left_alone_for_a_while(
     monkeypatch.setattr(tasks, "by_queue", lambda ids: {"default": list(ids)})
     monkeypatch.setattr("flowcontrol_core.tasks.time.monotonic", lambda: now[0])
     sender = tasks._Sender()
-    for moment, run in ((100.0, 1), (100.1, 2), (100 + tasks.SILENCE, 3)):
-        now[0] = moment
+    for second, run in ((100.0, 1), (100.1, 2), (100 + tasks.SILENCE, 3)):
+        now[0] = second
         sender([run])
     assert tried == [[1], [3]]
 
@@ -198,7 +198,7 @@ def test_eager_tasks_need_no_broker(app: Celery, monkeypatch: pytest.MonkeyPatch
     assert executed == [[1, 2]]
 
 
-def test_what_is_no_failure_of_the_broker_is_raised(
+def test_what_is_not_a_failure_of_the_broker_is_raised(
     app: Celery, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*args: Any, **options: Any) -> None:

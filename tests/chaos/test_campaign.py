@@ -33,7 +33,7 @@ def campaign(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("database", DATABASES)
-def test_promises_hold_under_every_fault(database: str) -> None:
+def test_promises_are_kept_under_every_fault(database: str) -> None:
     finished = campaign("--database", database)
     assert finished.returncode == 0, finished.stdout
     assert " 0 not" in finished.stdout

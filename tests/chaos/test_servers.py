@@ -52,7 +52,7 @@ def test_server_comes_back_however_it_went_and_ends_with_the_campaign(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_stopped_campaign_leaves_nothing_behind(number: signal.Signals, tmp_path: Path) -> None:
+def test_stopped_campaign_leaves_nothing(number: signal.Signals, tmp_path: Path) -> None:
     if why := PostgreSQL.why_not():
         pytest.skip(why)
     arguments = ["-m", "chaos", "--database", "postgresql", "--only", "F1", "--dose", "full"]

@@ -154,7 +154,7 @@ def test_the_celery_project_of_the_guide_knows_the_tasks_and_sends_them(tmp_path
         (tmp_path / name).write_text(text, encoding="utf-8")
     look = (
         "import django; django.setup()\n"
-        "from flowcontrol_core.runs.queue.dispatch import senders\n"
+        "from flowcontrol_core.runs.store.connection import senders\n"
         "assert 'celery' in senders\n"
         "from bookshop.celery import app\n"
         "app.loader.import_default_modules()\n"

@@ -1,4 +1,4 @@
-"""A site of real processes: its database, its workers, and a look at what they did."""
+"""A site of real processes: its database, its workers, and what they did."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from tests.shop.models import Customer
 
 #: The longest time in seconds that a test waits for anything: a failure, not a duration.
 PATIENCE = 40.0
-#: Short leases, so that what a dead worker held is due again soon.
+#: Short leases, so that what a dead worker had is due again soon.
 SETTINGS = {"LEASE": 1, "STEP_TIMEOUT": 1, "CLAIM_BATCH": 10}
 
 

@@ -1,4 +1,4 @@
-"""Limits hold when several processes start runs of one flow, and for one object, at once."""
+"""Limits are kept when several processes start runs of one flow, and for one object, at once."""
 
 from __future__ import annotations
 
@@ -49,20 +49,22 @@ def customers(site: Site) -> list[Customer]:
 
 
 @pytest.mark.parametrize("most", [1, 3])
-def test_max_concurrent_holds(site: Site, customers: list[Customer], most: int) -> None:
+def test_max_concurrent_is_kept(site: Site, customers: list[Customer], most: int) -> None:
     publish_flow(HOLDING, key="limited", max_concurrent=most)
     start_at_once(site, 3, customers)
     assert sum(begun().values()) == most
 
 
 @pytest.mark.parametrize("most", [1, 3])
-def test_max_concurrent_per_object_holds(site: Site, customers: list[Customer], most: int) -> None:
+def test_max_concurrent_per_object_is_kept(
+    site: Site, customers: list[Customer], most: int
+) -> None:
     publish_flow(HOLDING, key="limited", max_concurrent_per_object=most)
     start_at_once(site, 3, customers)
     assert begun() == {str(customer.pk): most for customer in customers}
 
 
-def test_max_per_object_holds_for_runs_that_have_ended(
+def test_max_per_object_is_kept_for_runs_that_have_ended(
     site: Site, customers: list[Customer]
 ) -> None:
     document = flow(step("effects.write", label="begun"))

@@ -17,7 +17,7 @@ from tests.effects.models import Effect
 from tests.processes.site import Site
 
 pytestmark = pytest.mark.slow
-#: So many steps that a run can be met on its way.
+#: Enough steps that a run can be met on its way.
 LONG = 20_000
 
 

@@ -38,7 +38,7 @@ def test_overlapping_sweeps_execute_each_run_once_and_share_the_work(
     assert len(busy) >= 2, "one worker did all of it"
 
 
-def test_workers_go_on_when_the_server_hangs_up_on_them(site: Site) -> None:
+def test_workers_continue_when_the_server_hangs_up_on_them(site: Site) -> None:
     if site.scratch.name.endswith(".sqlite3"):
         pytest.skip("SQLite has no server that could hang up")
     publish_flow(flow(step("effects.write", label="a"), step("effects.write", label="b")))

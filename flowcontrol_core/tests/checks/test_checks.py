@@ -87,7 +87,7 @@ def test_e002_a_value_of_the_wrong_kind(
     assert f'FLOWCONTROL["{name}"] is {value!r}, which is not {wanted}' in message.msg
 
 
-def test_e002_the_setting_is_no_dictionary(settings: Any) -> None:
+def test_e002_the_setting_is_not_a_dictionary(settings: Any) -> None:
     settings.FLOWCONTROL = [("LEASE", 60)]
     assert "not a dictionary" in only(check_settings(), "E002").msg
 
@@ -180,7 +180,7 @@ def test_e008_a_broken_plugin_is_an_error_under_strict_plugins(
     assert only(check_plugins(), "E008").is_serious()
 
 
-def test_a_disabled_plugin_is_no_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_disabled_plugin_is_not_a_fault(monkeypatch: pytest.MonkeyPatch) -> None:
     disabled = PluginReport(
         name="fax", distribution="", version="", module="fax", status=PluginStatus.DISABLED
     )
@@ -278,7 +278,7 @@ class TestFlows:
         with temporary_registry(Small):
             assert check_flows(databases=["default"]) == []
 
-    def test_a_sound_flow_is_no_fault(self, active: Flow) -> None:
+    def test_a_sound_flow_is_not_a_fault(self, active: Flow) -> None:
         with temporary_registry(Small):
             assert check_flows(databases=["default"]) == []
 

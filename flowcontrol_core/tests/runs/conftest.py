@@ -33,7 +33,7 @@ Behaviour = Callable[..., Any]
 
 
 class WorkerDied(BaseException):
-    """Stands for a killed process: nothing of the runtime catches it."""
+    """Stands for a killed process: nothing of the engine catches it."""
 
 
 @dataclass(slots=True)

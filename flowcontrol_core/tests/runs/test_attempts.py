@@ -25,7 +25,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @pytest.mark.parametrize("last", [send("last"), write("last")])
 @pytest.mark.parametrize("first", [[], [send("a")], [write("a"), send("b")]])
-def test_the_attempt_is_counted_behind_a_checkpoint_too(
+def test_the_attempt_is_counted_after_a_checkpoint_too(
     lab: Lab, first: list[Step], last: Step
 ) -> None:
     attempts: list[int] = []
@@ -47,7 +47,7 @@ def test_the_attempt_is_counted_behind_a_checkpoint_too(
     assert (fresh(run).status, fresh(run).attempt) == (Status.DONE, 0)
 
 
-def test_poison_behind_a_checkpoint_has_no_attempt_more(lab: Lab, settings: Any) -> None:
+def test_poison_after_a_checkpoint_has_no_attempt_more(lab: Lab, settings: Any) -> None:
     settings.FLOWCONTROL = {"MAX_ATTEMPTS": 2}
 
     def kill(run: Any, obj: Any) -> None:

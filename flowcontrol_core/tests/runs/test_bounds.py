@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from django.db import connection
 
+from flowcontrol_core.conf import get_settings
 from flowcontrol_core.errors import NotStartedError
 from flowcontrol_core.models import Flow, FlowRun, Message, Status
 from flowcontrol_core.runs.execution import activation
@@ -84,9 +85,18 @@ def test_activation_that_takes_long_yields_after_each_step(
     assert len(events(run)) == 3
 
 
-def test_runs_of_one_batch_have_their_time_each(lab: Lab, settings: Any) -> None:
-    settings.FLOWCONTROL = {"LEASE": 0.4}
-    lab.on("long", lambda run, obj: time.sleep(0.15))
+def test_runs_of_one_batch_have_their_time_each(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    seconds = [0.0]
+
+    class Time:
+        perf_counter = staticmethod(time.perf_counter)
+        monotonic = staticmethod(lambda: seconds[0])
+
+    def take_all_of_it(run: Any, obj: Any) -> None:
+        seconds[0] += get_settings().LEASE / 4 + 1
+
+    monkeypatch.setattr(activation, "time", Time)
+    lab.on("long", take_all_of_it)
     first = start(write("long"), key="a")
     second = start(write("b"), write("c"), key="b")
     continue_flowruns(limit=2)
@@ -205,7 +215,7 @@ def ada(db: None) -> Customer:
 
 
 @pytest.mark.parametrize("step", [think, write, send])
-def test_guard_is_looked_at_between_steps(lab: Lab, step: Any) -> None:
+def test_guard_is_checked_between_steps(lab: Lab, step: Any) -> None:
     lab.on("stop", lambda run, obj: run.state.update(stop=True))
     run = create_flowrun(publish(step("stop"), write("after"), guard="not state.stop"))
     sweep()
@@ -235,7 +245,7 @@ def test_false_guard_keeps_a_run_from_beginning(lab: Lab) -> None:
     assert (fresh(run).outcome, lab.calls) == ("obsolete", [])
 
 
-def test_inactive_flow_starts_nothing_and_lets_its_runs_go_on(lab: Lab) -> None:
+def test_inactive_flow_starts_nothing_and_lets_its_runs_continue(lab: Lab) -> None:
     flow = publish(think())
     run = create_flowrun(flow)
     Flow.objects.update(active=False)
@@ -245,7 +255,7 @@ def test_inactive_flow_starts_nothing_and_lets_its_runs_go_on(lab: Lab) -> None:
     assert fresh(run).outcome == "complete"
 
 
-def test_request_of_a_run_that_has_ended_leaves_nothing_behind(lab: Lab) -> None:
+def test_request_of_a_run_that_has_ended_leaves_nothing(lab: Lab) -> None:
     lab.on("last", lambda run, obj: operate.pause(run.pk))
     run = start(send("last"))
     for _ in range(3):

@@ -60,7 +60,7 @@ def test_claimed_run_has_a_lease_a_fence_and_an_attempt(lab: Lab) -> None:
     assert stored.worker
 
 
-def test_run_in_somebodys_hands_is_not_claimed_again(lab: Lab) -> None:
+def test_claimed_run_is_not_claimed_again(lab: Lab) -> None:
     make_runs(1)
     assert len(claim(10)) == 1
     lab.clock.advance(seconds=59)
@@ -82,7 +82,7 @@ def test_run_that_was_started_without_a_checkpoint_is_claimed_alone(lab: Lab) ->
     assert [run.pk for run in claim(10)] == [run.pk for run in others]
 
 
-def test_started_run_behind_others_is_left_out_of_their_batch(lab: Lab) -> None:
+def test_started_run_after_others_is_left_out_of_their_batch(lab: Lab) -> None:
     first, poison, last = make_runs(3)
     FlowRun.objects.filter(pk=poison.pk).update(attempt=1)
     assert [run.pk for run in claim(10)] == [first.pk, last.pk]
@@ -194,7 +194,7 @@ def test_run_is_claimed_once_where_locked_rows_cannot_be_skipped(
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.skipif("connection.vendor == 'sqlite'")
-def test_claim_that_comes_too_late_for_all_it_has_read_looks_again(
+def test_claim_that_comes_too_late_for_all_it_has_read_reads_again(
     lab: Lab, others_first: Callable[[Callable[[], Any]], None]
 ) -> None:
     runs = make_runs(4)

@@ -65,10 +65,10 @@ def test_consecutive_database_steps_cost_one_commit(lab: Lab, settings: Any) -> 
 COPIED = [field for field in FlowRun._meta.concrete_fields if field.name not in ("id", "uuid")]
 
 
-def wait_for_all(lab: Lab, number: int, *behind: Any) -> None:
+def wait_for_all(lab: Lab, number: int, *after: Any) -> None:
     """Let runs wait, and their time come."""
     lab.on("wait", lambda run, obj: run.suspend(until=timedelta(days=1)))
-    start(think("wait"), *behind)
+    start(think("wait"), *after)
     sweep()
     template = FlowRun.objects.get()
     values = {field.attname: getattr(template, field.attname) for field in COPIED}

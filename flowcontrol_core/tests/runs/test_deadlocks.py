@@ -11,7 +11,6 @@ from django.db import connection
 from django.db.models import QuerySet
 
 from flowcontrol_core.flows.lifecycle import pause
-from flowcontrol_core.flows.lifecycle import resume as end_hold
 from flowcontrol_core.models import FlowRun, Message, Status
 from flowcontrol_core.runs.execution.start import create_flowrun
 from flowcontrol_core.runs.operations.interventions import resume_flow
@@ -51,14 +50,14 @@ def deadlocks(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Once]:
     return choose
 
 
-@pytest.mark.parametrize("verb", [operate.cancel, operate.pause])
+@pytest.mark.parametrize("act", [operate.cancel, operate.pause])
 def test_an_operator_is_not_the_victim_of_a_deadlock(
-    lab: Lab, deadlocks: Callable[[str], Once], verb: Callable[[FlowRun], FlowRun]
+    lab: Lab, deadlocks: Callable[[str], Once], act: Callable[[FlowRun], FlowRun]
 ) -> None:
     run = start(think())
     FlowRun.objects.update(status=Status.RUNNING)
     once = deadlocks("update")
-    verb(run)
+    act(run)
     assert once.calls > 1
     assert Message.objects.filter(run=run).count() == 1, "what was asked is asked once"
     assert fresh(run).request
@@ -118,22 +117,21 @@ def test_runs_are_updated_by_their_keys_only(lab: Lab, updates: list[str]) -> No
     listening = start(think("listen"), key="listening")
     publish(think("child"), key="child")
     start(think("parent"), key="parent")
-    held = publish(think(), key="paused")
-    create_flowrun(held)
+    flow_to_pause = publish(think(), key="paused")
+    create_flowrun(flow_to_pause)
     limited = publish(
         think("listen"), key="limited", max_concurrent=1, max_concurrent_policy="queue"
     )
     for _ in range(2):
         create_flowrun(limited)
-    pause(held)
+    pause(flow_to_pause)
     for _ in range(3):
         sweep()
-    end_hold(held)
-    resume_flow(held)
+    resume_flow(flow_to_pause)
     event()
     operate.pause(fresh(listening))
     operate.cancel(fresh(listening))
-    FlowRun.objects.filter(flow=held).update(
+    FlowRun.objects.filter(flow=flow_to_pause).update(
         status=Status.BLOCKED, blocked_on="lab.think", due_at=None
     )
     del updates[-1]

@@ -30,7 +30,7 @@ def test_run_of_a_deleted_object_is_obsolete(document: Document) -> None:
     assert (run.reason_code, run.reason) == ("object_gone", "The object Ada no longer exists.")
 
 
-def test_run_that_never_looks_at_its_deleted_object_completes() -> None:
+def test_run_that_never_reads_its_deleted_object_completes() -> None:
     customer = Customer.objects.create(name="Ada")
     with manual_clock() as clock:
         run = create_flowrun(publish_flow(flow(WAIT)), customer)

@@ -165,7 +165,7 @@ def test_trigger_itself_can_refuse_and_so_quietly(
     assert refusals() == []
 
 
-def test_trigger_whose_look_fails_concerns_that_flow_trigger_only(
+def test_trigger_whose_check_fails_concerns_that_flow_trigger_only(
     ada: Customer, register: Callable[..., Registry]
 ) -> None:
     def accepts(config: BoundConfig, obj: Any, payload: Any) -> bool:
@@ -229,13 +229,13 @@ def test_other_policies_leave_the_limit_to_the_claim(ada: Customer, policy: str)
     assert refusals() == []
 
 
-def test_limit_of_one_object_does_not_hold_for_another(ada: Customer) -> None:
+def test_limit_of_one_object_does_not_count_for_another(ada: Customer) -> None:
     association = listener(max_concurrent_per_object=1)
     create_flowrun(association.flow, ada)
     assert len(trigger_flows(KEY, Customer.objects.create(name="Bob"))) == 1
 
 
-def test_limit_of_one_flow_does_not_hold_for_another(ada: Customer) -> None:
+def test_limit_of_one_flow_does_not_count_for_another(ada: Customer) -> None:
     create_flowrun(listener("full", max_concurrent_per_object=1).flow, ada)
     listener("free", max_concurrent_per_object=1)
     assert [run.flow.key for run in trigger_flows(KEY, ada)] == ["free"]

@@ -31,7 +31,7 @@ def ada() -> Customer:
 
 
 @pytest.fixture(autouse=True)
-def _nothing_is_kept(lab: Lab) -> Iterator[None]:
+def _nothing_is_cached(lab: Lab) -> Iterator[None]:
     cache.forget()
     yield
     cache.forget()
@@ -42,7 +42,7 @@ def warm(obj: Any = None) -> None:
     trigger_flows(KEY, obj)
 
 
-def test_firing_that_nobody_listens_to_costs_no_query(ada: Customer) -> None:
+def test_firing_without_a_listener_costs_no_query(ada: Customer) -> None:
     outside_of_a_change()
     PAID.fire(ada)
     with counted() as counts:
@@ -150,7 +150,7 @@ def test_change_is_seen_at_once_after_its_commit(ada: Customer) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_change_that_was_rolled_back_is_kept_by_nobody(ada: Customer) -> None:
+def test_change_that_was_rolled_back_is_cached_nowhere(ada: Customer) -> None:
     with transaction.atomic():
         listener()
         assert PAID.is_listened_to()
@@ -188,7 +188,7 @@ def test_change_in_another_process_is_seen_after_the_cache_time(
     assert PAID.is_listened_to()
 
 
-def test_what_was_read_before_a_change_is_not_kept_after_it(
+def test_what_was_read_before_a_change_is_not_cached_after_it(
     ada: Customer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Another thread may be reading while this one commits."""

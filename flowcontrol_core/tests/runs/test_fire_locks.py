@@ -1,4 +1,4 @@
-"""While a transaction that has fired is open, nobody else has to wait for it.
+"""While a transaction that has fired is open, no one else has to wait for it.
 
 Two connections: the one fires and stays in its transaction, the other one works on the same flow,
 flow trigger and objects. The database itself gives up waiting for a lock after two seconds.
@@ -39,7 +39,7 @@ _GIVE_UP = {
 
 
 @pytest.fixture(autouse=True)
-def _nothing_is_kept() -> Iterator[None]:
+def _nothing_is_cached() -> Iterator[None]:
     cache.forget()
     yield
     cache.forget()
@@ -116,7 +116,7 @@ WORKS: dict[str, Work] = {
 
 @pytest.mark.usefixtures("row_locks")
 @pytest.mark.parametrize("work", WORKS.values(), ids=WORKS)
-def test_open_transaction_that_fired_keeps_nobody_waiting(
+def test_open_transaction_that_fired_lets_no_one_wait(
     work: Work, everything: FlowTrigger, ada: Customer, elsewhere: Callable[..., Any]
 ) -> None:
     with transaction.atomic():

@@ -77,7 +77,7 @@ def test_run_that_has_not_begun_is_neither_woken_nor_sent_back(ada: Customer) ->
     assert Message.objects.count() == 0
 
 
-def test_runs_that_were_not_told_are_not_passed_over_in_silence(
+def test_runs_that_were_not_notified_are_not_passed_over_in_silence(
     ada: Customer, lab: Lab, settings: Any
 ) -> None:
     target = publish(think("wait"))
@@ -85,12 +85,12 @@ def test_runs_that_were_not_told_are_not_passed_over_in_silence(
     runs = [waiting(lab, target, ada) for _ in range(3)]
     settings.FLOWCONTROL = {"MAX_FAN_OUT": 2}
     trigger_flows(KEY, ada)
-    told = set(Message.objects.values_list("run_id", flat=True))
-    assert told == {runs[0].pk, runs[1].pk}
+    notified = set(Message.objects.values_list("run_id", flat=True))
+    assert notified == {runs[0].pk, runs[1].pk}
     assert refusals() == ["fan_out"]
 
 
-def test_event_is_kept_only_for_a_key_that_somebody_waits_for(ada: Customer) -> None:
+def test_event_is_stored_only_for_a_key_that_a_run_waits_for(ada: Customer) -> None:
     listener()
     trigger_flows(KEY, ada)
     assert TriggerEvent.objects.count() == 0

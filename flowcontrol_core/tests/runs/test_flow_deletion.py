@@ -33,7 +33,7 @@ def _types() -> Iterator[None]:
 
 @pytest.fixture
 def made(lab: Lab) -> Flow:
-    """A flow whose runs wait for a day and look at their object then."""
+    """A flow whose runs wait for a day and read their object then."""
     lab.on("wait", lambda run, obj: run.suspend(until=timedelta(days=1)))
     lab.on("look", lambda run, obj: run.state.update(name=str(obj)))
     return publish(send("between"), think("wait"), write("look"))
@@ -57,8 +57,8 @@ def bring(lab: Lab, flow: Flow, status: Status, obj: Any, delete: Callable[[], A
     return run
 
 
-def go_on(lab: Lab, run: FlowRun) -> FlowRun:
-    """Let a run go on to its end, whatever it waits for."""
+def complete(lab: Lab, run: FlowRun) -> FlowRun:
+    """Let a run continue to its end, whatever it waits for."""
     if fresh(run).status == Status.PAUSED:
         sweep()
         assert fresh(run).status == Status.PAUSED, "a deletion resumes nothing"
@@ -75,7 +75,7 @@ def test_a_run_whose_object_was_deleted_becomes_obsolete(
 ) -> None:
     customer = Customer.objects.create(name="Ada")
     run = bring(lab, made, status, customer, Customer.objects.all().delete)
-    row = go_on(lab, run)
+    row = complete(lab, run)
     assert (row.outcome, row.reason) == ("obsolete", "The object Ada no longer exists.")
     assert (row.object_text, row.state) == ("Ada", {"n": 1} if status != Status.RUNNING else {})
 
@@ -89,14 +89,14 @@ def test_a_run_whose_content_type_was_deleted_becomes_obsolete(
         ContentType.objects.clear_cache()
 
     run = bring(lab, made, status, Customer.objects.create(name="Ada"), delete)
-    row = go_on(lab, run)
+    row = complete(lab, run)
     assert row.outcome == "obsolete"
     assert row.reason == "The type of the object Ada no longer exists."
     assert row.content_type_id is not None
 
 
 @pytest.mark.parametrize("status", LIVE)
-def test_a_flow_with_a_live_run_is_not_deleted_and_the_run_goes_on(
+def test_a_flow_with_a_live_run_is_not_deleted_and_the_run_continues(
     lab: Lab, made: Flow, status: Status
 ) -> None:
     refused: list[str] = []
@@ -112,7 +112,7 @@ def test_a_flow_with_a_live_run_is_not_deleted_and_the_run_goes_on(
     run = bring(lab, made, status, Customer.objects.create(name="Ada"), delete)
     assert len(refused) == 1
     assert Flow.objects.get(pk=made.pk).active
-    assert go_on(lab, run).outcome == "complete"
+    assert complete(lab, run).outcome == "complete"
 
 
 def test_a_flow_whose_runs_have_ended_is_deleted_with_them(lab: Lab, made: Flow) -> None:
@@ -130,7 +130,7 @@ def test_a_deleted_user_leaves_runs_and_versions_and_their_name_in_the_history(
     user = User.objects.create(username="Ada")
     FlowVersion.objects.filter(flow=made).update(author=user)
     run = bring(lab, made, status, None, user.delete)
-    assert go_on(lab, run).outcome == "complete"
+    assert complete(lab, run).outcome == "complete"
     assert FlowVersion.objects.get(pk=run.version_id).author is None
     assert RunEvent.objects.filter(run_id=run.pk, actor="Ada").exists()
 
@@ -139,7 +139,7 @@ def test_a_deleted_user_leaves_runs_and_versions_and_their_name_in_the_history(
 def test_a_deleted_user_is_an_object_like_any_other(lab: Lab, made: Flow, status: Status) -> None:
     user = User.objects.create(username="Ada")
     run = bring(lab, made, status, user, user.delete)
-    assert go_on(lab, run).outcome == "obsolete"
+    assert complete(lab, run).outcome == "obsolete"
 
 
 def test_a_deleted_author_of_a_draft_leaves_the_draft(made: Flow) -> None:

@@ -120,11 +120,11 @@ def test_a_lease_is_extended_until_the_time_of_the_step_is_up_and_not_beyond(
         machine.seconds += 1
         assert not is_extended(lab, heart, run)
         assert not is_extended(lab, heart, run)
-    # The call has come back after all; nobody has claimed the run in the meantime.
+    # The call has come back after all; no other has claimed the run in the meantime.
     assert is_extended(lab, heart, run)
 
 
-def test_a_call_that_hangs_keeps_the_lease_of_no_run_behind_it(
+def test_a_call_that_hangs_keeps_the_lease_of_no_run_after_it(
     lab: Lab, machine: Machine, heart: Heartbeat, run: FlowRun
 ) -> None:
     start(think(), key="other")
@@ -157,7 +157,7 @@ def test_the_time_of_a_step_of_any_effects_is_bounded(
     assert None not in bounds
 
 
-def test_a_sign_of_life_begins_the_time_of_the_step_anew(
+def test_a_heartbeat_begins_the_time_of_the_step_anew(
     lab: Lab, machine: Machine, heart: Heartbeat, run: FlowRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(heartbeat_module, "has_heartbeat", lambda: True)
@@ -170,7 +170,7 @@ def test_a_sign_of_life_begins_the_time_of_the_step_anew(
         assert not is_extended(lab, heart, run)
 
 
-def test_a_sign_of_life_outside_of_a_call_changes_nothing(
+def test_a_heartbeat_outside_of_a_call_changes_nothing(
     lab: Lab, machine: Machine, heart: Heartbeat, run: FlowRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(heartbeat_module, "has_heartbeat", lambda: True)
@@ -187,7 +187,7 @@ def test_a_run_that_was_dropped_is_left_alone(lab: Lab, heart: Heartbeat, run: F
 
 
 @pytest.mark.parametrize("change", [{"fence": 99}, {"status": "waiting"}], ids=str)
-def test_the_lease_of_somebody_else_is_not_extended(
+def test_the_lease_of_another_worker_is_not_extended(
     lab: Lab, heart: Heartbeat, run: FlowRun, change: dict[str, Any]
 ) -> None:
     FlowRun.objects.filter(pk=run.pk).update(**change)
@@ -260,7 +260,7 @@ def test_there_is_no_thread_where_one_writer_locks_out_all(run: FlowRun) -> None
 
 
 def leases(lab: Lab, *, beats: int = 0) -> list[float]:
-    """Have a step note the length of its lease, and again behind each sign of life."""
+    """Have a step note the length of its lease, and again after each heartbeat."""
     seen: list[float] = []
 
     def look(run: Any, obj: Any) -> None:
@@ -293,7 +293,7 @@ def test_without_a_heartbeat_it_lasts_for_the_time_out_of_the_step(lab: Lab) -> 
 
 @without_heartbeat
 @pytest.mark.parametrize("timeout", [None, 20.0])
-def test_without_a_heartbeat_a_sign_of_life_begins_the_lease_of_the_call_anew(
+def test_without_a_thread_a_heartbeat_begins_the_lease_of_the_call_anew(
     lab: Lab, timeout: float | None
 ) -> None:
     seen = leases(lab, beats=3)
@@ -342,7 +342,7 @@ def test_with_a_heartbeat_the_lease_of_a_call_is_as_short_as_any(lab: Lab) -> No
 
 
 @pytest.mark.parametrize("place", [think, write, send])
-def test_a_step_of_any_effects_may_say_that_it_is_alive(lab: Lab, place: Any) -> None:
+def test_a_step_of_any_effects_may_send_a_heartbeat(lab: Lab, place: Any) -> None:
     lab.on("alive", lambda run, obj: run.heartbeat())
     run = start(place("alive"), think())
     sweep()
@@ -351,7 +351,7 @@ def test_a_step_of_any_effects_may_say_that_it_is_alive(lab: Lab, place: Any) ->
 
 
 @without_heartbeat
-def test_a_sign_of_life_tells_a_step_that_its_run_is_somebody_elses(lab: Lab) -> None:
+def test_a_heartbeat_ends_a_step_whose_run_another_worker_has(lab: Lab) -> None:
     def lose(run: Any, obj: Any) -> None:
         FlowRun.objects.update(fence=99)
         run.heartbeat()

@@ -145,7 +145,7 @@ BAD: dict[str, tuple[Callable[[], FlowRun], str, str]] = {
     "cursor that is no list": (changed(cursor={"step": 1}), E, "cursor is not a list"),
     "cursor without a phase": (changed(cursor=[{"step": "s1"}]), E, "cursor cannot be read"),
     "unknown step": (changed(cursor=[{"step": "zz", "phase": "run"}]), E, "no enabled step 'zz'"),
-    "unknown step behind": (
+    "unknown step before": (
         changed(cursor=[{"step": "zz", "phase": "after"}]), E, "no enabled step 'zz'"
     ),
     "unknown step around": (
@@ -226,7 +226,7 @@ def test_bad_run_is_visible_with_its_reason(lab: Lab, name: str) -> None:
         assert events(run)[-1].error["traceback"]
 
 
-def test_run_that_misses_an_action_goes_on_when_it_is_registered(lab: Lab) -> None:
+def test_run_that_misses_an_action_continues_when_it_is_registered(lab: Lab) -> None:
     run = missing_action()
     sweep()
     row = fresh(run)
@@ -238,7 +238,7 @@ def test_run_that_misses_an_action_goes_on_when_it_is_registered(lab: Lab) -> No
     assert (row.outcome, row.state, row.blocked_on) == ("complete", {"number": 1}, None)
 
 
-def test_run_whose_configuration_does_not_validate_is_looked_at_again(lab: Lab) -> None:
+def test_run_whose_configuration_does_not_validate_is_tried_again(lab: Lab) -> None:
     run = exploding_config()
     sweep()
     assert fresh(run).status == Status.BLOCKED
@@ -248,7 +248,7 @@ def test_run_whose_configuration_does_not_validate_is_looked_at_again(lab: Lab) 
     assert fresh(run).outcome == "complete"
 
 
-def test_repeated_look_at_a_blocked_run_writes_no_more_history(lab: Lab) -> None:
+def test_repeated_try_of_a_blocked_run_writes_no_more_history(lab: Lab) -> None:
     run = exploding_config()
     for _ in range(5):
         sweep()
@@ -265,7 +265,7 @@ def test_errored_run_with_a_damaged_cursor_can_be_sent_to_a_step(lab: Lab) -> No
     assert (row.outcome, row.state) == ("complete", {"n": 1})
 
 
-def test_failing_flow_query_stops_nobody_for_ever(lab: Lab) -> None:
+def test_failing_flow_query_stops_no_run_for_ever(lab: Lab) -> None:
     run = without_flow()
     Flow.objects.create(pk=1_000_000, key="late", name="Late")
     sweep()
@@ -289,7 +289,7 @@ ANSWERS: dict[str, Callable[[Any, Any], Any]] = {
 
 
 @pytest.mark.parametrize("answer", ANSWERS)
-def test_answer_that_cannot_be_kept_ends_its_own_run_only(lab: Lab, answer: str) -> None:
+def test_answer_that_cannot_be_stored_ends_its_own_run_only(lab: Lab, answer: str) -> None:
     lab.on("bad", ANSWERS[answer])
     bad = create_flowrun(publish(think("bad"), key="bad"))
     good = publish(think("good"), key="good")
@@ -300,8 +300,8 @@ def test_answer_that_cannot_be_kept_ends_its_own_run_only(lab: Lab, answer: str)
     assert fresh(bad).reason
 
 
-@pytest.mark.parametrize("moment", [FIRST, LAST, datetime(2026, 1, 1)])
-def test_start_at_a_time_that_cannot_be_kept_is_refused(lab: Lab, moment: datetime) -> None:
+@pytest.mark.parametrize("at", [FIRST, LAST, datetime(2026, 1, 1)])
+def test_start_at_a_time_that_cannot_be_stored_is_refused(lab: Lab, at: datetime) -> None:
     with pytest.raises(ValueError, match="The time"):
-        create_flowrun(publish(think()), at=moment)
+        create_flowrun(publish(think()), at=at)
     assert not FlowRun.objects.exists()

@@ -1,4 +1,4 @@
-"""Promise 8: limits hold, and a run that is refused says why."""
+"""Promise 8: limits are kept, and a run that is refused says why."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def limited(policy: LimitPolicy = LimitPolicy.SKIP, **most: Any) -> Flow:
 
 
 def create(flow: Flow, obj: Any = None) -> FlowRun:
-    """Create a run past the look that spares most refused rows, as two at once would."""
+    """Create a run past the check that spares most refused rows, as two at once would."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(limits, "reached", lambda limits: "")
         return create_flowrun(flow, obj)
@@ -155,18 +155,18 @@ def test_free_slot_passes_those_by_that_the_limit_of_their_object_keeps(lab: Lab
     assert statuses(ada, *queued) == ["waiting", *["pending"] * 3, "waiting", "pending"]
 
 
-def test_queue_of_which_nobody_can_use_a_free_slot_is_looked_at_once_a_minute(lab: Lab) -> None:
+def test_queue_of_which_none_can_use_a_free_slot_is_checked_once_a_minute(lab: Lab) -> None:
     flow = limited(LimitPolicy.QUEUE, max_concurrent=3, max_concurrent_per_object=1)
     objects = [Customer.objects.create(name=name) for name in ("Ada", "Eve")]
     for obj in objects * 5:
         create(flow, obj)
         lab.clock.advance(seconds=7)
         sweep()
-    looks = 0
+    checks = 0
     for _ in range(50):
         lab.clock.advance(seconds=6)
-        looks += sweep()
-    assert 8 * 5 <= looks <= 8 * 6
+        checks += sweep()
+    assert 8 * 5 <= checks <= 8 * 6
 
 
 def test_slot_that_becomes_free_while_a_run_is_refused_is_not_left_free(
@@ -189,7 +189,7 @@ def test_slot_that_becomes_free_while_a_run_is_refused_is_not_left_free(
     assert statuses(first, second) == ["canceled", "waiting"]
 
 
-def test_queued_run_is_looked_at_again_although_nobody_told_it(lab: Lab) -> None:
+def test_queued_run_is_checked_again_although_it_was_not_notified(lab: Lab) -> None:
     flow = limited(LimitPolicy.QUEUE, max_concurrent=1)
     first, second = create(flow), create(flow)
     sweep()
@@ -268,7 +268,7 @@ def test_older_run_that_is_retried_does_not_replace_a_newer_one(lab: Lab) -> Non
 
 
 @pytest.mark.parametrize("hindrance", ["later", "paused"])
-def test_newer_run_that_does_not_begin_now_replaces_nobody(lab: Lab, hindrance: str) -> None:
+def test_newer_run_that_does_not_begin_now_replaces_none(lab: Lab, hindrance: str) -> None:
     flow = limited(LimitPolicy.REPLACE, max_concurrent=1)
     old = create(flow)
     sweep()
@@ -295,7 +295,7 @@ def test_run_that_is_not_done_keeps_its_slot(lab: Lab, status: Status) -> None:
 def test_slot_that_another_run_takes_at_the_same_time_is_not_taken_twice(
     lab: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A look that does not see the other run's slot, as at REPEATABLE READ."""
+    """A check that does not see the other run's slot, as at REPEATABLE READ."""
     flow = limited(max_concurrent=2)
     first = create(flow)
     sweep()

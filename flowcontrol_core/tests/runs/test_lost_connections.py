@@ -22,7 +22,7 @@ pytestmark = pytest.mark.django_db
 
 
 def postgresql_error(state: str | None) -> OperationalError:
-    """Give an error as Django raises it for one of psycopg's, behind which it has reconnected."""
+    """Give an error as Django raises it for one of psycopg's, after which it has reconnected."""
     error = OperationalError("terminating connection due to administrator command")
     error.__cause__ = type("AdminShutdown", (Exception,), {"sqlstate": state})()
     return error
@@ -52,7 +52,7 @@ def test_a_lock_that_was_not_given_in_time_is_asked_for_again(message: str) -> N
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_run_whose_server_hung_up_goes_on_later(lab: Lab) -> None:
+def test_a_run_whose_server_hung_up_continues_later(lab: Lab) -> None:
     def hang_up(run: object, obj: object) -> None:
         raise postgresql_error("57P01")
 

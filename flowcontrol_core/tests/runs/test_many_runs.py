@@ -79,7 +79,7 @@ def read(work: Callable[[], object], *, runs: int) -> tuple[int, int]:
 
 
 @pytest.mark.parametrize("statistics", ["old", "new"])
-def test_idle_sweep_looks_at_the_first_entries_of_indexes(
+def test_idle_sweep_reads_the_first_entries_of_indexes(
     many: Flow, lab: Lab, statistics: str, request: pytest.FixtureRequest
 ) -> None:
     if statistics == "new":

@@ -1,4 +1,4 @@
-"""The model object of a run: read when it is touched, once a transaction, never somebody else's."""
+"""The model object of a run: read when it is touched, once a transaction, never another one's."""
 
 from __future__ import annotations
 

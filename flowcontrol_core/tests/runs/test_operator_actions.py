@@ -218,7 +218,7 @@ def test_a_bulk_operation_takes_other_arguments_than_one_run() -> None:
 # Cancel
 
 
-def test_canceled_run_waits_for_nothing_and_holds_no_slot(lab: Lab) -> None:
+def test_canceled_run_waits_for_nothing_and_has_no_slot(lab: Lab) -> None:
     lab.on("wait", lambda run, obj: run.suspend(until=timedelta(days=1), trigger="lab.paid"))
     run = start(think("wait"), max_concurrent=1)
     sweep()

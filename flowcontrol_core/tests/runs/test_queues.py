@@ -1,4 +1,4 @@
-"""Queues, fair turns, and limits that a run's own ancestors hold."""
+"""Queues, fair turns, and limits whose slots a run's own ancestors have."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_thousands_of_due_runs_of_one_flow_do_not_keep_another_waiting(
     lab.clock.advance(minutes=1)
     make(1, "one")
     sweep()
-    assert lab.calls.index("one") == 10, "right behind the first batch"
+    assert lab.calls.index("one") == 10, "right after the first batch"
     assert len(lab.calls) == 61
 
 
@@ -86,13 +86,13 @@ def test_several_busy_flows_do_not_keep_a_quiet_one_waiting_either(lab: Lab, set
     assert len(lab.calls) == 62
 
 
-def test_a_flow_that_is_alone_pays_one_look_a_batch_for_it(lab: Lab, settings: Any) -> None:
+def test_a_flow_that_is_alone_pays_one_query_a_batch_for_it(lab: Lab, settings: Any) -> None:
     settings.FLOWCONTROL = {"CLAIM_BATCH": 10}
     make(50)
     with counted() as counts:
         assert sweep() == 50
-    looks = [sql for sql in counts.queries if "NOT" in sql and "due_at" in sql and "flow_id" in sql]
-    assert len(looks) <= 5
+    reads = [sql for sql in counts.queries if "NOT" in sql and "due_at" in sql and "flow_id" in sql]
+    assert len(reads) <= 5
 
 
 def test_a_sweep_of_some_queues_stays_in_them_when_it_takes_turns(lab: Lab, settings: Any) -> None:

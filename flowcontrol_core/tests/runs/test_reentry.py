@@ -34,7 +34,7 @@ def limited(**fields: Any) -> Flow:
 
 
 def create(flow: Flow, obj: Any) -> FlowRun:
-    """Create a run past the look that spares most refused rows, as two at once would."""
+    """Create a run past the check that spares most refused rows, as two at once would."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(limits, "reached", lambda limits: "")
         return create_flowrun(flow, obj)
@@ -166,7 +166,7 @@ def test_each_limit_has_a_policy_of_its_own(lab: Lab, ada: Customer) -> None:
 def test_of_two_limits_that_are_reached_the_one_that_does_less_decides(
     lab: Lab, ada: Customer, whole: str, per_object: str, expected: list[str]
 ) -> None:
-    """To cancel a run for a slot, and wait for the other slot then, would help nobody."""
+    """To cancel a run for a slot, and wait for the other slot then, would be of no use."""
     flow = limited(
         max_concurrent=1,
         max_concurrent_policy=whole,

@@ -57,7 +57,7 @@ def left() -> list[int]:
     return sorted(FlowRun.objects.values_list("pk", flat=True))
 
 
-def test_nothing_is_pruned_unless_somebody_says_so(lab: Lab) -> None:
+def test_nothing_is_pruned_by_default(lab: Lab) -> None:
     finish(2, lab)
     lab.clock.advance(days=5000)
     pruned = prune()
@@ -168,7 +168,7 @@ def test_an_awaited_child_is_kept_until_its_parent_has_seen_the_result(lab: Lab)
     assert left() == [parent.pk]
 
 
-def test_awaited_runs_do_not_hide_those_behind_them(
+def test_awaited_runs_do_not_hide_those_after_them(
     lab: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(retention, "BATCH", 1)
@@ -183,7 +183,7 @@ def test_awaited_runs_do_not_hide_those_behind_them(
     assert second.pk not in left()
 
 
-def test_pruning_stops_after_so_many_batches_and_goes_on_next_time(
+def test_pruning_stops_after_some_batches_and_continues_next_time(
     lab: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(retention, "BATCH", 2)
@@ -218,7 +218,7 @@ def test_the_slot_of_a_limit_on_all_runs_ever_outlives_its_run(lab: Lab) -> None
     assert reached == "max_per_object"
 
 
-def test_a_run_pruned_between_two_looks_at_the_limit_still_counts(
+def test_a_run_pruned_between_two_reads_of_the_limit_still_counts(
     lab: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     customer = Customer.objects.create(name="Ada")
@@ -229,7 +229,7 @@ def test_a_run_pruned_between_two_looks_at_the_limit_still_counts(
     pruned: list[int] = []
 
     def prune_first(alias: str) -> Any:
-        # The runs have been read, and the spent slots not yet.
+        # The runs have been read, and the consumed slots not yet.
         if not pruned:
             pruned.append(0)
             pruned[0] = prune().runs

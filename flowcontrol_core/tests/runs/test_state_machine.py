@@ -58,7 +58,7 @@ class Model:
     wait: str = ""
     late: bool = False
     tries: int = 0
-    jumps: list[int] = field(default_factory=list)
+    sent_to: list[int] = field(default_factory=list)
     woken: bool = False
     events: int = 0
     #: Whether it is on the published version.
@@ -75,11 +75,11 @@ class Model:
     def sweep(self) -> None:
         if self.status not in ("pending", "waiting"):
             return
-        if self.jumps:
-            self.put(self.jumps[-1])
+        if self.sent_to:
+            self.put(self.sent_to[-1])
         elif self.wait and not self.wakes_up():
             return
-        self.jumps, self.woken, self.begun = [], False, True
+        self.sent_to, self.woken, self.begun = [], False, True
         self.execute()
 
     def wakes_up(self) -> bool:
@@ -123,13 +123,20 @@ class Model:
 
     @property
     def legal(self) -> set[str]:
-        """The verbs that are possible now."""
+        """The operator actions that are possible now."""
         found = {
-            "pending": {"cancel", "pause", "run now", "send", "edit state", "move"},
-            "waiting": {"cancel", "pause", "run now", "send", "edit state", "move", "skip"},
-            "paused": {"cancel", "resume", "send", "edit state", "move", *["skip"] * self.begun},
-            "errored": {"retry", "skip", "send", "restart", "edit state"},
-        }.get(self.status, {"restart", "edit state"})
+            "pending": {"cancel", "pause", "run_now", "go_to_step", "edit_state", "move"},
+            "waiting": {"cancel", "pause", "run_now", "go_to_step", "edit_state", "move", "skip"},
+            "paused": {
+                "cancel",
+                "resume",
+                "go_to_step",
+                "edit_state",
+                "move",
+                *["skip"] * self.begun,
+            },
+            "errored": {"retry", "skip", "go_to_step", "restart", "edit_state"},
+        }.get(self.status, {"restart", "edit_state"})
         if self.status == "waiting" and self.tries:
             found = found | {"retry"}
         return found - {"move"} if self.current else found
@@ -147,7 +154,7 @@ class Operating(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        # Invariants are looked at before the first step too.
+        # Invariants are checked before the first step too.
         Operating.runs, Operating.steps = Operating.runs + 1, Operating.steps - 1
         for rows in (Message, RunEvent, TriggerEvent, FlowRun, Customer):
             rows._default_manager.all().delete()
@@ -160,9 +167,9 @@ class Operating(RuleBasedStateMachine):
         if self.model.broken:
             raise RuntimeError("broken")
 
-    def attempt(self, verb: str, work: Callable[[], Any]) -> bool:
-        """Apply a verb, which has to be refused where the model knows that it is not legal."""
-        if verb in self.model.legal:
+    def attempt(self, name: str, work: Callable[[], Any]) -> bool:
+        """Do an operator action, which has to be refused where the model knows it is not legal."""
+        if name in self.model.legal:
             work()
             return True
         with pytest.raises(IllegalChangeError):
@@ -176,7 +183,7 @@ class Operating(RuleBasedStateMachine):
 
     @rule(step=st.sampled_from(["listen", "doze", "d"]))
     def die_in_a_sweep(self, step: str) -> None:
-        """A worker dies in a step, if it gets there; another goes on."""
+        """A worker dies in a step, if it gets there; another continues."""
         behaviour = self.lab.behaviours.get(step)
 
         def die(run: Any, obj: Any) -> None:
@@ -199,7 +206,7 @@ class Operating(RuleBasedStateMachine):
     @rule()
     def cancel(self) -> None:
         if self.attempt("cancel", lambda: operate.cancel(self.run, by="ada")):
-            self.model.status, self.model.jumps, self.model.woken = "canceled", [], False
+            self.model.status, self.model.sent_to, self.model.woken = "canceled", [], False
 
     @rule()
     def pause(self) -> None:
@@ -213,7 +220,7 @@ class Operating(RuleBasedStateMachine):
 
     @rule()
     def run_now(self) -> None:
-        if self.attempt("run now", lambda: operate.run_now(self.run)):
+        if self.attempt("run_now", lambda: operate.run_now(self.run)):
             self.model.woken = bool(self.model.wait)
 
     @rule()
@@ -227,13 +234,13 @@ class Operating(RuleBasedStateMachine):
             self.model.put(self.model.at, after=True)
 
     @rule(place=places)
-    def send(self, place: int) -> None:
+    def go_to_step(self, place: int) -> None:
         ended = self.model.status == "errored"
-        if self.attempt("send", lambda: operate.go_to_step(self.run, f"s{place + 1}")):
+        if self.attempt("go_to_step", lambda: operate.go_to_step(self.run, f"s{place + 1}")):
             if ended:
                 self.model.put(place)
             else:
-                self.model.jumps.append(place)
+                self.model.sent_to.append(place)
 
     @rule(place=places)
     def restart(self, place: int) -> None:
@@ -253,7 +260,7 @@ class Operating(RuleBasedStateMachine):
 
     @rule(number=st.integers(0, 9))
     def edit_state(self, number: int) -> None:
-        if self.attempt("edit state", lambda: operate.edit_state(self.run, {"n": number})):
+        if self.attempt("edit_state", lambda: operate.edit_state(self.run, {"n": number})):
             self.model.state = {"n": number}
 
     @rule()
@@ -297,7 +304,7 @@ class Operating(RuleBasedStateMachine):
             assert row.cursor[-1]["step"] == f"s{model.at + 1}"
 
     @invariant()
-    def somebody_looks_at_it_again(self) -> None:
+    def a_worker_will_see_it_again(self) -> None:
         row = fresh(self.run)
         watched = row.due_at or row.wait_trigger
         assert watched or row.status in ("done", "paused")

@@ -130,7 +130,7 @@ def test_tries_of_one_step_do_not_count_for_the_next(lab: Lab) -> None:
 # Times, events and children
 
 
-def test_run_goes_on_when_its_time_has_come_and_not_before(lab: Lab) -> None:
+def test_run_continues_when_its_time_has_come_and_not_before(lab: Lab) -> None:
     wait(lab, until=timedelta(days=2))
     run = start(think("wait"), write("after"))
     sweep()
@@ -220,7 +220,7 @@ def test_run_may_wait_for_the_event_of_any_object(lab: Lab) -> None:
     assert fresh(run).outcome == "complete"
 
 
-def test_spurious_look_puts_the_run_back_as_it_was(lab: Lab) -> None:
+def test_spurious_claim_puts_the_run_back_as_it_was(lab: Lab) -> None:
     wait(lab, until=timedelta(days=2), trigger="lab.paid")
     run = start(think("wait"))
     sweep()
@@ -253,7 +253,7 @@ def test_worker_that_dies_while_a_run_begins_to_wait_loses_no_event(
     assert fresh(run).outcome == "complete"
 
 
-def test_parent_goes_on_with_the_outcome_and_state_of_its_child(lab: Lab) -> None:
+def test_parent_continues_with_the_outcome_and_state_of_its_child(lab: Lab) -> None:
     child_flow = publish(think("child"), key="child")
     lab.on("child", lambda run, obj: run.state.update(answer=42))
 
@@ -272,7 +272,7 @@ def test_parent_goes_on_with_the_outcome_and_state_of_its_child(lab: Lab) -> Non
     assert (child.depth, child.undelivered_since) == (1, None)
 
 
-def test_parent_of_a_child_that_does_not_exist_goes_on(lab: Lab) -> None:
+def test_parent_of_a_child_that_does_not_exist_continues(lab: Lab) -> None:
     wait(lab, child=uuid.uuid4())
     run = start(think("wait"))
     for _ in range(2):
@@ -280,7 +280,7 @@ def test_parent_of_a_child_that_does_not_exist_goes_on(lab: Lab) -> None:
     assert (fresh(run).outcome, fresh(run).state["woken by"]) == ("complete", "child")
 
 
-def test_parent_is_told_although_the_childs_worker_died(
+def test_parent_is_woken_although_the_childs_worker_died(
     lab: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     child_flow = publish(think("child"), key="child")
@@ -302,7 +302,7 @@ def test_parent_is_told_although_the_childs_worker_died(
     assert fresh(parent).outcome == "complete"
 
 
-def test_event_is_kept_for_an_external_call_that_has_to_be_repeated(lab: Lab) -> None:
+def test_event_is_there_for_an_external_call_that_has_to_be_repeated(lab: Lab) -> None:
     seen: list[Any] = []
 
     def work(run: Any, obj: Any) -> Any:
@@ -338,7 +338,7 @@ def test_loop_variable_of_a_suspended_step_vanishes_with_it(lab: Lab) -> None:
     assert fresh(run).state == {"n": 1}
 
 
-def test_message_nobody_told_the_run_of_is_found_by_the_sweep(lab: Lab) -> None:
+def test_undelivered_message_is_found_by_the_sweep(lab: Lab) -> None:
     wait(lab, until=timedelta(days=2))
     run = start(think("wait"))
     sweep()
@@ -349,7 +349,7 @@ def test_message_nobody_told_the_run_of_is_found_by_the_sweep(lab: Lab) -> None:
 
 
 def send_back_and_wait(run: Any, obj: Any) -> Any:
-    """Wait for an event, while somebody sends the run to its last step."""
+    """Wait for an event, while an operator sends the run to its last step."""
     if run.wakeup is None:
         operate.go_to_step(run.pk, "last")
     return run.suspend(trigger="lab.paid")
@@ -375,9 +375,9 @@ def test_message_that_came_while_a_run_was_paused_is_read_when_it_is_resumed(lab
     assert fresh(run).outcome == "complete"
 
 
-@pytest.mark.parametrize("verb", [operate.skip, operate.run_now])
-def test_verb_while_a_run_looks_for_its_event_is_not_lost(
-    lab: Lab, monkeypatch: pytest.MonkeyPatch, verb: Any
+@pytest.mark.parametrize("act", [operate.skip, operate.run_now])
+def test_operator_action_while_a_run_looks_for_its_event_is_not_lost(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, act: Any
 ) -> None:
     wait(lab, trigger="lab.paid")
     run = start(think("wait"), think("last"))
@@ -385,7 +385,7 @@ def test_verb_while_a_run_looks_for_its_event_is_not_lost(
 
     def meanwhile(waiting: FlowRun) -> Any:
         monkeypatch.undo()
-        verb(waiting.pk)
+        act(waiting.pk)
         return original(waiting)
 
     monkeypatch.setattr(outbox, "matching_events", meanwhile)
@@ -395,7 +395,7 @@ def test_verb_while_a_run_looks_for_its_event_is_not_lost(
 
 
 def test_every_unfinished_run_has_a_wake_up(lab: Lab) -> None:
-    """A time, a trigger, a child, a missing action, or an operator's hold."""
+    """A time, a trigger, a child, a missing action, or an operator's pause."""
     lab.on("time", lambda run, obj: run.suspend(until=timedelta(days=2)))
     lab.on("trigger", lambda run, obj: run.suspend(trigger="lab.paid"))
     lab.on("fail", fail)
