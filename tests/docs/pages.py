@@ -1,4 +1,4 @@
-"""Reading the pages of the documentation: sections, tables, blocks of code."""
+"""The pages of the documentation, read: sections, tables, blocks of code."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ class Block(NamedTuple):
 
 
 def read(name: str) -> str:
-    """Give the text of a page, by its path below ``docs``."""
+    """Return the text of a page, by its path below ``docs``."""
     return (DOCS / name).read_text(encoding="utf-8")
 
 
 def blocks(text: str, *languages: str) -> list[Block]:
-    """Give the blocks of a page in these languages, or all."""
+    """Return the blocks of a page in these languages, or all."""
     return [
         Block(
             language=match["language"],
@@ -46,7 +46,7 @@ def blocks(text: str, *languages: str) -> list[Block]:
 
 
 def sections(text: str) -> dict[str, str]:
-    """Give what stands under each heading, down to the next one, without backticks in its name."""
+    """Return what stands under each heading, down to the next one; its name has no backticks."""
     bare = _FENCE.sub(lambda match: re.sub(r"^#", " #", match[0], flags=re.MULTILINE), text)
     found = list(_HEADING.finditer(bare))
     ends = [match.start() for match in found[1:]] + [len(bare)]
@@ -56,8 +56,14 @@ def sections(text: str) -> dict[str, str]:
     }
 
 
+def entries(text: str) -> dict[str, str]:
+    """Return the sections of a page whose headings are one name in backticks."""
+    bare = {name.strip("`") for _, name in _HEADING.findall(text) if _CODE.fullmatch(name)}
+    return {name: section for name, section in sections(text).items() if name in bare}
+
+
 def rows(section: str) -> list[list[str]]:
-    """Give the cells of the tables in a section, heads left out."""
+    """Return the cells of the tables in a section, heads left out."""
     lines = [line.strip() for line in section.splitlines() if line.strip().startswith("|")]
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
     return [
@@ -68,12 +74,12 @@ def rows(section: str) -> list[list[str]]:
 
 
 def names(section: str) -> list[str]:
-    """Give what is in backticks in the first column of a section's tables."""
+    """Return what is in backticks in the first column of a section's tables."""
     return [name for row in rows(section) for name in _CODE.findall(row[0])]
 
 
 def codes(text: str) -> set[str]:
-    """Give all that is in backticks."""
+    """Return all that is in backticks."""
     return set(_CODE.findall(text))
 
 

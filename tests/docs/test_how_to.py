@@ -1,7 +1,7 @@
 """The how-to guides work: their Python is executed, and the tests in it pass.
 
 A block marked ``fragment`` is left out, as it needs files around it; one marked ``settings`` is
-looked at as settings.
+checked as settings.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def the_readers_shop(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def executed(page: Path) -> dict[str, Any]:
-    """Execute the blocks of a page as one module of the reader's app, and give its names."""
+    """Execute the blocks of a page as one module of the reader's app, and return its names."""
     # The name decides about the keys of its actions: those of the app that contains the module.
     names: dict[str, Any] = {"__name__": "tests.shop.flow_actions"}
     for block in python(page, ""):
@@ -68,7 +68,7 @@ def python(page: Path, info: str) -> list[Block]:
 def test_the_python_of_a_guide_works_and_its_tests_pass(
     page: Path, django_db_blocker: DjangoDbBlocker
 ) -> None:
-    # Not in a transaction: a TestCase opens its own, and closes the connection behind it.
+    # Not in a transaction: a TestCase opens its own, and closes the connection after it.
     with django_db_blocker.unblock():
         for name, value in executed(page).items():
             if name.startswith("test_"):
@@ -103,36 +103,6 @@ def test_a_guide_that_fires_a_trigger_wakes_what_waits_for_it() -> None:
     assert order.status == "paid"
 
 
-def test_the_first_action_of_the_readme_is_a_plugin_in_fifteen_lines(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    from flowcontrol.testing import flow, run_flow, step
-    from flowcontrol_core.actions.registry import Registry
-    from flowcontrol_core.plugins.manager import PluginManager
-    from flowcontrol_core.plugins.reports import PluginStatus
-
-    (source,) = (
-        block.text
-        for block in blocks((DOCS.parent / "README.md").read_text(encoding="utf-8"), "python")
-        if "class SendSms" in block.text
-    )
-    assert sum(1 for line in source.splitlines() if line.strip()) == 15
-    sent: list[Any] = []
-    package, gateway = ModuleType("flowcontrol_sms"), ModuleType("flowcontrol_sms.gateway")
-    vars(gateway).update(send=lambda *args, key: sent.append((*args, key)))
-    vars(package).update(gateway=gateway)
-    monkeypatch.setitem(sys.modules, "flowcontrol_sms", package)
-    module = ModuleType("flowcontrol_sms.plugin")
-    exec(source, vars(module))
-    report = PluginManager(Registry(), find=tuple).add_module(module, "sms")
-    assert (report.status, report.actions) == (PluginStatus.ACTIVE, ("sms.send",))
-    with registry.temporary([module.SendSms], plugin="readme"):
-        document = flow(step("readme.send", text="Dear {{ object.name }}"))
-        run = run_flow(document, shop_models.Customer(name="Ada", phone="123"))
-    assert run.outcome == "complete"
-    assert [message[:2] for message in sent] == [("123", "Dear Ada")]
-
-
 @pytest.mark.slow
 def test_the_celery_project_of_the_guide_knows_the_tasks_and_sends_them(tmp_path: Path) -> None:
     page = DOCS / "how-to" / "run-on-celery.md"
@@ -152,7 +122,7 @@ def test_the_celery_project_of_the_guide_knows_the_tasks_and_sends_them(tmp_path
     for name, text in files.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text, encoding="utf-8")
-    look = (
+    script = (
         "import django; django.setup()\n"
         "from flowcontrol_core.runs.store.connection import senders\n"
         "assert 'celery' in senders\n"
@@ -168,7 +138,7 @@ def test_the_celery_project_of_the_guide_knows_the_tasks_and_sends_them(tmp_path
         if not name.startswith(("DJANGO_", "FLOWCONTROL_"))
     } | {"PYTHONPATH": str(tmp_path), "DJANGO_SETTINGS_MODULE": "bookshop.settings"}
     done = subprocess.run(
-        [sys.executable, "-c", look],
+        [sys.executable, "-c", script],
         cwd=tmp_path,
         env=environment,
         capture_output=True,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ from tests.databases import ROOT
 
 LINK = re.compile(r"(?<!!)\[[^\]]*\]\(\s*<?([^)\s>]+)>?[^)]*\)|!\[[^\]]*\]\(([^)\s]+)\)")
 FENCE = re.compile(r"^```(\w*)[^\n]*\n(.*?)^```", re.MULTILINE | re.DOTALL)
+PROMPT = re.compile(r"^(?:>>>|\.\.\.) (.*)$", re.MULTILINE)
 HEADING = re.compile(r"^#{1,6}\s+(.+?)\s*#*$", re.MULTILINE)
 UNWANTED = {"node_modules", "dist", "build"}
 
@@ -77,6 +79,22 @@ def test_links_of_a_page_lead_somewhere(page: Path) -> None:
 def test_python_snippets_of_a_page_compile(page: Path) -> None:
     for place, snippet in python_snippets(page):
         compile(snippet, place, "exec")
+
+
+@each("page", documents())
+def test_snippets_of_a_page_import_the_public_api_only(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    sessions = ["\n".join(PROMPT.findall(block[2])) for block in FENCE.finditer(text)]
+    for snippet in [snippet for _, snippet in python_snippets(page)] + sessions:
+        for node in ast.walk(ast.parse(snippet)):
+            for module in imported_modules(node):
+                assert not module.startswith("flowcontrol_core"), page
+
+
+def imported_modules(node: ast.AST) -> list[str]:
+    if isinstance(node, ast.Import):
+        return [alias.name for alias in node.names]
+    return [node.module or ""] if isinstance(node, ast.ImportFrom) else []
 
 
 def test_broken_link_is_found(tmp_path: Path) -> None:

@@ -7,8 +7,10 @@ import ast
 import importlib
 import inspect
 import re
+from collections.abc import Iterator
 from dataclasses import asdict, fields, is_dataclass
 from enum import Enum
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,10 +19,11 @@ from django.core.management import load_command_class
 from django.db.models import TextChoices
 
 import flowcontrol
+from flowcontrol import runs
 from flowcontrol.base import BaseAction, RunContext
 from flowcontrol.registry import Trigger, registry
 from flowcontrol.runs import OPERATOR_ACTIONS
-from flowcontrol_core import bounds
+from flowcontrol_core import bounds, health
 from flowcontrol_core.conf import Settings
 from flowcontrol_core.document import format as document_format
 from flowcontrol_core.document.format import parse, to_data
@@ -32,70 +35,106 @@ from flowcontrol_core.expressions.scope import RESERVED_NAMES
 from flowcontrol_core.expressions.templates import TAGS
 from flowcontrol_core.flows.import_files import read_file
 from flowcontrol_core.flows.lifecycle import LIMITS, POLICIES, RETENTION
-from flowcontrol_core.models import EventKind, LimitPolicy, Mode, Outcome, Refusal, Status
+from flowcontrol_core.models import (
+    EventKind,
+    FlowOperation,
+    FlowRun,
+    LimitPolicy,
+    Mode,
+    Outcome,
+    Refusal,
+    Status,
+)
+from flowcontrol_core.models.reasons import TEXTS
 from flowcontrol_core.plugins import hookspecs
 from flowcontrol_core.plugins.reports import PluginStatus
+from flowcontrol_core.runs.execution.sweep import SweepResult
+from flowcontrol_core.runs.operations import bulk
 from flowcontrol_triggers_signals import authentication
 from flowcontrol_triggers_signals.model_triggers import ModelTriggers
 from tests.cases import each
-from tests.docs.pages import blocks, codes, names, read, rows, sections
+from tests.docs.pages import DOCS, blocks, codes, entries, names, read, rows, sections
 from tests.shop.models import Order
 
 DOCUMENT_KEYS = ["format", *document_format.DOCUMENT_KEYS]
-MODULES = [
-    *("base", "engine", "runs", "health", "forms", "registry", "errors", "tasks", "testing"),
-]
-API = sections(read("reference/api.md"))
+API = DOCS / "reference" / "api"
+MODULES = names(read("reference/api/README.md"))
+#: Values that are described elsewhere, or whose fields are not for their readers.
+OPAQUE = {"FlowDirective", "MemoryRun", "RunContext", "Settings"}
 
 
-def public_names() -> dict[str, Any]:
-    found = {name: getattr(flowcontrol, name) for name in flowcontrol.__all__}
-    for module_name in MODULES:
-        module = importlib.import_module(f"flowcontrol.{module_name}")
-        found |= {name: getattr(module, name) for name in module.__all__}
-    return found
+def module_names(module: str) -> list[str]:
+    return list(importlib.import_module(module).__all__)
+
+
+def page(module: str) -> str:
+    """Return the page of a public module."""
+    return (API / f"{module.removeprefix('flowcontrol.')}.md").read_text(encoding="utf-8")
+
+
+def public_names() -> list[tuple[str, str, Any]]:
+    """Return all public names, each with its section and what it is."""
+    return [
+        (name, entries(page(module)).get(name, ""), getattr(importlib.import_module(module), name))
+        for module in MODULES
+        for name in module_names(module)
+    ]
+
+
+def section_of(module: str, name: str) -> str:
+    return entries(page(module))[name]
+
+
+def test_every_public_module_has_a_page_that_is_in_the_index() -> None:
+    folder = Path(flowcontrol.__file__).parent
+    modules = {f"flowcontrol.{path.stem}" for path in folder.glob("[a-z]*.py")} | {"flowcontrol"}
+    assert set(MODULES) == modules
+    assert {path.name for path in API.glob("*.md")} == {
+        "README.md",
+        *(f"{module.removeprefix('flowcontrol.')}.md" for module in modules),
+    }
+    for module in MODULES:
+        assert page(module).startswith(f"# {module}\n")
 
 
 def test_every_public_name_is_documented_and_nothing_else() -> None:
-    modules = {"Public API", "flowcontrol", *(f"flowcontrol.{name}" for name in MODULES)}
-    assert set(API) - modules == set(public_names())
+    for module in MODULES:
+        assert sorted(entries(page(module))) == sorted(module_names(module)), module
 
 
-def test_every_module_is_documented_with_its_names_below_it() -> None:
-    order = [name.rpartition(".")[2] for name in API if name.startswith("flowcontrol.")]
-    assert order == MODULES
+def functions() -> list[tuple[str, str, Any]]:
+    return [item for item in public_names() if inspect.isfunction(item[2])]
 
 
-def functions() -> list[str]:
-    return [name for name, value in public_names().items() if inspect.isfunction(value)]
-
-
-@each("name", functions())
-def test_a_function_is_documented_with_its_parameters_and_defaults(name: str) -> None:
-    written = re.search(rf"`{name}\((.*?)\)`", API[name])
+@each(("name", "section", "function"), functions())
+def test_a_function_is_documented_with_its_parameters_and_defaults(
+    name: str, section: str, function: Any
+) -> None:
+    written = re.search(rf"`{name}\((.*?)\)`", section)
     assert written is not None, "begin the section with the signature in backticks"
     documented = ast.parse(f"def f({written[1]}): ...").body[0]
     assert isinstance(documented, ast.FunctionDef)
     given = {arg.arg for arg in [*documented.args.args, *documented.args.kwonlyargs]}
     given |= {arg.arg for arg in (documented.args.vararg, documented.args.kwarg) if arg}
-    signature = inspect.signature(public_names()[name])
+    signature = inspect.signature(function)
     assert given == set(signature.parameters)
     for parameter in signature.parameters.values():
         if isinstance(parameter.default, str | int | tuple | None):
-            assert f"{parameter.name}={parameter.default!r}".replace("'", '"') in written[1]
+            default = repr(getattr(parameter.default, "value", parameter.default))
+            assert f"{parameter.name}={default}".replace("'", '"') in written[1]
 
 
 def test_every_attribute_and_method_of_an_action_is_documented() -> None:
     own = {name for name in vars(BaseAction) if not name.startswith("_")}
     annotated = set(BaseAction.__annotations__)
-    text = API["BaseAction"]
+    text = section_of("flowcontrol.base", "BaseAction")
     written = codes(text)
     written |= {code.partition("(")[0].removeprefix("self.") for code in written}
     assert (own | annotated) - written == set()
 
 
 def test_the_documented_defaults_of_an_action_are_those_of_the_class() -> None:
-    for row in rows(API["BaseAction"]):
+    for row in rows(section_of("flowcontrol.base", "BaseAction")):
         if len(row) == 3 and row[1].startswith("`"):
             for name in re.findall(r"`(\w+)`", row[0]):
                 assert getattr(BaseAction, name) == ast.literal_eval(row[1].strip("`")), name
@@ -104,21 +143,90 @@ def test_the_documented_defaults_of_an_action_are_those_of_the_class() -> None:
 def test_what_a_run_offers_is_documented() -> None:
     # The rest is how the engine fills it in.
     inner = {"load_object", "lock", "beat", "messages", "variables", "sequence", "dry"}
+    inner |= {"normalized_memo"}
     offered = {item.name for item in fields(RunContext)} | {
         name for name in vars(RunContext) if not name.startswith("_")
     }
-    documented = {code.partition("(")[0] for code in names(API["RunContext"])}
+    documented = {
+        code.partition("(")[0] for code in names(section_of("flowcontrol.base", "RunContext"))
+    }
     assert documented == offered - inner
 
 
-@pytest.mark.parametrize(
-    "name", ["Trigger", "Wakeup", "Problem", "RunInfo", "Health", "HealthIssue", "Pruned"]
-)
-def test_the_fields_of_a_value_are_documented(name: str) -> None:
-    value = public_names()[name]
-    assert is_dataclass(value)
-    # A trigger is given its key when it is registered.
-    assert {item.name for item in fields(value)} - {"key"} <= codes(API[name]) | {"kind"}
+def values() -> list[tuple[str, str, Any]]:
+    found = [item for item in public_names() if is_dataclass(item[2]) and item[0] not in OPAQUE]
+    # Those of another module are documented once.
+    return [item for item in found if "The same as" not in item[1]]
+
+
+@each(("name", "section", "value"), values())
+def test_the_fields_and_properties_of_a_value_are_documented(
+    name: str, section: str, value: Any
+) -> None:
+    wanted = {item.name for item in fields(value)}
+    wanted |= {name for name, member in vars(value).items() if isinstance(member, property)}
+    written = codes(section) | set(re.findall(r"\.(\w+)", " ".join(codes(section))))
+    assert wanted - written == set(), name
+
+
+def test_the_result_of_a_sweep_is_documented() -> None:
+    section = section_of("flowcontrol.engine", "continue_flowruns")
+    assert {item.name for item in fields(SweepResult)} <= codes(section)
+
+
+def test_the_documented_columns_of_a_model_exist() -> None:
+    documented = entries(page("flowcontrol.models"))
+    models = [item for item in public_names() if isinstance(item[2], type(FlowRun))]
+    assert models
+    for name, section, model in models:
+        columns = names(section) or re.findall(r"`(\w+)`", documented[name])
+        assert columns, name
+        for column in columns:
+            assert hasattr(model, column), f"{name}.{column}"
+
+
+def test_every_operator_action_has_a_documented_function_with_its_arguments() -> None:
+    table = rows(sections(page("flowcontrol.runs"))["Operator actions"])
+    assert [row[0].strip("`") for row in table] == list(OPERATOR_ACTIONS)
+    for (name, action), row in zip(OPERATOR_ACTIONS.items(), table, strict=True):
+        assert callable(getattr(runs, name))
+        wanted = {argument.name for argument in action.arguments if argument.for_one}
+        assert codes(row[1]) == wanted, name
+
+
+def test_every_filter_of_a_bulk_operation_is_documented() -> None:
+    section = section_of("flowcontrol.runs", "start_bulk_operation")
+    assert codes(section) >= bulk.FILTERS
+    for action in OPERATOR_ACTIONS.values():
+        for argument in action.arguments:
+            assert argument.for_one or argument.name in codes(section), argument.name
+
+
+def test_every_health_issue_is_documented_with_its_urgency() -> None:
+    table = rows(section_of("flowcontrol.health", "HealthIssue"))
+    documented = {row[0].strip("`"): row[1] == "yes" for row in table}
+    assert documented == dict(health_issues())
+
+
+def health_issues() -> Iterator[tuple[str, bool]]:
+    """Yield the codes that the source of the module gives to issues, and whether each is urgent."""
+    for node in ast.walk(ast.parse(inspect.getsource(health))):
+        if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name):
+            continue
+        given = {item.arg: item.value for item in node.keywords}
+        urgent = given.get("is_urgent", ast.Constant(value=True))
+        texts = [item for item in [*node.args, given.get("code")] if isinstance(item, ast.Constant)]
+        if node.func.id in ("HealthIssue", "_issue", "_issues") and texts:
+            assert isinstance(urgent, ast.Constant)
+            yield str(texts[0].value), bool(urgent.value)
+
+
+def test_every_reason_code_is_documented() -> None:
+    assert names(sections(read("reference/runs.md"))["Reason codes"]) == list(TEXTS)
+
+
+def test_every_operation_on_a_flow_is_documented() -> None:
+    assert names(section_of("flowcontrol.models", "FlowOperation")) == FlowOperation.values
 
 
 def test_every_setting_is_documented_with_its_default_and_unit() -> None:
@@ -153,8 +261,8 @@ def test_every_subcommand_is_documented_with_its_options() -> None:
     (subcommands,) = [
         action for action in parser._actions if isinstance(action, argparse._SubParsersAction)
     ]
-    documented = sections(read("reference/command.md"))
-    assert set(documented) - {"Management command"} == set(subcommands.choices)
+    documented = entries(read("reference/command.md"))
+    assert set(documented) == set(subcommands.choices)
     for name, subparser in subcommands.choices.items():
         for option in subparser._actions:
             wanted = option.option_strings[-1] if option.option_strings else option.dest
@@ -262,7 +370,7 @@ def assert_values(page: str, heading: str, choices: type[Enum]) -> None:
         ("reference/runs.md", "Directives", Kind),
         ("reference/runs.md", "History", EventKind),
         ("reference/triggers.md", "Modes", Mode),
-        ("reference/triggers.md", "Why nothing was started", Refusal),
+        ("reference/triggers.md", "Why a trigger started no run", Refusal),
     ],
 )
 def test_every_value_is_documented(page: str, heading: str, choices: type[TextChoices]) -> None:
@@ -277,13 +385,14 @@ def test_every_limit_and_policy_is_documented() -> None:
 
 
 def test_every_operator_action_is_documented_with_the_statuses_it_is_possible_in() -> None:
-    section = sections(read("reference/runs.md"))["Operator actions"]
-    found = {row[0].strip("`"): row for row in rows(section)}
-    assert list(found) == list(OPERATOR_ACTIONS)
-    for name, action in OPERATOR_ACTIONS.items():
-        assert codes(found[name][1]) == {argument.name for argument in action.arguments}, name
-        written = set(re.sub(r"\(.*?\)", "", found[name][2]).replace(" ", "").split(","))
+    table = rows(sections(read("reference/runs.md"))["Operator actions"])
+    assert [row[0].strip("`") for row in table] == list(OPERATOR_ACTIONS)
+    for (name, action), row in zip(OPERATOR_ACTIONS.items(), table, strict=True):
+        written = set(re.sub(r"\(.*?\)", "", row[1]).replace(" ", "").split(","))
         assert written == {status.value for status in action.statuses}, name
+        if Status.DONE in action.statuses:
+            only_errored = action.outcomes == {Outcome.ERRORED}
+            assert ("done (errored only)" in row[1]) == only_errored, name
 
 
 def test_every_filter_tag_and_name_of_expressions_is_documented() -> None:

@@ -36,7 +36,7 @@ runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_
 sys.exit(runner.run(test).failed)
 """
 
-# Opens what the tutorial looks at in the admin.
+# Opens the pages of the admin that the tutorial names.
 ADMIN = """
 import django
 django.setup()
@@ -45,7 +45,7 @@ settings.ALLOWED_HOSTS = ["testserver"]
 from django.contrib.auth.models import User
 from django.test import Client
 from django.urls import reverse
-from flowcontrol_core.models import Flow, FlowRun
+from flowcontrol.models import Flow, FlowRun
 client = Client()
 client.force_login(User.objects.create_superuser("me", password="me"))
 index = client.get(reverse("admin:index"))
