@@ -76,7 +76,7 @@ def test_publishing_what_another_user_has_changed_is_refused(client: Client, dra
 def test_an_unpublished_flow_cannot_be_activated(client: Client, draft: Flow) -> None:
     response = post(client, "flow_activate", draft)
     assert response.status_code == 400
-    assert "has no published version" in text_of(response)
+    assert "cannot be activated" in text_of(response)
 
 
 def test_resuming_a_flow_lets_its_paused_runs_continue(client: Client, live: Flow) -> None:

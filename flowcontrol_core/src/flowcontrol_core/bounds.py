@@ -14,7 +14,8 @@ DOCUMENT_BYTES = 1024 * 1024
 CONFIG_DEPTH = 50
 # Larger numbers are not read back alike by every database and JSON reader.
 INTEGER_BITS = 1_024
-KEY_CHARACTERS = 200
+# Names, keys and patterns in a document or a file.
+NAME_CHARACTERS = 200
 NOTE_CHARACTERS = 2_000
 CONFIG_VERSION = 2**31 - 1
 # The longest duration: about ten years.

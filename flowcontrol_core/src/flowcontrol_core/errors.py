@@ -119,10 +119,10 @@ class UnknownActionError(FlowcontrolError):
     def __init__(self, key: str) -> None:
         self.key = key
         text = gettext(
-            "The action %(action)r is not registered. Install or enable the plugin %(plugin)r (see "
-            "`manage.py flowcontrol plugins`)."
+            "The action %(key)r is not registered. Install or enable the plugin %(plugin)r "
+            "(see `manage.py flowcontrol plugins`)."
         )
-        super().__init__(text % {"action": key, "plugin": key.partition(".")[0]})
+        super().__init__(text % {"key": key, "plugin": key.partition(".")[0]})
 
 
 class UnknownTriggerError(FlowcontrolError):

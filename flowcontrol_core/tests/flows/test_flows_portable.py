@@ -244,7 +244,7 @@ def test_trigger_of_a_missing_plugin_is_imported_and_named() -> None:
 
 
 def test_activating_what_is_not_published_imports_nothing() -> None:
-    with pytest.raises(EditError, match="Publish"):
+    with pytest.raises(EditError, match="publish its draft"):
         import_flows(written(greet("aaaa")), activate=True)
     assert not Flow.objects.exists()
 

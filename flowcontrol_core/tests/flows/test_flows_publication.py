@@ -136,7 +136,7 @@ def test_difference_from_the_published_version() -> None:
 
 def test_unpublished_flow_is_not_activated() -> None:
     flow = make(greet("aaaa"))
-    with pytest.raises(EditError, match="Publish its draft first"):
+    with pytest.raises(EditError, match="publish its draft first"):
         flows.activate(flow)
     flow.refresh_from_db()
     assert not flow.active

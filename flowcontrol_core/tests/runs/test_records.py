@@ -210,7 +210,7 @@ def test_what_did_not_happen_is_not_recorded(lab: Lab) -> None:
     made = drafted()
     FlowEvent.objects.all().delete()
     flows.change_flow(made, name=made.name, **WHO)
-    with pytest.raises(Exception, match="nothing of it is published"):
+    with pytest.raises(Exception, match="publish its draft first"):
         flows.activate(made, **WHO)
     assert not FlowEvent.objects.exists()
 

@@ -181,7 +181,7 @@ def _check_format(value: object) -> int:
 
 
 def _check_time_zone(value: object) -> str:
-    name = reader.check_text(value, bounds.KEY_CHARACTERS)
+    name = reader.check_text(value, bounds.NAME_CHARACTERS)
     try:
         ZoneInfo(name)
     except (KeyError, ValueError, OSError):

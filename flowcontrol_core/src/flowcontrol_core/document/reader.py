@@ -150,7 +150,7 @@ def check_text(value: object, most: int) -> str:
 
 
 def _check_pattern(value: object, allowed: re.Pattern[str], wanted: Callable[[], str]) -> str:
-    text = check_text(value, bounds.KEY_CHARACTERS)
+    text = check_text(value, bounds.NAME_CHARACTERS)
     if not allowed.fullmatch(text):
         words = {"given": shown(text), "wanted": wanted()}
         raise ValueError(gettext("is %(given)s, but must be %(wanted)s.") % words)

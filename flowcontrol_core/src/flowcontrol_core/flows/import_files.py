@@ -105,8 +105,8 @@ def _number(low: int) -> Reader[int | None]:
 
 
 _PLUGIN = {
-    "name": _text(bounds.KEY_CHARACTERS),
-    "distribution": _text(bounds.KEY_CHARACTERS),
+    "name": _text(bounds.NAME_CHARACTERS),
+    "distribution": _text(bounds.NAME_CHARACTERS),
 }
 _TRIGGER = {
     "trigger": reader.pattern(ACTION, wanted_key),
@@ -114,7 +114,7 @@ _TRIGGER = {
     "active": reader.single(reader.check_boolean),
     "condition": _text(bounds.EXPRESSION_CHARACTERS),
     "config": reader.json_object,
-    "step": _text(bounds.KEY_CHARACTERS),
+    "step": _text(bounds.NAME_CHARACTERS),
 }
 _LIMITS = {
     **dict.fromkeys(LIMITS, _number(1)),
@@ -131,8 +131,8 @@ def _read_document(entry: Entry) -> Reading[Document]:
 
 
 _FLOW = {
-    "key": _text(bounds.KEY_CHARACTERS),
-    "name": _text(bounds.KEY_CHARACTERS),
+    "key": _text(bounds.NAME_CHARACTERS),
+    "name": _text(bounds.NAME_CHARACTERS),
     "description": _text(bounds.DESCRIPTION_CHARACTERS),
     "limits": _keys(_LIMITS),
     "queue": _text(bounds.QUEUE_CHARACTERS),

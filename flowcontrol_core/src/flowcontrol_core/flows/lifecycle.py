@@ -111,7 +111,7 @@ def activate(flow: Flow, *, by: Any = None, reason: str = "") -> Flow:
     """Let the flow start runs; raises EditError where nothing is published."""
     flow.refresh_from_db(fields=["published"])
     if flow.published_id is None:
-        text = gettext("The flow “%(flow)s” has no published version. Publish its draft first.")
+        text = gettext("The flow “%(flow)s” cannot be activated: publish its draft first.")
         raise EditError(text % {"flow": flow.key})
     return _switch(flow, FlowOperation.ACTIVATE, by, reason, active=True)
 
