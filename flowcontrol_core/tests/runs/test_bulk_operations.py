@@ -19,6 +19,7 @@ from flowcontrol_core.runs.execution.start import create_flowrun
 from flowcontrol_core.runs.execution.sweep import continue_flowruns
 from flowcontrol_core.runs.operations import bulk
 from flowcontrol_core.runs.operations.bulk import (
+    perform_on_each,
     refusal_text,
     start_bulk_operation,
     work_on_bulk_operations,
@@ -135,10 +136,7 @@ def test_runs_are_moved_in_bulk_and_those_that_cannot_say_why(runs: list[FlowRun
     assert operation.done == 3
     again = do("move")
     assert (again.done, again.refused) == (0, 3)
-    assert refusals(again) == {
-        "it is on the published version already (waiting)": 2,
-        "it is on the published version already (paused)": 1,
-    }
+    assert refusals(again) == {"it is on the published version already": 3}
     assert set(FlowRun.objects.values_list("version_id", flat=True)) == {flow.published_id}
 
 
@@ -296,7 +294,7 @@ def test_a_refused_run_does_not_stop_the_others_and_is_counted(runs: list[FlowRu
     do("cancel", pk__in=[runs[0].pk])
     operation = do("cancel")
     assert (operation.done, operation.refused) == (2, 1)
-    assert refusals(operation) == {"it has ended (canceled)": 1}
+    assert refusals(operation) == {"it has ended": 1}
 
 
 @pytest.mark.parametrize("error", [KeyError("damaged"), DataError("damaged")], ids=repr)
@@ -355,9 +353,25 @@ def test_an_operation_whose_action_is_gone_is_finished_and_says_so(runs: list[Fl
 
 def test_why_runs_were_refused_is_read_in_the_language_of_the_reader(runs: list[FlowRun]) -> None:
     operation = do("resume")
-    with words({"it is not paused": "er ist nicht pausiert", "waiting": "wartend"}):
-        assert refusals(operation) == {"er ist nicht pausiert (wartend)": 3}
-    assert refusals(operation) == {"it is not paused (waiting)": 3}
+    with words({"it is not paused": "er ist nicht pausiert"}):
+        assert refusals(operation) == {"er ist nicht pausiert": 3}
+    assert refusals(operation) == {"it is not paused": 3}
+
+
+def test_an_operator_action_is_done_to_each_of_some_runs_at_once(
+    runs: list[FlowRun], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    operate.pause(runs[1].pk)
+    pause = Once(OPERATOR_ACTIONS["pause"].function, deadlock(), at=2, after=True)
+    put_in_place_of("pause", pause, monkeypatch)
+    keys = [run.pk for run in runs]
+    operation = perform_on_each("pause", keys, by="Ada", reason="because")
+    assert (operation.done, operation.refused, operation._state.adding) == (2, 1, True)
+    assert refusals(operation) == {"it has ended or is paused already": 1}
+    assert statuses() == {Status.PAUSED}
+    assert RunEvent.objects.filter(actor="Ada").count() == 2
+    with pytest.raises(FlowcontrolError, match="takes no argument"):
+        perform_on_each("pause", keys, arguments={"step": "last"})
 
 
 def test_an_operation_is_done_in_chunks_over_several_sweeps(

@@ -22,6 +22,7 @@ from .conftest import (
     events,
     fresh,
     loop,
+    publish,
     send,
     start,
     steps_of,
@@ -158,6 +159,19 @@ def test_secret_values_are_hidden_in_errors(lab: Lab) -> None:
     for secret in ("hunter2", "s3cret-token"):
         assert secret not in str(written)
     assert "Traceback" in events(run)[0].error["traceback"]
+
+
+@pytest.mark.parametrize("place", ["state", "payload"])
+def test_secret_values_are_hidden_where_the_guard_fails(lab: Lab, place: str) -> None:
+    flow = publish(think(), guard=f"{place}.text|truncatechars:{place}.token")
+    values: Any = {place: {"text": "a text", "token": "s3cret-token"}}
+    run = create_flowrun(flow, **values)
+    sweep()
+    row = fresh(run)
+    assert (row.outcome, row.reason_code) == ("errored", "guard_failed")
+    assert "•••" in row.reason
+    written = [row.reason_values, *RunEvent.objects.values_list("values", "steps", "error")]
+    assert "s3cret-token" not in str(written)
 
 
 def test_history_has_keys_and_no_translated_labels(lab: Lab) -> None:

@@ -217,7 +217,7 @@ class Activation:
     def give_up(self, error: BaseException, reason: Reason | None = None) -> Stop:
         """Return the stop for an error around the step on top, such as a commit that failed."""
         step = self.cursor[-1].step if self.cursor else ""
-        return errored(error, step, list(secrets_in(self.context.state.peek())), reason)
+        return errored(error, step, self._known_secrets(), reason)
 
     def snapshot(self) -> Any:
         """Return where the run is in memory, to be given to ``restore``."""
@@ -316,7 +316,8 @@ class Activation:
             if guard.test(self.scope):
                 return CONTINUE
         except (ExpressionError, ObjectGone) as error:
-            reason = Reason.of("guard_failed", error=one_line(error))
+            line = redact(one_line(error), self._known_secrets())
+            reason = Reason.of("guard_failed", error=line)
             return self._not_the_step(error) or self.give_up(error, reason)
         return Stop(
             kind=StopKind.ENDED,
@@ -344,10 +345,11 @@ class Activation:
         """Return what must not be read in the history of a call."""
         configured = {name: bound.config.source(name) for name in bound.action.secret_fields}
         found = [str(value) for value in configured.values() if value is not None]
-        return [text for text in found if len(text) >= MIN_LENGTH] + [
-            *secrets_in(self.context.state.peek()),
-            *secrets_in(self.context.payload),
-        ]
+        return [text for text in found if len(text) >= MIN_LENGTH] + self._known_secrets()
+
+    def _known_secrets(self) -> list[str]:
+        """Return what must not be read in the history of the run."""
+        return [*secrets_in(self.context.state.peek()), *secrets_in(self.context.payload)]
 
     def _record(
         self,

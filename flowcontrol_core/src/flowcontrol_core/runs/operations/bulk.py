@@ -22,9 +22,9 @@ from flowcontrol_core.runs.execution.sweep import Duty, duties
 from flowcontrol_core.runs.operations.interventions import stored_state
 from flowcontrol_core.runs.operations.operator_actions import (
     OPERATOR_ACTIONS,
+    Text,
     get_operator_action,
     perform_checked,
-    status_text,
 )
 from flowcontrol_core.runs.store.clock import clock
 from flowcontrol_core.runs.store.connection import alias, connection, durable, retrying
@@ -100,7 +100,7 @@ def perform_on_each(
     """
     operation = _operation(operator_action, arguments, by, reason)
     listed = list(keys)
-    refusals = [refusal for pk in listed for refusal in _perform(operation, pk)]
+    refusals = [refusal for pk in listed for refusal in retrying(_perform)(operation, pk)]
     operation.done, operation.refused = len(listed) - len(refusals), len(refusals)
     operation.refusals = _counted([], refusals)
     return operation
@@ -152,10 +152,13 @@ def refusal_text(operation: BulkOperation, refusal: Mapping[str, Any]) -> str:
     code, values = refusal["code"], refusal["values"]
     if code == "stopped":
         return str(gettext("The bulk operation cannot continue: %(error)s") % values)
+    return str(_text_of(operation, code) or values.get("error", code))
+
+
+def _text_of(operation: BulkOperation, code: str) -> Text:
+    """Return the text of the code of a refusal, where its operator action has one."""
     action = OPERATOR_ACTIONS.get(operation.operator_action)
-    if action and (text := action.refusal_text(code)):
-        return f"{text} ({status_text(values['status'], values['outcome'])})"
-    return str(values.get("error", code))
+    return action.refusal_text(code) if action else ""
 
 
 def connect() -> None:
@@ -224,10 +227,9 @@ def _perform(operation: BulkOperation, pk: int) -> list[dict[str, Any]]:
         arguments = decode(operation.arguments)
         with transaction.atomic(using=alias()):
             perform_checked(action, pk, operation.actor, operation.note, arguments)
-    except IllegalChangeError as error:
-        code, values = error.code or "error", error.values or {"error": str(error)}
-        return [{"code": code, "values": dict(values)}]
     except FlowcontrolError as error:
+        if isinstance(error, IllegalChangeError) and _text_of(operation, error.code):
+            return [{"code": error.code, "values": {}}]
         return [{"code": "error", "values": {"error": str(error)}}]
     except Exception as error:
         if isinstance(error, DatabaseError | InterfaceError) and not isinstance(error, _OWN):

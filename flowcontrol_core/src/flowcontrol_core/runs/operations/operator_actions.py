@@ -314,17 +314,12 @@ def perform_checked(
                     "action": action.label,
                     "run": row.pk,
                     "why": action.refusal_text(code),
-                    "status": status_text(row.status, row.outcome),
+                    "status": row.get_outcome_display() or row.get_status_display(),
                 },
                 code=code,
                 values={"status": row.status, "outcome": row.outcome},
             )
         return action.function(row, Intervention.of(by, reason), **checked)
-
-
-def status_text(status: str, outcome: str) -> str:
-    """Return where a run stands: how it ended, or its status."""
-    return str(Outcome(outcome).label if outcome else Status(status).label)
 
 
 def _locked(run: FlowRun | int) -> FlowRun:
