@@ -43,12 +43,13 @@ define pytest
     $(HATCH) run $(1) $(ARGS)
 endef
 
-.PHONY: help demo site test test-all lint format types contracts docs wheels bench chaos clean
+.PHONY: help demo site test test-quick test-all lint format types contracts docs wheels bench chaos clean
 
 help:
 	@echo "make demo       run the demo and show what it does"
 	@echo "make site       serve the demo site"
-	@echo "make test       unit tests, then fast ones on in-memory SQLite; with FLOWCONTROL_FULL=1 or CI: test-all"
+	@echo "make test       test-quick; with FLOWCONTROL_FULL=1 or CI: test-all"
+	@echo "make test-quick unit tests, then fast ones on in-memory SQLite"
 	@echo "make test-all   all tests, on every service that answers"
 	@echo "make lint       ruff; make format repairs what can be repaired"
 	@echo "make types      mypy, strict"
@@ -66,15 +67,13 @@ demo: $(ENVIRONMENTS)/.current
 site: $(ENVIRONMENTS)/.current
 	$(call hatch,site)
 
-ifeq ($(FULL),)
-test: $(ENVIRONMENTS)/.current
-	$(call pytest,$(TESTS_IN):test)
-else
-test: test-all
-endif
+test: $(if $(FULL),test-all,test-quick)
+
+test-quick: $(ENVIRONMENTS)/.current
+	$(call pytest,$(TESTS_IN):test-quick)
 
 test-all: $(ENVIRONMENTS)/.current
-	$(call pytest,full:test-full)
+	$(call pytest,full:test-all)
 
 lint: $(ENVIRONMENTS)/.current
 	$(call hatch,dev:lint)
