@@ -1,20 +1,34 @@
 # Each target makes sure that .venv with hatch is there, and calls one hatch script (hatch.toml).
 # A fresh machine needs Python 3.11 or newer, pip and make. ARGS are handed to the script:
 #     make test ARGS="-k lease"
+# PYTHON picks the interpreter and DJANGO the series, by default the newest that the interpreter takes:
+#     make test PYTHON=/path/to/python3.13 DJANGO=6.0
 
 PYTHON ?= python3
+DJANGO ?=
 DISTRIBUTIONS := flowcontrol_core flowcontrol_admin flowcontrol_actions_builtin flowcontrol_triggers_signals \
     plugins_example/flowcontrol_example_sms plugins_example/flowcontrol_example_audit
 HATCH := .venv/bin/python -m hatch
 
-# The environments live and die with .venv.
-export HATCH_DATA_DIR := $(CURDIR)/.venv/hatch
+# Each interpreter, and each Django that was asked for, has environments of its own beside the
+# others, so that changing between them builds nothing anew. They live and die with .venv.
+FOUND := $(shell $(PYTHON) -c 'import sys; \
+    sys.version_info < (3, 11) or print("%d.%d" % sys.version_info[:2], sys.executable)')
+ENVIRONMENTS := .venv/$(or $(firstword $(FOUND)),none)$(DJANGO:%=-django%)
+export HATCH_DATA_DIR := $(CURDIR)/$(ENVIRONMENTS)
+export HATCH_PYTHON := $(lastword $(FOUND))
+export FLOWCONTROL_DJANGO := $(DJANGO:%=~=%.0)
 
 # In CI, or where it is asked for, the tests run in their full form.
 FULL := $(or $(CI),$(FLOWCONTROL_FULL))
 
 # A test database on a server needs its driver.
 TESTS_IN := $(if $(FLOWCONTROL_TEST_DATABASE),full,dev)
+
+define need_python
+@[ -n "$(FOUND)" ] || \
+    { echo "Python 3.11 or newer is needed: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)"; exit 1; }
+endef
 
 # $(call hatch,script): run it and end with one line that says how it went.
 define hatch
@@ -23,18 +37,19 @@ define hatch
 endef
 
 # The same for pytest, whose own summary is that line: what hatch says of an environment that it
-# makes would come behind it.
+# makes would come after it.
 define pytest
 @. .venv/index.sh && $(HATCH) env create $(firstword $(subst :, ,$(1))) && \
     $(HATCH) run $(1) $(ARGS)
 endef
 
-.PHONY: help demo site test test-all lint format types contracts docs wheels bench chaos clean
+.PHONY: help demo site test test-quick test-all lint format types contracts docs wheels bench chaos clean
 
 help:
 	@echo "make demo       run the demo and show what it does"
 	@echo "make site       serve the demo site"
-	@echo "make test       unit tests, then fast ones on in-memory SQLite; with FLOWCONTROL_FULL=1 or CI: test-all"
+	@echo "make test       test-quick; with FLOWCONTROL_FULL=1 or CI: test-all"
+	@echo "make test-quick unit tests, then fast ones on in-memory SQLite"
 	@echo "make test-all   all tests, on every service that answers"
 	@echo "make lint       ruff; make format repairs what can be repaired"
 	@echo "make types      mypy, strict"
@@ -44,45 +59,44 @@ help:
 	@echo "make bench      the benchmarks"
 	@echo "make chaos      the fault campaign, on every database that answers"
 	@echo "make clean      remove everything that make made"
+	@echo "PYTHON=/path/to/python3.13 and DJANGO=6.0 pick the interpreter and the series of Django"
 
-demo: .venv/.current
+demo: $(ENVIRONMENTS)/.current
 	$(call hatch,demo)
 
-site: .venv/.current
+site: $(ENVIRONMENTS)/.current
 	$(call hatch,site)
 
-ifeq ($(FULL),)
-test: .venv/.current
-	$(call pytest,$(TESTS_IN):test)
-else
-test: test-all
-endif
+test: $(if $(FULL),test-all,test-quick)
 
-test-all: .venv/.current
-	$(call pytest,full:test-full)
+test-quick: $(ENVIRONMENTS)/.current
+	$(call pytest,$(TESTS_IN):test-quick)
 
-lint: .venv/.current
+test-all: $(ENVIRONMENTS)/.current
+	$(call pytest,full:test-all)
+
+lint: $(ENVIRONMENTS)/.current
 	$(call hatch,dev:lint)
 
-format: .venv/.current
+format: $(ENVIRONMENTS)/.current
 	$(call hatch,dev:format)
 
-types: .venv/.current
+types: $(ENVIRONMENTS)/.current
 	$(call hatch,dev:types)
 
-contracts: .venv/.current
+contracts: $(ENVIRONMENTS)/.current
 	$(call hatch,dev:contracts)
 
-docs: .venv/.current
+docs: $(ENVIRONMENTS)/.current
 	$(call hatch,dev:docs)
 
-wheels: .venv/.current
+wheels: $(ENVIRONMENTS)/.current
 	$(call hatch,dev:wheels)
 
-bench: .venv/.current
+bench: $(ENVIRONMENTS)/.current
 	$(call hatch,full:bench)
 
-chaos: .venv/.current
+chaos: $(ENVIRONMENTS)/.current
 	$(call hatch,full:chaos)
 
 clean:
@@ -93,15 +107,16 @@ clean:
 
 # An installed distribution knows its dependencies and entry points as they were when it was
 # installed: when a manifest changed, the environments are made anew.
-.venv/.current: .venv/.hatch hatch.toml $(DISTRIBUTIONS:%=%/pyproject.toml)
-	@rm -rf .venv/hatch/env
+$(ENVIRONMENTS)/.current: .venv/.hatch hatch.toml $(DISTRIBUTIONS:%=%/pyproject.toml)
+	$(need_python)
+	@rm -rf $(ENVIRONMENTS)/env
+	@mkdir -p $(ENVIRONMENTS)
 	@touch $@
 
 # Where ensurepip is missing (Debian without python3-venv), the machine's own pip fills the
 # environment. hatch installs with uv, which is told the index that pip is set up with.
 .venv/.hatch:
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-	    { echo "Python 3.11 or newer is needed: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)"; exit 1; }
+	$(need_python)
 	@rm -rf .venv
 	@echo "Preparing .venv with hatch (once)"
 	@$(PYTHON) -m venv .venv >/dev/null 2>&1 || \

@@ -22,8 +22,9 @@ from tests.services import SERVICES_OF_MARKER, why_unreachable
 
 # A test with one of these chooses its services itself, and is run once, not on every database.
 MARKERS_OF_SERVICES = frozenset({*SERVICES_OF_MARKER, "service", "sqlite_file", "wheel"})
-# The marker of a test that needs the database.
+# What a test that needs the database has: the marker, or one of the fixtures.
 DATABASE = "django_db"
+FIXTURES_OF_THE_DATABASE = frozenset({"db", "transactional_db", "django_db_setup"})
 # A test with one of these is neither a unit test nor fast on a database in memory.
 MARKERS_OF_THE_FULL_SUITE = MARKERS_OF_SERVICES | {"slow", "commits"}
 REQUIRE_SERVICES = "FLOWCONTROL_REQUIRE_SERVICES"
@@ -47,7 +48,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--database",
         action="store_true",
-        help="run what is to pass on every database: all but what chooses its services itself",
+        help="run what is to pass on every database: all but what chooses its services itself, and,"
+        " except in memory, all but what needs no database",
     )
 
 
@@ -64,10 +66,17 @@ def _unwanted(config: pytest.Config) -> frozenset[str]:
     return MARKERS_OF_SERVICES if config.getoption("--database") else frozenset()
 
 
-def _is_wanted(config: pytest.Config, names: set[str], unwanted: frozenset[str]) -> bool:
-    if config.getoption("--memory") and DATABASE not in names:
-        return False
-    return not unwanted & names
+def _is_about_the_database(config: pytest.Config) -> bool:
+    """Whether what needs no database is left out: it runs once, not on each database."""
+    again = config.getoption("--database") and chosen_database() is not Database.SQLITE
+    return bool(config.getoption("--memory") or again)
+
+
+def _needs(item: pytest.Item) -> set[str]:
+    """Return the names of its markers; that of the database where a fixture asks for it, too."""
+    names = {mark.name for mark in item.iter_markers()}
+    fixtures = getattr(item, "fixturenames", ())
+    return names if FIXTURES_OF_THE_DATABASE.isdisjoint(fixtures) else names | {DATABASE}
 
 
 @pytest.hookimpl(trylast=True)
@@ -93,14 +102,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if chosen_database() is Database.SQLITE:
         # All connections to an in-memory database are one: such a test would prove nothing.
         unwanted |= {"real_connections"}
-    dropped = [
-        item
-        for item in items
-        if not _is_wanted(config, {mark.name for mark in item.iter_markers()}, unwanted)
-    ]
+    is_about_the_database = _is_about_the_database(config)
+    wanted, dropped = [], []
+    for item in items:
+        needed = _needs(item)
+        is_left_out = unwanted & needed or (is_about_the_database and DATABASE not in needed)
+        (dropped if is_left_out else wanted).append(item)
     if dropped:
         config.hook.pytest_deselected(items=dropped)
-        items[:] = [item for item in items if item not in set(dropped)]
+        items[:] = wanted
 
 
 def pytest_collection_finish() -> None:

@@ -1,4 +1,4 @@
-"""The full test run: the unit tests on each kind of database, then every test once.
+"""The full test run: what needs a database on each kind of it, then every test once.
 
 Databases that do not answer are left out, or, with `FLOWCONTROL_REQUIRE_SERVICES=1`, are a failure.
 The run of everything comes last, so that pytest's summary of it ends the output.

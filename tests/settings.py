@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 
+import django
+
 import flowcontrol
 from tests.databases import chosen_database, database_settings
 
@@ -59,7 +61,12 @@ TIME_ZONE = "UTC"
 USE_I18N = True
 LANGUAGE_CODE = "en"
 
-EMAIL_BACKEND = "django.core.mail.backends.locmem.EmailBackend"
+# Mail stays in memory, in the processes of the tests too.
+MAIL_BACKEND = "django.core.mail.backends.locmem.EmailBackend"
+if django.VERSION >= (6, 1):
+    MAILERS = {"default": {"BACKEND": MAIL_BACKEND}}
+else:
+    EMAIL_BACKEND = MAIL_BACKEND
 # Hashing passwords slowly would be most of the time of the admin's tests.
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 

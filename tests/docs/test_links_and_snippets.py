@@ -20,12 +20,18 @@ UNWANTED = {"node_modules", "dist", "build"}
 
 def documents() -> list[Path]:
     """Every page of the repository."""
-    found = ROOT.rglob("*.md")
-    return sorted(path for path in found if _is_ours(path.relative_to(ROOT)))
+    return sorted(_pages_below(ROOT))
 
 
-def _is_ours(path: Path) -> bool:
-    return not any(part.startswith(".") or part in UNWANTED for part in path.parts)
+def _pages_below(folder: Path) -> Iterator[Path]:
+    # Not by rglob: the environments in .venv have tens of thousands of files.
+    for path in folder.iterdir():
+        if path.name.startswith(".") or path.name in UNWANTED:
+            continue
+        if path.is_dir():
+            yield from _pages_below(path)
+        elif path.suffix == ".md":
+            yield path
 
 
 def anchors(text: str) -> set[str]:

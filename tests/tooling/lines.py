@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tests.databases import ROOT
+from tests.tooling.sources import modules, parse, read
 
 DISTRIBUTIONS = (
     "flowcontrol_core",
@@ -23,11 +24,10 @@ _DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
 def count_lines(path: Path) -> int:
     """Return the number of lines of one module that count."""
-    text = path.read_text(encoding="utf-8")
-    documentation = set(_lines_of_docstrings(ast.parse(text)))
+    documentation = set(_lines_of_docstrings(parse(path)))
     return sum(
         number not in documentation and bool(line.strip()) and not line.strip().startswith("#")
-        for number, line in enumerate(text.splitlines(), start=1)
+        for number, line in enumerate(read(path).splitlines(), start=1)
     )
 
 
@@ -39,8 +39,7 @@ def _lines_of_docstrings(tree: ast.Module) -> Iterator[int]:
 
 def count_distribution(name: str) -> int:
     """Return the number of lines of a distribution's source that count."""
-    modules = (ROOT / name / "src").rglob("*.py")
-    return sum(count_lines(path) for path in modules if "migrations" not in path.parts)
+    return sum(count_lines(path) for path in modules(ROOT / name / "src"))
 
 
 def main() -> None:

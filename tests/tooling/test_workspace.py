@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,32 @@ def test_changed_manifest_of_any_distribution_renews_the_environments() -> None:
 def test_tests_of_every_distribution_are_collected() -> None:
     paths = read_toml(ROOT / "pyproject.toml")["tool"]["pytest"]["ini_options"]["testpaths"]
     assert {f"{name}/tests" for name in distributions_on_disk()} <= set(paths)
+
+
+def classified(name: str, topic: str) -> set[str]:
+    """The versions that the classifiers of a distribution name."""
+    classifiers = read_toml(ROOT / name / "pyproject.toml")["project"]["classifiers"]
+    found = (re.fullmatch(rf"{topic} :: (\d+\.\d+)", line) for line in classifiers)
+    return {match[1] for match in found if match}
+
+
+@each("name", DISTRIBUTIONS)
+def test_distributions_name_what_they_are_tested_with(name: str) -> None:
+    script = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    pairs = re.findall(r'"(\d+\.\d+) (\d+\.\d+)"', script)
+    oldest = re.findall(r"export DJANGO=(\S+)", script)
+    assert classified(name, "Framework :: Django") == {*oldest, *(django for _, django in pairs)}
+    assert classified(name, "Programming Language :: Python") == {
+        "3.11",
+        *(python for python, _ in pairs),
+    }
+
+
+@each("name", DISTRIBUTIONS)
+def test_distributions_say_where_to_find_more(name: str) -> None:
+    urls = read_toml(ROOT / name / "pyproject.toml")["project"]["urls"]
+    assert set(urls) == {"Homepage", "Documentation", "Source", "Changelog", "Issues"}
+    assert urls["Source"].endswith(f"/{name}")
 
 
 @each("name", DISTRIBUTIONS)

@@ -8,9 +8,11 @@ import subprocess
 import venv
 import zipfile
 from collections.abc import Mapping
+from email import message_from_bytes
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 from tests.databases import ROOT
 from tests.wheels.build import DISTRIBUTIONS, build_all, build_wheel
@@ -42,7 +44,7 @@ from flowcontrol.base import BaseAction, Effects
 
 class Greet(BaseAction):
     name = "greet"
-    verbose_name = "Greet somebody"
+    verbose_name = "Greet a person"
     group = "Acme"
     effects = Effects.NONE
 
@@ -109,6 +111,22 @@ DATABASES = {
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 USE_TZ = True
 """,
+    # What a worker needs of it: the same database, and no page.
+    "worker_settings.py": """
+import flowcontrol
+from project_settings import *
+
+INSTALLED_APPS = [
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "flowcontrol_core",
+    *flowcontrol.plugin_apps(exclude=["admin"]),
+]
+ROOT_URLCONF = "worker_urls"
+MIDDLEWARE = []
+TEMPLATES = []
+""",
+    "worker_urls.py": "urlpatterns = []",
     "project_urls.py": """
 from django.contrib import admin
 from django.urls import path
@@ -144,9 +162,55 @@ from flowcontrol.registry import registry
 
 assert list(registry.actions) == ["acme.greet"], list(registry.actions)
 action = registry.get_action("acme.greet").action
-assert action.verbose_name == "Greet somebody"
+assert action.verbose_name == "Greet a person"
 assert not action.Config({}).is_valid()
 assert action.Config({"whom": "Ada"}).is_valid()
+"""
+
+
+def script_that_finds_what_is_built_in() -> str:
+    """The text of a script: the admin, the built-in actions and the signals are at work."""
+    return """
+import django
+
+django.setup()
+
+from django.apps import apps
+from django.urls import reverse
+
+from flowcontrol.registry import registry
+
+assert apps.is_installed("flowcontrol_admin")
+assert reverse("admin:flowcontrol_core_flow_changelist")
+plugins = {key.partition(".")[0] for key in [*registry.actions, *registry.triggers]}
+assert plugins == {"acme", "builtin", "signals"}, plugins
+"""
+
+
+def script_that_works_without_pages() -> str:
+    """The text of a script: a worker executes a run and has imported no page."""
+    return """
+import os
+import sys
+
+os.environ["DJANGO_SETTINGS_MODULE"] = "worker_settings"
+
+import django
+from django.core.management import call_command
+
+django.setup()
+call_command("migrate", verbosity=0)
+
+from flowcontrol.engine import create_flowrun
+from flowcontrol.testing import flow, publish_flow, step
+
+publish_flow(flow(step("builtin.update_state", state={"n": 1})), key="worker")
+run = create_flowrun("worker")
+call_command("flowcontrol", "worker", "--once")
+run.refresh_from_db()
+assert run.outcome == "complete", run.reason
+pages = ("flowcontrol_admin", "django.contrib.admin")
+assert not [name for name in sys.modules if name.startswith(pages)]
 """
 
 
@@ -182,10 +246,10 @@ assert page.status_code == 200, page.status_code
 link, key = re.findall(r'href="([^"]*/flow/(\\d+)/add-step/[^"]*)"', page.content.decode())[0]
 picker = html.unescape(link)
 offered = client.get(picker).content.decode()
-assert "Greet somebody" in offered and "Acme" in offered, offered
-hidden = dict(re.findall(r'type="hidden" name="(revision|place|action)" value="([^"]*)"', offered))
-assert hidden["action"] == "acme.greet", hidden
-page = client.post(picker, hidden, follow=True)
+assert "Greet a person" in offered and "Acme" in offered, offered
+hidden = dict(re.findall(r'type="hidden" name="(revision|place)" value="([^"]*)"', offered))
+assert 'name="action" value="acme.greet"' in offered, offered
+page = client.post(picker, hidden | {"action": "acme.greet"}, follow=True)
 assert "Who is greeted." in page.content.decode(), page.content.decode()
 (field,) = re.findall(r'name="([^"]*whom)"', page.content.decode())
 revision = re.findall(r'name="revision" value="(\\d+)"', page.content.decode())[0]
@@ -202,16 +266,26 @@ assert (run.outcome, run.state) == ("complete", {"greeting": "Hello Ada"}), (run
 
 
 class Site:
-    """An environment in which only the core and the stranger's plugin are installed."""
+    """An environment with a project and the given wheels: nothing else is installed."""
 
-    def __init__(self, folder: Path, wheels: list[Path]) -> None:
+    def __init__(self, folder: Path, wheels: Mapping[str, Path], *requirements: str) -> None:
         self.folder = folder
+        self._wheels = wheels
         venv.create(folder / "venv", with_pip=True, symlinks=True)
-        self.python("-m", "pip", "install", "--quiet", *map(str, wheels))
         write_files(folder, PROJECT_FILES)
+        self.install(*requirements)
+
+    def install(self, *requirements: str) -> None:
+        """Install the wheels of these names, with their extras and whatever they need."""
+        found = [re.sub(r"^\w+", self._path, requirement) for requirement in requirements]
+        links = {f"--find-links={path.parent}" for path in self._wheels.values()}
+        self.python("-m", "pip", "install", "--quiet", *links, *found)
+
+    def _path(self, name: re.Match[str]) -> str:
+        return str(self._wheels[name[0]])
 
     def python(self, *arguments: str) -> str:
-        """Run the environment's Python and give its output; fails the test if it fails."""
+        """Run the environment's Python and return its output; fail the test if it fails."""
         finished = subprocess.run(
             [self.folder / "venv" / "bin" / "python", *arguments],
             cwd=self.folder,
@@ -245,15 +319,23 @@ def write_files(folder: Path, files: Mapping[str, str]) -> None:
 
 @pytest.fixture(scope="module")
 def wheels(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    return build_all(tmp_path_factory.mktemp("wheels"))
+    built = build_all(tmp_path_factory.mktemp("wheels"))
+    source = tmp_path_factory.mktemp("acme")
+    write_files(source, ACME_FILES)
+    return built | {"acme_greeter": build_wheel(source, source / "dist")}
 
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory, wheels: dict[str, Path]) -> Site:
-    source = tmp_path_factory.mktemp("acme")
-    write_files(source, ACME_FILES)
-    acme = build_wheel(source, source / "dist")
-    return Site(tmp_path_factory.mktemp("site"), [wheels["flowcontrol_core"], acme])
+    """A site with the core alone and the stranger's plugin."""
+    return Site(tmp_path_factory.mktemp("site"), wheels, "flowcontrol_core", "acme_greeter")
+
+
+@pytest.fixture(scope="module")
+def standard_site(tmp_path_factory: pytest.TempPathFactory, wheels: dict[str, Path]) -> Site:
+    """A site with what most projects install, and the stranger's plugin."""
+    folder = tmp_path_factory.mktemp("standard")
+    return Site(folder, wheels, "flowcontrol_core[standard]", "acme_greeter")
 
 
 @pytest.mark.parametrize("distribution", DISTRIBUTIONS)
@@ -279,6 +361,35 @@ def test_wheel_carries_the_license(distribution: str, wheels: dict[str, Path]) -
         assert wheel.read(license_file) == (ROOT / "LICENSE").read_bytes()
 
 
+def requirements_by_extra(wheel: Path) -> dict[str, set[str]]:
+    """The names of what each extra of a wheel asks for."""
+    with zipfile.ZipFile(wheel) as opened:
+        (name,) = (name for name in opened.namelist() if name.endswith(".dist-info/METADATA"))
+        metadata = message_from_bytes(opened.read(name))
+    requirements = [Requirement(line) for line in metadata.get_all("Requires-Dist", [])]
+    return {
+        extra: {
+            each.name
+            for each in requirements
+            if each.marker is not None and each.marker.evaluate({"extra": extra})
+        }
+        for extra in metadata.get_all("Provides-Extra", [])
+    }
+
+
+def test_extras_of_the_core_bring_what_they_are_named_after(wheels: dict[str, Path]) -> None:
+    assert requirements_by_extra(wheels["flowcontrol_core"]) == {
+        "celery": {"celery"},
+        "mariadb": {"mysqlclient"},
+        "postgresql": {"psycopg"},
+        "standard": {
+            "flowcontrol-actions-builtin",
+            "flowcontrol-admin",
+            "flowcontrol-triggers-signals",
+        },
+    }
+
+
 def test_public_package_imports_before_django_is_set_up(site: Site) -> None:
     site.run_script(script_that_imports_before_django_is_set_up())
 
@@ -292,9 +403,35 @@ def test_action_of_a_strangers_plugin_is_registered(site: Site) -> None:
     site.run_script(script_that_finds_the_action())
 
 
-def test_action_of_a_strangers_plugin_is_used_in_the_admin(site: Site) -> None:
-    site.run_script(script_that_uses_the_action_in_the_admin())
-
-
 def test_installed_core_passes_the_system_checks(site: Site) -> None:
     assert "no issues" in site.python("-m", "django", "check")
+
+
+def test_standard_extra_brings_the_admin_the_actions_and_the_signals(standard_site: Site) -> None:
+    standard_site.run_script(script_that_finds_what_is_built_in())
+    assert "no issues" in standard_site.python("-m", "django", "check")
+
+
+def test_action_of_a_strangers_plugin_is_used_in_the_admin(standard_site: Site) -> None:
+    standard_site.run_script(script_that_uses_the_action_in_the_admin())
+
+
+def test_worker_that_leaves_the_admin_out_imports_no_page(standard_site: Site) -> None:
+    standard_site.run_script(script_that_works_without_pages())
+
+
+def test_celery_and_the_driver_of_postgresql_come_with_their_extras(standard_site: Site) -> None:
+    standard_site.install("flowcontrol_core[celery,postgresql]")
+    standard_site.run_script(
+        """
+import django
+from importlib.metadata import version
+
+django.setup()
+
+from flowcontrol.tasks import continue_flowruns_task
+
+assert continue_flowruns_task.name == "flowcontrol.tasks.continue_flowruns_task"
+assert version("psycopg")
+"""
+    )

@@ -103,6 +103,7 @@ def test_an_interval_that_is_not_a_time_is_a_clear_error(call: Call, interval: s
         call("worker", f"--interval={interval}")
 
 
+@pytest.mark.django_db  # from Django 6.1 on, the checks of the models ask the database
 def test_no_flow_is_executed_while_a_check_fails(call: Call, settings: Any) -> None:
     settings.USE_TZ = False
     for arguments in (("run",), ("worker", "--once")):
