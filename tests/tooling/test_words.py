@@ -47,7 +47,7 @@ WORDS = [
     ("on", phrase("go on", "goes on", "going on", "went on", "gone on"), "continue"),
     ("shall", word("shall"), "must, will"),
     ("so many", phrase("so many"), "this many"),
-    ("no", phrase("is no") + r"(?![\s#]+(?:longer|more)\b)", "is not, does not exist"),
+    ("no", r"(?i:(?<!there )\bis[\s#]+no\b)" + r"(?![\s#]+(?:longer|more)\b)", "is not, does not exist"),
     ("reckon", "(?i:reckon)", "calculate, calendar"),
     ("aside", phrase("set aside", "sets aside", "setting aside"), "attempts exhausted"),
     ("way out", phrase("way out", "ways out"), "remedy"),
@@ -82,7 +82,7 @@ WORDS = [
     ("jump", word("jump", "jumps", "jumped"), "go to a step"),
     ("wake_at", "wake_at", "due_at"),
     ("firing", r"\bFiring(?=\.objects|\(|:$)|import.*\bFiring\b", "SkippedFiring"),
-    ("firing", r"(?<!skipped[_ ])\bfirings\b", "skipped firings"),
+    ("firing", r"(?<!skipped[-_ ])\bfirings\b", "skipped firings"),
     ("gettext", r"gettext(?:_lazy)?[\s]+as[\s]+(?!_\b)", "gettext or _, which makemessages finds"),
 ]  # fmt: skip
 

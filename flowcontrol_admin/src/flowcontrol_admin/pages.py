@@ -132,7 +132,7 @@ class Page:
         status: int = 200,
         **context: Any,
     ) -> HttpResponse:
-        """Return a page in the look of the admin; ``crumb`` names it in the breadcrumbs."""
+        """Return a page in the style of the admin; ``crumb`` names it in the breadcrumbs."""
         shown = {
             **self.admin.admin_site.each_context(self.request),
             **{f"may_{name}": self.may(name) for name in PERMISSIONS},

@@ -1,1 +1,1 @@
-"""The engine behind the package ``flowcontrol``; projects and plugins import that one."""
+"""The engine of the package ``flowcontrol``; projects and plugins import that one."""

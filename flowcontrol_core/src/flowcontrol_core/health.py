@@ -37,7 +37,7 @@ class HealthIssue:
     """One thing that is wrong: a code, a sentence, and the remedy.
 
     ``is_urgent`` tells whether it is for those who operate the site; what is not, such as a step
-    that has failed, is for those who look after the flow. ``runs`` are the first of the runs that
+    that has failed, is for the owners of the flow. ``runs`` are the first of the runs that
     it is about, and ``reasons`` why each of them is in its status.
     """
 

@@ -58,7 +58,7 @@ def encode(value: Any) -> Any:
     kind = type(value)
     if kind is dict:
         encoded = {key: encode(item) for key, item in value.items()}
-        return {"$dict": encoded} if _looks_tagged(encoded) else encoded
+        return {"$dict": encoded} if _is_like_tagged(encoded) else encoded
     if kind is list:
         return [encode(item) for item in value]
     # PostgreSQL writes a large float without a point, so it would be read back as an integer.
@@ -71,7 +71,7 @@ def encode(value: Any) -> Any:
 def decode(value: Any) -> Any:
     """Return the value that was encoded; raises StateError for a damaged one."""
     if isinstance(value, dict):
-        if _looks_tagged(value):
+        if _is_like_tagged(value):
             return _decode_tagged(value)
         return {key: decode(item) for key, item in value.items()}
     if isinstance(value, list):
@@ -79,7 +79,7 @@ def decode(value: Any) -> Any:
     return value
 
 
-def _looks_tagged(value: Mapping[str, Any]) -> bool:
+def _is_like_tagged(value: Mapping[str, Any]) -> bool:
     return len(value) == 1 and next(iter(value)).startswith("$")
 
 

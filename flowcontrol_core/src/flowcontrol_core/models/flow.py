@@ -8,6 +8,7 @@ from typing import Any
 from django.conf import settings
 from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
 from django.db import models
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from flowcontrol_core import bounds
@@ -200,10 +201,11 @@ class FlowVersion(models.Model):
     def delete(self, *args: Any, **kwargs: Any) -> tuple[int, dict[str, int]]:
         """Raises EditError for the version that new runs of its flow start on."""
         if Flow.objects.filter(published=self).exists():
-            raise EditError(
-                f"{self} is the published version of its flow and cannot be deleted; publish "
+            text = gettext(
+                "%(version)s is the published version of its flow and cannot be deleted. Publish "
                 "another one first, or delete the flow."
             )
+            raise EditError(text % {"version": self})
         return super().delete(*args, **kwargs)
 
     @property
@@ -224,7 +226,8 @@ class FlowVersion(models.Model):
         for values in stored.values(*names):
             changed = [name for name in names if getattr(self, name) != values[name]]
             if changed:
-                raise EditError(
-                    f"{self} is published and never changes ({', '.join(changed)}); edit the "
-                    "draft of its flow instead."
+                text = gettext(
+                    "%(version)s is published and never changes (%(fields)s). Edit the draft of "
+                    "its flow instead."
                 )
+                raise EditError(text % {"version": self, "fields": ", ".join(changed)})

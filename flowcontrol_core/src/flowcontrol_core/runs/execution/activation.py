@@ -249,8 +249,8 @@ class Activation:
     def _not_the_step(self, error: Exception) -> Stop | None:
         """Return a stop where the step is not to blame, because its object is gone.
 
-        A failure of the database is raised. An expression that reads the object hides both behind
-        its own error.
+        A failure of the database is raised. An expression that reads the object raises its own
+        error from either of them.
         """
         for cause in causes(error):
             if isinstance(cause, ObjectGone):

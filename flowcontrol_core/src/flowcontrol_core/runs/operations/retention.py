@@ -34,7 +34,7 @@ from flowcontrol_core.models.run import FlowRunQuerySet
 from flowcontrol_core.runs.store.clock import clock
 from flowcontrol_core.runs.store.connection import alias, durable, retrying
 
-#: Of less than 200 keys MariaDB looks up how many rows they have, of more it takes an average.
+#: Of less than 200 keys MariaDB counts the rows, of more it takes an average.
 BATCH = 150
 
 

@@ -104,7 +104,7 @@ def _free(limit: Limit) -> list[str]:
     used: set[str | None] = set(
         FlowRun.objects.using(alias())
         .filter(**{f"{limit.column}__in": limit.digests})
-        # Ordered by the primary key, SQLite would look for them among all runs ever.
+        # Ordered by the primary key, SQLite would search all runs for them.
         .order_by()
         .values_list(limit.column, flat=True)
     )

@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any
 
 from django.db import Error, IntegrityError, models, transaction
+from django.utils.translation import gettext
 
 from flowcontrol_core.actions import trigger as triggers
 from flowcontrol_core.actions.registry import registry
@@ -112,10 +113,11 @@ def _payload(given: Mapping[str, Any] | None) -> dict[str, Any]:
     payload: dict[str, Any] = normalize(dict(given or {}), "payload")
     size, most = len(json.dumps(encode(payload))), get_settings().STATE_MAX_BYTES
     if size > most:
-        raise StateError(
-            f"The payload has {size:,} bytes as JSON; at most {most:,} are possible (setting "
+        text = gettext(
+            "The payload has %(size)d bytes as JSON; at most %(most)d are possible (setting "
             "STATE_MAX_BYTES). Put a key into it and read the rest in the flow."
         )
+        raise StateError(text % {"size": size, "most": most})
     return payload
 
 
