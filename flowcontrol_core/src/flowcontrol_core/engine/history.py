@@ -144,9 +144,10 @@ def _shown(key: str, value: Any) -> list[Any]:
         return []
     if is_secret(key):
         return [HIDDEN]
-    if not isinstance(value, str | list | dict):
-        return [encode(value)]
-    encoded = redact_json(encode(value))
+    encoded = encode(value)
+    if not isinstance(encoded, str | list | dict):
+        return [encoded]
+    encoded = redact_json(encoded)
     text = json.dumps(encoded, ensure_ascii=False)
     is_long = len(text) > bounds.HISTORY_VALUE_CHARACTERS
     return [f"{text[: bounds.HISTORY_VALUE_CHARACTERS]}…" if is_long else encoded]
