@@ -7,7 +7,6 @@ import ast
 import importlib
 import inspect
 import re
-from collections.abc import Iterator
 from dataclasses import asdict, fields, is_dataclass
 from enum import Enum
 from pathlib import Path
@@ -205,20 +204,7 @@ def test_every_filter_of_a_bulk_operation_is_documented() -> None:
 def test_every_health_issue_is_documented_with_its_urgency() -> None:
     table = rows(section_of("flowcontrol.health", "HealthIssue"))
     documented = {row[0].strip("`"): row[1] == "yes" for row in table}
-    assert documented == dict(health_issues())
-
-
-def health_issues() -> Iterator[tuple[str, bool]]:
-    """Yield the codes that the source of the module gives to issues, and whether each is urgent."""
-    for node in ast.walk(ast.parse(inspect.getsource(health))):
-        if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name):
-            continue
-        given = {item.arg: item.value for item in node.keywords}
-        urgent = given.get("is_urgent", ast.Constant(value=True))
-        texts = [item for item in [*node.args, given.get("code")] if isinstance(item, ast.Constant)]
-        if node.func.id in ("HealthIssue", "_issue", "_issues") and texts:
-            assert isinstance(urgent, ast.Constant)
-            yield str(texts[0].value), bool(urgent.value)
+    assert documented == {code: kind.is_urgent for code, kind in health.ISSUE_KINDS.items()}
 
 
 def test_every_reason_code_is_documented() -> None:

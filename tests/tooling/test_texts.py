@@ -37,7 +37,8 @@ TAG_OR_VALUE = re.compile(
     r"|{#.*?#}|{%.*?%}|{{.*?}}",
 )
 UNSEEN = re.compile(
-    r"<(script|style|code)\b.*?</\1>|<!--.*?-->|<!doctype[^>]*>|\benctype=\"[^\"]*\"", re.DOTALL | re.IGNORECASE
+    r"<(script|style|code)\b.*?</\1>|<!--.*?-->|<!doctype[^>]*>|\benctype=\"[^\"]*\"",
+    re.DOTALL | re.IGNORECASE,
 )
 READ_ALOUD = re.compile(r"\b(?:title|alt|placeholder|aria-label)=\"([^\"]*)\"")
 ELEMENT = re.compile(r"<[^>]*>", re.DOTALL)

@@ -6,7 +6,7 @@ an index.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -14,7 +14,8 @@ from typing import Any
 from django.db import DatabaseError, InterfaceError
 from django.db.models import Count, Exists, OuterRef, Q, QuerySet, Window
 from django.utils import timezone
-from django.utils.translation import gettext, ngettext, ngettext_lazy
+from django.utils.translation import gettext, ngettext_lazy
+from django.utils.translation import gettext_lazy as _
 
 from flowcontrol_core.actions.registry import registry
 from flowcontrol_core.conf import get_settings
@@ -30,6 +31,110 @@ from flowcontrol_core.runs.store.connection import alias
 #: Of each issue, that many runs are named.
 _MOST = 20
 _RECENT = timedelta(days=1)
+
+
+@dataclass(frozen=True, slots=True)
+class IssueKind:
+    """What is the same of all issues with a code: the sentence, the remedy, how urgent it is.
+
+    The sentence takes the ``count`` of the runs, where the issue is about runs.
+    """
+
+    text: Any
+    remedy: Any
+    is_urgent: bool = True
+
+
+#: The issues by their codes, in the order in which they are listed.
+ISSUE_KINDS: Mapping[str, IssueKind] = {
+    "database": IssueKind(
+        _("The database does not work as it should: %(error)s."),
+        _("Check that it runs, can be reached, and that `manage.py migrate` was run."),
+    ),
+    "no_worker": IssueKind(
+        _("No worker appears to be running, so runs do not continue."),
+        _("Start `manage.py flowcontrol worker`, or check cron or Celery beat."),
+    ),
+    "plugins_differ": IssueKind(
+        _("The workers have different plugins, or versions of them."),
+        _("Finish the deployment: restart the workers that have the older ones."),
+    ),
+    "overdue": IssueKind(
+        ngettext_lazy(
+            "%(count)d run is overdue, the oldest for %(seconds)d seconds.",
+            "%(count)d runs are overdue, the oldest for %(seconds)d seconds.",
+            "count",
+        ),
+        _("Check that workers run; start more of them."),
+    ),
+    "stuck": IssueKind(
+        ngettext_lazy(
+            "%(count)d run is marked as running, but its worker has died.",
+            "%(count)d runs are marked as running, but their workers have died.",
+            "count",
+        ),
+        _("They continue with the next sweep; check that one runs."),
+    ),
+    "queued": IssueKind(
+        ngettext_lazy(
+            "%(count)d run has been waiting for a free slot for a long time.",
+            "%(count)d runs have been waiting for a free slot for a long time.",
+            "count",
+        ),
+        _(
+            "Check what the runs wait for that have the slots: if it is one of these, cancel one, "
+            "or raise a limit. Where this is usual, raise the setting QUEUED_LONG."
+        ),
+        is_urgent=False,
+    ),
+    "blocked": IssueKind(
+        ngettext_lazy("%(count)d run is blocked.", "%(count)d runs are blocked.", "count"),
+        _("Install or enable the plugins, or correct the configuration that the runs name."),
+    ),
+    "unknown_trigger": IssueKind(
+        ngettext_lazy(
+            "%(count)d run waits for a trigger that is not registered: %(keys)s.",
+            "%(count)d runs wait for triggers that are not registered: %(keys)s.",
+            "count",
+        ),
+        _(
+            "Install or enable the plugins that they belong to, or skip the steps that wait for "
+            "them."
+        ),
+    ),
+    "dead_lettered": IssueKind(
+        ngettext_lazy(
+            "%(count)d run exhausted its attempts within a day: it kept killing its worker.",
+            "%(count)d runs exhausted their attempts within a day: they kept killing workers.",
+            "count",
+        ),
+        _("Find out why, then retry them."),
+    ),
+    "errored": IssueKind(
+        ngettext_lazy(
+            "%(count)d run ended with an error within a day.",
+            "%(count)d runs ended with an error within a day.",
+            "count",
+        ),
+        _("Remove the causes, then retry the runs, or skip their steps."),
+        is_urgent=False,
+    ),
+    "no_wake_up": IssueKind(
+        ngettext_lazy(
+            "%(count)d run waits for nothing.", "%(count)d runs wait for nothing.", "count"
+        ),
+        _("Let them run now, and please report it: this must not happen."),
+    ),
+    "ended_child": IssueKind(
+        ngettext_lazy(
+            "%(count)d run waits for another run that has ended.",
+            "%(count)d runs wait for other runs that have ended.",
+            "count",
+        ),
+        _("They continue with the next sweep; check that one runs."),
+    ),
+    "plugin": IssueKind(_("The plugin %(name)s is not loaded: %(reason)s"), "%(remedy)s"),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,11 +210,7 @@ def _check() -> Health:
         issues=[
             *_worker_issues([worker for worker in workers if _is_alive(worker, now)], counts, now),
             *_overdue_issues(late, count, int(seconds)),
-            *_stuck_issues(now),
-            *_queued_issues(now),
-            *_blocked_issues(),
-            *_unknown_trigger_issues(),
-            *_errored_issues(now),
+            *_run_issues(now),
             *_forgotten_issues(now - _overdue_after()),
             *_plugin_issues(),
         ],
@@ -118,12 +219,7 @@ def _check() -> Health:
 
 def database_issue(error: Exception) -> HealthIssue:
     """Return the issue of a database that does not do what it is asked."""
-    return HealthIssue(
-        code="database",
-        message=gettext("The database does not work as it should: %(error)s.")
-        % {"error": " ".join(str(error).split())},
-        remedy=gettext("Check that it runs, can be reached, and that `manage.py migrate` was run."),
-    )
+    return _issue("database", error=" ".join(str(error).split()))
 
 
 # --- overdue, and without a worker ----------------------------------------------------------
@@ -179,157 +275,42 @@ def _shown(worker: Worker, now: datetime) -> dict[str, Any]:
 
 def _worker_issues(
     alive: list[Worker], live: dict[str, int], now: datetime
-) -> Sequence[HealthIssue]:
+) -> Iterator[HealthIssue]:
     is_executing = Status.RUNNING in live and _has_lease(now)
     if not alive and live and not is_executing:
-        return [
-            HealthIssue(
-                code="no_worker",
-                message=gettext("No worker appears to be running, so runs do not continue."),
-                remedy=gettext(
-                    "Start `manage.py flowcontrol worker`, or check cron or Celery beat."
-                ),
-            )
-        ]
+        yield _issue("no_worker")
     if len({tuple(sorted(worker.plugins.items())) for worker in alive}) > 1:
-        return [
-            HealthIssue(
-                code="plugins_differ",
-                message=gettext("The workers have different plugins, or versions of them."),
-                remedy=gettext(
-                    "Finish the deployment: restart the workers that have the older ones."
-                ),
-            )
-        ]
-    return ()
+        yield _issue("plugins_differ")
 
 
-def _overdue_issues(late: QuerySet[FlowRun], count: int, seconds: int) -> Sequence[HealthIssue]:
-    if not count:
-        return ()
-    text = ngettext(
-        "%(count)d run is overdue, the oldest for %(seconds)d seconds.",
-        "%(count)d runs are overdue, the oldest for %(seconds)d seconds.",
-        count,
-    )
-    return [
-        _issue(
-            "overdue",
-            text % {"count": count, "seconds": seconds},
-            gettext("Check that workers run; start more of them."),
-            list(late.values_list("pk", "reason_code", "reason_values")[:_MOST]),
-            count,
-        )
-    ]
+def _overdue_issues(late: QuerySet[FlowRun], count: int, seconds: int) -> Iterator[HealthIssue]:
+    if count:
+        first = list(late.values_list("pk", "reason_code", "reason_values")[:_MOST])
+        yield _issue("overdue", first, count, seconds=seconds)
 
 
-def _stuck_issues(now: datetime) -> Sequence[HealthIssue]:
-    """Return runs whose lease expired long ago without having been claimed again."""
-    limit = now - 2 * timedelta(seconds=get_settings().LEASE)
-    return _issues(
-        FlowRun.objects.using(alias()).filter(status=Status.RUNNING, due_at__lt=limit),
-        "stuck",
-        ngettext_lazy(
-            "%(count)d run is marked as running, but its worker has died.",
-            "%(count)d runs are marked as running, but their workers have died.",
-            "count",
-        ),
-        gettext("They continue with the next sweep; check that one runs."),
-    )
-
-
-def _queued_issues(now: datetime) -> Sequence[HealthIssue]:
-    """Return runs that have queued for long, maybe because flows wait for each other's slots."""
-    limit = now - timedelta(seconds=get_settings().QUEUED_LONG)
-    return _issues(
-        FlowRun.objects.using(alias()).filter(status=Status.PENDING, queued_at__lt=limit),
-        "queued",
-        ngettext_lazy(
-            "%(count)d run has been waiting for a free slot for a long time.",
-            "%(count)d runs have been waiting for a free slot for a long time.",
-            "count",
-        ),
-        gettext(
-            "Check what the runs wait for that have the slots: if it is one of these, cancel one, "
-            "or raise a limit. Where this is usual, raise the setting QUEUED_LONG."
-        ),
-        is_urgent=False,
-    )
-
-
-def _blocked_issues() -> Sequence[HealthIssue]:
-    keys = [key for key in missing_keys() if not registry.knows_action(key)]
-    named = gettext("Missing actions: %(keys)s.") % {"keys": ", ".join(keys)} if keys else ""
-    return _issues(
-        FlowRun.objects.using(alias()).filter(status=Status.BLOCKED),
-        "blocked",
-        ngettext_lazy(
-            "%(count)d run is blocked.",
-            "%(count)d runs are blocked.",
-            "count",
-        ),
-        gettext("Install or enable the plugins, or correct the configuration that the runs name."),
-        detail=named,
-    )
-
-
-def _unknown_trigger_issues() -> Sequence[HealthIssue]:
-    """Return runs that wait for a trigger that cannot be fired."""
-    waiting = FlowRun.objects.using(alias()).filter(
-        status=Status.WAITING, wait_trigger__isnull=False
-    )
+def _run_issues(now: datetime) -> Iterator[HealthIssue]:
+    """Yield the issues that are found by what is wrong with the row of a run."""
+    runs, settings = FlowRun.objects.using(alias()), get_settings()
+    lease_over = now - 2 * timedelta(seconds=settings.LEASE)
+    queued_before = now - timedelta(seconds=settings.QUEUED_LONG)
+    yield from _issues("stuck", runs.filter(status=Status.RUNNING, due_at__lt=lease_over))
+    yield from _issues("queued", runs.filter(status=Status.PENDING, queued_at__lt=queued_before))
+    missing = [key for key in missing_keys() if not registry.knows_action(key)]
+    named = gettext("Missing actions: %(keys)s.") % {"keys": ", ".join(missing)} if missing else ""
+    yield from _issues("blocked", runs.filter(status=Status.BLOCKED), named)
+    waiting = runs.filter(status=Status.WAITING, wait_trigger__isnull=False)
     unknown = waiting.exclude(wait_trigger__in=list(registry.triggers))
     keys = unknown.order_by("wait_trigger").values_list("wait_trigger", flat=True).distinct()
-    named = ", ".join(key or "" for key in keys[:_MOST])
-    if not named:
-        return ()
-    return _issues(
-        unknown,
-        "unknown_trigger",
-        ngettext_lazy(
-            "%(count)d run waits for a trigger that is not registered:",
-            "%(count)d runs wait for triggers that are not registered:",
-            "count",
-        ),
-        gettext(
-            "Install or enable the plugins that they belong to, or skip the steps that wait for "
-            "them."
-        ),
-        detail=f"{named}.",
-    )
+    if named := ", ".join(key or "" for key in keys[:_MOST]):
+        yield from _issues("unknown_trigger", unknown, keys=named)
+    recent = runs.filter(status=Status.DONE, outcome=Outcome.ERRORED, since__gte=now - _RECENT)
+    yield from _issues("dead_lettered", recent.filter(reason_code="dead_lettered"))
+    yield from _issues("errored", recent.exclude(reason_code="dead_lettered"))
 
 
-def _errored_issues(now: datetime) -> Sequence[HealthIssue]:
-    recent = FlowRun.objects.using(alias()).filter(
-        status=Status.DONE, outcome=Outcome.ERRORED, since__gte=now - _RECENT
-    )
-    return [
-        *_issues(
-            recent.filter(reason_code="dead_lettered"),
-            "dead_lettered",
-            ngettext_lazy(
-                "%(count)d run exhausted its attempts within a day: it kept killing its worker.",
-                "%(count)d runs exhausted their attempts within a day: they kept killing workers.",
-                "count",
-            ),
-            gettext("Find out why, then retry them."),
-        ),
-        *_issues(
-            recent.exclude(reason_code="dead_lettered"),
-            "errored",
-            ngettext_lazy(
-                "%(count)d run ended with an error within a day.",
-                "%(count)d runs ended with an error within a day.",
-                "count",
-            ),
-            gettext("Remove the causes, then retry the runs, or skip their steps."),
-            is_urgent=False,
-        ),
-    ]
-
-
-def _forgotten_issues(limit: datetime) -> Sequence[HealthIssue]:
-    """Return runs that nothing will ever wake: there should be none."""
+def _forgotten_issues(limit: datetime) -> Iterator[HealthIssue]:
+    """Yield the issues of runs that nothing will ever wake: there should be none."""
     asleep = FlowRun.objects.using(alias()).filter(
         status__in=set(LIVE) - {Status.PAUSED},
         due_at__isnull=True,
@@ -339,87 +320,48 @@ def _forgotten_issues(limit: datetime) -> Sequence[HealthIssue]:
     forgotten = asleep.filter(
         ~Q(status=Status.WAITING) | (Q(wait_trigger__isnull=True) & Q(wait_child__isnull=True))
     )
+    yield from _issues("no_wake_up", forgotten)
     # One that has ended just now is about to be delivered.
     present = Q(finished_at__isnull=True) | Q(finished_at__gte=limit)
     child = FlowRun.objects.using(alias()).filter(present, uuid=OuterRef("wait_child"))
-    missing_child = asleep.filter(~Exists(child), wait_child__isnull=False)
-    return [
-        *_issues(
-            forgotten,
-            "no_wake_up",
-            ngettext_lazy(
-                "%(count)d run waits for nothing.",
-                "%(count)d runs wait for nothing.",
-                "count",
-            ),
-            gettext("Let them run now, and please report it: this must not happen."),
-        ),
-        *_issues(
-            missing_child,
-            "ended_child",
-            ngettext_lazy(
-                "%(count)d run waits for another run that has ended.",
-                "%(count)d runs wait for other runs that have ended.",
-                "count",
-            ),
-            gettext("They continue with the next sweep; check that one runs."),
-        ),
-    ]
+    yield from _issues("ended_child", asleep.filter(~Exists(child), wait_child__isnull=False))
 
 
 def _plugin_issues() -> Sequence[HealthIssue]:
-    text = gettext("The plugin %(name)s is not loaded: %(reason)s")
     return [
-        HealthIssue(
-            code="plugin",
-            message=text % {"name": report.name, "reason": report.reason},
-            remedy=report.remedy,
-        )
+        _issue("plugin", name=report.name, reason=report.reason, remedy=report.remedy)
         for report in plugin_manager.reports
         if report.status not in (PluginStatus.ACTIVE, PluginStatus.DISABLED)
     ]
 
 
 def _issues(
-    runs: QuerySet[FlowRun],
-    code: str,
-    text: Any,
-    remedy: str,
-    *,
-    detail: str = "",
-    is_urgent: bool = True,
+    code: str, runs: QuerySet[FlowRun], detail: str = "", **values: str
 ) -> Sequence[HealthIssue]:
-    """Return the issue that is about these runs, if there are any.
-
-    ``text`` is the sentence, by ``ngettext_lazy``, for their ``count``.
-    """
+    """Return the issue that is about these runs, if there are any."""
     # Counted and listed at once: either reads all of them. Not ordered by the primary key, which
     # PostgreSQL would then search for among all runs.
     counted = runs.annotate(number=Window(Count("*"))).order_by("since", "pk")
     first: Any = list(counted.values_list("pk", "reason_code", "reason_values", "number")[:_MOST])
     if not first:
         return ()
-    count = first[0][3]
-    message = f"{text % {'count': count}} {detail}".strip()
-    named = [(pk, code, values) for pk, code, values, _ in first]
-    return [_issue(code, message, remedy, named, count, is_urgent=is_urgent)]
+    return [_issue(code, [row[:3] for row in first], first[0][3], detail, **values)]
 
 
 def _issue(
     code: str,
-    message: str,
-    remedy: str,
-    first: Sequence[tuple[int, str, Any]],
-    count: int,
-    *,
-    is_urgent: bool = True,
+    first: Sequence[tuple[int, str, Any]] = (),
+    count: int = 1,
+    detail: str = "",
+    **values: object,
 ) -> HealthIssue:
+    kind = ISSUE_KINDS[code]
     return HealthIssue(
         code=code,
-        message=message,
-        remedy=remedy,
+        message=f"{kind.text % {'count': count, **values}} {detail}".strip(),
+        remedy=str(kind.remedy) % values,
         count=count,
-        is_urgent=is_urgent,
-        runs=[pk for pk, _, _ in first],
-        reasons=[str(Reason(code, values)) for _, code, values in first],
+        is_urgent=kind.is_urgent,
+        runs=[pk for pk, *_values in first],
+        reasons=[str(Reason(code, values)) for _pk, code, values in first],
     )
