@@ -21,7 +21,7 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator
 from pathlib import Path
 
-from chaos.hosting import end_on_signals
+from chaos.hosts import end_on_signals
 from chaos.results import Result, markdown, table
 from chaos.servers import DATABASES
 from tests.databases import Database, scratch_database

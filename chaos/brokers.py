@@ -12,7 +12,7 @@ from functools import partial
 from django.db import transaction
 
 from chaos.camp import Camp, create_runs, write
-from chaos.hosting import Server
+from chaos.hosts import Server
 from chaos.processes import Forked
 from chaos.registry import fault
 from chaos.results import Figures

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from django.db import DatabaseError, connections, transaction
 from django.db.models import Count
 
-from chaos.hosting import Server
+from chaos.hosts import Server
 from chaos.processes import Forked, Work, be_worker
 from chaos.results import Figures
 from chaos.servers import DATABASES, Servers

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from django.core.management import call_command
 
-from chaos.hosting import end_on_signals, kill_descendants
+from chaos.hosts import end_on_signals, kill_descendants
 from chaos.servers import DATABASES, NAME, RabbitMQ, Redis, Servers
 from tests.databases import Database, ScratchDatabase
 

@@ -11,8 +11,8 @@ import django
 
 #: The modules of the faults.
 MODULES = (
-    *("storm", "points", "poison", "limits", "operators", "waking", "sharing"),
-    *("network", "clocks", "deploying", "locked", "brokers", "recorded", "state_machine"),
+    *("storm", "points", "poison", "limits", "operators", "wakeups", "overlaps"),
+    *("network", "clocks", "deployments", "locked", "brokers", "recorded", "state_machine"),
 )
 
 django.setup()

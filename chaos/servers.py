@@ -17,7 +17,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Self, TypeVar
 
-from chaos.hosting import PATIENCE, Server, find, free_port
+from chaos.hosts import PATIENCE, Server, find, free_port
 from tests.databases import Database
 
 #: The database on a server, and where there has to be one, the account that it belongs to.

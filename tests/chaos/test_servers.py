@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from chaos.hosting import descendants, is_alive
+from chaos.hosts import descendants, is_alive
 from chaos.servers import MariaDB, PostgreSQL, RabbitMQ, Redis, Servers
 from tests.databases import ROOT
 
