@@ -1,7 +1,7 @@
 """The how-to guides work: their Python is executed, and the tests in it pass.
 
 A block marked ``fragment`` is left out, as it needs files around it; one marked ``settings`` is
-checked as settings.
+checked as settings, one marked ``typed`` by mypy, too.
 """
 
 from __future__ import annotations
@@ -52,15 +52,15 @@ def executed(page: Path) -> dict[str, Any]:
     """Execute the blocks of a page as one module of the reader's app, and return its names."""
     # The name decides about the keys of its actions: those of the app that contains the module.
     names: dict[str, Any] = {"__name__": "tests.shop.flow_actions"}
-    for block in python(page, ""):
+    for block in python(page, "", "typed"):
         exec(compile(f"{chr(10) * (block.line - 1)}{block.text}", str(page), "exec"), names)
     return names
 
 
-def python(page: Path, info: str) -> list[Block]:
+def python(page: Path, *infos: str) -> list[Block]:
     found = blocks(page.read_text(encoding="utf-8"), "python")
-    assert {block.info for block in found} <= {"", "fragment", "settings"}
-    return [block for block in found if block.info == info]
+    assert {block.info for block in found} <= {"", "fragment", "settings", "typed"}
+    return [block for block in found if block.info in infos]
 
 
 @pytest.mark.usefixtures("django_db_setup")
@@ -90,6 +90,23 @@ def test_the_settings_of_a_guide_exist(page: Path) -> None:
         settings: dict[str, Any] = {}
         exec(block.text, settings)
         assert settings["FLOWCONTROL"].keys() <= known_names()
+
+
+@pytest.mark.slow
+def test_a_typed_action_passes_the_type_checker_in_its_strictest_form(tmp_path: Path) -> None:
+    (block,) = python(DOCS / "how-to" / "write-an-action.md", "typed")
+    module = tmp_path / "flow_actions.py"
+    wrong = block.text.replace("config.times", "config.tmies")
+    assert "config.tmies" in wrong
+    for text, errors in ((block.text, []), (wrong, ["tmies"])):
+        module.write_text(text, encoding="utf-8")
+        command = [sys.executable, "-m", "mypy", "--strict", "--config-file=", str(module)]
+        done = subprocess.run(
+            command, cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False
+        )
+        found = [line for line in done.stdout.splitlines() if " error: " in line]
+        assert len(found) == len(errors), done.stdout + done.stderr
+        assert all(error in line for error, line in zip(errors, found, strict=True))
 
 
 @pytest.mark.django_db
