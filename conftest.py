@@ -103,7 +103,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         # All connections to an in-memory database are one: such a test would prove nothing.
         unwanted |= {"real_connections"}
     is_about_the_database = _is_about_the_database(config)
-    wanted, dropped = [], []
+    wanted: list[pytest.Item] = []
+    dropped: list[pytest.Item] = []
     for item in items:
         needed = _needs(item)
         is_left_out = unwanted & needed or (is_about_the_database and DATABASE not in needed)
