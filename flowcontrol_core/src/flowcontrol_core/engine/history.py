@@ -11,15 +11,14 @@ import json
 from collections import Counter
 from collections.abc import Mapping
 from datetime import datetime
-from itertools import chain, starmap
-from operator import attrgetter
+from itertools import chain
 from typing import Any, NamedTuple
 
 from flowcontrol_core import bounds
 from flowcontrol_core.engine.codec import encode
 from flowcontrol_core.engine.directives import Wait
 from flowcontrol_core.engine.state import NO_VALUE, Change
-from flowcontrol_core.redaction import HIDDEN, is_secret, redact_json
+from flowcontrol_core.redaction import redact_json
 
 
 class Call(NamedTuple):
@@ -76,13 +75,14 @@ class Recorder:
     def entries(self) -> list[dict[str, Any]]:
         """Return the entries for the history row, oldest first, then the counts for the rest."""
         calls = [*self._kept, *chain.from_iterable(self._passes.values())]
-        calls.sort(key=attrgetter("number"))
+        calls.sort(key=lambda call: call.number)
         omitted = self._omitted.copy()
         if len(calls) > bounds.HISTORY_ENTRIES:
             half = bounds.HISTORY_ENTRIES // 2
             omitted.update(call.step for call in calls[half:-half])
             calls = calls[:half] + calls[-half:]
-        return [*map(_entry, calls), *starmap(_omitted_entry, omitted.items())]
+        counts = [{"step": step, "omitted": count} for step, count in omitted.items()]
+        return [_entry(call) for call in calls] + counts
 
     def snapshot(self) -> Any:
         """Return what was recorded, for ``restore``."""
@@ -113,11 +113,7 @@ def _entry(call: Call) -> dict[str, Any]:
     }
     notable: dict[str, Any] = {
         "method": call.method if call.method != "run" else None,
-        # A side that was not there is an empty list.
-        "changes": {
-            key: [_shown(key, before), _shown(key, after)]
-            for key, (before, after) in call.changes.items()
-        },
+        "changes": {key: _change(key, change) for key, change in call.changes.items()},
         "attempt": call.attempt if call.attempt > 1 else None,
         "messages": list(call.messages),
         "error": call.error,
@@ -127,10 +123,6 @@ def _entry(call: Call) -> dict[str, Any]:
     return always | {name: value for name, value in notable.items() if value}
 
 
-def _omitted_entry(step: str, count: int) -> dict[str, Any]:
-    return {"step": step, "omitted": count}
-
-
 def _wait(wait: Wait) -> dict[str, str]:
     times = {"until": wait.until, "timeout": wait.timeout}
     shown = {name: time.isoformat() for name, time in times.items() if time is not None}
@@ -138,15 +130,15 @@ def _wait(wait: Wait) -> dict[str, str]:
     return shown | {name: value for name, value in others.items() if value}
 
 
-def _shown(key: str, value: Any) -> list[Any]:
-    """Return a list of a value as the history shows it; empty where there is none."""
-    if value is NO_VALUE:
-        return []
-    if is_secret(key):
-        return [HIDDEN]
-    if not isinstance(value, str | list | dict):
-        return [encode(value)]
-    encoded = redact_json(encode(value))
-    text = json.dumps(encoded, ensure_ascii=False)
-    is_long = len(text) > bounds.HISTORY_VALUE_CHARACTERS
-    return [f"{text[: bounds.HISTORY_VALUE_CHARACTERS]}…" if is_long else encoded]
+def _change(key: str, change: Change) -> list[Any]:
+    """Return ``[before, after]``; a side that was not there is an empty list."""
+    return [[] if value is NO_VALUE else [_shown(key, value)] for value in change]
+
+
+def _shown(key: str, value: Any) -> Any:
+    encoded = redact_json(encode(value), key)
+    if isinstance(encoded, str | list | dict):
+        text = json.dumps(encoded, ensure_ascii=False)
+        if len(text) > bounds.HISTORY_VALUE_CHARACTERS:
+            return f"{text[: bounds.HISTORY_VALUE_CHARACTERS]}…"
+    return encoded
