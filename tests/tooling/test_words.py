@@ -47,7 +47,7 @@ WORDS = [
     ("on", phrase("go on", "goes on", "going on", "went on", "gone on"), "continue"),
     ("shall", word("shall"), "must, will"),
     ("so many", phrase("so many"), "this many"),
-    ("no", r"(?i:(?<!there )\bis[\s#]+no\b)" + r"(?![\s#]+(?:longer|more)\b)", "is not, does not exist"),
+    ("is no", r"(?i:(?<!there )\bis[\s#\"]+no\b(?! longer| more))", "is not a"),
     ("reckon", "(?i:reckon)", "calculate, calendar"),
     ("aside", phrase("set aside", "sets aside", "setting aside"), "attempts exhausted"),
     ("way out", phrase("way out", "ways out"), "remedy"),
