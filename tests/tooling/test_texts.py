@@ -33,13 +33,10 @@ EXEMPT = {
 TEMPLATES = sorted(path for folder in SOURCES for path in folder.glob("**/templates/**/*.html"))
 
 TAG_OR_VALUE = re.compile(
-    r"(?s){% *(comment|blocktrans\w*)\b.*?{% *end\1 *%}|{% *block bodyclass.*?endblock *%}"
-    r"|{#.*?#}|{%.*?%}|{{.*?}}",
+    r"(?s){% *(comment|blocktrans\w*)\b.*?{% *end\1 *%}"
+    r"|{% *block (?:bodyclass|enctype).*?endblock *%}|{#.*?#}|{%.*?%}|{{.*?}}",
 )
-UNSEEN = re.compile(
-    r"<(script|style|code)\b.*?</\1>|<!--.*?-->|<!doctype[^>]*>|\benctype=\"[^\"]*\"",
-    re.DOTALL | re.IGNORECASE,
-)
+UNSEEN = re.compile(r"(?is)<(script|style|code)\b.*?</\1>|<!--.*?-->|<!doctype[^>]*>")
 READ_ALOUD = re.compile(r"\b(?:title|alt|placeholder|aria-label)=\"([^\"]*)\"")
 ELEMENT = re.compile(r"<[^>]*>", re.DOTALL)
 WORD = re.compile(r"(?<!&)\b[A-Za-z]{2,}\b(?!;)")

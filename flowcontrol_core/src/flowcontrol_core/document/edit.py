@@ -81,7 +81,8 @@ def move_step(document: Document, step_id: str, place: Place) -> Document:
 def shift_step(document: Document, step_id: str, by: Literal[-1, 1]) -> Document:
     """Move a step up (-1) or down (1) by one within its list."""
     if by not in (-1, 1):
-        raise EditError(f"A step is shifted by -1 (up) or 1 (down), not by {by!r}.")
+        text = gettext("A step is shifted by -1 (up) or 1 (down), not by %(by)r.")
+        raise EditError(text % {"by": by})
     place = document.visit(step_id).place
     index = place.index + by
     if not 0 <= index < len(_steps_at(document, place)):

@@ -151,7 +151,8 @@ def configure_step(
     def configure(document: Document) -> Document:
         action = registry.get_action(document.visit(step_id).step.action).action
         if not isinstance(form, action.Config):
-            raise EditError(f"The form does not belong to the step {step_id!r}; use step_form().")
+            text = gettext("The form does not belong to the step %(step)r; use step_form().")
+            raise EditError(text % {"step": step_id})
         version = action.config_version
         return edit.change_step(document, step_id, config=config, config_version=version)
 

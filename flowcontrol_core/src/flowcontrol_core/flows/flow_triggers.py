@@ -58,7 +58,7 @@ def change_trigger(association: FlowTrigger, **changes: Any) -> FlowTrigger:
     Raises DocumentError with the problems by field. Switching it off is always possible.
     """
     possible = sorted({*COLUMNS} - {"trigger"})
-    message = f"cannot be changed; possible are {', '.join(possible)}."
+    message = gettext("cannot be changed; possible are %(names)s.") % {"names": ", ".join(possible)}
     unknown = [Problem(name, message, field=name) for name in sorted(set(changes) - {*possible})]
     _refuse(unknown)
     for name, value in changes.items():

@@ -167,10 +167,11 @@ def _write(flow: Flow, *names: str) -> None:
 def _known(fields: dict[str, Any]) -> dict[str, Any]:
     unknown = sorted(set(fields) - set(FIELDS))
     if unknown:
-        raise EditError(
-            f"{', '.join(unknown)} cannot be set on a flow here; possible are "
-            f"{', '.join(FIELDS)}. Use activate() and pause() to switch it on or off."
+        text = gettext(
+            "%(unknown)s cannot be set on a flow here; possible are %(names)s. "
+            "Use activate() and pause() to switch it on or off."
         )
+        raise EditError(text % {"unknown": ", ".join(unknown), "names": ", ".join(FIELDS)})
     return fields
 
 
