@@ -16,7 +16,6 @@ from flowcontrol_admin.fields import DurationTextField, RevisionForm, choice_fie
 from flowcontrol_admin.tree import place_value
 from flowcontrol_core.document.format import ERROR_NAME
 from flowcontrol_core.document.tree import Document, Place, RetryPolicy, Step
-from flowcontrol_core.flows.descriptions import Describer
 
 _ERRORS = rf"^{ERROR_NAME.pattern}([\s,]+{ERROR_NAME.pattern})*$"
 _PLACE = re.compile(r"([^/]*)/([^/]*)/([0-9]{1,10})")
@@ -92,7 +91,7 @@ class MoveForm(EditForm):
     )
 
     def show(self, document: Document, step: Step) -> None:
-        words = Describer(document)
+        words = flows.Describer(document)
         here = document.visit(step.id).place
         self.initial["place"] = place_value(here)
         choices = []

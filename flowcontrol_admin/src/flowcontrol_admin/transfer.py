@@ -14,8 +14,7 @@ from django.utils.translation import gettext_lazy as _
 from flowcontrol.errors import DocumentError, FlowcontrolError, Problem
 from flowcontrol.flows import ImportResult, bounds, export_flows, import_flows
 from flowcontrol.models import Flow
-from flowcontrol_admin.fields import add_problems
-from flowcontrol_admin.pages import ACTIVATE_FLOW, CHANGE_FLOW, PUBLISH_FLOW, Page
+from flowcontrol_admin.pages import ACTIVATE_FLOW, PUBLISH_FLOW, Page
 
 
 class ImportForm(forms.Form):
@@ -62,8 +61,7 @@ def show_import(page: Page) -> HttpResponse:
             results = _import(page, form.cleaned_data)
         except DocumentError as error:
             problems = error.problems
-            text = gettext("Nothing was imported; see the problems below.")
-            add_problems(form, [Problem("", text)])
+            form.add_error(None, gettext("Nothing was imported; see the problems below."))
         except FlowcontrolError as error:
             form.add_error(None, str(error))
     return page.render(
@@ -88,10 +86,8 @@ def _import(page: Page, cleaned: dict[str, Any]) -> list[ImportResult]:
 
 def _refuse_forbidden(page: Page, cleaned: dict[str, Any]) -> None:
     """Raise PermissionDenied where an import publishes or activates without its permission."""
-    wanted = [CHANGE_FLOW]
-    wanted += [PUBLISH_FLOW] if cleaned["publish"] else []
-    wanted += [ACTIVATE_FLOW] if cleaned["activate"] else []
-    if not all(page.may(permission) for permission in wanted):
+    needs = {"publish": PUBLISH_FLOW, "activate": ACTIVATE_FLOW}
+    if not all(page.may(needs[option]) for option in needs if cleaned[option]):
         raise PermissionDenied
 
 
