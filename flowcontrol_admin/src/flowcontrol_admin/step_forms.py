@@ -147,14 +147,14 @@ class PolicyForm(EditForm):
     )
 
     def show(self, document: Document, step: Step) -> None:
-        retry = step.retry
-        self.initial = {
-            **self.initial,
-            "attempts": retry.attempts if retry else None,
-            "backoff": show_seconds(retry.backoff if retry else RetryPolicy.BACKOFF),
-            "factor": retry.factor if retry else RetryPolicy.FACTOR,
-            "jitter": retry.jitter if retry else "full",
-            "error_names": " ".join(retry.errors) if retry else "",
+        # Without a policy there are no attempts; the rest shows what one begins with.
+        retry = step.retry or RetryPolicy(attempts=1)
+        self.initial |= {
+            "attempts": retry.attempts if step.retry else None,
+            "backoff": show_seconds(retry.backoff),
+            "factor": retry.factor,
+            "jitter": retry.jitter,
+            "error_names": " ".join(retry.errors),
             "timeout": show_seconds(step.timeout),
             "if_unknown": step.if_unknown,
         }
@@ -166,11 +166,6 @@ class PolicyForm(EditForm):
 
     def _retry(self) -> RetryPolicy:
         cleaned = self.cleaned_data
-        backoff, factor = cleaned["backoff"], cleaned["factor"]
-        return RetryPolicy(
-            attempts=cleaned["attempts"],
-            backoff=RetryPolicy.BACKOFF if backoff is None else backoff,
-            factor=RetryPolicy.FACTOR if factor is None else factor,
-            jitter=cleaned["jitter"] or "full",
-            errors=tuple(re.findall(r"[^\s,]+", cleaned["error_names"])),
-        )
+        names = ("attempts", "backoff", "factor", "jitter")
+        given = {name: cleaned[name] for name in names if cleaned[name] not in (None, "")}
+        return RetryPolicy(**given, errors=tuple(re.findall(r"[^\s,]+", cleaned["error_names"])))

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from django import forms
-from django.contrib import messages
 from django.core.exceptions import PermissionDenied
 from django.http import HttpResponse
 from django.utils.translation import gettext, ngettext
@@ -80,7 +79,7 @@ def _import(page: Page, cleaned: dict[str, Any]) -> list[ImportResult]:
     results = import_flows(cleaned["yaml"], author=page.user, **options)
     text = ngettext("Imported %(count)d flow.", "Imported %(count)d flows.", len(results))
     if results:
-        messages.success(page.request, text % {"count": len(results)})
+        page.notify(text % {"count": len(results)})
     return results
 
 

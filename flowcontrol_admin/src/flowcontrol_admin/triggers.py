@@ -125,6 +125,7 @@ def _edit(page: Page, flow_trigger: FlowTrigger) -> HttpResponse:
     if is_valid and _save(form, config, flow_trigger):
         return _done(page, flow_trigger, gettext("The trigger was saved."), _delay())
     label = trigger_label(key)
+    skipped_firings = flow_trigger.skipped_firings.all()[:SHOWN_FIRINGS] if flow_trigger.pk else []
     return page.render(
         "trigger_form.html",
         title=gettext("Starts when: %(label)s") % {"label": label},
@@ -134,9 +135,7 @@ def _edit(page: Page, flow_trigger: FlowTrigger) -> HttpResponse:
         config=shown,
         media=config.media if config else "",
         offer=_offer(entry) if entry else None,
-        skipped_firings=flow_trigger.skipped_firings.all()[:SHOWN_FIRINGS]
-        if flow_trigger.pk
-        else [],
+        skipped_firings=skipped_firings,
         delay=_delay(),
         submit=gettext("Save") if page.may(CHANGE_FLOW) else "",
         back=url("flow_editor", flow_trigger.flow_id, anchor="triggers"),
