@@ -16,7 +16,6 @@ from flowcontrol_admin.pages import CHANGE_FLOW, Page
 from flowcontrol_admin.tree import TreeBuilder, by_step
 from flowcontrol_admin.triggers import trigger_label
 from flowcontrol_core.document.tree import Document
-from flowcontrol_core.flows.overview import associations, counts_by_step
 
 
 def show_editor(page: Page, flow: Flow) -> HttpResponse:
@@ -28,20 +27,20 @@ def show_editor(page: Page, flow: Flow) -> HttpResponse:
             *flows.check_document(document, flow=flow),
             *flows.check_associations(flow, document),
         ]
-    known = set(document.step_ids())
-    waiting = counts_by_step(flow)
+    waiting = flows.counts_by_step(flow)
     return page.render(
         "editor.html",
         title=flow.name,
+        crumb="",
         version=version,
         revision=version.revision if version else 1,
         document=document,
         lines=TreeBuilder(document, by_step(problems), waiting).lines(),
         problems=problems,
-        other_problems=[item for item in problems if item.step not in known],
-        elsewhere=sum(count for step, count in waiting.items() if step not in known),
+        other_problems=[item for item in problems if item.step not in document.index],
+        elsewhere=sum(count for step, count in waiting.items() if step not in document.index),
         editable=page.may(CHANGE_FLOW),
-        triggers=[_trigger_row(item) for item in associations(flow)],
+        triggers=[_trigger_row(item) for item in flows.associations(flow)],
         cache_seconds=get_settings().TRIGGER_CACHE_SECONDS,
         no_worker=bool(waiting) and is_without_worker(),
     )
@@ -49,8 +48,6 @@ def show_editor(page: Page, flow: Flow) -> HttpResponse:
 
 def read_version(version: FlowVersion | None) -> tuple[Document, list[Problem]]:
     """Return the document of a version; an empty one with the problems where it is unreadable."""
-    if version is None:
-        return Document(), []
     try:
         return flows.get_document(version), []
     except DocumentError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any, cast
 
 from django import forms
@@ -52,8 +53,10 @@ class DurationTextField(forms.CharField):
         text = super().clean(value)
         if not text:
             return None
+        with suppress(ValueError):
+            text = float(text)
         try:
-            return to_seconds(float(text) if _is_number(text) else text)
+            return to_seconds(text)
         except ValueError as error:
             raise ValidationError(
                 _("Enter a duration such as 30s, 5m, 2h or 1d (at most ten years).")
@@ -110,11 +113,3 @@ def add_problems(form: forms.BaseForm, problems: Iterable[Problem]) -> None:
     for problem in problems:
         field = problem.field if problem.field in form.fields else None
         form.add_error(field, problem.message if field else str(problem))
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, TypeAlias
 
-from django.apps import apps
 from django.contrib import admin
 from django.contrib.contenttypes.models import ContentType
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
+from flowcontrol import flows
 from flowcontrol.health import overdue_runs
 from flowcontrol.models import Flow
-from flowcontrol_core.flows.overview import at_step
+from flowcontrol_core.flows.document_checks import find_model
 
 _Choices: TypeAlias = list[tuple[str, Any]]
 _Rows: TypeAlias = QuerySet[Any]
@@ -39,8 +39,8 @@ class ChangesFilter(OptionFilter):
     title = _("unpublished changes")
     parameter_name = "changes"
     options = {
-        "yes": (_("Yes"), lambda flows: flows.filter(has_changes=True)),
-        "no": (_("No"), lambda flows: flows.filter(has_changes=False)),
+        "yes": (_("Yes"), lambda rows: rows.filter(has_changes=True)),
+        "no": (_("No"), lambda rows: rows.filter(has_changes=False)),
     }
 
 
@@ -114,14 +114,12 @@ class StepFilter(admin.SimpleListFilter):
 
     def queryset(self, request: HttpRequest, queryset: Any) -> _Rows:
         value = self.value()
-        return at_step(queryset.live(), value) if value else queryset
+        return flows.at_step(queryset.live(), value) if value else queryset
 
 
 def _model_name(label: str) -> str:
-    try:
-        return str(apps.get_model(label)._meta.verbose_name)
-    except (LookupError, ValueError):
-        return label
+    model = find_model(label)
+    return str(model._meta.verbose_name) if model else label
 
 
 def _is_key(text: str) -> bool:

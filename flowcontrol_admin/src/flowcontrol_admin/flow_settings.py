@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zoneinfo
 from collections.abc import Iterator
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
 from django import forms
@@ -16,16 +16,17 @@ from django.utils.translation import gettext_lazy as _
 from flowcontrol import flows
 from flowcontrol.errors import DocumentError, EditError
 from flowcontrol.flows import bounds
-from flowcontrol.models import Flow, FlowRun, LimitPolicy
+from flowcontrol.models import Flow, FlowRun
 from flowcontrol_admin.fields import RevisionField, add_problems, choice_field, code_input
-from flowcontrol_admin.pages import CHANGE_FLOW, Page
+from flowcontrol_admin.pages import CHANGE_FLOW, Page, Text
 from flowcontrol_core.document.tree import Document
-from flowcontrol_core.flows.document_checks import check_options
 from flowcontrol_core.flows.drafts import atomic
-from flowcontrol_core.flows.lifecycle import LIMITS, POLICIES, RETENTION, delete_flow
+from flowcontrol_core.flows.lifecycle import FIELDS, LIMITS, POLICIES, RETENTION, delete_flow
 
 #: What the form says about the document; each may be left empty.
 OPTIONS = ("object", "guard", "time_zone")
+#: What is that of flows by default where the form leaves it empty.
+DEFAULTED = ("queue", *POLICIES)
 #: Each limit with what happens when it is reached.
 LIMITING = (
     "max_concurrent",
@@ -45,16 +46,11 @@ def model_choices() -> Iterator[tuple[str, str]]:
         yield label, f"{name} ({label})"
 
 
-def zone_choices() -> Iterator[tuple[str, str]]:
-    """Yield the time zones that a flow may have."""
-    yield "", str(_("the time zone of the site"))
-    for name in _zones():
-        yield name, name
-
-
-@lru_cache(maxsize=1)
-def _zones() -> list[str]:
-    return sorted(zoneinfo.available_timezones())
+@cache
+def zone_choices() -> list[tuple[str, Text]]:
+    """Return the time zones that a flow may have; they are files, so they are read once."""
+    zones = sorted(zoneinfo.available_timezones())
+    return [("", _("the time zone of the site")), *((name, name) for name in zones)]
 
 
 class FlowForm(forms.ModelForm):  # type: ignore[type-arg]
@@ -96,8 +92,7 @@ class FlowForm(forms.ModelForm):  # type: ignore[type-arg]
 
     def __init__(self, *args: Any, document: Document | None = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        for name in ("queue", *POLICIES):
-            # Left empty, it is that of flows by default.
+        for name in DEFAULTED:
             self.fields[name].required = False
         for name in LIMITS:
             self.fields[name] = forms.IntegerField(
@@ -120,19 +115,13 @@ class FlowForm(forms.ModelForm):  # type: ignore[type-arg]
             unknown = gettext("%(value)s (unknown here)") % {"value": value}
             field.choices = [*known, (value, unknown)]
 
-    def clean_queue(self) -> str:
-        return str(self.cleaned_data["queue"] or Flow._meta.get_field("queue").get_default())
-
-    def clean_max_concurrent_policy(self) -> str:
-        return self.cleaned_data["max_concurrent_policy"] or LimitPolicy.SKIP
-
-    def clean_max_concurrent_per_object_policy(self) -> str:
-        return self.cleaned_data["max_concurrent_per_object_policy"] or LimitPolicy.SKIP
-
     def clean(self) -> dict[str, Any]:
         cleaned: dict[str, Any] = super().clean() or self.cleaned_data
+        defaults = Flow()
+        for name in DEFAULTED:
+            cleaned[name] = cleaned.get(name) or getattr(defaults, name)
         if not set(OPTIONS) & set(self.errors):
-            add_problems(self, check_options(**self.options()))
+            add_problems(self, flows.check_options(**self.options()))
         return cleaned
 
     def options(self) -> dict[str, Any]:
@@ -143,8 +132,7 @@ class FlowForm(forms.ModelForm):  # type: ignore[type-arg]
 
     def columns(self) -> dict[str, Any]:
         """Return what the form says about the flow itself, apart from its key."""
-        names = ("name", "description", *LIMITING, *RETENTION)
-        return {name: self.cleaned_data[name] for name in names}
+        return {name: self.cleaned_data[name] for name in FIELDS}
 
 
 class ChangeFlowForm(FlowForm):

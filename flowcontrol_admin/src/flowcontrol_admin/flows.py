@@ -11,13 +11,13 @@ from django.utils.html import format_html, format_html_join
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
+from flowcontrol import flows
 from flowcontrol.models import LIVE, Flow
 from flowcontrol_admin.filters import ChangesFilter
 from flowcontrol_admin.pages import ADD_FLOW, CHANGE_FLOW, may, patterns, url
 from flowcontrol_admin.routes import FLOW_ROUTES
 from flowcontrol_admin.run_texts import show_short
 from flowcontrol_admin.templatetags.flowcontrol_badges import badge, run_badge
-from flowcontrol_core.flows.overview import count_name, with_facts
 
 if TYPE_CHECKING:
     _ModelAdmin = admin.ModelAdmin[Flow]
@@ -49,7 +49,7 @@ class FlowAdmin(_ModelAdmin):
         return patterns(self, FLOW_ROUTES)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Flow]:
-        return with_facts(super().get_queryset(request))
+        return flows.with_facts(super().get_queryset(request))
 
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
@@ -83,7 +83,7 @@ class FlowAdmin(_ModelAdmin):
     @admin.display(description=_("live runs"))
     def shown_runs(self, flow: Flow) -> str:
         runs = f"{url('flowrun_changelist')}?flow={flow.pk}&status="
-        counts = [(status, getattr(flow, count_name(status))) for status in LIVE]
+        counts = [(status, getattr(flow, flows.count_name(status))) for status in LIVE]
         links = [(f"{runs}{status}", run_badge(status), n) for status, n in counts if n]
         return format_html_join(" ", '<a href="{}">{} {}</a>', links) or "-"
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from django.http import HttpResponse, JsonResponse
 from django.utils.dateparse import parse_datetime
 from django.utils.translation import gettext
-from django.utils.translation import gettext_lazy as _
 
 from flowcontrol.health import check_health
 from flowcontrol.models import BulkOperation, FlowEvent, Status
@@ -15,14 +14,6 @@ from flowcontrol_admin.operator_actions import refusals
 from flowcontrol_admin.pages import Page
 
 MOST_OPERATIONS = 20
-_STATUSES = {
-    PluginStatus.ACTIVE: _("active"),
-    PluginStatus.DISABLED: _("disabled"),
-    PluginStatus.INCOMPATIBLE: _("incompatible"),
-    PluginStatus.CONFLICT: _("conflict"),
-    PluginStatus.FAILED: _("failed"),
-    PluginStatus.NEEDS_APP: _("needs an app"),
-}
 _BADGES = {PluginStatus.ACTIVE: "active", PluginStatus.DISABLED: "off"}
 
 
@@ -32,7 +23,6 @@ def show_health(page: Page) -> HttpResponse:
     return page.render(
         "health.html",
         title=gettext("Health"),
-        crumb=gettext("Health"),
         health=health,
         workers=[
             {**worker, "last_sweep": parse_datetime(worker["last_sweep"])}
@@ -61,10 +51,8 @@ def show_plugins(page: Page) -> HttpResponse:
     return page.render(
         "plugins.html",
         title=gettext("Plugins"),
-        crumb=gettext("Plugins"),
         reports=[
-            (report, _BADGES.get(report.status, "error"), _STATUSES[report.status])
-            for report in reports
+            (report, _BADGES.get(report.status, "error"), report.status.label) for report in reports
         ],
         own_actions=sorted(entry.key for entry in actions if entry.plugin not in plugins),
         own_triggers=sorted(entry.key for entry in triggers if entry.plugin not in plugins),

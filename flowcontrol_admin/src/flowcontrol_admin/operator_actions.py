@@ -73,7 +73,6 @@ def _ask(
     return page.render(
         template,
         title=action.label,
-        crumb=action.label,
         action=action,
         form=form,
         submit=action.label,

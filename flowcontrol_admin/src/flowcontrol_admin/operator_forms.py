@@ -13,14 +13,13 @@ from django.db.models import QuerySet
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
+from flowcontrol import flows
 from flowcontrol.errors import DocumentError, StateError
-from flowcontrol.flows import get_document
 from flowcontrol.models import FlowRun, FlowVersion
 from flowcontrol.redaction import HIDDEN
 from flowcontrol.runs import Argument, OperatorAction, state_from_json
 from flowcontrol_admin.fields import JsonObjectField, ReasonForm
 from flowcontrol_admin.timeline import pretty
-from flowcontrol_core.flows.descriptions import Describer
 
 #: The steps of at most this many versions are offered, newest first.
 MOST_VERSIONS = 20
@@ -125,11 +124,11 @@ def _steps(versions: Iterable[FlowVersion], template: str) -> dict[str, str]:
     steps: dict[str, str] = {}
     for version in versions:
         try:
-            document = get_document(version)
+            document = flows.get_document(version)
         except DocumentError:
             continue
-        words = Describer(document)
-        for step in document.step_ids():
+        words = flows.Describer(document)
+        for step in document.index:
             values = {"flow": version.flow.name, "step": words.step(step), "id": step}
             steps.setdefault(step, template % values)
     return steps

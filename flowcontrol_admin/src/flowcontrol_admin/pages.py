@@ -59,9 +59,9 @@ def may(user: Any, permission: str) -> bool:
     return any(user.has_perm(f"{APP}.{name}") for name in dict.fromkeys((permission, implied)))
 
 
-def url(name: str, *args: object) -> str:
-    """Return the address of a view of this app's admin."""
-    return reverse(f"admin:{APP}_{name}", args=args)
+def url(name: str, *args: object, anchor: str = "") -> str:
+    """Return the address of a view of this app's admin, or of a place on its page."""
+    return reverse(f"admin:{APP}_{name}", args=args) + (f"#{anchor}" if anchor else "")
 
 
 class Page:
@@ -114,10 +114,8 @@ class Page:
             return form.cleaned_data
         errors = form.errors.items()
         listed = "; ".join(f"{name}: {' '.join(map(str, found))}" for name, found in errors)
-        raise EditError(
-            _("The request is incomplete (%(problems)s). Go back and reload the page.")
-            % {"problems": listed}
-        )
+        text = _("The request is incomplete (%(problems)s). Go back and reload the page.")
+        raise EditError(text % {"problems": listed})
 
     def may(self, permission: str) -> bool:
         return may(self.user, permission)
@@ -127,19 +125,23 @@ class Page:
         template: str,
         *,
         title: Text,
-        crumb: Text = "",
+        crumb: Text | None = None,
         parents: Iterable[Crumb] = (),
         status: int = 200,
         **context: Any,
     ) -> HttpResponse:
-        """Return a page in the style of the admin; ``crumb`` names it in the breadcrumbs."""
+        """Return a page in the style of the admin.
+
+        ``crumb`` names it in the breadcrumbs, by default its title; an empty one leaves it out.
+        """
+        name = title if crumb is None else crumb
         shown = {
             **self.admin.admin_site.each_context(self.request),
             **{f"may_{name}": self.may(name) for name in PERMISSIONS},
             "opts": self.admin.model._meta,
             "page_name": self.name,
             "title": title,
-            "crumbs": [*self._crumbs(), *parents, *([(crumb, "")] if crumb else [])],
+            "crumbs": [*self._crumbs(), *parents, *([(name, "")] if name else [])],
             "back": self._home(),
             self._kind: self.subject,
             **context,
@@ -158,7 +160,7 @@ class Page:
 
     def redirect(self, name: str, *args: object, anchor: str = "") -> HttpResponse:
         """Send the browser to another page, as after each change."""
-        return HttpResponseRedirect(url(name, *args) + (f"#{anchor}" if anchor else ""))
+        return HttpResponseRedirect(url(name, *args, anchor=anchor))
 
     def notify(self, text: Text, level: int = messages.SUCCESS) -> None:
         """Show a sentence on the next page."""

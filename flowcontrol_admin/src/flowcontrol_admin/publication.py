@@ -21,10 +21,6 @@ from flowcontrol.models import Flow, FlowEvent, FlowRun, FlowVersion
 from flowcontrol_admin.editor import read_version
 from flowcontrol_admin.pages import Page, Text, url
 from flowcontrol_admin.tree import TreeBuilder
-from flowcontrol_core.document.diff import diff
-from flowcontrol_core.document.tree import Document
-from flowcontrol_core.flows.descriptions import describe_diff
-from flowcontrol_core.flows.overview import versions_with_runs
 
 #: At most this many rows of the history are shown.
 MOST_EVENTS = 200
@@ -50,13 +46,12 @@ def _publish_page(
     page: Page, flow: Flow, problems: list[Problem], *, status: int = 200
 ) -> HttpResponse:
     document, unreadable = read_version(flows.present_version(flow))
-    known = set(document.step_ids())
     return page.render(
         "publish.html",
         status=status,
         title=gettext("Publish “%(flow)s”") % {"flow": flow.name},
         crumb=gettext("Publish"),
-        problems=[(item, item.step in known) for item in problems],
+        problems=[(item, item.step in document.index) for item in problems],
         difference=[] if unreadable else _difference(flow),
         is_unchanged=flows.is_unchanged(flow),
         live=FlowRun.objects.filter(flow=flow).live().count(),
@@ -99,7 +94,7 @@ def show_versions(page: Page, flow: Flow) -> HttpResponse:
         "versions.html",
         title=gettext("Versions of “%(flow)s”") % {"flow": flow.name},
         crumb=gettext("Versions"),
-        versions=versions_with_runs(flow),
+        versions=flows.versions_with_runs(flow),
         revision=flows.present_revision(flow),
     )
 
@@ -118,7 +113,7 @@ def show_version(page: Page, flow: Flow, number: int) -> HttpResponse:
         document=document,
         problems=problems,
         lines=TreeBuilder(document).lines(),
-        difference=describe_diff(diff(document, present), document, present),
+        difference=flows.describe_diff(document, present),
         revision=flows.present_revision(flow),
     )
 
@@ -151,9 +146,8 @@ def discard(page: Page, flow: Flow) -> HttpResponse:
 
 
 def _difference(flow: Flow) -> list[Any]:
-    published = flows.published_version(flow)
-    old = flows.get_document(published) if published else Document()
-    return describe_diff(flows.diff_with_published(flow), old, flows.present_document(flow))
+    published = flows.get_document(flows.published_version(flow))
+    return flows.describe_diff(published, flows.present_document(flow))
 
 
 class Change(NamedTuple):

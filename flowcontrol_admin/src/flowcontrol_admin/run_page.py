@@ -10,6 +10,7 @@ from django.core.paginator import Paginator
 from django.http import HttpResponse
 from django.utils.translation import gettext
 
+from flowcontrol import flows
 from flowcontrol.clock import clock
 from flowcontrol.health import is_overdue, is_without_worker
 from flowcontrol.models import FlowRun, Outcome, RunEvent
@@ -18,7 +19,6 @@ from flowcontrol_admin.operator_actions import possible_actions
 from flowcontrol_admin.pages import Page
 from flowcontrol_admin.timeline import entries, pretty
 from flowcontrol_admin.triggers import trigger_label
-from flowcontrol_core.flows.overview import documents_of, find_step
 
 EVENTS_A_PAGE = 100
 MOST_CHILDREN = 50
@@ -33,16 +33,16 @@ RAW = (
 
 def show_run(page: Page, run: FlowRun) -> HttpResponse:
     """Show everything about one run."""
-    documents = documents_of([run])
+    documents = flows.documents_of([run])
     now = clock().now()
     late = is_overdue(run, now)
     events = _events(page, run)
-    last_error = _last_error(run)
     children = run.children.order_by("pk")
     return page.render(
         "run.html",
         title=str(run),
-        headline=run_texts.headline(run, find_step(run, documents)),
+        crumb="",
+        headline=run_texts.headline(run, flows.find_step(run, documents)),
         next_lines=run_texts.what_next(run),
         overdue=run_texts.since_overdue(run, now) if late else "",
         no_worker=late and is_without_worker(),
@@ -50,7 +50,7 @@ def show_run(page: Page, run: FlowRun) -> HttpResponse:
         actions=possible_actions(page, run),
         events=events,
         timeline=entries(events.object_list, documents.get(run.version_id)),
-        last_error=entries([last_error], None)[0] if last_error else None,
+        last_error=_last_error(run),
         state=pretty(run.state),
         payload=pretty(run.payload),
         trigger=trigger_label(run.trigger),
@@ -79,8 +79,8 @@ def _last_error(run: FlowRun) -> RunEvent | None:
 
 def _about_object(page: Page, run: FlowRun) -> dict[str, Any]:
     """Return the type and the address of a run's object, and whether it no longer exists."""
-    types = ContentType.objects.filter(pk=run.content_type_id or 0)
-    found = types.first() if run.content_type_id else None
+    # Its row may be gone: the database does not refuse that.
+    found = ContentType.objects.filter(pk=run.content_type_id or 0).first()
     model = found.model_class() if found else None
     gone = run.object_key is not None and not _exists(model, run.object_key)
     link = page.link_to(model, "change", run.object_key) if model and not gone else ""

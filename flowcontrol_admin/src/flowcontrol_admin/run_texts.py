@@ -10,11 +10,10 @@ from django.utils.formats import date_format
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from flowcontrol.flows import step_label
+from flowcontrol.flows import step_label, step_of
 from flowcontrol.models import FlowRun, Outcome, Status
 from flowcontrol_admin.triggers import trigger_label
 from flowcontrol_core.document.tree import Step
-from flowcontrol_core.flows.overview import step_of
 
 #: Days, hours and minutes as they are written after a number.
 _UNITS = ((_("d"), 86_400), (_("h"), 3_600), (_("min"), 60))

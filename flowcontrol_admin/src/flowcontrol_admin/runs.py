@@ -14,6 +14,7 @@ from django.utils.html import format_html
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
+from flowcontrol import flows
 from flowcontrol.clock import clock
 from flowcontrol.health import is_overdue, is_without_worker
 from flowcontrol.models import FlowRun
@@ -25,16 +26,10 @@ from flowcontrol_admin.filters import (
     StepFilter,
 )
 from flowcontrol_admin.operator_actions import bulk_actions
-from flowcontrol_admin.pages import (
-    VIEW_RUN,
-    may,
-    patterns,
-    url,
-)
+from flowcontrol_admin.pages import VIEW_RUN, may, patterns, url
 from flowcontrol_admin.routes import RUN_ROUTES
 from flowcontrol_admin.run_texts import duration, show_short, where
 from flowcontrol_admin.templatetags.flowcontrol_badges import badge, run_badge
-from flowcontrol_core.flows.overview import documents_of, find_step
 
 if TYPE_CHECKING:
     _ModelAdmin = admin.ModelAdmin[FlowRun]
@@ -62,10 +57,10 @@ class RunList(ChangeList):
         super().get_results(request)
         self.most = MOST_LISTED if self.result_count == MOST_LISTED else None
         runs: list[Any] = list(self.result_list)
-        documents = documents_of(runs)
+        documents = flows.documents_of(runs)
         now = clock().now()
         for run in runs:
-            run.shown_where = where(run, find_step(run, documents))
+            run.shown_where = where(run, flows.find_step(run, documents))
             run.shown_late = is_overdue(run, now)
             run.shown_length = duration(run, now)
         self.result_list = runs

@@ -6,7 +6,6 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django import forms
-from django.apps import apps
 from django.core.exceptions import ValidationError
 from django.db.models import Model
 from django.http import HttpResponse
@@ -20,6 +19,7 @@ from flowcontrol.errors import FlowcontrolError
 from flowcontrol.models import Flow, FlowRun, Status
 from flowcontrol_admin.fields import JsonObjectField, ReasonForm
 from flowcontrol_admin.pages import Page
+from flowcontrol_core.flows.document_checks import find_model
 
 MAX_KEY = 200
 LATEST = timedelta(days=3_660)
@@ -87,7 +87,7 @@ def start(page: Page, flow: Flow) -> HttpResponse:
     """Start a run, or show why it was refused."""
     published = flows.published_version(flow)
     label = published.object_type if published else ""
-    model = _model(label)
+    model = find_model(label)
     form = StartForm(page, model)
     if page.is_post and (model or not label) and form.is_valid():
         try:
@@ -108,14 +108,6 @@ def start(page: Page, flow: Flow) -> HttpResponse:
         published=published,
         lookup=page.link_to(model, "changelist") if model else "",
     )
-
-
-def _model(label: str) -> type[Model] | None:
-    """Return the model of the flow's objects; ``None`` where there is none, or not any more."""
-    try:
-        return apps.get_model(label) if label else None
-    except (LookupError, ValueError):
-        return None
 
 
 def _start(flow: Flow, cleaned: dict[str, Any], user: Any) -> FlowRun:

@@ -16,7 +16,6 @@ from flowcontrol_admin.fields import DurationTextField, RevisionForm, choice_fie
 from flowcontrol_admin.tree import place_value
 from flowcontrol_core.document.format import ERROR_NAME
 from flowcontrol_core.document.tree import Document, Place, RetryPolicy, Step
-from flowcontrol_core.flows.descriptions import Describer
 
 _ERRORS = rf"^{ERROR_NAME.pattern}([\s,]+{ERROR_NAME.pattern})*$"
 _PLACE = re.compile(r"([^/]*)/([^/]*)/([0-9]{1,10})")
@@ -92,7 +91,7 @@ class MoveForm(EditForm):
     )
 
     def show(self, document: Document, step: Step) -> None:
-        words = Describer(document)
+        words = flows.Describer(document)
         here = document.visit(step.id).place
         self.initial["place"] = place_value(here)
         choices = []
@@ -148,14 +147,14 @@ class PolicyForm(EditForm):
     )
 
     def show(self, document: Document, step: Step) -> None:
-        retry = step.retry
-        self.initial = {
-            **self.initial,
-            "attempts": retry.attempts if retry else None,
-            "backoff": show_seconds(retry.backoff if retry else RetryPolicy.BACKOFF),
-            "factor": retry.factor if retry else RetryPolicy.FACTOR,
-            "jitter": retry.jitter if retry else "full",
-            "error_names": " ".join(retry.errors) if retry else "",
+        # Without a policy there are no attempts; the rest shows what one begins with.
+        retry = step.retry or RetryPolicy(attempts=1)
+        self.initial |= {
+            "attempts": retry.attempts if step.retry else None,
+            "backoff": show_seconds(retry.backoff),
+            "factor": retry.factor,
+            "jitter": retry.jitter,
+            "error_names": " ".join(retry.errors),
             "timeout": show_seconds(step.timeout),
             "if_unknown": step.if_unknown,
         }
@@ -167,11 +166,6 @@ class PolicyForm(EditForm):
 
     def _retry(self) -> RetryPolicy:
         cleaned = self.cleaned_data
-        backoff, factor = cleaned["backoff"], cleaned["factor"]
-        return RetryPolicy(
-            attempts=cleaned["attempts"],
-            backoff=RetryPolicy.BACKOFF if backoff is None else backoff,
-            factor=RetryPolicy.FACTOR if factor is None else factor,
-            jitter=cleaned["jitter"] or "full",
-            errors=tuple(re.findall(r"[^\s,]+", cleaned["error_names"])),
-        )
+        names = ("attempts", "backoff", "factor", "jitter")
+        given = {name: cleaned[name] for name in names if cleaned[name] not in (None, "")}
+        return RetryPolicy(**given, errors=tuple(re.findall(r"[^\s,]+", cleaned["error_names"])))

@@ -31,9 +31,6 @@ from flowcontrol_admin.step_forms import (
 )
 from flowcontrol_admin.tree import place_value
 from flowcontrol_core.document.tree import Document, Place, Step, count_steps
-from flowcontrol_core.flows.descriptions import Describer
-from flowcontrol_core.flows.drafts import stale_revision
-from flowcontrol_core.flows.overview import counts_by_step
 
 
 class Target(NamedTuple):
@@ -46,7 +43,7 @@ class Target(NamedTuple):
 
     @property
     def where(self) -> str:
-        return Describer(self.document).step(self.step.id)
+        return flows.Describer(self.document).step(self.step.id)
 
     @property
     def inside(self) -> Document:
@@ -72,7 +69,6 @@ def configure(page: Page, flow: Flow, step_id: str) -> HttpResponse:
     return page.render(
         "step_form.html",
         title=label,
-        crumb=label,
         step=step,
         form=form,
         body=body,
@@ -82,7 +78,7 @@ def configure(page: Page, flow: Flow, step_id: str) -> HttpResponse:
         revision=target.revision,
         entry=registry.get_action(step.action) if registry.knows_action(step.action) else None,
         where=target.where,
-        back=_address(flow, step_id),
+        back=url("flow_editor", flow.pk, anchor=f"step-{step_id}"),
     )
 
 
@@ -125,22 +121,20 @@ class StepEdit:
         return _done(page, self.make(target.flow, target.step.id, **arguments))
 
     def _ask(self, page: Page, target: Target, form: EditForm) -> HttpResponse:
-        title = str(self.title) % {"step": flows.step_label(target.step)}
         return page.render(
             self.template,
-            title=title,
-            crumb=title,
+            title=str(self.title) % {"step": flows.step_label(target.step)},
             form=form,
             submit=self.submit or gettext("Save"),
             revision=target.revision,
-            back=_address(target.flow, target.step.id),
+            back=url("flow_editor", target.flow.pk, anchor=f"step-{target.step.id}"),
             **self.details(target),
         )
 
 
 def _losses(target: Target) -> dict[str, Any]:
     """Return what a deletion removes, and how many runs are there."""
-    count, waiting = count_steps(target.step), counts_by_step(target.flow)
+    count, waiting = count_steps(target.step), flows.counts_by_step(target.flow)
     return {
         "where": target.where,
         "size": ngettext("%(count)d step", "%(count)d steps", count) % {"count": count},
@@ -184,9 +178,8 @@ def pick(page: Page, flow: Flow) -> HttpResponse:
     return page.render(
         "picker.html",
         title=gettext("Add a step"),
-        crumb=gettext("Add a step"),
         place=place_value(place),
-        where=Describer(document).place(place),
+        where=flows.Describer(document).place(place),
         query=query,
         groups=grouped(_offers(page, document), query),
         revision=flows.present_revision(flow),
@@ -208,7 +201,7 @@ def _add(page: Page, flow: Flow) -> HttpResponse:
     cleaned = page.cleaned(AddForm(page.request.POST))
     key, revision = cleaned["action"], cleaned["revision"]
     if revision != flows.present_revision(flow):
-        raise stale_revision(flow)
+        raise flows.stale_revision(flow)
     place = _legal_place(flows.present_document(flow), cleaned["place"])
     if not flows.may_place(key, page.user):
         raise PermissionDenied
@@ -241,8 +234,8 @@ def _target(page: Page, flow: Flow, step_id: str) -> Target:
     version = flows.present_version(flow)
     present = version.revision if version else 1
     if page.is_post and page.revision != present:
-        raise stale_revision(flow)
-    document = flows.get_document(version) if version else Document()
+        raise flows.stale_revision(flow)
+    document = flows.get_document(version)
     step = document.find(step_id)
     if step is None:
         raise Http404(gettext("The flow has no such step."))
@@ -253,7 +246,3 @@ def _done(page: Page, edit: Edit) -> HttpResponse:
     """Show what was done, also where nothing was, and the step in the editor."""
     page.notify(edit.message, messages.SUCCESS if edit.changed else messages.INFO)
     return page.redirect("flow_editor", edit.version.flow_id, anchor=f"step-{edit.step}")
-
-
-def _address(flow: Flow, step_id: str) -> str:
-    return f"{url('flow_editor', flow.pk)}#step-{step_id}"

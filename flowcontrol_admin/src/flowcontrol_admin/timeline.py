@@ -14,7 +14,6 @@ from django.utils.translation import gettext_lazy as _
 from flowcontrol.flows import step_label
 from flowcontrol.models import EventKind, RunEvent
 from flowcontrol.redaction import redact_json
-from flowcontrol.registry import registry
 from flowcontrol_admin.run_texts import show_length
 from flowcontrol_core.document.tree import Document, Step
 
@@ -62,9 +61,6 @@ class Entry:
 
     event: RunEvent
     calls: tuple[Call, ...]
-    error_type: str = ""
-    error_message: str = ""
-    traceback: str = ""
 
     @property
     def is_plain(self) -> bool:
@@ -74,8 +70,10 @@ class Entry:
 
 def entries(events: Iterable[RunEvent], document: Document | None) -> list[Entry]:
     """Return the history as the run's page prints it; damaged parts are left out."""
-    steps = {visit.step.id: visit.step for visit in document.walk()} if document else {}
-    return [_entry(event, steps) for event in events]
+    return [
+        Entry(event=event, calls=tuple(_calls(event.steps, document or Document())))
+        for event in events
+    ]
 
 
 def pretty(value: Any) -> str:
@@ -83,21 +81,16 @@ def pretty(value: Any) -> str:
     return json.dumps(redact_json(value), indent=2, ensure_ascii=False, default=str)
 
 
-def _entry(event: RunEvent, steps: Mapping[str, Step]) -> Entry:
-    error: Mapping[str, Any] = event.error if isinstance(event.error, dict) else {}
-    listed = event.steps if isinstance(event.steps, list) else []
-    return Entry(
-        event=event,
-        calls=tuple(_call(item, steps) for item in listed if isinstance(item, dict)),
-        error_type=str(error.get("type", "")),
-        error_message=str(error.get("message", "")),
-        traceback=str(error.get("traceback", "")),
-    )
+def _calls(listed: Any, document: Document) -> Iterator[Call]:
+    for item in listed if isinstance(listed, list) else ():
+        if isinstance(item, dict):
+            yield _call(item, document)
 
 
-def _call(item: Mapping[str, Any], steps: Mapping[str, Step]) -> Call:
+def _call(item: Mapping[str, Any], document: Document) -> Call:
     step, at, answer = str(item.get("step", "")), item.get("at"), str(item.get("answer", ""))
-    label = _label(step, str(item.get("action", "")), steps)
+    placed = document.find(step) or Step(id=step, action=str(item.get("action", "")))
+    label = step_label(placed) or step
     if "omitted" in item:
         return Call(step=step, label=label, omitted=_number(item["omitted"]))
     return Call(
@@ -124,14 +117,6 @@ def _side(side: Any) -> str:
     if not isinstance(side, list) or not side:
         return ""
     return json.dumps(side[0], ensure_ascii=False, default=str)
-
-
-def _label(step_id: str, action: str, steps: Mapping[str, Step]) -> str:
-    if step_id in steps:
-        return step_label(steps[step_id])
-    if registry.knows_action(action):
-        return step_label(Step(id=step_id, action=action))
-    return action or step_id
 
 
 def _number(value: Any) -> int:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from django import forms
-from django.contrib import messages
 from django.core.exceptions import PermissionDenied
 from django.http import HttpResponse
 from django.utils.translation import gettext, ngettext
@@ -14,8 +13,7 @@ from django.utils.translation import gettext_lazy as _
 from flowcontrol.errors import DocumentError, FlowcontrolError, Problem
 from flowcontrol.flows import ImportResult, bounds, export_flows, import_flows
 from flowcontrol.models import Flow
-from flowcontrol_admin.fields import add_problems
-from flowcontrol_admin.pages import ACTIVATE_FLOW, CHANGE_FLOW, PUBLISH_FLOW, Page
+from flowcontrol_admin.pages import ACTIVATE_FLOW, PUBLISH_FLOW, Page
 
 
 class ImportForm(forms.Form):
@@ -62,8 +60,7 @@ def show_import(page: Page) -> HttpResponse:
             results = _import(page, form.cleaned_data)
         except DocumentError as error:
             problems = error.problems
-            text = gettext("Nothing was imported; see the problems below.")
-            add_problems(form, [Problem("", text)])
+            form.add_error(None, gettext("Nothing was imported; see the problems below."))
         except FlowcontrolError as error:
             form.add_error(None, str(error))
     return page.render(
@@ -82,16 +79,14 @@ def _import(page: Page, cleaned: dict[str, Any]) -> list[ImportResult]:
     results = import_flows(cleaned["yaml"], author=page.user, **options)
     text = ngettext("Imported %(count)d flow.", "Imported %(count)d flows.", len(results))
     if results:
-        messages.success(page.request, text % {"count": len(results)})
+        page.notify(text % {"count": len(results)})
     return results
 
 
 def _refuse_forbidden(page: Page, cleaned: dict[str, Any]) -> None:
     """Raise PermissionDenied where an import publishes or activates without its permission."""
-    wanted = [CHANGE_FLOW]
-    wanted += [PUBLISH_FLOW] if cleaned["publish"] else []
-    wanted += [ACTIVATE_FLOW] if cleaned["activate"] else []
-    if not all(page.may(permission) for permission in wanted):
+    needs = {"publish": PUBLISH_FLOW, "activate": ACTIVATE_FLOW}
+    if not all(page.may(needs[option]) for option in needs if cleaned[option]):
         raise PermissionDenied
 
 

@@ -6,18 +6,22 @@ Flat, because templates that include themselves would run out of stack on a deep
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from flowcontrol.errors import Problem
-from flowcontrol.flows import offered_branches, step_label, why_no_form
-from flowcontrol.registry import registry
+from flowcontrol.flows import (
+    offered_branches,
+    shown_config,
+    step_label,
+    summarize_step,
+    why_no_form,
+)
 from flowcontrol_admin.fields import show_seconds
 from flowcontrol_core.document.tree import Document, Place, Step
-from flowcontrol_core.flows.descriptions import shown_config, step_numbers, summarize_step
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,62 +86,40 @@ class TreeBuilder:
 
     def lines(self) -> list[Line]:
         """Return all lines in the order of printing."""
-        numbers = step_numbers(self.document)
-        done: list[Line] = []
-        # What is still to be printed, the next one last: a line, or a list of steps to unfold.
-        pending: list[Line | _List] = [_List(self.document.steps, None, None)]
-        while pending:
-            item = pending.pop()
-            if isinstance(item, Line):
-                done.append(item)
-            else:
-                pending.extend(reversed(self._unfold(item, numbers)))
-        return done
+        return list(self._list(self.document.steps, None, ""))
 
-    def _unfold(self, part: _List, numbers: Mapping[str, str]) -> list[Line | _List]:
-        lines: list[Line | _List] = [Line(kind="open", count=len(part.steps))]
-        for index, step in enumerate(part.steps):
-            row = self._row(step, numbers[step.id], part, index)
-            lines.append(Line(kind="step", row=row))
+    def _list(self, steps: tuple[Step, ...], parent: Row | None, branch: str) -> Iterator[Line]:
+        """Yield a list of steps with everything inside them; without a parent, that of the flow."""
+        yield Line(kind="open", count=len(steps))
+        for index, step in enumerate(steps):
+            row = self._row(step, parent, is_first=index == 0, is_last=step is steps[-1])
+            yield Line(kind="step", row=row)
             for name in _branches(step):
                 inside = step.branches.get(name, ())
-                lines.append(Line(kind="branch", name=name, row=row, count=len(inside)))
-                lines.append(_List(inside, row, name))
-                lines.append(Line(kind="branch_end"))
-            lines.append(Line(kind="step_end"))
-        lines.append(Line(kind="close"))
-        if part.is_offered():
-            parent = part.parent.step.id if part.parent else None
-            end = Place(parent=parent, branch=part.branch, index=len(part.steps))
-            lines.append(Line(kind="add", place=place_value(end), name=part.branch or ""))
-        return lines
+                yield Line(kind="branch", name=name, row=row, count=len(inside))
+                yield from self._list(inside, row, name)
+                yield Line(kind="branch_end")
+            yield Line(kind="step_end")
+        yield Line(kind="close")
+        # Steps can be added only where the action offers the branch.
+        if parent is None or branch in offered_branches(parent.step):
+            parent_id = parent.step.id if parent else None
+            end = Place(parent=parent_id, branch=branch or None, index=len(steps))
+            yield Line(kind="add", place=place_value(end), name=branch)
 
-    def _row(self, step: Step, number: str, part: _List, index: int) -> Row:
+    def _row(self, step: Step, parent: Row | None, *, is_first: bool, is_last: bool) -> Row:
         return Row(
             step=step,
-            number=number,
+            number=self.document.index[step.id].number,
             label=step_label(step),
             summary=summarize_step(step, self.document),
-            is_known=registry.knows_action(step.action) and not why_no_form(step),
-            is_first=index == 0,
-            is_last=index == len(part.steps) - 1,
-            is_inside_disabled=part.parent is not None and part.parent.is_off,
+            is_known=not why_no_form(step),
+            is_first=is_first,
+            is_last=is_last,
+            is_inside_disabled=parent is not None and parent.is_off,
             problems=tuple(self.problems.get(step.id, ())),
             waiting=self.waiting.get(step.id, 0),
         )
-
-
-@dataclass(frozen=True, slots=True)
-class _List:
-    """A list of steps that is still to be unfolded; without a parent, that of the flow."""
-
-    steps: tuple[Step, ...]
-    parent: Row | None
-    branch: str | None
-
-    def is_offered(self) -> bool:
-        """Return whether steps may be added here: the action has to offer the branch."""
-        return self.parent is None or self.branch in offered_branches(self.parent.step)
 
 
 def by_step(problems: Iterable[Problem]) -> dict[str, list[Problem]]:

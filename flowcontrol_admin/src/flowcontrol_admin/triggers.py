@@ -18,7 +18,6 @@ from flowcontrol_admin.fields import add_problems, choice_field, code_input
 from flowcontrol_admin.pages import CHANGE_FLOW, Page, plugin_code, url
 from flowcontrol_admin.pickers import Offer, grouped, search_query
 from flowcontrol_core.document.tree import Document
-from flowcontrol_core.flows.descriptions import Describer
 
 SHOWN_FIRINGS = 20
 
@@ -47,9 +46,9 @@ class FlowTriggerForm(forms.Form):
     def __init__(self, data: Any, flow_trigger: FlowTrigger, document: Document) -> None:
         names = ("mode", "condition", "step", "active")
         super().__init__(data, initial={name: getattr(flow_trigger, name) for name in names})
-        words, known, present = Describer(document), document.step_ids(), flow_trigger.step
-        steps = [(one, words.step(one)) for one in known]
-        gone = [(present, present)] if present and present not in known else []
+        words, present = flows.Describer(document), flow_trigger.step
+        steps = [(one, words.step(one)) for one in document.index]
+        gone = [(present, present)] if present and present not in document.index else []
         choice_field(self, "step").choices = [("", "---------"), *gone, *steps]
 
 
@@ -64,7 +63,6 @@ def pick(page: Page, flow: Flow) -> HttpResponse:
     return page.render(
         "trigger_picker.html",
         title=gettext("Add a trigger"),
-        crumb=gettext("Add a trigger"),
         query=query,
         groups=grouped(offers, query),
     )
@@ -103,7 +101,7 @@ def delete(page: Page, flow: Flow, trigger_id: int) -> HttpResponse:
         title=gettext("Remove the trigger “%(name)s”?") % {"name": name},
         crumb=gettext("Remove a trigger"),
         submit=gettext("Remove"),
-        back=_address(flow),
+        back=url("flow_editor", flow.pk, anchor="triggers"),
     )
 
 
@@ -127,6 +125,7 @@ def _edit(page: Page, flow_trigger: FlowTrigger) -> HttpResponse:
     if is_valid and _save(form, config, flow_trigger):
         return _done(page, flow_trigger, gettext("The trigger was saved."), _delay())
     label = trigger_label(key)
+    skipped_firings = flow_trigger.skipped_firings.all()[:SHOWN_FIRINGS] if flow_trigger.pk else []
     return page.render(
         "trigger_form.html",
         title=gettext("Starts when: %(label)s") % {"label": label},
@@ -136,12 +135,10 @@ def _edit(page: Page, flow_trigger: FlowTrigger) -> HttpResponse:
         config=shown,
         media=config.media if config else "",
         offer=_offer(entry) if entry else None,
-        skipped_firings=flow_trigger.skipped_firings.all()[:SHOWN_FIRINGS]
-        if flow_trigger.pk
-        else [],
+        skipped_firings=skipped_firings,
         delay=_delay(),
         submit=gettext("Save") if page.may(CHANGE_FLOW) else "",
-        back=_address(flow_trigger.flow),
+        back=url("flow_editor", flow_trigger.flow_id, anchor="triggers"),
     )
 
 
@@ -191,7 +188,3 @@ def trigger_label(key: str) -> str:
 def _delay() -> str:
     text = gettext("Other processes of the site see changes within %(seconds)g seconds.")
     return text % {"seconds": get_settings().TRIGGER_CACHE_SECONDS}
-
-
-def _address(flow: Flow) -> str:
-    return f"{url('flow_editor', flow.pk)}#triggers"

@@ -17,7 +17,6 @@ from flowcontrol_core.flows.descriptions import (
     DiffLine,
     describe_diff,
     shown_config,
-    step_numbers,
     summarize_step,
 )
 from flowcontrol_core.flows.document_checks import check_document, check_options
@@ -153,7 +152,6 @@ __all__ = [
     "stale_revision",
     "step_form",
     "step_label",
-    "step_numbers",
     "step_of",
     "stored_config",
     "summarize_step",

@@ -16,12 +16,12 @@ from flowcontrol_core.document.format import digest
 from flowcontrol_core.errors import (
     DocumentError,
     EditError,
+    Problem,
     PublishError,
     StaleRevisionError,
     UnknownFlowError,
     UnknownTriggerError,
 )
-from flowcontrol_core.flows.document_checks import Inspection
 from flowcontrol_core.models import Flow, FlowRun, FlowTrigger, FlowVersion, Mode
 
 from .conftest import choose, document, greet, step
@@ -83,9 +83,9 @@ def test_draft_that_is_changed_while_it_is_checked_is_not_published(
 ) -> None:
     flow = make(greet("aaaa"))
 
-    def change_meanwhile(*_: Any, **__: Any) -> Inspection:
+    def change_meanwhile(*_: Any, **__: Any) -> tuple[list[Problem], frozenset[str]]:
         edit_guard(flow, "never ( checked")
-        return Inspection(problems=(), waits_for=frozenset())
+        return [], frozenset()
 
     monkeypatch.setattr("flowcontrol_core.flows.publication.inspect_document", change_meanwhile)
     with pytest.raises(StaleRevisionError):

@@ -196,9 +196,13 @@ def read_config(
             "plugin."
         )
         raise ConfigError(text % {"type": type(error).__name__, "error": error}) from error
-    listed = "; ".join(f"{name}: {' '.join(messages)}" for name, messages in errors.items())
     text = gettext("The configuration does not validate: %(errors)s")
-    raise ConfigError(text % {"errors": listed}, errors)
+    raise ConfigError(text % {"errors": list_errors(errors)}, errors)
+
+
+def list_errors(errors: Mapping[str, Iterable[Any]]) -> str:
+    """Return the errors of a form by field as one text."""
+    return "; ".join(f"{name}: {' '.join(map(str, found))}" for name, found in errors.items())
 
 
 def _filled(form_class: type[forms.Form], stored: Mapping[str, Any]) -> forms.Form:

@@ -17,27 +17,25 @@ from flowcontrol_core.document.reader import Entry, Reader, Reading
 from flowcontrol_core.document.tree import Document, IfUnknown, Jitter, RetryPolicy, Step
 from flowcontrol_core.errors import DocumentError, Problem, gettext
 
-ACTION: Final = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)+")
 BRANCH: Final = re.compile(r"[a-z][a-z0-9_]*")
 ERROR_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*")
 _STEP_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,32}")
-_MODEL: Final = re.compile(r"[a-z_][a-z0-9_]*\.[a-z_][a-z0-9_]*")
 
-
-def _wanted_step_id() -> str:
-    return gettext("1 to 32 letters (a-z, A-Z), digits, _ or -")
-
-
-def wanted_key() -> str:
-    """Return what the key of an action or a trigger is."""
-    return gettext(
+_read_step_id = reader.pattern(
+    _STEP_ID, lambda: gettext("1 to 32 letters (a-z, A-Z), digits, _ or -")
+)
+#: Reads the key of an action or a trigger.
+read_plugin_key = reader.pattern(
+    re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)+"),
+    lambda: gettext(
         "'<plugin>.<name>' in lower-case letters, digits and _, each part beginning with a "
         "letter, such as 'builtin.delay'"
-    )
-
-
-def _wanted_model() -> str:
-    return gettext("a model as 'app_label.model' in lower case, such as 'shop.customer'")
+    ),
+)
+_read_model = reader.pattern(
+    re.compile(r"[a-z_][a-z0-9_]*\.[a-z_][a-z0-9_]*"),
+    lambda: gettext("a model as 'app_label.model' in lower case, such as 'shop.customer'"),
+)
 
 
 def parse(data: object) -> Document:
@@ -228,8 +226,8 @@ RETRY_KEYS: Final = _table(
 )
 STEP_KEYS: Final = _table(
     Step,
-    id=Key(reader.pattern(_STEP_ID, _wanted_step_id), is_plain=False),
-    action=Key(reader.pattern(ACTION, wanted_key)),
+    id=Key(_read_step_id, is_plain=False),
+    action=Key(read_plugin_key),
     config=Key(reader.json_object, always_written=True, is_plain=False),
     config_version=Key(
         reader.single(reader.check_integer, 1, bounds.CONFIG_VERSION), always_written=True
@@ -243,7 +241,7 @@ STEP_KEYS: Final = _table(
 )
 DOCUMENT_KEYS: Final = _table(
     Document,
-    object=Key(reader.optional(reader.pattern(_MODEL, _wanted_model))),
+    object=Key(reader.optional(_read_model)),
     guard=Key(reader.single(reader.check_text, bounds.EXPRESSION_CHARACTERS)),
     time_zone=Key(reader.optional(reader.single(_check_time_zone))),
     steps=Key(
@@ -263,8 +261,8 @@ def _read_document(entry: Entry) -> Reading[Document]:
         message = gettext("is %(given)s, which this version does not read: upgrade flowcontrol.")
         yield entry.at("format").problem(message % {"given": reader.shown(given)})
         return Document()
-    readers = {name: key.read for name, key in DOCUMENT_KEYS.items()}
-    readers = {"format": reader.single(_check_format), **readers}
+    readers = {"format": reader.single(_check_format)}
+    readers |= {name: key.read for name, key in DOCUMENT_KEYS.items()}
     values = yield from reader.read_keys(entry, readers, required=("format", "steps"))
     values.pop("format", None)
     return Document(**values)
@@ -326,9 +324,7 @@ class StepReader:
     def branches(self, entry: Entry, depth: int = 0) -> Reading[dict[str, tuple[Step, ...]]]:
         """Return the branches of a step; ``depth`` is the number of branches around it."""
         if not isinstance(entry.value, dict):
-            yield entry.problem(
-                str(reader.expected(gettext("an object of lists of steps"), entry.value))
-            )
+            yield entry.unexpected(gettext("an object of lists of steps"))
             return {}
         branches = {}
         for name in entry.value:

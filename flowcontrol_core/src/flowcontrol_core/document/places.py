@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import NamedTuple, TypeAlias
+from dataclasses import replace
+from typing import TypeAlias
 
 from flowcontrol_core.bounds import BRANCH_DEPTH, STEPS
 from flowcontrol_core.document.tree import Document, Place, Step
@@ -25,25 +26,23 @@ def legal_places(
     else:
         step = document.visit(moving).step
         height, is_full = max(visit.depth for visit in step.walk()), False
-    search = _Search(branches, moving, BRANCH_DEPTH - height)
-    return [] if is_full else list(search.places(document.steps, Place(index=0), 0))
+    found = _places(document.steps, Place(index=0), BRANCH_DEPTH - height, moving, branches)
+    return [] if is_full else list(found)
 
 
-class _Search(NamedTuple):
-    """The input of the search for places; ``deepest`` is the last depth that has any."""
+def _places(
+    steps: tuple[Step, ...], first: Place, room: int, moving: str | None, branches: BranchNames
+) -> Iterator[Place]:
+    """Yield the places of one list, whose first one is given, and of all lists inside it.
 
-    branches: BranchNames
-    moving: str | None
-    deepest: int
-
-    def places(self, steps: tuple[Step, ...], first: Place, depth: int) -> Iterator[Place]:
-        """Yield the places of one list, whose first one is given, and of all lists inside it."""
-        if depth > self.deepest:
-            return
-        others = [step for step in steps if step.id != self.moving]
-        for index, step in enumerate(others):
-            yield Place(parent=first.parent, branch=first.branch, index=index)
-            for name in self.branches(step):
-                inside = Place(parent=step.id, branch=name, index=0)
-                yield from self.places(step.branches.get(name, ()), inside, depth + 1)
-        yield Place(parent=first.parent, branch=first.branch, index=len(others))
+    ``room`` is how many branches deeper a place may be.
+    """
+    if room < 0:
+        return
+    others = [step for step in steps if step.id != moving]
+    for index, step in enumerate(others):
+        yield replace(first, index=index)
+        for name in branches(step):
+            inside = Place(parent=step.id, branch=name, index=0)
+            yield from _places(step.branches.get(name, ()), inside, room - 1, moving, branches)
+    yield replace(first, index=len(others))

@@ -212,7 +212,7 @@ def json_object(entry: Entry) -> Reading[dict[str, Any]]:
         return {}
     problems = list(_json_problems(entry))
     yield from problems
-    return {} if problems else copy_json(entry.value)
+    return {} if problems else json.loads(json.dumps(entry.value))
 
 
 def _json_problems(entry: Entry, depth: int = 0) -> Iterator[Problem]:
@@ -301,8 +301,3 @@ def weigh(value: object, most: int) -> int:
         elif isinstance(item, list):
             pending.extend(item)
     return size
-
-
-def copy_json(value: Any) -> Any:
-    """Return a copy of a JSON value that shares nothing with it."""
-    return json.loads(json.dumps(value))

@@ -22,12 +22,9 @@ class RetryPolicy:
     again, subclasses included, with or without their modules; empty: any error.
     """
 
-    BACKOFF: ClassVar[float] = 30.0
-    FACTOR: ClassVar[float] = 2.0
-
     attempts: int
-    backoff: float = BACKOFF
-    factor: float = FACTOR
+    backoff: float = 30.0
+    factor: float = 2.0
     jitter: Jitter = "full"
     errors: tuple[str, ...] = ()
 

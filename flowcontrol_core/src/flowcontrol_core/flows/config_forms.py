@@ -15,7 +15,7 @@ from django.utils.translation import gettext
 
 from flowcontrol_core.actions.base import BaseAction
 from flowcontrol_core.actions.bound_step import upgraded_config
-from flowcontrol_core.actions.config import initial_values, to_stored
+from flowcontrol_core.actions.config import initial_values, list_errors, to_stored
 from flowcontrol_core.actions.registry import registry
 from flowcontrol_core.document.tree import Document, Step
 from flowcontrol_core.errors import ConfigError, EditError, FlowcontrolError
@@ -105,12 +105,9 @@ def stored_config(form: forms.BaseForm) -> dict[str, Any]:
     Raises EditError where the form is not valid, and ConfigError where a value cannot be stored.
     """
     if not form.is_bound or not form.is_valid():
-        listed = "; ".join(
-            f"{name}: {' '.join(str(message) for message in found)}"
-            for name, found in form.errors.items()
-        )
         text = gettext("The form is not filled in correctly: %(problems)s.")
-        raise EditError(text % {"problems": listed or gettext("it was not sent")})
+        problems = list_errors(form.errors) or gettext("it was not sent")
+        raise EditError(text % {"problems": problems})
     with translation.override(None):
         return to_stored(form)
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from django.utils.translation import gettext
 
 from flowcontrol_core.actions.bound_step import bind_step
-from flowcontrol_core.document.diff import ABSENT, Diff, FieldChange
+from flowcontrol_core.document.diff import ABSENT, Diff, FieldChange, diff
 from flowcontrol_core.document.tree import Document, Place, RetryPolicy, Step
 from flowcontrol_core.errors import FlowcontrolError
 from flowcontrol_core.flows.config_forms import known_action, zone_of
@@ -20,11 +20,6 @@ from flowcontrol_core.redaction import HIDDEN
 
 logger = logging.getLogger(__name__)
 MAX_SHOWN = 300
-
-
-def step_numbers(document: Document) -> dict[str, str]:
-    """Return the numbers of the steps by id: ``2``, and ``2.then.1`` inside of it."""
-    return {step_id: visit.number for step_id, visit in document.index.items()}
 
 
 def summarize_step(step: Step, document: Document) -> str:
@@ -85,9 +80,9 @@ class DiffLine(NamedTuple):
     changes: tuple[FieldText, ...] = ()
 
 
-def describe_diff(difference: Diff, old: Document, new: Document) -> list[DiffLine]:
+def describe_diff(old: Document, new: Document) -> list[DiffLine]:
     """Return what changed from one document to another, one line a step."""
-    return list(_diff_lines(difference, Describer(old), Describer(new)))
+    return list(_diff_lines(diff(old, new), Describer(old), Describer(new)))
 
 
 def _diff_lines(difference: Diff, before: Describer, after: Describer) -> Iterator[DiffLine]:

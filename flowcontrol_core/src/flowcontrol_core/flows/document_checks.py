@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from django.apps import apps
 from django.db.models import Model
 from django.utils.translation import gettext
@@ -30,25 +28,25 @@ def check_document(document: Document, *, flow: Flow | None = None) -> list[Prob
     it is asked is a problem of its step and never an error here. ``flow`` is the one the document
     belongs to.
     """
-    return list(inspect_document(document, flow=flow).problems)
+    problems, _waits_for = inspect_document(document, flow=flow)
+    return problems
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Inspection:
-    """What checking a document finds: its problems, and the triggers that its steps wait for."""
-
-    problems: tuple[Problem, ...]
-    waits_for: frozenset[str]
-
-
-def inspect_document(document: Document, *, flow: Flow | None = None) -> Inspection:
-    """Check a document as ``check_document`` does, and return more."""
-    problems, waits_for = drain(_inspect(document, flow))
-    return Inspection(problems=tuple(problems), waits_for=waits_for)
+def inspect_document(
+    document: Document, *, flow: Flow | None = None
+) -> tuple[list[Problem], frozenset[str]]:
+    """Return what ``check_document`` does, and the keys of the triggers that steps wait for."""
+    return drain(_inspect(document, flow))
 
 
 def _inspect(document: Document, flow: Flow | None) -> Reading[frozenset[str]]:
-    model = yield from _read_model(document)
+    model = find_model(document.object or "")
+    if document.object and model is None:
+        text = gettext(
+            "There is no model %(model)r here. Choose another one, or add its app to "
+            "INSTALLED_APPS."
+        )
+        yield Problem("object", text % {"model": document.object}, field="object")
     for message in expression_problems(document.guard, model):
         yield Problem("guard", message, field="guard")
     checked = []
@@ -63,17 +61,11 @@ def _inspect(document: Document, flow: Flow | None) -> Reading[frozenset[str]]:
     return waits_for
 
 
-def _read_model(document: Document) -> Reading[type[Model] | None]:
-    if not document.object:
-        return None
+def find_model(label: str) -> type[Model] | None:
+    """Return the model of a label such as ``shop.customer``; None where it is not installed."""
     try:
-        return apps.get_model(document.object)
+        return apps.get_model(label)
     except (LookupError, ValueError):
-        text = gettext(
-            "There is no model %(model)r here. Choose another one, or add its app to "
-            "INSTALLED_APPS."
-        )
-        yield Problem("object", text % {"model": document.object}, field="object")
         return None
 
 

@@ -47,11 +47,13 @@ def lock(flow: Flow) -> None:
         raise UnknownFlowError(text % {"flow": flow.key})
 
 
-def get_document(version: FlowVersion) -> Document:
-    """Return the document of a version; it is parsed once as long as it is cached.
+def get_document(version: FlowVersion | None) -> Document:
+    """Return the document of a version, an empty one for None; it is cached once it is parsed.
 
     Raises DocumentError for one that this version of flowcontrol cannot read.
     """
+    if version is None:
+        return Document()
     return _parsed(_Source(version.pk, version.digest, version.document))
 
 
@@ -68,8 +70,7 @@ def published_version(flow: Flow) -> FlowVersion | None:
 
 def present_document(flow: Flow) -> Document:
     """Return the document of the present version; an empty one where there is none."""
-    version = present_version(flow)
-    return get_document(version) if version else Document()
+    return get_document(present_version(flow))
 
 
 def present_revision(flow: Flow) -> int:
@@ -91,7 +92,15 @@ def open_draft(flow: Flow, author: Author = None) -> FlowVersion:
     """
     with atomic():
         lock(flow)
-        return _draft(flow) or _create_draft(flow, author) or _draft_of_another(flow)
+        draft = _draft(flow) or _create_draft(flow, author) or _committed_draft(flow)
+        if draft is None:
+            raise stale_revision(flow)
+        return draft
+
+
+def add_draft(flow: Flow, author: Author, **columns: Any) -> FlowVersion:
+    """Write the draft of a flow that has none."""
+    return FlowVersion.objects.create(flow=flow, draft_of=flow, author_id=_key(author), **columns)
 
 
 def write_draft(
@@ -175,27 +184,14 @@ def as_seen(draft: FlowVersion, revision: int) -> QuerySet[FlowVersion]:
 def _create_draft(flow: Flow, author: Author) -> FlowVersion | None:
     """Copy the published version; None where another author was faster."""
     source = published_version(flow)
-    copied = {"document": source.document, "digest": source.digest} if source else None
+    copied = ("document", "digest", "revision") if source else ()
+    columns = {name: getattr(source, name) for name in copied} or columns_of(Document())
     number = _next_number(flow)
     try:
         with atomic():
-            return FlowVersion.objects.create(
-                flow=flow,
-                draft_of=flow,
-                number=number,
-                revision=source.revision if source else 1,
-                author_id=_key(author),
-                **(copied or columns_of(Document())),
-            )
+            return add_draft(flow, author, number=number, **columns)
     except IntegrityError:
         return None
-
-
-def _draft_of_another(flow: Flow) -> FlowVersion:
-    draft = _committed_draft(flow)
-    if draft is None:
-        raise stale_revision(flow)
-    return draft
 
 
 def _next_number(flow: Flow) -> int:

@@ -167,7 +167,6 @@ def move_step(
     """Move a step, with everything inside it; the index counts the list without that step."""
 
     def move(document: Document) -> Document:
-        document.visit(step_id)
         _refuse_foreign_branch(document, place)
         return edit.move_step(document, step_id, place)
 

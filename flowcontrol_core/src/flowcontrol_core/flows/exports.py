@@ -59,8 +59,7 @@ class _Exported:
     @classmethod
     def read(cls, flow: Flow, *, drafts: bool) -> _Exported:
         version = (None if drafts else published_version(flow)) or present_version(flow)
-        document = get_document(version) if version else Document()
-        return cls(flow, document, list(FlowTrigger.objects.filter(flow=flow)))
+        return cls(flow, get_document(version), list(FlowTrigger.objects.filter(flow=flow)))
 
     def used(self) -> Iterator[str]:
         """Yield the keys of all actions and triggers."""

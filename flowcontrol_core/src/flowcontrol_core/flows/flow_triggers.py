@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from django.apps import apps
-from django.db.models import Model
 from django.utils.translation import gettext
 
 from flowcontrol_core.actions.config import read_config, unknown_fields
@@ -15,6 +13,7 @@ from flowcontrol_core.actions.trigger import Trigger
 from flowcontrol_core.document.tree import Document
 from flowcontrol_core.errors import ConfigError, DocumentError, Problem
 from flowcontrol_core.flows.config_forms import zone_of
+from flowcontrol_core.flows.document_checks import find_model
 from flowcontrol_core.flows.drafts import present_document
 from flowcontrol_core.flows.step_checks import expression_problems, is_loop
 from flowcontrol_core.models import Flow, FlowTrigger, Mode
@@ -104,7 +103,7 @@ def _problems(association: FlowTrigger, document: Document) -> Iterator[Problem]
     yield from _document_problems(association, document)
     if entry is not None:
         yield from _config_problems(association, entry.trigger, document)
-    model = _model((entry.trigger.model if entry else "") or document.object or "")
+    model = find_model((entry.trigger.model if entry else "") or document.object or "")
     # A condition is evaluated before there is a run: it has no state.
     for message in expression_problems(association.condition, model, state_names=()):
         yield Problem("condition", message, field="condition")
@@ -160,10 +159,3 @@ def _config_problems(
         found = [(name, text) for name in unknown_fields(trigger.Config, association.config)]
     for name, message in found:
         yield Problem(f"config.{name}", message, field=name)
-
-
-def _model(label: str) -> type[Model] | None:
-    try:
-        return apps.get_model(label)
-    except (LookupError, ValueError):
-        return None

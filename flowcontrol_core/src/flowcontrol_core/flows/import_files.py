@@ -11,7 +11,7 @@ from django.utils.translation import gettext
 
 from flowcontrol_core import bounds
 from flowcontrol_core.document import reader
-from flowcontrol_core.document.format import ACTION, parse, wanted_key
+from flowcontrol_core.document.format import parse, read_plugin_key
 from flowcontrol_core.document.reader import Entry, Reader, Reading
 from flowcontrol_core.document.tree import Document
 from flowcontrol_core.errors import DocumentError, Problem
@@ -109,7 +109,7 @@ _PLUGIN = {
     "distribution": _text(bounds.NAME_CHARACTERS),
 }
 _TRIGGER = {
-    "trigger": reader.pattern(ACTION, wanted_key),
+    "trigger": read_plugin_key,
     "mode": reader.single(reader.check_choice, tuple(Mode.values)),
     "active": reader.single(reader.check_boolean),
     "condition": _text(bounds.EXPRESSION_CHARACTERS),

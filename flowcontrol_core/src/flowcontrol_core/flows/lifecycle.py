@@ -15,7 +15,7 @@ from flowcontrol_core.errors import DocumentError, EditError, Problem
 from flowcontrol_core.flows import drafts
 from flowcontrol_core.flows.drafts import Author
 from flowcontrol_core.flows.edits import refuse_forbidden
-from flowcontrol_core.models import Flow, FlowEvent, FlowOperation, FlowRun, FlowVersion, Status
+from flowcontrol_core.models import Flow, FlowEvent, FlowOperation, FlowRun, Status
 
 #: The limits, and what happens to a run that exceeds one; one that counts all runs ever skips it.
 LIMITS = ("max_concurrent", "max_concurrent_per_object", "max_per_object")
@@ -72,13 +72,7 @@ def create_flow(
     try:
         with drafts.atomic():
             flow.save(force_insert=True)
-            FlowVersion.objects.create(
-                flow=flow,
-                draft_of=flow,
-                number=1,
-                author_id=author.pk if author else None,
-                **columns,
-            )
+            drafts.add_draft(flow, author, number=1, **columns)
             record(flow.key, FlowOperation.CREATE, by=by or author, reason=reason)
     except IntegrityError as error:
         if Flow.objects.filter(key=key).exists():

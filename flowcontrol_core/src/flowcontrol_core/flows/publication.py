@@ -9,10 +9,9 @@ from django.utils import timezone
 from django.utils.translation import gettext
 
 from flowcontrol_core.document.diff import Diff, diff
-from flowcontrol_core.document.tree import Document
 from flowcontrol_core.errors import Problem, PublishError
 from flowcontrol_core.flows import drafts
-from flowcontrol_core.flows.document_checks import Inspection, check_document, inspect_document
+from flowcontrol_core.flows.document_checks import check_document, inspect_document
 from flowcontrol_core.flows.flow_triggers import check_associations
 from flowcontrol_core.flows.lifecycle import record
 from flowcontrol_core.models import Flow, FlowOperation, FlowVersion
@@ -40,12 +39,12 @@ def publish(
         raise PublishError([Problem("", text % {"flow": flow.key})])
     document = drafts.get_document(draft)
     # Plugins are asked outside of the transaction, and before anything is locked.
-    inspection = inspect_document(document, flow=flow)
-    problems = [*inspection.problems, *check_associations(flow, document)]
+    problems, waits_for = inspect_document(document, flow=flow)
+    problems += check_associations(flow, document)
     if problems:
         raise PublishError(problems)
     with drafts.atomic():
-        _freeze(flow, draft, document, inspection)
+        _freeze(flow, draft, document.object or "", waits_for)
         values = {"version": draft.number}
         record(flow.key, FlowOperation.PUBLISH, values, by=by, reason=reason)
     logger.info("%s was published by %s.", draft, by or "code")
@@ -63,8 +62,7 @@ def is_unchanged(flow: Flow) -> bool:
 
 def diff_with_published(flow: Flow) -> Diff:
     """Return what publishing would change; without a published version, everything is new."""
-    published = drafts.published_version(flow)
-    old = drafts.get_document(published) if published else Document()
+    old = drafts.get_document(drafts.published_version(flow))
     return diff(old, drafts.present_document(flow))
 
 
@@ -74,7 +72,7 @@ def present_problems(flow: Flow) -> list[Problem]:
     return check_document(document, flow=flow) + check_associations(flow, document)
 
 
-def _freeze(flow: Flow, draft: FlowVersion, document: Document, inspection: Inspection) -> None:
+def _freeze(flow: Flow, draft: FlowVersion, object_type: str, waits_for: frozenset[str]) -> None:
     """Write it if the draft still is as it was checked."""
     drafts.lock(flow)
     now = timezone.now()
@@ -82,8 +80,8 @@ def _freeze(flow: Flow, draft: FlowVersion, document: Document, inspection: Insp
         published_at=now,
         updated_at=now,
         draft_of=None,
-        object_type=document.object or "",
-        waits_for="\n".join(sorted(inspection.waits_for)),
+        object_type=object_type,
+        waits_for="\n".join(sorted(waits_for)),
     )
     if not frozen:
         raise drafts.stale_revision(flow)

@@ -20,6 +20,7 @@ from flowcontrol_core.actions.config import (
     read_config,
     unknown_fields,
 )
+from flowcontrol_core.actions.fields import describe_error
 from flowcontrol_core.actions.registry import registry
 from flowcontrol_core.document.reader import Reading, child_path
 from flowcontrol_core.document.tree import Step, Visit
@@ -121,7 +122,7 @@ def expression_problems(
     try:
         compiled = compile_expression(text) if text else None
     except ExpressionError as error:
-        return [_placed(error)]
+        return [describe_error(error)]
     return check_names(compiled, model=model, state_names=state_names) if compiled else []
 
 
@@ -129,14 +130,6 @@ def is_loop(step: Step, *, if_missing: bool) -> bool:
     """Return whether the action of a step is a loop."""
     action = known_action(step.action)
     return action.is_loop if action else if_missing
-
-
-def _placed(error: ExpressionError) -> str:
-    """Return the message of an error in an expression, with the place."""
-    marked = error.source[error.position : error.position + error.length]
-    text = gettext("%(message)s (at character %(position)d: %(marked)r)")
-    words = {"message": error.message, "position": error.position + 1, "marked": marked}
-    return text % words if marked else error.message
 
 
 def _branch_problems(question: Question, action: BaseAction) -> Iterator[Problem]:
@@ -210,11 +203,14 @@ def _compile(
                 evaluable = field.compile_value(values[name], values)
                 computed |= {name: evaluable} if evaluable is not None else {}
     except ExpressionError as error:
-        failed = question.problem(_placed(error), name)
+        failed = question.problem(describe_error(error), name)
     except Exception as error:  # noqa: BLE001 - a field of a plugin's own may raise anything
         failed = _broken(question, gettext("field %(name)r") % {"name": name}, error)
     for name, evaluable in computed.items():
-        yield from _name_problems(question, name, evaluable)
+        # Computed values of other kinds may have names too, and check_names needs nothing else.
+        compiled = cast("Expression", evaluable)
+        unknown = check_names(compiled, model=question.model) if hasattr(compiled, "names") else ()
+        yield from (question.problem(message, name) for message in unknown)
     if failed:
         yield failed
     return None if failed else BoundConfig(values, computed)
@@ -227,14 +223,6 @@ def _config_problems(question: Question, error: ConfigError) -> Iterator[Problem
     for name, messages in error.errors.items():
         for message in messages:
             yield question.problem(message, "" if name == NON_FIELD_ERRORS else name)
-
-
-def _name_problems(question: Question, name: str, evaluable: Evaluable) -> Iterator[Problem]:
-    if getattr(evaluable, "names", None) is not None:
-        # It asks for nothing but the names, which computed values of other kinds have too.
-        compiled = cast("Expression", evaluable)
-        for message in check_names(compiled, model=question.model):
-            yield question.problem(message, name)
 
 
 def _broken(question: Question, what: str, error: Exception) -> Problem:

@@ -9,11 +9,12 @@ import logging
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from enum import Enum
 from traceback import TracebackException
 from typing import Any, Final
 
 from django.apps import AppConfig, apps
+from django.db.models import TextChoices
+from django.utils.translation import gettext_lazy as _
 
 from flowcontrol_core.conf import get_settings
 from flowcontrol_core.errors import RegistrationError
@@ -27,15 +28,15 @@ _MODEL_WITHOUT_APP: Final = re.compile(
 )
 
 
-class PluginStatus(Enum):
+class PluginStatus(TextChoices):
     """What became of a plugin."""
 
-    ACTIVE = "active"
-    DISABLED = "disabled"
-    INCOMPATIBLE = "incompatible"
-    CONFLICT = "conflict"
-    FAILED = "failed"
-    NEEDS_APP = "needs-app"
+    ACTIVE = "active", _("active")
+    DISABLED = "disabled", _("disabled")
+    INCOMPATIBLE = "incompatible", _("incompatible")
+    CONFLICT = "conflict", _("conflict")
+    FAILED = "failed", _("failed")
+    NEEDS_APP = "needs-app", _("needs an app")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -62,8 +62,8 @@ def step(action: str, *, id: str = "", **keywords: Any) -> Step:  # noqa: A002 -
 
 
 def _policy(retry: Mapping[str, Any]) -> RetryPolicy:
-    backoff = to_seconds(retry.get("backoff", RetryPolicy.BACKOFF))
-    return RetryPolicy(**{**retry, "backoff": backoff})
+    seconds = {"backoff": to_seconds(retry["backoff"])} if "backoff" in retry else {}
+    return RetryPolicy(**{**retry, **seconds})
 
 
 def _is_branch(value: Any) -> bool:
