@@ -149,15 +149,15 @@ class PolicyForm(EditForm):
     def show(self, document: Document, step: Step) -> None:
         # Without a policy there are no attempts; the rest shows what one begins with.
         retry = step.retry or RetryPolicy(attempts=1)
-        self.initial |= {
-            "attempts": retry.attempts if step.retry else None,
-            "backoff": show_seconds(retry.backoff),
-            "factor": retry.factor,
-            "jitter": retry.jitter,
-            "error_names": " ".join(retry.errors),
-            "timeout": show_seconds(step.timeout),
-            "if_unknown": step.if_unknown,
-        }
+        self.initial.update(
+            attempts=retry.attempts if step.retry else None,
+            backoff=show_seconds(retry.backoff),
+            factor=retry.factor,
+            jitter=retry.jitter,
+            error_names=" ".join(retry.errors),
+            timeout=show_seconds(step.timeout),
+            if_unknown=step.if_unknown,
+        )
 
     def arguments(self) -> dict[str, Any]:
         cleaned = self.cleaned_data

@@ -231,7 +231,7 @@ def storable(value: datetime) -> datetime:
 
 def cursor_to_json(cursor: Cursor) -> list[dict[str, Any]]:
     """Return the cursor as one JSON value; fields with their default are left out."""
-    return [_frame_to_json(frame) for frame in cursor]
+    return list(map(_frame_to_json, cursor))
 
 
 def cursor_from_json(data: Any) -> Cursor:
@@ -240,7 +240,7 @@ def cursor_from_json(data: Any) -> Cursor:
         text = gettext("The stored cursor is not a list: %(data)r. Restart the run at a step.")
         raise StateError(text % {"data": data})
     try:
-        return tuple(_frame_from_json(item) for item in data)
+        return tuple(map(_frame_from_json, data))
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         text = gettext("The stored cursor cannot be read (%(error)r). Restart the run at a step.")
         raise StateError(text % {"error": error}) from error

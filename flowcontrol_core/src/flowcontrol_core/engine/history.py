@@ -11,14 +11,15 @@ import json
 from collections import Counter
 from collections.abc import Mapping
 from datetime import datetime
-from itertools import chain
+from itertools import chain, starmap
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 from flowcontrol_core import bounds
 from flowcontrol_core.engine.codec import encode
 from flowcontrol_core.engine.directives import Wait
 from flowcontrol_core.engine.state import NO_VALUE, Change
-from flowcontrol_core.redaction import redact_json
+from flowcontrol_core.redaction import HIDDEN, is_secret, redact_json
 
 
 class Call(NamedTuple):
@@ -75,14 +76,13 @@ class Recorder:
     def entries(self) -> list[dict[str, Any]]:
         """Return the entries for the history row, oldest first, then the counts for the rest."""
         calls = [*self._kept, *chain.from_iterable(self._passes.values())]
-        calls.sort(key=lambda call: call.number)
+        calls.sort(key=attrgetter("number"))
         omitted = self._omitted.copy()
         if len(calls) > bounds.HISTORY_ENTRIES:
             half = bounds.HISTORY_ENTRIES // 2
             omitted.update(call.step for call in calls[half:-half])
             calls = calls[:half] + calls[-half:]
-        counts = [{"step": step, "omitted": count} for step, count in omitted.items()]
-        return [_entry(call) for call in calls] + counts
+        return [*map(_entry, calls), *starmap(_omitted_entry, omitted.items())]
 
     def snapshot(self) -> Any:
         """Return what was recorded, for ``restore``."""
@@ -113,7 +113,11 @@ def _entry(call: Call) -> dict[str, Any]:
     }
     notable: dict[str, Any] = {
         "method": call.method if call.method != "run" else None,
-        "changes": {key: _change(key, change) for key, change in call.changes.items()},
+        # A side that was not there is an empty list.
+        "changes": {
+            key: [_shown(key, before), _shown(key, after)]
+            for key, (before, after) in call.changes.items()
+        },
         "attempt": call.attempt if call.attempt > 1 else None,
         "messages": list(call.messages),
         "error": call.error,
@@ -121,6 +125,10 @@ def _entry(call: Call) -> dict[str, Any]:
         "wait": None if call.wait is None else _wait(call.wait),
     }
     return always | {name: value for name, value in notable.items() if value}
+
+
+def _omitted_entry(step: str, count: int) -> dict[str, Any]:
+    return {"step": step, "omitted": count}
 
 
 def _wait(wait: Wait) -> dict[str, str]:
