@@ -64,7 +64,7 @@ def test_failed_runs_are_restarted_at_a_step_with_a_new_run_each(
 ) -> None:
     page = confirm(client, "restart", failed, waiting, step="oops", reason="once more")
     assert "Restart from a step: done for 1 run." in page
-    assert "1 run was left unchanged: it has not ended (waiting): 1" in page
+    assert "1 run was left unchanged: it has not ended: 1" in page
     assert said(failed.successors.get()) == [
         (f"Restarted from run {failed.pk} at the step oops. once more", "root")
     ]

@@ -254,7 +254,7 @@ def test_published_version_may_be_saved_unchanged() -> None:
 
 def test_version_that_runs_start_on_is_not_deleted() -> None:
     flow = make_published(greet("aaaa"))
-    with pytest.raises(EditError, match="publish another one first"):
+    with pytest.raises(EditError, match="Publish another one first"):
         published(flow).delete()
     assert Flow.objects.get().published is not None
 
