@@ -47,7 +47,6 @@ from flowcontrol_core.models import (
 from flowcontrol_core.models.reasons import TEXTS
 from flowcontrol_core.plugins import hookspecs
 from flowcontrol_core.plugins.reports import PluginStatus
-from flowcontrol_core.runs.execution.sweep import SweepResult
 from flowcontrol_core.runs.operations import bulk
 from flowcontrol_triggers_signals import authentication
 from flowcontrol_triggers_signals.model_triggers import ModelTriggers
@@ -166,11 +165,6 @@ def test_the_fields_and_properties_of_a_value_are_documented(
     wanted |= {name for name, member in vars(value).items() if isinstance(member, property)}
     written = codes(section) | set(re.findall(r"\.(\w+)", " ".join(codes(section))))
     assert wanted - written == set(), name
-
-
-def test_the_result_of_a_sweep_is_documented() -> None:
-    section = section_of("flowcontrol.engine", "continue_flowruns")
-    assert {item.name for item in fields(SweepResult)} <= codes(section)
 
 
 def test_the_documented_columns_of_a_model_exist() -> None:

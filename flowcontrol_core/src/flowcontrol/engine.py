@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from flowcontrol_core.runs.execution.start import create_flowrun, start_flowrun
-from flowcontrol_core.runs.execution.sweep import continue_flowruns
+from flowcontrol_core.runs.execution.sweep import SweepResult, continue_flowruns
 from flowcontrol_core.runs.operations.operator_actions import cancel_flowrun
 from flowcontrol_core.runs.triggers.fire import trigger_flows
 
 __all__ = [
+    "SweepResult",
     "cancel_flowrun",
     "continue_flowruns",
     "create_flowrun",

@@ -20,6 +20,7 @@ from flowcontrol_core.errors import (
     StateError,
     UnknownActionError,
     UnknownFlowError,
+    UnknownRunError,
     UnknownTriggerError,
 )
 
@@ -41,5 +42,6 @@ __all__ = [
     "StateError",
     "UnknownActionError",
     "UnknownFlowError",
+    "UnknownRunError",
     "UnknownTriggerError",
 ]

@@ -152,7 +152,7 @@ class NotStartedError(FlowcontrolError):
 class IllegalChangeError(FlowcontrolError):
     """An operator action is not possible for a run as it stands; nothing was changed.
 
-    ``code`` (``not_possible``, ``useless``, ``no_run``, or empty) and ``values`` say why, for code.
+    ``code`` (``not_possible``, ``useless``, or empty) and ``values`` say why, for code.
     """
 
     def __init__(
@@ -161,6 +161,13 @@ class IllegalChangeError(FlowcontrolError):
         self.code = code
         self.values = values or {}
         super().__init__(message)
+
+
+class UnknownRunError(IllegalChangeError):
+    """No run has that primary key or UUID."""
+
+    def __init__(self, run: object) -> None:
+        super().__init__(gettext("There is no run %(run)s.") % {"run": run})
 
 
 class Retry(FlowcontrolError):

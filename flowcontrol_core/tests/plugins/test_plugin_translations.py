@@ -105,3 +105,11 @@ def test_a_plugin_that_failed_adds_no_texts(registry: Registry, site: Any) -> No
     manager.load()
     assert manager.reports[0].status is PluginStatus.FAILED
     assert django_settings.LOCALE_PATHS == []
+
+
+def test_folder_beside_a_single_module_is_not_its_own(site: Any, settings: Any) -> None:
+    settings.LOCALE_PATHS = []
+    site.install("fake-crow", plugins="pigeon = fake_crow", modules={"fake_crow": PLUGIN})
+    write_catalogue(site.folder, "de", {"Send a pigeon": "Eine Taube schicken"})
+    load(Registry())
+    assert settings.LOCALE_PATHS == []

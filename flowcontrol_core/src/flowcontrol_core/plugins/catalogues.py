@@ -11,7 +11,8 @@ from django.utils.translation import trans_real
 
 def add_catalogue(module: ModuleType) -> None:
     """Let Django find the ``locale`` folder of a plugin's package, if it has one."""
-    file = getattr(module, "__file__", None)
+    # A module that is not in a package has no folder of its own.
+    file = getattr(module, "__file__", None) if module.__package__ else None
     if file and (folder := Path(file).with_name("locale")).is_dir():
         _extend_locale_paths(str(folder))
 

@@ -13,7 +13,7 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from flowcontrol_core.errors import FlowcontrolError, IllegalChangeError
+from flowcontrol_core.errors import FlowcontrolError, IllegalChangeError, UnknownRunError
 from flowcontrol_core.models import LIVE, FlowRun, Outcome, Status
 from flowcontrol_core.runs.operations import interventions
 from flowcontrol_core.runs.operations.interventions import Intervention
@@ -326,8 +326,7 @@ def _locked(run: FlowRun | int) -> FlowRun:
     pk = run if isinstance(run, int) else run.pk
     row = FlowRun.objects.using(alias()).select_for_update(of=()).filter(pk=pk).first()
     if row is None:
-        text = gettext("There is no run %(run)s.")
-        raise IllegalChangeError(text % {"run": pk}, code="no_run")
+        raise UnknownRunError(pk)
     return row
 
 

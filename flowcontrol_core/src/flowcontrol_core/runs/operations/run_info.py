@@ -12,7 +12,7 @@ from uuid import UUID
 from django.db.models import Model
 
 from flowcontrol_core.engine.codec import decode
-from flowcontrol_core.errors import FlowcontrolError, StateError
+from flowcontrol_core.errors import StateError, UnknownRunError
 from flowcontrol_core.models import FlowRun, FlowVersion, Outcome, Status
 from flowcontrol_core.runs.execution import start as execution_start
 from flowcontrol_core.runs.operations.operator_actions import OPERATOR_ACTIONS, perform
@@ -124,11 +124,11 @@ def create(
 
 
 def get(run: Run) -> RunInfo:
-    """Return a run as it stands now; raises FlowcontrolError where there is none."""
+    """Return a run as it stands now; raises UnknownRunError."""
     key = _key_of(run)
     row = FlowRun.objects.using(alias()).filter(pk=key).first()
     if row is None:
-        raise FlowcontrolError(f"There is no run {key}.")
+        raise UnknownRunError(key)
     return _info(row)
 
 
@@ -156,7 +156,7 @@ def _key_of(run: Run) -> int:
     keys = FlowRun.objects.using(alias()).filter(uuid=run).values_list("pk", flat=True)
     for key in keys:
         return key
-    raise FlowcontrolError(f"There is no run {run}.")
+    raise UnknownRunError(run)
 
 
 def _info(run: FlowRun) -> RunInfo:
