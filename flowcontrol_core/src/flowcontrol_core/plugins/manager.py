@@ -117,10 +117,11 @@ class PluginManager:
         origin = {"plugin": source.name, "distribution": source.distribution}
         actions = self._collect(module, "flowcontrol_actions")
         triggers = self._collect(module, "flowcontrol_triggers")
-        return reports.report_active(
+        return reports.make_report(
             source,
-            tuple(self._registry.add_action(each, **origin).key for each in actions),
-            tuple(self._registry.add_trigger(each, **origin).key for each in triggers),
+            PluginStatus.ACTIVE,
+            actions=tuple(self._registry.add_action(each, **origin).key for each in actions),
+            triggers=tuple(self._registry.add_trigger(each, **origin).key for each in triggers),
         )
 
     def _make_ready(self, source: PluginSource, report: PluginReport) -> PluginReport:

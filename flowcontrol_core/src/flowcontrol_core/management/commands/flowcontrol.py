@@ -12,7 +12,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from flowcontrol_core.health import check_health
 from flowcontrol_core.management.files import exported, import_report, imported
 from flowcontrol_core.management.health_report import health_report
-from flowcontrol_core.management.plugin_table import broken_plugins, plugin_table
+from flowcontrol_core.management.plugin_table import plugin_table
 from flowcontrol_core.management.run_commands import (
     add_bulk_arguments,
     add_run_arguments,
@@ -106,9 +106,7 @@ class Command(BaseCommand):
     def plugins(self, options: dict[str, Any]) -> None:
         reports = plugin_manager.reports
         self.stdout.write(plugin_table(reports, details=options["verbosity"] > 1), ending="")
-        broken = broken_plugins(reports)
-        if broken:
-            names = ", ".join(report.name for report in broken)
+        if names := ", ".join(report.name for report in reports if report.is_broken):
             raise CommandError(f"Not loaded: {names}.")
 
     def run(self, options: dict[str, Any]) -> None:
