@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 
-from flowcontrol_core.actions.base import BaseAction
-from flowcontrol_core.actions.registry import Registry, registry
-from flowcontrol_core.actions.trigger import Trigger
+from flowcontrol_core.actions.registry import registry
 from flowcontrol_core.document.tree import Document
 from flowcontrol_core.flows.lifecycle import activate, create_flow
 from flowcontrol_core.flows.publication import publish
@@ -28,13 +26,7 @@ def manual_clock(start: datetime | None = None) -> Iterator[ManualClock]:
         yield clock
 
 
-@contextmanager
-def temporary_registry(
-    *actions: type[BaseAction], triggers: Iterable[Trigger] = (), plugin: str = "test"
-) -> Iterator[Registry]:
-    """Register actions and triggers under ``<plugin>.<name>`` for a ``with`` block."""
-    with registry.temporary(actions, triggers, plugin):
-        yield registry
+temporary_registry = registry.temporary
 
 
 def publish_flow(document: Document, *, key: str = "flow", **fields: Any) -> Flow:
