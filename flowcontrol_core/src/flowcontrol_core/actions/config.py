@@ -57,9 +57,7 @@ class BoundConfig:
         self._scope = scope
         self._handed_out: dict[str, Any] = {}
         self._shareable = (
-            scope is None
-            and not self._computed
-            and not any(isinstance(value, list | dict | set) for value in values.values())
+            scope is None and not self._computed and not any(map(_is_container, values.values()))
         )
 
     def at(self, scope: Scope) -> BoundConfig:

@@ -27,10 +27,12 @@ def build(node: Node, *, html: bool = False) -> Read:
         case nodes.Filtered():
             return _filtered(node, html=html)
         case nodes.Not():
-            return _negation(build(node.operand, html=html))
+            read = build(node.operand, html=html)
+            return lambda scope: not read(scope)
         case nodes.Junction():
             reads = [build(operand, html=html) for operand in node.operands]
-            return _junction(_both if node.operator == "and" else _either, reads)
+            combine = all if node.operator == "and" else any
+            return lambda scope: combine(read(scope) for read in reads)
         case nodes.Comparison():
             return _comparison(node, html=html)
 
@@ -43,26 +45,6 @@ def _operand(node: Operand, *, html: bool) -> Read:
         # What the author of an HTML template types is HTML, as in Django.
         value = mark_safe(value)  # noqa: S308  (never a value of the scope)
     return lambda _scope: value
-
-
-def _negation(read: Read) -> Read:
-    return lambda scope: not read(scope)
-
-
-def _both(first: Read, second: Read) -> Read:
-    return lambda scope: bool(first(scope) and second(scope))
-
-
-def _either(first: Read, second: Read) -> Read:
-    return lambda scope: bool(first(scope) or second(scope))
-
-
-def _junction(pair: Callable[[Read, Read], Read], reads: list[Read]) -> Read:
-    """Join conditions in pairs of pairs: a row of them would nest too deeply."""
-    if len(reads) == 1:
-        return reads[0]
-    middle = len(reads) // 2
-    return pair(_junction(pair, reads[:middle]), _junction(pair, reads[middle:]))
 
 
 _COMPARE: dict[str, Callable[[Any, Any], Any]] = {
