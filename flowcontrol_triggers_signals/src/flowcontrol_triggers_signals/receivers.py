@@ -22,7 +22,7 @@ from flowcontrol_triggers_signals.model_triggers import ModelTriggers
 logger = logging.getLogger("flowcontrol.triggers")
 
 _BEFORE: Final = "_flowcontrol_before"
-_UID: Final = "flowcontrol_triggers_signals"
+UID: Final = "flowcontrol_triggers_signals"
 Models = Iterable[type[Model]]
 Triggers = Sequence[ModelTriggers]
 
@@ -35,13 +35,6 @@ def connect_models(triggers: Triggers, senders: Models | None = None) -> None:
         _connect(pre_save, sender, _before_save, saved)
         _connect(post_save, sender, _after_save, saved)
         _connect(post_delete, sender, _after_delete, deleted)
-
-
-def disconnect_models(senders: Models) -> None:
-    """Undo ``connect_models`` for these models."""
-    for sender in senders:
-        for signal in (pre_save, post_save, post_delete):
-            signal.disconnect(sender=sender, dispatch_uid=_UID)
 
 
 def is_saved_with(model: type[Model], sender: type[Model]) -> bool:
@@ -75,7 +68,7 @@ def _connect(
 
     if triggers:
         # Strong, or the receiver would be gone as soon as this function returns.
-        signal.connect(receive, sender=sender, weak=False, dispatch_uid=_UID)
+        signal.connect(receive, sender=sender, weak=False, dispatch_uid=UID)
 
 
 def _before_save(triggers: Triggers, *, instance: Model, raw: bool, **options: Any) -> None:
