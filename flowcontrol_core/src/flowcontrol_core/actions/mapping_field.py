@@ -42,10 +42,7 @@ class MappingField(forms.CharField):
     is called: ``config.output(result=…)``. They go before the keys of the state.
     """
 
-    def __init__(self, **kwargs: Any) -> None:
-        kwargs.setdefault("widget", forms.Textarea(attrs={"rows": 3, "cols": 60}))
-        super().__init__(**kwargs)
-        self.widget.attrs.setdefault("spellcheck", "false")
+    widget = forms.Textarea(attrs={"rows": 3, "cols": 60, "spellcheck": "false"})
 
     def clean(self, value: Any) -> Any:
         expressions: dict[str, str] = {}
