@@ -8,15 +8,16 @@ from dataclasses import asdict
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import DatabaseError, InterfaceError
 
-from flowcontrol_core.health import check_health
+from flowcontrol_core.errors import FlowcontrolError
+from flowcontrol_core.health import check_health, database_issue
 from flowcontrol_core.management.files import exported, import_report, imported
 from flowcontrol_core.management.health_report import health_report
 from flowcontrol_core.management.plugin_table import plugin_table
 from flowcontrol_core.management.run_commands import (
     add_bulk_arguments,
     add_run_arguments,
-    needing_database,
     operate,
     operator,
     start_bulk,
@@ -100,8 +101,13 @@ class Command(BaseCommand):
         import_.set_defaults(method=self.import_)
 
     def handle(self, *args: Any, **options: Any) -> None:
-        with needing_database():
+        try:
             options["method"](options)
+        except FlowcontrolError as error:
+            raise CommandError(str(error)) from error
+        except (DatabaseError, InterfaceError) as error:
+            issue = database_issue(error)
+            raise CommandError(f"{issue.message} {issue.remedy}") from error
 
     def plugins(self, options: dict[str, Any]) -> None:
         reports = plugin_manager.reports
