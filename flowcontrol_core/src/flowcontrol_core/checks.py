@@ -269,16 +269,13 @@ _KINDS: dict[Any, tuple[str, Callable[[Any], bool]]] = {
 def _sqlite_faults(options: dict[str, Any], file: str) -> Iterator[tuple[str, str]]:
     if options.get("transaction_mode") not in ("IMMEDIATE", "EXCLUSIVE"):
         yield "W001", "two workers at once end in an error, because transactions begin unlocked."
-    if not _is_in_memory(file) and not _WAL.search(str(options.get("init_command"))):
+    is_in_memory = file == ":memory:" or "mode=memory" in file
+    if not is_in_memory and not _WAL.search(str(options.get("init_command"))):
         yield "W002", "readers and the writer lock each other out: the journal mode is not WAL."
     timeout: Any = options.get("timeout")
     if not _is_number(timeout) or timeout < _SHORTEST_SQLITE_TIMEOUT:
         least = _SHORTEST_SQLITE_TIMEOUT
         yield "W003", f"the time-out for locks is not set, or below {least} seconds."
-
-
-def _is_in_memory(name: str) -> bool:
-    return name == ":memory:" or "mode=memory" in name
 
 
 def _sqlite_options(present: dict[str, Any]) -> dict[str, Any]:

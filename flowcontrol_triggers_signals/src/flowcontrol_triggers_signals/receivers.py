@@ -23,11 +23,10 @@ logger = logging.getLogger("flowcontrol.triggers")
 
 _BEFORE: Final = "_flowcontrol_before"
 UID: Final = "flowcontrol_triggers_signals"
-Models = Iterable[type[Model]]
 Triggers = Sequence[ModelTriggers]
 
 
-def connect_models(triggers: Triggers, senders: Models | None = None) -> None:
+def connect_models(triggers: Triggers, senders: Iterable[type[Model]] | None = None) -> None:
     """Connect the triggers of models to the signals of all models, or of the given ones."""
     for sender in apps.get_models(include_auto_created=True) if senders is None else senders:
         saved = [each for each in triggers if is_saved_with(each.model, sender)]

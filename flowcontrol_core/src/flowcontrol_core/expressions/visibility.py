@@ -66,16 +66,13 @@ NAMES_OF_OTHERS = Tables(is_root=False)
 
 
 def unwrap(value: Any) -> Any:
-    """Return the object inside of a lazy one, such as ``request.user``; others as they are."""
-    return load_lazy(value) if isinstance(value, LazyObject) else value
-
-
-def load_lazy(value: LazyObject[Any]) -> Any:
-    """Return the object inside of a lazy one.
+    """Return the object inside of a lazy one, such as ``request.user``; others as they are.
 
     Django has no public way to ask a lazy object for the object itself: ``_wrapped`` is either the
     marker ``empty`` or that object, and ``_setup()`` loads it.
     """
+    if not isinstance(value, LazyObject):
+        return value
     if value.__dict__.get("_wrapped", empty) is empty:
         value._setup()  # noqa: SLF001
     return value.__dict__["_wrapped"]

@@ -121,7 +121,7 @@ class Command(BaseCommand):
             result = continue_flowruns(options["limit"])
         deregister_quietly(once=True)
         more = " More are due." if result.more else ""
-        self.stdout.write(f"{_runs(result.executed)} executed.{more}")
+        self.stdout.write(f"{_counted(result.executed, 'run')} executed.{more}")
 
     def worker(self, options: dict[str, Any]) -> None:
         self.check()
@@ -134,7 +134,7 @@ class Command(BaseCommand):
                 once=options["once"],
                 queues=options["queues"],
                 concurrency=options["concurrency"],
-                report=lambda count: self._write(options, f"{_runs(count)} executed."),
+                report=lambda count: self._write(options, f"{_counted(count, 'run')} executed."),
             )
         self._write(options, "The worker has stopped.")
 
@@ -180,10 +180,6 @@ def _described(run: FlowRun) -> str:
 def _deleted(pruned: Pruned) -> str:
     parts = [f"{name} {count}" for name, count in asdict(pruned).items() if count]
     return f"Deleted: {', '.join(parts)}." if parts else "There is nothing to delete."
-
-
-def _runs(count: int) -> str:
-    return _counted(count, "run")
 
 
 def _counted(count: int, what: str) -> str:
