@@ -119,7 +119,13 @@ def _given(options: dict[str, Any], names: Iterable[str]) -> dict[str, Any]:
 
 def find_run(name: str) -> FlowRun:
     """Return the run with this number or UUID; raises CommandError."""
-    wanted = {"pk": int(name)} if name.isascii() and name.isdigit() else {"uuid": _uuid(name)}
+    is_number = name.isascii() and name.isdigit()
+    try:
+        wanted = {"pk": int(name)} if is_number else {"uuid": uuid.UUID(name)}
+    except ValueError:
+        raise CommandError(
+            f"{name!r} is not a run: give its number, as the admin shows it, or its UUID."
+        ) from None
     run = FlowRun.objects.filter(**wanted).first()
     if run is None:
         raise CommandError(f"There is no run {name}. Its number is shown in the admin.")
@@ -133,15 +139,6 @@ def operator() -> str:
     except (KeyError, ImportError, OSError):
         # A user without an entry in the system's list, as in a container.
         return "manage.py"
-
-
-def _uuid(name: str) -> uuid.UUID:
-    try:
-        return uuid.UUID(name)
-    except ValueError:
-        raise CommandError(
-            f"{name!r} is not a run: give its number, as the admin shows it, or its UUID."
-        ) from None
 
 
 def _read_values(text: str) -> Any:
