@@ -43,9 +43,8 @@ def is_saved_with(model: type[Model], sender: type[Model]) -> bool:
 
 def is_deleted_with(model: type[Model], sender: type[Model]) -> bool:
     """Return whether Django reports a deleted object of ``model`` by the signal of ``sender``."""
-    return is_saved_with(model, sender) and (
-        sender._meta.concrete_model is model._meta.concrete_model
-    )
+    has_same_table = sender._meta.concrete_model is model._meta.concrete_model
+    return has_same_table and is_saved_with(model, sender)
 
 
 def _connect(
