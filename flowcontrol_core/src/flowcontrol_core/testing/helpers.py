@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Any
 
@@ -18,12 +17,9 @@ from flowcontrol_core.runs.store.clock import ManualClock, use_clock
 _MOST_SWEEPS = 1_000
 
 
-@contextmanager
-def manual_clock(start: datetime | None = None) -> Iterator[ManualClock]:
+def manual_clock(start: datetime | None = None) -> AbstractContextManager[ManualClock]:
     """Use a clock that stands still until ``advance(days=3)`` moves it."""
-    clock = ManualClock(start)
-    with use_clock(clock):
-        yield clock
+    return use_clock(ManualClock(start))
 
 
 temporary_registry = registry.temporary
