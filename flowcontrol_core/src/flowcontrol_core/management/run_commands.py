@@ -149,7 +149,7 @@ def _read_values(text: str) -> Any:
         raise CommandError(f"{text!r} is not a JSON object: {error}") from error
 
 
-#: What the parser is told of an option, by the kind of its argument.
+#: What argparse needs for an option, by the kind of its argument.
 _OPTIONS_BY_KIND: dict[ArgumentKind, dict[str, Any]] = {
     "flag": {"action": "store_true", "default": None},
     "values": {"metavar": "JSON", "type": _read_values},
