@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 from django.core import checks
 
+from flowcontrol.conf import get_settings
 from flowcontrol_triggers_signals.checks import check_signal_models
-from flowcontrol_triggers_signals.signal_models import configured_labels, find_models
+from flowcontrol_triggers_signals.signal_models import find_models
 from tests.cases import each
 from tests.shop.models import Customer, Order
 
@@ -68,4 +69,4 @@ def test_check_is_registered_and_passes_the_settings_of_the_tests() -> None:
 @pytest.mark.parametrize("value", [None, [], {}])
 def test_project_without_the_setting_names_no_models(settings: Any, value: Any) -> None:
     settings.FLOWCONTROL = value
-    assert list(find_models(configured_labels()).models) == []
+    assert list(find_models(get_settings().SIGNAL_MODELS).models) == []

@@ -10,7 +10,7 @@ import pytest
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import User
 from django.db import models
-from django.db.models.signals import post_delete, post_save
+from django.db.models.signals import post_delete, post_save, pre_save
 from django.test.utils import isolate_apps
 
 from flowcontrol.models import FlowRun
@@ -18,8 +18,8 @@ from flowcontrol.registry import registry
 from flowcontrol_triggers_signals import plugin
 from flowcontrol_triggers_signals.model_triggers import ModelTriggers
 from flowcontrol_triggers_signals.receivers import (
+    UID,
     connect_models,
-    disconnect_models,
     is_deleted_with,
     is_saved_with,
 )
@@ -28,6 +28,12 @@ from tests.shop.models import Customer, Order
 from .conftest import Listen, fired
 
 pytestmark = pytest.mark.django_db
+
+
+def disconnect(sender: type[models.Model]) -> None:
+    """Undo ``connect_models`` for a model."""
+    for signal in (pre_save, post_save, post_delete):
+        signal.disconnect(sender=sender, dispatch_uid=UID)
 
 
 @pytest.fixture
@@ -42,7 +48,7 @@ def rush() -> Iterator[type[Order]]:
 
     connect_models(plugin.model_triggers, [RushOrder])
     yield RushOrder
-    disconnect_models([RushOrder])
+    disconnect(RushOrder)
 
 
 @pytest.fixture
@@ -56,7 +62,7 @@ def gift() -> Iterator[type[Order]]:
 
     connect_models(plugin.model_triggers, [GiftOrder])
     yield GiftOrder
-    disconnect_models([GiftOrder])
+    disconnect(GiftOrder)
 
 
 def test_object_saved_through_a_proxy_fires_for_its_model(

@@ -30,12 +30,8 @@ class Unit(StrEnum):
     WEEKS = "weeks"
     MONTHS = "months"
 
-    @property
-    def is_elapsed(self) -> bool:
-        """Return whether it is a fixed length of time, independent of the calendar."""
-        return self in _SECONDS
 
-
+#: The units that are a fixed length of time, independent of the calendar.
 _SECONDS = {Unit.SECONDS: 1, Unit.MINUTES: 60, Unit.HOURS: 3600}
 
 
@@ -51,7 +47,7 @@ def shift(base: datetime, amount: int, unit: Unit, zone: tzinfo) -> datetime:
     Raises ActionError for a result outside of the calendar.
     """
     try:
-        if unit.is_elapsed:
+        if unit in _SECONDS:
             return base.astimezone(UTC) + timedelta(seconds=amount * _SECONDS[unit])
         if amount == 0:
             return base.astimezone(UTC)
@@ -69,7 +65,7 @@ def snap(base: datetime, clock: time, unit: Unit, zone: tzinfo) -> datetime:
     After days, weeks or months that is the time on that very day; after hours or less, the first
     such time that is not earlier.
     """
-    if unit.is_elapsed:
+    if unit in _SECONDS:
         return next_time(base - timedelta.resolution, clock, zone)
     return localize(datetime.combine(_wall(base, zone), clock), zone)
 

@@ -10,6 +10,7 @@ from django.utils.translation import gettext_lazy as _
 from flowcontrol.base import BaseAction, BoundConfig, Effects, RunContext
 from flowcontrol.forms import JSONExpressionField
 from flowcontrol_actions_builtin.forms import ConfigForm, evaluate_field
+from flowcontrol_actions_builtin.values import cut
 
 
 class _UpdateForm(ConfigForm):
@@ -64,14 +65,10 @@ class SetState(UpdateState):
 
 def _listed(config: BoundConfig) -> str:
     values = config.source("state").items()
-    return _cut(", ".join(f"{key} = {_short(value)}" for key, value in values), 200)
+    return cut(", ".join(f"{key} = {_short(value)}" for key, value in values), 200)
 
 
 def _short(value: Any) -> str:
     if isinstance(value, dict | list):
         return "{…}" if isinstance(value, dict) else "[…]"
-    return _cut(str(value), 40)
-
-
-def _cut(text: str, length: int) -> str:
-    return text if len(text) <= length else f"{text[: length - 3]}..."
+    return cut(str(value), 40)

@@ -76,8 +76,12 @@ def _parse(text: str) -> date | None:
 
 def shown(value: Any) -> str:
     """Return a value as a message shows it, cut to 60 characters."""
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
+    return cut(repr(value), 60)
+
+
+def cut(text: str, length: int) -> str:
+    """Return a text of at most this many characters; three dots stand for what is cut off."""
+    return text if len(text) <= length else f"{text[: length - 3]}..."
 
 
 def typed_number(text: str) -> Decimal | None:

@@ -13,7 +13,6 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any, get_type_hints
 
-import importlib_metadata
 from django.conf import settings as django_settings
 from django.core.checks import CheckMessage, Error, Tags, register
 from django.core.checks import Warning as CheckWarning
@@ -25,8 +24,8 @@ from flowcontrol_core.errors import DocumentError, Problem
 from flowcontrol_core.flows.document_checks import check_document
 from flowcontrol_core.flows.drafts import get_document
 from flowcontrol_core.flows.flow_triggers import check_association
-from flowcontrol_core.management.plugin_table import broken_plugins
 from flowcontrol_core.models import Flow, FlowTrigger
+from flowcontrol_core.plugins.discovery import installed_version
 from flowcontrol_core.plugins.manager import plugin_manager
 from flowcontrol_core.runs.store.connection import alias
 from flowcontrol_core.suggest import did_you_mean
@@ -105,11 +104,7 @@ def check_dispatch(**_: Any) -> list[CheckMessage]:
 def check_package(**_: Any) -> list[CheckMessage]:
     """E006: another distribution brings a package of our name. E007: that one is imported."""
     found: list[CheckMessage] = []
-    try:
-        version = importlib_metadata.version(OTHER_DISTRIBUTION)
-    except importlib_metadata.PackageNotFoundError:
-        pass
-    else:
+    if version := installed_version(OTHER_DISTRIBUTION):
         found.append(
             Error(
                 f"{OTHER_DISTRIBUTION} {version} is installed too: it is another project with a "
@@ -143,7 +138,8 @@ def check_plugins(**_: Any) -> list[CheckMessage]:
             hint=report.remedy or None,
             id=id_,
         )
-        for report in broken_plugins(plugin_manager.reports)
+        for report in plugin_manager.reports
+        if report.is_broken
     ]
 
 
@@ -273,16 +269,13 @@ _KINDS: dict[Any, tuple[str, Callable[[Any], bool]]] = {
 def _sqlite_faults(options: dict[str, Any], file: str) -> Iterator[tuple[str, str]]:
     if options.get("transaction_mode") not in ("IMMEDIATE", "EXCLUSIVE"):
         yield "W001", "two workers at once end in an error, because transactions begin unlocked."
-    if not _is_in_memory(file) and not _WAL.search(str(options.get("init_command"))):
+    is_in_memory = file == ":memory:" or "mode=memory" in file
+    if not is_in_memory and not _WAL.search(str(options.get("init_command"))):
         yield "W002", "readers and the writer lock each other out: the journal mode is not WAL."
     timeout: Any = options.get("timeout")
     if not _is_number(timeout) or timeout < _SHORTEST_SQLITE_TIMEOUT:
         least = _SHORTEST_SQLITE_TIMEOUT
         yield "W003", f"the time-out for locks is not set, or below {least} seconds."
-
-
-def _is_in_memory(name: str) -> bool:
-    return name == ":memory:" or "mode=memory" in name
 
 
 def _sqlite_options(present: dict[str, Any]) -> dict[str, Any]:

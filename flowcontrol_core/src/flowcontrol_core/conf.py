@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
+from functools import cache
 from typing import Any
 
 from django.conf import settings as django_settings
@@ -63,17 +64,15 @@ class Settings:
     SIGNAL_MODELS: tuple[str, ...] = ()
 
 
-_cache: list[Settings] = []
-
-
+@cache
 def get_settings() -> Settings:
     """Return the settings in force.
 
     Unknown names are ignored here; the system check ``flowcontrol.E001`` reports them.
     """
-    if not _cache:
-        _cache.append(_read(getattr(django_settings, "FLOWCONTROL", {})))
-    return _cache[0]
+    given = getattr(django_settings, "FLOWCONTROL", {})
+    values = given if isinstance(given, dict) else {}
+    return Settings(**{name: values[name] for name in known_names() & values.keys()})
 
 
 def known_names() -> frozenset[str]:
@@ -81,15 +80,9 @@ def known_names() -> frozenset[str]:
     return frozenset(item.name for item in fields(Settings))
 
 
-def _read(given: Any) -> Settings:
-    known = known_names()
-    values = given if isinstance(given, dict) else {}
-    return Settings(**{name: value for name, value in values.items() if name in known})
-
-
 def _forget(*, setting: str, **_: Any) -> None:
     if setting == "FLOWCONTROL":
-        _cache.clear()
+        get_settings.cache_clear()
 
 
 setting_changed.connect(_forget, dispatch_uid="flowcontrol_core.conf")

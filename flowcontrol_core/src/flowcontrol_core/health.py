@@ -21,7 +21,6 @@ from flowcontrol_core.actions.registry import registry
 from flowcontrol_core.conf import get_settings
 from flowcontrol_core.models import LIVE, FlowRun, Outcome, Reason, Status, Worker
 from flowcontrol_core.plugins.manager import plugin_manager
-from flowcontrol_core.plugins.reports import PluginStatus
 from flowcontrol_core.runs.queue.claim import ANY
 from flowcontrol_core.runs.queue.outbox import missing_keys
 from flowcontrol_core.runs.queue.workers import gone_after
@@ -331,7 +330,7 @@ def _plugin_issues() -> Sequence[HealthIssue]:
     return [
         _issue("plugin", name=report.name, reason=report.reason, remedy=report.remedy)
         for report in plugin_manager.reports
-        if report.status not in (PluginStatus.ACTIVE, PluginStatus.DISABLED)
+        if report.is_broken
     ]
 
 

@@ -155,7 +155,7 @@ def test_what_is_not_a_trigger_is_refused(fresh: Registry) -> None:
 def test_a_temporary_registration_is_taken_back_whatever_happens() -> None:
     before = dict(registry.actions), dict(registry.triggers), registry.generation
     trigger = Trigger(name="paid", label="Paid")
-    with suppress(ZeroDivisionError), registry.temporary([Send], [trigger]) as inside:
+    with suppress(ZeroDivisionError), registry.temporary(Send, triggers=[trigger]) as inside:
         assert inside.knows_action("test.send")
         assert inside.get_trigger("test.paid") is trigger
         raise ZeroDivisionError
@@ -166,7 +166,7 @@ def test_a_temporary_registration_is_taken_back_whatever_happens() -> None:
 
 def test_a_failed_temporary_registration_leaves_nothing() -> None:
     before = dict(registry.actions)
-    with pytest.raises(RegistrationError), registry.temporary([Send, Other]):
+    with pytest.raises(RegistrationError), registry.temporary(Send, Other):
         pass
     assert dict(registry.actions) == before
 

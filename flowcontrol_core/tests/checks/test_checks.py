@@ -162,7 +162,7 @@ BROKEN = PluginReport(
 
 
 def use_plugins(monkeypatch: pytest.MonkeyPatch, *reports: PluginReport) -> None:
-    monkeypatch.setattr(plugin_manager, "_reports", reports)
+    monkeypatch.setattr(plugin_manager, "reports", reports)
 
 
 def test_w004_a_broken_plugin_is_named_with_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:

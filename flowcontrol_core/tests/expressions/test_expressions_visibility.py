@@ -15,7 +15,7 @@ from django.utils.translation import gettext_lazy
 from pytest_django import Settings
 
 from flowcontrol_core.errors import ExpressionError
-from flowcontrol_core.expressions.visibility import NAMES_OF_ROOT, load_lazy
+from flowcontrol_core.expressions.visibility import NAMES_OF_ROOT, unwrap
 from flowcontrol_core.redaction import is_secret_field
 from tests.cases import each
 
@@ -353,10 +353,10 @@ def test_a_lazy_object_is_loaded_once_and_holds_what_was_loaded() -> None:
     user = User(username="ann")
     users = iter([user])
     lazy = SimpleLazyObject(lambda: next(users))
-    assert load_lazy(lazy) is load_lazy(lazy) is user
+    assert unwrap(lazy) is unwrap(lazy) is user
     assert lazy.username == "ann"
     assert list(users) == []
-    assert load_lazy(SimpleLazyObject(lambda: None)) is None
+    assert unwrap(SimpleLazyObject(lambda: None)) is None
 
 
 def test_object_that_is_not_a_model_shows_nothing(evaluate: Callable[..., Any]) -> None:

@@ -143,7 +143,7 @@ def actions() -> Iterator[Registry]:
         Trigger(name="noon", label="Noon"),
         Trigger(name="abroad", label="From abroad", Config=TriggerConfig),
     ]
-    with registry.temporary(actions=ACTIONS, triggers=triggers) as content:
+    with registry.temporary(*ACTIONS, triggers=triggers) as content:
         yield content
 
 

@@ -35,7 +35,7 @@ DISABLED = PluginReport(
 
 
 def use(monkeypatch: pytest.MonkeyPatch, *reports: PluginReport) -> None:
-    monkeypatch.setattr(plugin_manager, "_reports", reports)
+    monkeypatch.setattr(plugin_manager, "reports", reports)
 
 
 def test_the_table_says_what_each_plugin_offers() -> None:

@@ -236,16 +236,16 @@ def test_as_many_threads_as_asked_for_sweep_at_once(monkeypatch: pytest.MonkeyPa
     threads = Threads(monkeypatch, 3)
     work(interval=60, concurrency=3, report=lambda count: None)
     assert len(threads.names) == 3
-    assert not [each for each in threading.enumerate() if each.name.startswith("worker ")]
+    assert not [each for each in threading.enumerate() if each.name.startswith("worker_")]
 
 
-@pytest.mark.parametrize("name", ["worker 1", "MainThread"])
+@pytest.mark.parametrize("name", ["worker_0", "MainThread"])
 def test_a_mistake_in_one_thread_stops_them_all(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     threads = Threads(monkeypatch, 3)
     threads.fails_in = name
     with pytest.raises(RuntimeError, match="a mistake"):
         work(interval=60, concurrency=3, report=lambda count: None)
-    assert not [each for each in threading.enumerate() if each.name.startswith("worker ")]
+    assert not [each for each in threading.enumerate() if each.name.startswith("worker_")]
 
 
 @pytest.mark.django_db

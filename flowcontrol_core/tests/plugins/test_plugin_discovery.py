@@ -179,7 +179,7 @@ def test_broken_metadata_of_one_distribution_hides_no_other(
 def test_plugin_that_asks_for_what_is_installed_is_compatible(
     requires: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(discovery, "_core_version", lambda: "1.5.0b1")
+    monkeypatch.setattr(discovery, "installed_version", lambda _name: "1.5.0b1")
     assert incompatibility(PluginSource("sms", "fake_sms", requires=requires)) == ""
 
 
@@ -198,7 +198,7 @@ def test_plugin_that_asks_for_what_is_installed_is_compatible(
 def test_plugin_that_asks_for_another_core_is_incompatible(
     requires: tuple[str, ...], reason: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(discovery, "_core_version", lambda: "1.5.0b1")
+    monkeypatch.setattr(discovery, "installed_version", lambda _name: "1.5.0b1")
     assert reason in incompatibility(PluginSource("sms", "fake_sms", requires=requires))
 
 

@@ -22,7 +22,8 @@ from flowcontrol_core.health import (
     overdue_runs,
 )
 from flowcontrol_core.models import FlowRun, Outcome, Status, Worker
-from flowcontrol_core.plugins.reports import PluginStatus
+from flowcontrol_core.plugins.discovery import PluginSource
+from flowcontrol_core.plugins.reports import PluginReport, PluginStatus, make_report
 from flowcontrol_core.runs.execution.start import create_flowrun
 from flowcontrol_core.runs.queue import workers
 from tests import operate
@@ -406,8 +407,9 @@ def test_a_plugin_that_is_not_loaded(lab: Lab, monkeypatch: pytest.MonkeyPatch) 
     assert (issue.message, issue.remedy) == ("The plugin sms is not loaded: Why.", "Do this.")
 
 
-def report(name: str, status: PluginStatus) -> SimpleNamespace:
-    return SimpleNamespace(name=name, status=status, reason="Why.", remedy="Do this.")
+def report(name: str, status: PluginStatus) -> PluginReport:
+    source = PluginSource(name, f"{name}.plugin")
+    return make_report(source, status, reason="Why.", remedy="Do this.")
 
 
 def test_the_number_of_queries_does_not_depend_on_the_number_of_runs(lab: Lab, works: None) -> None:

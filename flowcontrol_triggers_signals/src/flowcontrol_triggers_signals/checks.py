@@ -6,16 +6,17 @@ from typing import Any
 
 from django.core.checks import CheckMessage, Warning  # noqa: A004
 
-from flowcontrol_triggers_signals.signal_models import SETTING, configured_labels, find_models
+from flowcontrol.conf import get_settings
+from flowcontrol_triggers_signals.signal_models import find_models
 
 
 def check_signal_models(**_: Any) -> list[CheckMessage]:
     """Return a warning for each label that names no model; the triggers of all others work."""
     return [
         Warning(
-            f'FLOWCONTROL["{SETTING}"]: {problem}',
+            f'FLOWCONTROL["SIGNAL_MODELS"]: {problem}',
             hint='List labels of the form "app_label.model", such as "auth.user".',
             id="flowcontrol_signals.W001",
         )
-        for problem in find_models(configured_labels()).problems
+        for problem in find_models(get_settings().SIGNAL_MODELS).problems
     ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, TypeAlias
 
-from django.db.models import Field, ForeignKey, IntegerField, Model
+from django.db.models import Field, ForeignKey, Model
 
 from flowcontrol import redaction
 
@@ -25,14 +25,7 @@ def compared_fields(model: type[Model]) -> list[AnyField]:
     ]
 
 
-def is_secret_key(field: AnyField) -> bool:
-    """Return whether a primary key is a secret: a text called ``key`` is, a number is not."""
-    while isinstance(field, ForeignKey):
-        field = field.target_field
-    return redaction.is_secret_field(field.name) and not isinstance(field, IntegerField)
-
-
 def _is_secret(field: AnyField) -> bool:
     """Return whether a field, or the key that it refers to, is a secret."""
-    refers_to_secret = isinstance(field, ForeignKey) and is_secret_key(field.target_field)
+    refers_to_secret = isinstance(field, ForeignKey) and redaction.is_secret_key(field.target_field)
     return refers_to_secret or redaction.is_secret_field(field.name)

@@ -10,12 +10,12 @@ from django.db.models import Model
 from django.utils.text import capfirst, format_lazy
 from django.utils.translation import gettext_lazy as _
 
+from flowcontrol.redaction import is_secret_key
 from flowcontrol.registry import Trigger
 from flowcontrol_triggers_signals.changes import Before, changed_fields
 from flowcontrol_triggers_signals.fields import (
     AnyField,
     compared_fields,
-    is_secret_key,
     shown_fields,
 )
 from flowcontrol_triggers_signals.payloads import MAX_TEXT, payload_value, plain_text

@@ -22,12 +22,11 @@ from flowcontrol_triggers_signals.model_triggers import ModelTriggers
 logger = logging.getLogger("flowcontrol.triggers")
 
 _BEFORE: Final = "_flowcontrol_before"
-_UID: Final = "flowcontrol_triggers_signals"
-Models = Iterable[type[Model]]
+UID: Final = "flowcontrol_triggers_signals"
 Triggers = Sequence[ModelTriggers]
 
 
-def connect_models(triggers: Triggers, senders: Models | None = None) -> None:
+def connect_models(triggers: Triggers, senders: Iterable[type[Model]] | None = None) -> None:
     """Connect the triggers of models to the signals of all models, or of the given ones."""
     for sender in apps.get_models(include_auto_created=True) if senders is None else senders:
         saved = [each for each in triggers if is_saved_with(each.model, sender)]
@@ -37,13 +36,6 @@ def connect_models(triggers: Triggers, senders: Models | None = None) -> None:
         _connect(post_delete, sender, _after_delete, deleted)
 
 
-def disconnect_models(senders: Models) -> None:
-    """Undo ``connect_models`` for these models."""
-    for sender in senders:
-        for signal in (pre_save, post_save, post_delete):
-            signal.disconnect(sender=sender, dispatch_uid=_UID)
-
-
 def is_saved_with(model: type[Model], sender: type[Model]) -> bool:
     """Return whether objects of ``sender`` are objects of ``model``."""
     return issubclass(sender, model)
@@ -51,9 +43,8 @@ def is_saved_with(model: type[Model], sender: type[Model]) -> bool:
 
 def is_deleted_with(model: type[Model], sender: type[Model]) -> bool:
     """Return whether Django reports a deleted object of ``model`` by the signal of ``sender``."""
-    return is_saved_with(model, sender) and (
-        sender._meta.concrete_model is model._meta.concrete_model
-    )
+    has_same_table = sender._meta.concrete_model is model._meta.concrete_model
+    return has_same_table and is_saved_with(model, sender)
 
 
 def _connect(
@@ -75,7 +66,7 @@ def _connect(
 
     if triggers:
         # Strong, or the receiver would be gone as soon as this function returns.
-        signal.connect(receive, sender=sender, weak=False, dispatch_uid=_UID)
+        signal.connect(receive, sender=sender, weak=False, dispatch_uid=UID)
 
 
 def _before_save(triggers: Triggers, *, instance: Model, raw: bool, **options: Any) -> None:

@@ -8,10 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.apps import apps
-from django.conf import settings
 from django.db.models import Model
 
-SETTING = "SIGNAL_MODELS"
 # What a part of a trigger's key can be.
 _PART = re.compile(r"[a-z][a-z0-9_]*")
 
@@ -22,12 +20,6 @@ class SignalModels:
 
     models: Sequence[type[Model]]
     problems: Sequence[str]
-
-
-def configured_labels() -> Any:
-    """Return the setting as the project has written it."""
-    given = getattr(settings, "FLOWCONTROL", {})
-    return given.get(SETTING, ()) if isinstance(given, dict) else ()
 
 
 def find_models(labels: Any) -> SignalModels:

@@ -57,9 +57,7 @@ class BoundConfig:
         self._scope = scope
         self._handed_out: dict[str, Any] = {}
         self._shareable = (
-            scope is None
-            and not self._computed
-            and not any(isinstance(value, list | dict | set) for value in values.values())
+            scope is None and not self._computed and not any(map(_is_container, values.values()))
         )
 
     def at(self, scope: Scope) -> BoundConfig:
@@ -73,24 +71,18 @@ class BoundConfig:
     if not TYPE_CHECKING:
         # A type checker knows only the attributes that an author declares in a class of their own.
         def __getattr__(self, name: str) -> Any:
-            # Reached only for names that are not slots of the class.
-            if name.startswith("_"):
-                raise AttributeError(name)
+            # Reached only for names that are not slots of the class, and for empty slots.
+            if name.startswith("_") or name not in self._values:
+                raise AttributeError(f"The configuration has no field {name!r}.")
             if self._shareable:
-                return self._value(name)
+                return self._values[name]
             if name not in self._handed_out:
                 evaluable = self._computed.get(name)
                 if evaluable is not None and self._scope is not None:
                     self._handed_out[name] = evaluable.evaluate(self._scope)
                 else:
-                    self._handed_out[name] = private_copy(self._value(name))
+                    self._handed_out[name] = private_copy(self._values[name])
             return self._handed_out[name]
-
-    def _value(self, name: str) -> Any:
-        try:
-            return self._values[name]
-        except KeyError:
-            raise AttributeError(f"The configuration has no field {name!r}.") from None
 
     def __repr__(self) -> str:
         return f"BoundConfig({dict(self._values)!r})"

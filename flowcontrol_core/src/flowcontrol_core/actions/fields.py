@@ -16,6 +16,9 @@ from flowcontrol_core.actions.registry import registry
 from flowcontrol_core.errors import ExpressionError, gettext
 from flowcontrol_core.expressions import Expression, Scope, compile_expression, compile_template
 
+# Each field copies it.
+_TEXT_AREA = forms.Textarea(attrs={"rows": 4, "cols": 60})
+
 
 def describe_error(error: ExpressionError) -> str:
     """Return the message of an error in an expression, with the place that is wrong."""
@@ -26,53 +29,53 @@ def describe_error(error: ExpressionError) -> str:
     return text % {"message": error.message, "number": error.position + 1, "text": marked}
 
 
-class ExpressionField(forms.CharField):
+class _CompiledField(forms.CharField):
+    """A text that is compiled: the action gets what it evaluates to."""
+
+    def compile_text(self, text: str) -> Evaluable:
+        """Compile a text; raises ExpressionError."""
+        raise NotImplementedError
+
+    def clean(self, value: Any) -> str:
+        text = str(super().clean(value) or "")
+        try:
+            self.compile_value(text, {})
+        except ExpressionError as error:
+            raise ValidationError(describe_error(error), code="expression") from error
+        return text
+
+    def compile_value(self, value: Any, cleaned: Mapping[str, Any]) -> Evaluable | None:
+        return self.compile_text(value) if value else None
+
+
+class ExpressionField(_CompiledField):
     """An expression (``object.total > 100``): the action gets its value."""
+
+    compile_text = staticmethod(compile_expression)
 
     def __init__(self, *, max_length: int = bounds.EXPRESSION_CHARACTERS, **kwargs: Any) -> None:
         super().__init__(max_length=max_length, **kwargs)
         self.widget.attrs.setdefault("data-fc-expression", "")
         self.widget.attrs.setdefault("spellcheck", "false")
 
-    def clean(self, value: Any) -> str:
-        text = str(super().clean(value) or "")
-        if text:
-            _try(compile_expression, text)
-        return text
 
-    def compile_value(self, value: Any, cleaned: Mapping[str, Any]) -> Evaluable | None:
-        return compile_expression(value) if value else None
-
-
-class TemplateField(forms.CharField):
+class TemplateField(_CompiledField):
     """A text with placeholders (``Dear {{ object.name }}``): the action gets it rendered.
 
     ``html`` declares the text to be HTML, so that values are escaped.
     """
 
+    widget = _TEXT_AREA
+
     def __init__(
         self, *, html: bool = False, max_length: int = bounds.TEMPLATE_CHARACTERS, **kwargs: Any
     ) -> None:
         self.html = html
-        kwargs.setdefault("widget", forms.Textarea(attrs={"rows": 4, "cols": 60}))
         super().__init__(max_length=max_length, **kwargs)
         self.widget.attrs.setdefault("data-fc-template", "")
 
-    def clean(self, value: Any) -> str:
-        text = str(super().clean(value) or "")
-        _try(lambda text: compile_template(text, html=self.html), text)
-        return text
-
-    def compile_value(self, value: Any, cleaned: Mapping[str, Any]) -> Evaluable | None:
-        return compile_template(value, html=self.html) if value else None
-
-
-def _try(compile_text: Callable[[str], object], text: str) -> None:
-    """Raise ValidationError, with the place that is wrong, where a text does not compile."""
-    try:
-        compile_text(text)
-    except ExpressionError as error:
-        raise ValidationError(describe_error(error), code="expression") from error
+    def compile_text(self, text: str) -> Evaluable:
+        return compile_template(text, html=self.html)
 
 
 class _ComputedJson:
@@ -116,9 +119,10 @@ def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
 class JSONExpressionField(forms.JSONField):
     """A JSON object; where the checkbox named ``evaluate`` is set, its texts are expressions."""
 
+    widget = _TEXT_AREA
+
     def __init__(self, *, evaluate: str = "evaluate", **kwargs: Any) -> None:
         self.evaluate = evaluate
-        kwargs.setdefault("widget", forms.Textarea(attrs={"rows": 4, "cols": 60}))
         super().__init__(**kwargs)
 
     def clean(self, value: Any) -> Any:

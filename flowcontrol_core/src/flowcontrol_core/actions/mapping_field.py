@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from django import forms
@@ -20,32 +20,15 @@ from flowcontrol_core.expressions.scope import RESERVED_NAMES, ExtendedScope
 _KEY = re.compile(r"[a-zA-Z][a-zA-Z0-9_]{0,99}")
 
 
-class Assignments:
-    """Expressions by key, in the situation of a run; called with the values of further names."""
-
-    __slots__ = ("_expressions", "_scope")
-
-    def __init__(self, expressions: Mapping[str, Expression], scope: Scope) -> None:
-        self._expressions = expressions
-        self._scope = scope
-
-    def __call__(self, **names: Any) -> dict[str, Any]:
-        """Return the values by key; raises ExpressionError where one cannot be computed."""
-        scope = ExtendedScope(self._scope, names)
-        return {key: expression.evaluate(scope) for key, expression in self._expressions.items()}
-
-
 class MappingField(forms.CharField):
     """Lines ``key: expression``: the action gets a function that returns the values by key.
 
     The function takes further names for the expressions, for what is known only when the action
-    is called: ``config.output(result=…)``. They go before the keys of the state.
+    is called: ``config.output(result=…)``. They go before the keys of the state. It raises
+    ExpressionError where a value cannot be computed.
     """
 
-    def __init__(self, **kwargs: Any) -> None:
-        kwargs.setdefault("widget", forms.Textarea(attrs={"rows": 3, "cols": 60}))
-        super().__init__(**kwargs)
-        self.widget.attrs.setdefault("spellcheck", "false")
+    widget = forms.Textarea(attrs={"rows": 3, "cols": 60, "spellcheck": "false"})
 
     def clean(self, value: Any) -> Any:
         expressions: dict[str, str] = {}
@@ -74,7 +57,7 @@ class MappingField(forms.CharField):
 
 
 class _ComputedMapping:
-    """Lets assignments be bound to a run like an expression."""
+    """Expressions by key; in the situation of a run, a function of the values of further names."""
 
     __slots__ = ("expressions", "names")
 
@@ -82,8 +65,12 @@ class _ComputedMapping:
         self.expressions = expressions
         self.names = frozenset(name for each in expressions.values() for name in each.names)
 
-    def evaluate(self, scope: Scope) -> Assignments:
-        return Assignments(self.expressions, scope)
+    def evaluate(self, scope: Scope) -> Callable[..., dict[str, Any]]:
+        def values(**names: Any) -> dict[str, Any]:
+            extended = ExtendedScope(scope, names)
+            return {key: each.evaluate(extended) for key, each in self.expressions.items()}
+
+        return values
 
 
 def _lines(text: str) -> Iterator[tuple[int, str]]:

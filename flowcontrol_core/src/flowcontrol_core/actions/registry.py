@@ -171,11 +171,11 @@ class Registry:
     @contextmanager
     def temporary(
         self,
-        actions: Iterable[type[BaseAction]] = (),
+        *actions: type[BaseAction],
         triggers: Iterable[Trigger] = (),
         plugin: str = "test",
     ) -> Iterator[Registry]:
-        """Register something for the length of a ``with`` block."""
+        """Register actions and triggers under ``<plugin>.<name>`` for a ``with`` block."""
         before = self.snapshot()
         try:
             for cls in actions:

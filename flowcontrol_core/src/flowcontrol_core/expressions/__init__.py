@@ -7,17 +7,14 @@ with bounds (``filters``), and every failure is an ExpressionError.
 
 from __future__ import annotations
 
-from flowcontrol_core.errors import ExpressionError
 from flowcontrol_core.expressions.expression import Expression, compile_expression
 from flowcontrol_core.expressions.name_checks import check_names
 from flowcontrol_core.expressions.scope import Scope
-from flowcontrol_core.expressions.templates import TextTemplate, compile_template
+from flowcontrol_core.expressions.templates import compile_template
 
 __all__ = [
     "Expression",
-    "ExpressionError",
     "Scope",
-    "TextTemplate",
     "check_names",
     "compile_expression",
     "compile_template",

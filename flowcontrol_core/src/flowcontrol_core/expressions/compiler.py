@@ -27,10 +27,12 @@ def build(node: Node, *, html: bool = False) -> Read:
         case nodes.Filtered():
             return _filtered(node, html=html)
         case nodes.Not():
-            return _negation(build(node.operand, html=html))
+            read = build(node.operand, html=html)
+            return lambda scope: not read(scope)
         case nodes.Junction():
             reads = [build(operand, html=html) for operand in node.operands]
-            return _junction(_both if node.operator == "and" else _either, reads)
+            combine = all if node.operator == "and" else any
+            return lambda scope: combine(read(scope) for read in reads)
         case nodes.Comparison():
             return _comparison(node, html=html)
 
@@ -45,24 +47,16 @@ def _operand(node: Operand, *, html: bool) -> Read:
     return lambda _scope: value
 
 
-def _negation(read: Read) -> Read:
-    return lambda scope: not read(scope)
+# Only these are asked for members: another class may do anything then.
+_CONTAINERS = (str, list, tuple, set, frozenset, Mapping)
 
 
-def _both(first: Read, second: Read) -> Read:
-    return lambda scope: bool(first(scope) and second(scope))
+def _is_in(item: Any, container: Any) -> bool:
+    return isinstance(container, _CONTAINERS) and item in container
 
 
-def _either(first: Read, second: Read) -> Read:
-    return lambda scope: bool(first(scope) or second(scope))
-
-
-def _junction(pair: Callable[[Read, Read], Read], reads: list[Read]) -> Read:
-    """Join conditions in pairs of pairs: a row of them would nest too deeply."""
-    if len(reads) == 1:
-        return reads[0]
-    middle = len(reads) // 2
-    return pair(_junction(pair, reads[:middle]), _junction(pair, reads[middle:]))
+def _is_not_in(item: Any, container: Any) -> bool:
+    return isinstance(container, _CONTAINERS) and item not in container
 
 
 _COMPARE: dict[str, Callable[[Any, Any], Any]] = {
@@ -72,6 +66,8 @@ _COMPARE: dict[str, Callable[[Any, Any], Any]] = {
     "<=": operator.le,
     ">": operator.gt,
     ">=": operator.ge,
+    "in": _is_in,
+    "not in": _is_not_in,
     "is": operator.is_,
     "is not": operator.is_not,
 }
@@ -79,8 +75,6 @@ _COMPARE: dict[str, Callable[[Any, Any], Any]] = {
 
 def _comparison(node: nodes.Comparison, *, html: bool) -> Read:
     left, right = build(node.left, html=html), build(node.right, html=html)
-    if node.operator in ("in", "not in"):
-        return _membership(left, right, wanted=node.operator == "in")
     compare = _COMPARE[node.operator]
     exact_left, exact_right = _exact(node.left), _exact(node.right)
 
@@ -104,20 +98,6 @@ def _exact(node: Node) -> Decimal | None:
     if isinstance(node, nodes.Literal) and isinstance(node.value, float):
         return Decimal(node.written)
     return None
-
-
-def _membership(left: Read, right: Read, *, wanted: bool) -> Read:
-    def is_member(scope: Scope) -> bool:
-        item, container = left(scope), right(scope)
-        # Only of plain containers: a class may do anything when it is asked.
-        if not isinstance(container, str | list | tuple | set | frozenset | Mapping):
-            return False
-        try:
-            return (item in container) is wanted
-        except Exception:  # noqa: BLE001  (what cannot be compared is False, as in Django)
-            return False
-
-    return is_member
 
 
 def _filtered(node: nodes.Filtered, *, html: bool) -> Read:

@@ -36,7 +36,6 @@ Takes = Literal["nothing", "maybe", "argument"]
 
 _FLOAT_FORMAT = re.compile(r"(-?[0-9]{1,2})?(g?)u?|ug")
 _SIZE_UNITS = ("bytes", "KB", "MB", "GB", "TB", "PB")
-_SIZE_STEP = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,15 +188,12 @@ def _pluralize(value: Any, argument: Any, _now: datetime) -> str:
 
 
 def _file_size(value: Any, _argument: Any, _now: datetime) -> str:
-    number = as_decimal(value)
-    size = 0 if number is None else int(number)
-    sign, size = "-" if size < 0 else "", abs(size)
-    if size < _SIZE_STEP:
-        return f"{sign}{size} byte{'' if size == 1 else 's'}"
-    power = 1
-    while power < len(_SIZE_UNITS) - 1 and size >= _SIZE_STEP ** (power + 1):
-        power += 1
-    return f"{sign}{size / _SIZE_STEP**power:.1f} {_SIZE_UNITS[power]}"
+    size = int(as_decimal(value) or 0)
+    # Each unit is 1,024 times, ten bits, the one before it.
+    power = min(max(size.bit_length() - 1, 0) // 10, len(_SIZE_UNITS) - 1)
+    if power == 0:
+        return f"{size} byte{'' if abs(size) == 1 else 's'}"
+    return f"{size / 1024**power:.1f} {_SIZE_UNITS[power]}"
 
 
 def _url_encode(value: Any, argument: Any, _now: datetime) -> Any:
@@ -210,10 +206,6 @@ def _url_encode(value: Any, argument: Any, _now: datetime) -> Any:
 # The names of functions of django.template.defaultfilters.
 _TEXT_FILTERS = ("capfirst", "lower", "slugify", "striptags", "title", "upper", "wordcount")
 _WIDTH_FILTERS = ("center", "ljust", "rjust", "truncatechars", "truncatewords")
-_HTML_FILTERS: dict[str, Callable[..., Any]] = {
-    "escape": django_filters.escape_filter,
-    "linebreaksbr": django_filters.linebreaksbr,
-}
 _OTHER_FILTERS = (
     Filter("add", _add, "argument", "state.tries|add:1"),
     Filter("cut", _of_text_with_text(django_filters.cut), "argument", 'name|cut:" "'),
@@ -221,6 +213,7 @@ _OTHER_FILTERS = (
     Filter("default", _default, "argument", 'name|default:"unknown"'),
     Filter("default_if_none", _default_if_none, "argument", "count|default_if_none:0"),
     Filter("divisibleby", _divisible_by, "argument", "count|divisibleby:2"),
+    Filter("escape", _of_text(django_filters.escape_filter), html_only=True),
     Filter("filesizeformat", _file_size),
     Filter("first", _item(0)),
     Filter("floatformat", _float_format, "maybe"),
@@ -233,6 +226,7 @@ _OTHER_FILTERS = (
     ),
     Filter("last", _item(-1)),
     Filter("length", _length),
+    Filter("linebreaksbr", _of_text(django_filters.linebreaksbr), html_only=True),
     Filter("pluralize", _pluralize, "maybe"),
     Filter("time", _date_format(django_filters.time), "maybe"),
     Filter("timesince", _time_span(django_filters.timesince_filter), "maybe"),
@@ -248,8 +242,6 @@ def _all_filters() -> Iterator[Filter]:
     for name in _WIDTH_FILTERS:
         apply = _of_text_with_number(getattr(django_filters, name))
         yield Filter(name, apply, "argument", f"name|{name}:20")
-    for name, function in _HTML_FILTERS.items():
-        yield Filter(name, _of_text(function), html_only=True)
     yield from _OTHER_FILTERS
 
 

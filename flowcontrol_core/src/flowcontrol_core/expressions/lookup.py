@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import date, datetime, time, timedelta
+from operator import attrgetter
 from typing import Any
 
 from django.db.models import Model
@@ -46,11 +47,7 @@ def compile_path(parts: tuple[str, ...], span: Span) -> Read:
     return _path_reader(read_root, NAMES_OF_OTHERS, rest, span) if rest else read_root
 
 
-_ROOT_READERS: dict[str, Read] = {
-    "state": lambda scope: scope.state,
-    "now": lambda scope: scope.now,
-    "payload": lambda scope: scope.payload,
-}
+_ROOT_READERS: dict[str, Read] = {name: attrgetter(name) for name in ("state", "now", "payload")}
 
 
 def _variable_reader(name: str) -> Read:

@@ -180,14 +180,14 @@ def _number(token: Token) -> float:
 
 def _find_filter(token: Token, *, html: bool) -> Filter:
     found = FILTERS.get(token.text)
-    if found is not None and (html or not found.html_only):
-        return found
-    if found is not None:
+    if found is None:
+        names = sorted(name for name, known in FILTERS.items() if html or not known.html_only)
+        text = gettext('There is no filter "%(name)s". %(advice)s')
+        raise token.span.error(text, name=token.text, advice=nearest_or_all(token.text, names))
+    if found.html_only and not html:
         text = gettext('The filter "%(name)s" is for HTML only. Remove it.')
         raise token.span.error(text, name=token.text)
-    names = sorted(name for name, known in FILTERS.items() if html or not known.html_only)
-    text = gettext('There is no filter "%(name)s". %(advice)s')
-    raise token.span.error(text, name=token.text, advice=nearest_or_all(token.text, names))
+    return found
 
 
 def _check_argument(found: Filter, span: Span, *, given: bool) -> None:

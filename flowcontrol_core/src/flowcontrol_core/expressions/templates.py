@@ -122,7 +122,8 @@ class _TemplateCompiler:
         cases: list[tuple[Read, Part]] = []
         tag = piece
         while tag.word in ("if", "elif"):
-            condition = self._condition(tag)
+            parser = self._parser(tag.start, tag.stop)
+            condition = self._build(parser, parser.parse_condition())
             body, end = self._body(tag, "elif", "else", "endif")
             cases.append((condition, body))
             tag = end
@@ -190,10 +191,6 @@ class _TemplateCompiler:
         "now": _now,
         "with": _with,
     }
-
-    def _condition(self, tag: Piece) -> Read:
-        parser = self._parser(tag.start, tag.stop)
-        return self._build(parser, parser.parse_condition())
 
     def _value(self, start: int, stop: int) -> Read:
         parser = self._parser(start, stop)

@@ -66,16 +66,13 @@ NAMES_OF_OTHERS = Tables(is_root=False)
 
 
 def unwrap(value: Any) -> Any:
-    """Return the object inside of a lazy one, such as ``request.user``; others as they are."""
-    return load_lazy(value) if isinstance(value, LazyObject) else value
-
-
-def load_lazy(value: LazyObject[Any]) -> Any:
-    """Return the object inside of a lazy one.
+    """Return the object inside of a lazy one, such as ``request.user``; others as they are.
 
     Django has no public way to ask a lazy object for the object itself: ``_wrapped`` is either the
     marker ``empty`` or that object, and ``_setup()`` loads it.
     """
+    if not isinstance(value, LazyObject):
+        return value
     if value.__dict__.get("_wrapped", empty) is empty:
         value._setup()  # noqa: SLF001
     return value.__dict__["_wrapped"]
@@ -111,7 +108,7 @@ def _accesses(model: type[Model], *, is_root: bool) -> Iterator[tuple[str, Acces
 
 def _key_accesses(model: type[Model]) -> Iterator[tuple[str, Access]]:
     """Yield the primary key: always visible, unless it is itself a secret, as a session's is."""
-    if any(is_secret_value(part) for part in model._meta.pk_fields):
+    if any(map(is_secret_key, model._meta.pk_fields)):
         return
     key = model._meta.pk
     access = Access(attrgetter("pk"), attrgetter("pk"), field=key)
@@ -120,13 +117,11 @@ def _key_accesses(model: type[Model]) -> Iterator[tuple[str, Access]]:
         yield "id", access
 
 
-def is_secret_value(field: Field[Any, Any]) -> bool:
+def is_secret_key(field: Field[Any, Any]) -> bool:
     """Return whether a key's values are secrets: a number called ``key`` is not, a text is."""
     while isinstance(field, ForeignKey):
         field = field.target_field
-    return is_secret_field(field.name) and not isinstance(
-        field, models.AutoField | models.IntegerField
-    )
+    return is_secret_field(field.name) and not isinstance(field, models.IntegerField)
 
 
 def _default_accesses(
@@ -203,7 +198,7 @@ def _method_getter(name: str) -> Getter:
 def _names_of_relation(field: ForeignKey[Any, Any]) -> Iterator[tuple[str, Access]]:
     target = field.related_model
     read_id = attrgetter(field.attname)
-    shows_id = not is_secret_value(field.target_field)
+    shows_id = not is_secret_key(field.target_field)
     if shows_id:
         yield field.attname, Access(read_id, read_id, field=field.target_field)
     if listed_names(target) is not None:

@@ -47,10 +47,8 @@ def import_report(result: ImportResult) -> Iterator[str]:
     yield f"{result.flow.key}: {', '.join(done)}"
     for plugin in result.missing:
         yield f"  install the plugin {plugin}, which it needs"
-    for problem in result.withheld:
-        yield f"  {problem}"
-    for note in result.notes:
-        yield f"  {note}"
+    for line in (*result.withheld, *result.notes):
+        yield f"  {line}"
 
 
 def _read(name: str) -> str:

@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
-from flowcontrol_core.plugins.reports import PluginReport, PluginStatus
+from flowcontrol_core.plugins.reports import PluginReport
 
 _HEAD = ("NAME", "STATUS", "DISTRIBUTION", "VERSION", "ACTIONS", "TRIGGERS")
-_SOUND = frozenset({PluginStatus.ACTIVE, PluginStatus.DISABLED})
-
-
-def broken_plugins(reports: Iterable[PluginReport]) -> list[PluginReport]:
-    """Return the reports of the plugins that are neither active nor disabled on purpose."""
-    return [report for report in reports if report.status not in _SOUND]
 
 
 def plugin_table(reports: Sequence[PluginReport], *, details: bool = False) -> str:

@@ -5,21 +5,19 @@ from __future__ import annotations
 import getpass
 import json
 import uuid
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from django.core.management import CommandError, CommandParser
-from django.db import DatabaseError, InterfaceError
 
 from flowcontrol_core.engine.codec import decode
-from flowcontrol_core.errors import FlowcontrolError, StateError
-from flowcontrol_core.health import database_issue
+from flowcontrol_core.errors import StateError
 from flowcontrol_core.models import Flow, FlowRun, Outcome, Status
 from flowcontrol_core.runs.operations.bulk import start_bulk_operation
 from flowcontrol_core.runs.operations.operator_actions import (
     OPERATOR_ACTIONS,
     Argument,
+    ArgumentKind,
     OperatorAction,
     perform,
 )
@@ -75,34 +73,28 @@ def _add_argument(
     parser: CommandParser, argument: Argument, text: object, *, required: bool
 ) -> None:
     option, help_text = f"--{argument.name.replace('_', '-')}", str(text or argument.label)
-    if argument.kind == "flag":
-        parser.add_argument(option, action="store_true", default=None, help=help_text)
-    elif argument.kind == "values":
-        parser.add_argument(
-            option, metavar="JSON", type=_read_values, required=required, help=help_text
-        )
-    else:
-        parser.add_argument(option, metavar="ID", required=required, help=help_text)
+    kind = _OPTIONS_BY_KIND[argument.kind]
+    parser.add_argument(option, required=required, help=help_text, **kind)
 
 
 def operate(action: OperatorAction, options: dict[str, Any]) -> FlowRun:
     """Do an operator action to the run with this number or UUID; return it as it then stands.
 
-    Raises CommandError where there is none, or the action is not possible for it.
+    Raises CommandError where there is none, FlowcontrolError where the action is not possible.
     """
     run = find_run(options["run"])
-    given = {each.name: options[each.name] for each in action.arguments if each.for_one}
-    arguments = {name: value for name, value in given.items() if value is not None}
-    with refusing():
-        row = perform(action.name, run, by=options["by"], reason=options["reason"], **arguments)
+    names = [each.name for each in action.arguments if each.for_one]
+    row = perform(
+        action.name, run, by=options["by"], reason=options["reason"], **_given(options, names)
+    )
     row.refresh_from_db()
     return row
 
 
 def start_bulk(options: dict[str, Any]) -> str:
-    """Start a bulk operation; return what to say. Raises CommandError where nothing chooses runs.
+    """Start a bulk operation; return what to say.
 
-    So it does for an unknown flow, of which no run would be found.
+    Raises CommandError for an unknown flow, and FlowcontrolError where nothing chooses runs.
     """
     if options["flow"]:
         known_flows([options["flow"]])
@@ -111,40 +103,29 @@ def start_bulk(options: dict[str, Any]) -> str:
         "status__in": options["status"],
         "outcome__in": options["outcome"],
     }
-    given = {name: options[name] for name in _bulk_arguments()}
-    with refusing():
-        operation = start_bulk_operation(
-            _BY_SLUG[options["action"]].name,
-            {name: value for name, value in filters.items() if value},
-            arguments={name: value for name, value in given.items() if value is not None},
-            by=options["by"],
-            reason=options["reason"],
-        )
+    operation = start_bulk_operation(
+        _BY_SLUG[options["action"]].name,
+        {name: value for name, value in filters.items() if value},
+        arguments=_given(options, _bulk_arguments()),
+        by=options["by"],
+        reason=options["reason"],
+    )
     return f"Bulk operation {operation.pk} was created; the workers do it in chunks."
 
 
-@contextmanager
-def refusing() -> Iterator[None]:
-    """Turn what is not possible into an error of the command."""
-    try:
-        yield
-    except FlowcontrolError as error:
-        raise CommandError(str(error)) from error
-
-
-@contextmanager
-def needing_database() -> Iterator[None]:
-    """Turn the errors of a database that is away, or has no tables, into one of the command."""
-    try:
-        yield
-    except (DatabaseError, InterfaceError) as error:
-        issue = database_issue(error)
-        raise CommandError(f"{issue.message} {issue.remedy}") from error
+def _given(options: dict[str, Any], names: Iterable[str]) -> dict[str, Any]:
+    return {name: options[name] for name in names if options[name] is not None}
 
 
 def find_run(name: str) -> FlowRun:
     """Return the run with this number or UUID; raises CommandError."""
-    wanted = {"pk": int(name)} if name.isascii() and name.isdigit() else {"uuid": _uuid(name)}
+    is_number = name.isascii() and name.isdigit()
+    try:
+        wanted = {"pk": int(name)} if is_number else {"uuid": uuid.UUID(name)}
+    except ValueError:
+        raise CommandError(
+            f"{name!r} is not a run: give its number, as the admin shows it, or its UUID."
+        ) from None
     run = FlowRun.objects.filter(**wanted).first()
     if run is None:
         raise CommandError(f"There is no run {name}. Its number is shown in the admin.")
@@ -160,21 +141,20 @@ def operator() -> str:
         return "manage.py"
 
 
-def _uuid(name: str) -> uuid.UUID:
-    try:
-        return uuid.UUID(name)
-    except ValueError:
-        raise CommandError(
-            f"{name!r} is not a run: give its number, as the admin shows it, or its UUID."
-        ) from None
-
-
 def _read_values(text: str) -> Any:
     """Read keys of a state, typed values as in an exported state: ``{"$decimal": "1.50"}``."""
     try:
         return {key: decode(value) for key, value in json.loads(text).items()}
     except (AttributeError, StateError, ValueError) as error:
         raise CommandError(f"{text!r} is not a JSON object: {error}") from error
+
+
+#: What argparse needs for an option, by the kind of its argument.
+_OPTIONS_BY_KIND: dict[ArgumentKind, dict[str, Any]] = {
+    "flag": {"action": "store_true", "default": None},
+    "values": {"metavar": "JSON", "type": _read_values},
+    "step": {"metavar": "ID"},
+}
 
 
 def known_flows(keys: Sequence[str]) -> dict[str, Flow]:

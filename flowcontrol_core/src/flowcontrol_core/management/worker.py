@@ -6,9 +6,9 @@ import logging
 import random
 import signal
 from collections.abc import Callable, Collection, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
-from threading import Thread
 from typing import Any
 
 from django.db import DatabaseError, InterfaceError, connections
@@ -46,42 +46,36 @@ def work(
     that is away is waited for, with growing pauses of at most 30 seconds; with ``once``, its error
     is raised: cron will start another process.
     """
-    helper = _Helper(partial(_work, interval, once, queues, report))
-    threads = [Thread(target=helper, name=f"worker {n}") for n in range(1, concurrency)]
-    for thread in threads:
-        thread.start()
-    try:
-        helper.work()
-    except BaseException:
-        request_stop()
-        raise
-    finally:
-        for thread in threads:
-            thread.join()
-    if helper.errors:
-        raise helper.errors[0]
+    sweep = partial(_sweep_until_stopped, interval, once, queues, report)
+    with ThreadPoolExecutor(concurrency, thread_name_prefix="worker") as pool:
+        helpers = [pool.submit(_help, sweep) for _ in range(1, concurrency)]
+        sweep()
+    for helper in helpers:
+        helper.result()
     if once or should_stop():
         deregister_quietly(once=once)
 
 
-class _Helper:
-    """What the other threads of a worker do: the same. An error in one stops all."""
-
-    def __init__(self, work: Callable[[], None]) -> None:
-        self.work = work
-        self.errors: list[BaseException] = []
-
-    def __call__(self) -> None:
-        try:
-            self.work()
-        except BaseException as error:  # noqa: BLE001 - the main thread raises it again
-            self.errors.append(error)
-            request_stop()
-        finally:
-            connections.close_all()
+def _help(sweep: Callable[[], None]) -> None:
+    """Do what the main thread does, with connections of this thread's own."""
+    try:
+        sweep()
+    finally:
+        connections.close_all()
 
 
-def _work(
+@contextmanager
+def _stopping_all() -> Iterator[None]:
+    """Request a stop of all threads where an error ends this one."""
+    try:
+        yield
+    except BaseException:
+        request_stop()
+        raise
+
+
+@_stopping_all()
+def _sweep_until_stopped(
     interval: float, once: bool, queues: Collection[str], report: Callable[[int], None]
 ) -> None:
     failures = 0

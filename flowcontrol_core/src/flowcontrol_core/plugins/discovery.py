@@ -97,7 +97,7 @@ def incompatibility(source: PluginSource) -> str:
     flowcontrol-core itself runs from a source tree without metadata.
     """
     wanted = [line for line in source.requires if _NAMES_CORE.match(line.strip())]
-    installed = _core_version() if wanted else ""
+    installed = installed_version(CORE) if wanted else ""
     reasons = (_unmet(line, installed) for line in wanted) if installed else ()
     return next((reason for reason in reasons if reason), "")
 
@@ -125,9 +125,10 @@ def _unmet(line: str, installed: str) -> str:
     return f"It asks for {CORE}{requirement.specifier}, but {CORE} {installed} is installed."
 
 
-def _core_version() -> str:
+def installed_version(distribution: str) -> str:
+    """Return the version of a distribution; "" where it is not installed."""
     try:
-        return importlib_metadata.version(CORE)
+        return importlib_metadata.version(distribution)
     except importlib_metadata.PackageNotFoundError:
         return ""
 

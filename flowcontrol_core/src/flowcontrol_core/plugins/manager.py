@@ -42,12 +42,8 @@ class PluginManager:
         self._hooks = [name for name in dir(hookspecs) if self._is_hook(name)]
         self._lock = threading.RLock()
         self._loaded = False
-        self._reports: tuple[PluginReport, ...] = ()
-
-    @property
-    def reports(self) -> tuple[PluginReport, ...]:
-        """One report for each plugin, in the order of their names."""
-        return self._reports
+        #: One report for each plugin, in the order of their names.
+        self.reports: tuple[PluginReport, ...] = ()
 
     def load(self) -> None:
         """Load all plugins, once in a process; to be called when Django's apps are ready.
@@ -60,14 +56,14 @@ class PluginManager:
             # Set first: a plugin that calls load() while it is imported returns at once.
             self._loaded = True
             loaded = self._load_all()
-            self._reports += tuple(self._make_ready(source, report) for source, report in loaded)
+            self.reports += tuple(self._make_ready(source, report) for source, report in loaded)
 
     def add_module(self, module: ModuleType, name: str) -> PluginReport:
         """Load a module as the plugin ``name``, for tests, and return its report."""
         with self._lock:
             source = PluginSource(name, module.__name__)
             report = self._make_ready(source, self._load(source, {}, (), module))
-            self._reports += (report,)
+            self.reports += (report,)
             return report
 
     def _load_all(self) -> list[tuple[PluginSource, PluginReport]]:
@@ -117,10 +113,11 @@ class PluginManager:
         origin = {"plugin": source.name, "distribution": source.distribution}
         actions = self._collect(module, "flowcontrol_actions")
         triggers = self._collect(module, "flowcontrol_triggers")
-        return reports.report_active(
+        return reports.make_report(
             source,
-            tuple(self._registry.add_action(each, **origin).key for each in actions),
-            tuple(self._registry.add_trigger(each, **origin).key for each in triggers),
+            PluginStatus.ACTIVE,
+            actions=tuple(self._registry.add_action(each, **origin).key for each in actions),
+            triggers=tuple(self._registry.add_trigger(each, **origin).key for each in triggers),
         )
 
     def _make_ready(self, source: PluginSource, report: PluginReport) -> PluginReport:

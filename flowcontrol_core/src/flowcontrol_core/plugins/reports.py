@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from traceback import TracebackException
 from typing import Any, Final
 
@@ -58,29 +58,37 @@ class PluginReport:
     actions: tuple[str, ...] = ()
     triggers: tuple[str, ...] = ()
 
+    @property
+    def is_broken(self) -> bool:
+        """Return whether the plugin is not loaded, although it is not disabled."""
+        return self.status not in (PluginStatus.ACTIVE, PluginStatus.DISABLED)
 
-def report_active(
-    source: PluginSource, actions: tuple[str, ...], triggers: tuple[str, ...]
-) -> PluginReport:
-    """Return the report of a plugin that is loaded."""
-    return replace(_report(source, PluginStatus.ACTIVE), actions=actions, triggers=triggers)
+
+def make_report(source: PluginSource, status: PluginStatus, **facts: Any) -> PluginReport:
+    """Return the report of a plugin; ``facts`` are the fields that it adds to the source."""
+    return PluginReport(
+        name=source.name,
+        distribution=source.distribution,
+        version=source.version,
+        module=source.module,
+        status=status,
+        **facts,
+    )
 
 
 def find_refusal(
     source: PluginSource, disabled: Mapping[str, str], claimants: Sequence[PluginSource]
 ) -> PluginReport | None:
-    """Return why a plugin is not even imported, and log it; ``None`` if nothing is against it.
+    """Return the report of a plugin that is not even imported, and log it; ``None``: import it.
 
     ``disabled`` is the answer of ``disabled_names``; ``claimants`` are all plugins of its name,
     where there is more than one.
     """
-    if place := disabled.get(source.name):
-        remedy = f"Take {source.name!r} out of {place} to use it."
-        return _report(source, PluginStatus.DISABLED, f"It is disabled by {place}.", remedy)
-    report = next(_refusals(source, claimants), None)
-    if report is not None:
-        logger.warning("The plugin %r was not loaded. %s", source.name, report.reason)
-    return report
+    for status, reason, remedy in _refusals(source, disabled, claimants):
+        if status is not PluginStatus.DISABLED:
+            logger.warning("The plugin %r was not loaded. %s", source.name, reason)
+        return make_report(source, status, reason=reason, remedy=remedy)
+    return None
 
 
 def report_broken(source: PluginSource, error: BaseException) -> PluginReport:
@@ -95,7 +103,9 @@ def report_broken(source: PluginSource, error: BaseException) -> PluginReport:
     )
     status = PluginStatus.NEEDS_APP if model else PluginStatus.FAILED
     remedy = _add_app(source, model[1]) if model else _do_without(source)
-    return _report(source, status, reason, remedy, "".join(details.format()))
+    return make_report(
+        source, status, reason=reason, remedy=remedy, traceback="".join(details.format())
+    )
 
 
 def disabled_names() -> dict[str, str]:
@@ -108,20 +118,25 @@ def disabled_names() -> dict[str, str]:
     return by_setting | dict.fromkeys(discovery.disabled_by_environment(), variable)
 
 
-def _refusals(source: PluginSource, claimants: Sequence[PluginSource]) -> Iterator[PluginReport]:
-    """Yield what speaks against importing a plugin."""
+def _refusals(
+    source: PluginSource, disabled: Mapping[str, str], claimants: Sequence[PluginSource]
+) -> Iterator[tuple[PluginStatus, str, str]]:
+    """Yield why a plugin is not imported: the status, the reason and the remedy."""
+    if place := disabled.get(source.name):
+        remedy = f"Take {source.name!r} out of {place} to use it."
+        yield PluginStatus.DISABLED, f"It is disabled by {place}.", remedy
     if claimants:
         all_of_them = " and ".join(str(each) for each in claimants)
         distributions = " or ".join(dict.fromkeys(each.distribution for each in claimants))
         reason = f"The plugin name {source.name!r} is claimed by {all_of_them}; none is loaded."
-        yield _report(source, PluginStatus.CONFLICT, reason, f"Uninstall {distributions}.")
+        yield PluginStatus.CONFLICT, reason, f"Uninstall {distributions}."
     if reason := discovery.incompatibility(source):
         remedy = f"Install a {source.distribution} and a {discovery.CORE} that fit each other. "
         remedy += _do_without(source)
-        yield _report(source, PluginStatus.INCOMPATIBLE, reason, remedy)
+        yield PluginStatus.INCOMPATIBLE, reason, remedy
     if source.app and not any(_is_app(config, source.app) for config in apps.get_app_configs()):
         reason = f"Its app {source.app} is not in INSTALLED_APPS."
-        yield _report(source, PluginStatus.NEEDS_APP, reason, _add_app(source))
+        yield PluginStatus.NEEDS_APP, reason, _add_app(source)
 
 
 def _is_app(config: AppConfig, entry: str) -> bool:
@@ -146,22 +161,3 @@ def _add_app(source: PluginSource, model: str = "") -> str:
 def _do_without(source: PluginSource) -> str:
     uninstall = f" or uninstall {source.distribution}" if source.distribution else ""
     return f"Put {source.name!r} into {discovery.DISABLE_VARIABLE}{uninstall}."
-
-
-def _report(
-    source: PluginSource,
-    status: PluginStatus,
-    reason: str = "",
-    remedy: str = "",
-    traceback: str = "",
-) -> PluginReport:
-    return PluginReport(
-        name=source.name,
-        distribution=source.distribution,
-        version=source.version,
-        module=source.module,
-        status=status,
-        reason=reason,
-        remedy=remedy,
-        traceback=traceback,
-    )

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Any
 
-from flowcontrol_core.actions.base import BaseAction
-from flowcontrol_core.actions.registry import Registry, registry
-from flowcontrol_core.actions.trigger import Trigger
+from flowcontrol_core.actions.registry import registry
 from flowcontrol_core.document.tree import Document
 from flowcontrol_core.flows.lifecycle import activate, create_flow
 from flowcontrol_core.flows.publication import publish
@@ -20,21 +17,12 @@ from flowcontrol_core.runs.store.clock import ManualClock, use_clock
 _MOST_SWEEPS = 1_000
 
 
-@contextmanager
-def manual_clock(start: datetime | None = None) -> Iterator[ManualClock]:
+def manual_clock(start: datetime | None = None) -> AbstractContextManager[ManualClock]:
     """Use a clock that stands still until ``advance(days=3)`` moves it."""
-    clock = ManualClock(start)
-    with use_clock(clock):
-        yield clock
+    return use_clock(ManualClock(start))
 
 
-@contextmanager
-def temporary_registry(
-    *actions: type[BaseAction], triggers: Iterable[Trigger] = (), plugin: str = "test"
-) -> Iterator[Registry]:
-    """Register actions and triggers under ``<plugin>.<name>`` for a ``with`` block."""
-    with registry.temporary(actions, triggers, plugin):
-        yield registry
+temporary_registry = registry.temporary
 
 
 def publish_flow(document: Document, *, key: str = "flow", **fields: Any) -> Flow:

@@ -17,7 +17,7 @@ from flowcontrol_core.engine.history import Call, Recorder
 from flowcontrol_core.engine.state import State
 from flowcontrol_core.errors import FlowcontrolError
 from flowcontrol_core.runs.execution.activation import Activation, RunScope
-from flowcontrol_core.runs.execution.failures import CONTINUE, Stop, StopKind
+from flowcontrol_core.runs.execution.failures import Stop, StopKind
 from flowcontrol_core.runs.store.clock import ManualClock
 from flowcontrol_core.runs.store.compiled import compile_flow
 from flowcontrol_core.runs.store.connection import WriteGuard
@@ -173,20 +173,10 @@ def run_flow(
 
 def _drive(activation: Activation) -> Stop:
     with activation.guard.installed():
-        return _call_steps(activation)
-
-
-def _call_steps(activation: Activation) -> Stop:
-    while True:
-        stop = activation.run_in_memory()
-        if stop.kind is StopKind.YIELDED:
-            activation.renew_budget()
-            continue
-        if stop.kind is not StopKind.NEEDS:
-            return stop
-        bound = activation.next_step()
-        if isinstance(bound, Stop):
-            return bound
-        ended = activation.call(bound)
-        if ended is not CONTINUE:
-            return ended
+        while True:
+            step = activation.next_step()
+            stop = step if isinstance(step, Stop) else activation.call(step)
+            if isinstance(stop, Stop) and stop.kind is not StopKind.YIELDED:
+                return stop
+            if isinstance(stop, Stop):
+                activation.renew_budget()

@@ -8,15 +8,16 @@ from dataclasses import asdict
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import DatabaseError, InterfaceError
 
-from flowcontrol_core.health import check_health
+from flowcontrol_core.errors import FlowcontrolError
+from flowcontrol_core.health import check_health, database_issue
 from flowcontrol_core.management.files import exported, import_report, imported
 from flowcontrol_core.management.health_report import health_report
-from flowcontrol_core.management.plugin_table import broken_plugins, plugin_table
+from flowcontrol_core.management.plugin_table import plugin_table
 from flowcontrol_core.management.run_commands import (
     add_bulk_arguments,
     add_run_arguments,
-    needing_database,
     operate,
     operator,
     start_bulk,
@@ -34,6 +35,9 @@ from flowcontrol_core.runs.execution.sweep import continue_flowruns
 from flowcontrol_core.runs.operations.operator_actions import OPERATOR_ACTIONS
 from flowcontrol_core.runs.operations.retention import Pruned, prune
 
+#: Of (name, method, help): adds a subcommand, and returns its parser for the arguments.
+AddCommand = Callable[[str, Callable[..., None], str], CommandParser]
+
 
 class Command(BaseCommand):
     """Each subcommand is one method."""
@@ -44,22 +48,27 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         commands = parser.add_subparsers(dest="subcommand", required=True, title="subcommands")
-        self._add_executing(commands)
-        self._add_files(commands)
-        text = "list the plugins and their statuses; exit status 1 if one is broken"
-        commands.add_parser("plugins", help=text).set_defaults(method=self.plugins)
-        self._add_upkeep(commands)
-        for action in OPERATOR_ACTIONS.values():
-            parser = commands.add_parser(action.slug, help=str(action.effect))
-            add_run_arguments(parser, action)
-            parser.set_defaults(method=self.operate, action=action)
 
-    def _add_executing(self, commands: Any) -> None:
-        run = commands.add_parser("run", help="execute what is due: one bounded sweep, for cron")
+        def add(name: str, method: Callable[..., None], text: str) -> CommandParser:
+            added: CommandParser = commands.add_parser(name, help=text)
+            added.set_defaults(method=method)
+            return added
+
+        self._add_executing(add)
+        self._add_files(add)
+        text = "list the plugins and their statuses; exit status 1 if one is broken"
+        add("plugins", self.plugins, text)
+        self._add_upkeep(add)
+        for action in OPERATOR_ACTIONS.values():
+            parser = add(action.slug, self.operate, str(action.effect))
+            add_run_arguments(parser, action)
+            parser.set_defaults(action=action)
+
+    def _add_executing(self, add: AddCommand) -> None:
+        run = add("run", self.run, "execute what is due: one bounded sweep, for cron")
         text = "the most runs (setting SWEEP_LIMIT)"
         run.add_argument("--limit", type=_number_of("runs"), metavar="N", help=text)
-        run.set_defaults(method=self.run)
-        worker = commands.add_parser("worker", help="execute what becomes due, until it is stopped")
+        worker = add("worker", self.worker, "execute what becomes due, until it is stopped")
         text = "seconds between two sweeps while nothing is due (default 1)"
         worker.add_argument("--interval", type=_seconds, default=1.0, help=text)
         worker.add_argument("--once", action="store_true", help="stop after the first sweep")
@@ -70,45 +79,41 @@ class Command(BaseCommand):
         text = f"how many threads execute runs, up to {MOST_THREADS} (default 1)"
         threads = _number_of("threads", MOST_THREADS)
         worker.add_argument("--concurrency", type=threads, default=1, metavar="N", help=text)
-        worker.set_defaults(method=self.worker)
 
-    def _add_upkeep(self, commands: Any) -> None:
+    def _add_upkeep(self, add: AddCommand) -> None:
         text = "print what is wrong, and the remedy; exit status 1 if anything is urgent"
-        doctor = commands.add_parser("doctor", help=text)
+        doctor = add("doctor", self.doctor, text)
         doctor.add_argument("--json", action="store_true", help="write JSON")
-        doctor.set_defaults(method=self.doctor)
         text = "delete what has ended longer ago than the settings and the flows say"
-        prune = commands.add_parser("prune", help=text)
+        prune = add("prune", self.prune, text)
         text = "the most batches of 150 (default: all)"
         prune.add_argument("--batches", type=_number_of("batches"), metavar="N", help=text)
         prune.add_argument("--by", default=operator(), help="who, for the record")
-        prune.set_defaults(method=self.prune)
-        bulk = commands.add_parser("bulk", help="an operator action on many runs, by the sweeps")
-        add_bulk_arguments(bulk)
-        bulk.set_defaults(method=self.bulk)
+        add_bulk_arguments(add("bulk", self.bulk, "an operator action on many runs, by the sweeps"))
 
-    def _add_files(self, commands: Any) -> None:
-        export = commands.add_parser("export", help="write flows as YAML to standard output")
+    def _add_files(self, add: AddCommand) -> None:
+        export = add("export", self.export, "write flows as YAML to standard output")
         export.add_argument("keys", nargs="*", metavar="KEY", help="the flows (default: all)")
         export.add_argument("--drafts", action="store_true", help="as they are being edited")
-        export.set_defaults(method=self.export)
         text = "make drafts of the flows of an exported file, all or none"
-        import_ = commands.add_parser("import", help=text)
+        import_ = add("import", self.import_, text)
         import_.add_argument("file", metavar="FILE", help="the file; - is standard input")
         import_.add_argument("--publish", action="store_true", help="publish the drafts")
         import_.add_argument("--activate", action="store_true", help="let the flows start runs")
-        import_.set_defaults(method=self.import_)
 
     def handle(self, *args: Any, **options: Any) -> None:
-        with needing_database():
+        try:
             options["method"](options)
+        except FlowcontrolError as error:
+            raise CommandError(str(error)) from error
+        except (DatabaseError, InterfaceError) as error:
+            issue = database_issue(error)
+            raise CommandError(f"{issue.message} {issue.remedy}") from error
 
     def plugins(self, options: dict[str, Any]) -> None:
         reports = plugin_manager.reports
         self.stdout.write(plugin_table(reports, details=options["verbosity"] > 1), ending="")
-        broken = broken_plugins(reports)
-        if broken:
-            names = ", ".join(report.name for report in broken)
+        if names := ", ".join(report.name for report in reports if report.is_broken):
             raise CommandError(f"Not loaded: {names}.")
 
     def run(self, options: dict[str, Any]) -> None:
@@ -117,7 +122,7 @@ class Command(BaseCommand):
             result = continue_flowruns(options["limit"])
         deregister_quietly(once=True)
         more = " More are due." if result.more else ""
-        self.stdout.write(f"{_runs(result.executed)} executed.{more}")
+        self.stdout.write(f"{_counted(result.executed, 'run')} executed.{more}")
 
     def worker(self, options: dict[str, Any]) -> None:
         self.check()
@@ -130,7 +135,7 @@ class Command(BaseCommand):
                 once=options["once"],
                 queues=options["queues"],
                 concurrency=options["concurrency"],
-                report=lambda count: self._write(options, f"{_runs(count)} executed."),
+                report=lambda count: self._write(options, f"{_counted(count, 'run')} executed."),
             )
         self._write(options, "The worker has stopped.")
 
@@ -176,10 +181,6 @@ def _described(run: FlowRun) -> str:
 def _deleted(pruned: Pruned) -> str:
     parts = [f"{name} {count}" for name, count in asdict(pruned).items() if count]
     return f"Deleted: {', '.join(parts)}." if parts else "There is nothing to delete."
-
-
-def _runs(count: int) -> str:
-    return _counted(count, "run")
 
 
 def _counted(count: int, what: str) -> str:

@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import DateTimeField, Expression, Func, Value
@@ -116,8 +116,11 @@ def clock() -> Clock:
     return _clocks[-1]
 
 
+AnyClock = TypeVar("AnyClock", bound=Clock)
+
+
 @contextmanager
-def use_clock(replacement: Clock) -> Iterator[Clock]:
+def use_clock(replacement: AnyClock) -> Iterator[AnyClock]:
     """Put another clock in force for the length of a ``with`` block, for all threads."""
     _clocks.append(replacement)
     try:
