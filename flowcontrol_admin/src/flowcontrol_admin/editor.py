@@ -8,7 +8,7 @@ from django.http import HttpResponse
 
 from flowcontrol import flows
 from flowcontrol.conf import get_settings
-from flowcontrol.errors import DocumentError, FlowcontrolError, Problem
+from flowcontrol.errors import DocumentError, Problem
 from flowcontrol.health import is_without_worker
 from flowcontrol.models import Flow, FlowTrigger, FlowVersion, Refusal
 from flowcontrol.registry import registry
@@ -52,8 +52,6 @@ def read_version(version: FlowVersion | None) -> tuple[Document, list[Problem]]:
         return flows.get_document(version), []
     except DocumentError as error:
         return Document(), list(error.problems)
-    except FlowcontrolError as error:
-        return Document(), [Problem("", str(error))]
 
 
 def _trigger_row(flow_trigger: FlowTrigger) -> dict[str, Any]:

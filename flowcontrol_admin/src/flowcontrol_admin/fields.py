@@ -9,6 +9,7 @@ from typing import Any, cast
 
 from django import forms
 from django.core.exceptions import ValidationError
+from django.db.models import Model
 from django.utils.translation import gettext_lazy as _
 
 from flowcontrol.errors import Problem
@@ -96,6 +97,15 @@ def code_input() -> forms.TextInput:
 def choice_field(form: forms.BaseForm, name: str) -> forms.ChoiceField:
     """Return a field of a form that is known to be one of choices."""
     return cast("forms.ChoiceField", form.fields[name])
+
+
+def find_object(model: type[Model], key: str) -> Model | None:
+    """Return the object with a primary key that was stored or typed as text."""
+    meta = model._meta
+    try:
+        return model._base_manager.filter(pk=meta.pk.to_python(key)).first()
+    except (ValidationError, ValueError, TypeError, OverflowError):
+        return None
 
 
 def show_seconds(seconds: float | None) -> str:

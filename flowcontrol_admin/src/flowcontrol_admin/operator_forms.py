@@ -81,12 +81,12 @@ class OperatorForm(ReasonForm):
 def form_for_run(data: Any, action: OperatorAction, run: FlowRun) -> OperatorForm:
     """Return the form for one run; it shows the present state where that is replaced."""
     arguments = [argument for argument in action.arguments if argument.for_one]
+    names = {argument.name for argument in arguments}
     versions = [run.version]
-    if _asks_for_version(arguments) and run.flow.published is not None:
+    if "current_version" in names and run.flow.published is not None:
         versions.append(run.flow.published)
     steps = _steps(versions, "%(step)s") if _asks_for_step(arguments) else {}
-    is_state = any(argument.name == "state" for argument in arguments)
-    return OperatorForm(data, arguments, steps, run.state if is_state else None)
+    return OperatorForm(data, arguments, steps, run.state if "state" in names else None)
 
 
 def form_for_runs(data: Any, action: OperatorAction, runs: QuerySet[FlowRun]) -> OperatorForm:
@@ -96,7 +96,7 @@ def form_for_runs(data: Any, action: OperatorAction, runs: QuerySet[FlowRun]) ->
         return OperatorForm(data, arguments, {})
     chosen = runs.order_by()
     versions = FlowVersion.objects.filter(pk__in=chosen.values("version"))
-    if _asks_for_version(arguments):
+    if any(argument.name == "current_version" for argument in arguments):
         versions |= FlowVersion.objects.filter(pk__in=chosen.values("flow__published"))
     newest = versions.select_related("flow").order_by("-pk")[:MOST_VERSIONS]
     return OperatorForm(data, arguments, _steps(newest, "%(flow)s: %(step)s (%(id)s)"))
@@ -104,10 +104,6 @@ def form_for_runs(data: Any, action: OperatorAction, runs: QuerySet[FlowRun]) ->
 
 def _asks_for_step(arguments: Iterable[Argument]) -> bool:
     return any(argument.kind == "step" for argument in arguments)
-
-
-def _asks_for_version(arguments: Iterable[Argument]) -> bool:
-    return any(argument.name == "current_version" for argument in arguments)
 
 
 def _field(argument: Argument, steps: dict[str, str], present: Any) -> forms.Field:

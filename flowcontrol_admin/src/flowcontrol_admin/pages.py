@@ -105,8 +105,7 @@ class Page:
     @property
     def revision(self) -> int:
         """Return the revision that the request names; raises EditError where it has none."""
-        revision: int = self.cleaned(RevisionForm(self.request.POST))["revision"]
-        return revision
+        return int(self.cleaned(RevisionForm(self.request.POST))["revision"])
 
     def cleaned(self, form: forms.Form) -> dict[str, Any]:
         """Return what a button has sent; raises EditError where the form is not valid."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib.contenttypes.models import ContentType
-from django.core.exceptions import ValidationError
 from django.core.paginator import Paginator
 from django.http import HttpResponse
 from django.utils.translation import gettext
@@ -15,6 +14,7 @@ from flowcontrol.clock import clock
 from flowcontrol.health import is_overdue, is_without_worker
 from flowcontrol.models import FlowRun, Outcome, RunEvent
 from flowcontrol_admin import run_texts
+from flowcontrol_admin.fields import find_object
 from flowcontrol_admin.operator_actions import possible_actions
 from flowcontrol_admin.pages import Page
 from flowcontrol_admin.timeline import entries, pretty
@@ -79,24 +79,17 @@ def _last_error(run: FlowRun) -> RunEvent | None:
 
 def _about_object(page: Page, run: FlowRun) -> dict[str, Any]:
     """Return the type and the address of a run's object, and whether it no longer exists."""
-    # Its row may be gone: the database does not refuse that.
-    found = ContentType.objects.filter(pk=run.content_type_id or 0).first()
+    type_id, key = run.content_type_id, run.object_key
+    found = ContentType.objects.filter(pk=type_id).first() if type_id else None
     model = found.model_class() if found else None
-    gone = run.object_key is not None and not _exists(model, run.object_key)
-    link = page.link_to(model, "change", run.object_key) if model and not gone else ""
-    unknown = gettext("unknown type") if run.content_type_id else ""
+    gone = key is not None and not (model and find_object(model, key))
+    link = page.link_to(model, "change", key) if model and not gone else ""
+    unknown = gettext("unknown type") if type_id else ""
     return {
         "object_type": found.name if found else unknown,
         "object_gone": gone,
         "object_link": link,
     }
-
-
-def _exists(model: Any, key: str) -> bool:
-    try:
-        return model is not None and model._base_manager.filter(pk=key).exists()
-    except (ValidationError, ValueError):
-        return False
 
 
 def _waited(run: FlowRun) -> FlowRun | None:

@@ -17,7 +17,7 @@ from flowcontrol import flows
 from flowcontrol.engine import create_flowrun, start_flowrun
 from flowcontrol.errors import FlowcontrolError
 from flowcontrol.models import Flow, FlowRun, Status
-from flowcontrol_admin.fields import JsonObjectField, ReasonForm
+from flowcontrol_admin.fields import JsonObjectField, ReasonForm, find_object
 from flowcontrol_admin.pages import Page
 from flowcontrol_core.flows.document_checks import find_model
 
@@ -70,15 +70,11 @@ class ObjectField(forms.CharField):
 
     def clean(self, value: Any) -> Model:
         key = super().clean(value)
-        meta = self.model._meta
-        try:
-            found = self.model._base_manager.filter(pk=meta.pk.to_python(key)).first()
-        except (ValidationError, ValueError, TypeError, OverflowError):
-            found = None
+        found = find_object(self.model, key)
         if found is None:
             raise ValidationError(
                 _("No %(model)s with the primary key “%(key)s” exists."),
-                params={"model": meta.verbose_name, "key": key},
+                params={"model": self.model._meta.verbose_name, "key": key},
             )
         return found
 

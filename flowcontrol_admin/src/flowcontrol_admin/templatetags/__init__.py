@@ -1,3 +1,1 @@
 """The template tags of the admin."""
-
-from __future__ import annotations
