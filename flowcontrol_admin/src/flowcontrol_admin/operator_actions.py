@@ -54,10 +54,8 @@ def operate(page: Page, run: FlowRun, slug: str) -> HttpResponse:
 
 
 def _perform(page: Page, action: OperatorAction, run: FlowRun, form: OperatorForm) -> RunInfo:
-    function = getattr(runs, action.name)
-    after: RunInfo = function(
-        run, by=page.user, reason=form.cleaned_data["reason"], **form.arguments()
-    )
+    given = {**form.arguments(), "by": page.user, "reason": form.cleaned_data["reason"]}
+    after: RunInfo = getattr(runs, action.name)(run, **given)
     return after
 
 
