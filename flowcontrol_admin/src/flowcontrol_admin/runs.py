@@ -107,8 +107,10 @@ class FlowRunAdmin(_ModelAdmin):
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return may(request.user, VIEW_RUN)
 
-    def get_actions(self, request: HttpRequest) -> Any:
-        return bulk_actions(request.user)
+    def get_actions(self, request: HttpRequest, action_location: Any = None) -> Any:
+        # From Django 6.1 on, it is asked for the page of one object too.
+        is_for_one = getattr(action_location, "name", "") == "CHANGE_FORM"
+        return {} if is_for_one else bulk_actions(request.user)
 
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
