@@ -12,7 +12,7 @@ from django.db import connection
 
 from flowcontrol_core.models import FlowRun, Message, MessageKind, Status, TriggerEvent
 from flowcontrol_core.runs.execution.start import start_flowrun
-from flowcontrol_core.runs.queue import claim
+from flowcontrol_core.runs.queue import claim, workers
 from tests.many_runs import analyze
 from tests.plans import plan, whole_tables
 
@@ -30,6 +30,12 @@ from .conftest import (
 )
 
 pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture(autouse=True)
+def _no_heartbeat_in_between(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Count no heartbeat of this process, however slow the machine is."""
+    monkeypatch.setattr(workers, "_EVERY", 3600.0)
 
 
 def starting(*steps: Any, key: str = "flow") -> Counts:
