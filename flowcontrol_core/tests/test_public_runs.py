@@ -113,8 +113,8 @@ def test_a_run_is_named_by_its_value_its_row_its_uuid_or_its_number(waiting: Run
     assert runs.pause(row.uuid).status == Status.PAUSED
 
 
-@each("name", [77, uuid.UUID(int=77)])
-def test_a_run_that_does_not_exist_is_a_clear_error(name: int | uuid.UUID) -> None:
+@each("name", [77, uuid.UUID(int=77), "first"])
+def test_a_run_that_does_not_exist_is_a_clear_error(name: Any) -> None:
     with pytest.raises(FlowcontrolError, match=f"There is no run {name}"):
         runs.get(name)
     with pytest.raises(FlowcontrolError, match=f"There is no run {name}"):
@@ -164,6 +164,8 @@ def test_runs_are_found_by_flow_object_status_and_outcome_the_newest_first() -> 
     assert found(status=Status.WAITING) == found(status="waiting") == [three.pk]
     assert found(outcome="errored") == [two.pk]
     assert found("c") == []
+    with pytest.raises(FlowcontrolError, match=r"“wating” is not a possible status\. Did you mean"):
+        found(status="wating")
     assert [run.object_text for run in runs.find(obj=eve)] == [str(eve)]
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeAlias, cast
 
+import django
 from django import forms
 from django.contrib import messages
 from django.contrib.admin import ModelAdmin
@@ -140,6 +141,8 @@ class Page:
             "opts": self.admin.model._meta,
             "page_name": self.name,
             "title": title,
+            # Django 6.1 made a list of them.
+            "crumbs_are_list": django.VERSION >= (6, 1),
             "crumbs": [*self._crumbs(), *parents, *([(name, "")] if name else [])],
             "back": self._home(),
             self._kind: self.subject,

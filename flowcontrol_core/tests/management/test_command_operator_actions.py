@@ -173,6 +173,15 @@ def test_the_state_of_a_run_is_replaced(call: Call) -> None:
         call("edit-state", str(run.pk), "--state", "[]")
 
 
+def test_a_state_that_is_no_object_is_one_line_on_the_command_line(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    arguments = ["edit-state", "2", "--state", "[1]"]
+    with pytest.raises(SystemExit):
+        Command().run_from_argv(["manage.py", "flowcontrol", *arguments])
+    assert "'[1]' is not a JSON object such as {\"key\": 1}." in capsys.readouterr().err
+
+
 def test_a_run_that_does_not_exist_or_is_not_named_is_a_clear_error(call: Call) -> None:
     with pytest.raises(CommandError, match=r"There is no run 77\."):
         call("cancel", "77")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 import json
 import uuid
+from argparse import ArgumentTypeError
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -146,7 +147,8 @@ def _read_values(text: str) -> Any:
     try:
         return {key: decode(value) for key, value in json.loads(text).items()}
     except (AttributeError, StateError, ValueError) as error:
-        raise CommandError(f"{text!r} is not a JSON object: {error}") from error
+        example = '{"key": 1}'
+        raise ArgumentTypeError(f"{text!r} is not a JSON object such as {example}.") from error
 
 
 #: What argparse needs for an option, by the kind of its argument.

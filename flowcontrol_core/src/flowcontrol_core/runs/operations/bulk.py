@@ -12,12 +12,12 @@ from typing import Any
 
 from django.core.exceptions import ValidationError
 from django.db import DatabaseError, DataError, IntegrityError, InterfaceError, transaction
-from django.db.models import F, Max, Q
+from django.db.models import F, Max, Q, TextChoices
 from django.utils.translation import gettext
 
 from flowcontrol_core.engine.codec import decode, encode, normalize
 from flowcontrol_core.errors import FlowcontrolError, IllegalChangeError
-from flowcontrol_core.models import BulkOperation, FlowRun
+from flowcontrol_core.models import BulkOperation, FlowRun, Outcome, Status
 from flowcontrol_core.runs.execution.sweep import Duty, duties
 from flowcontrol_core.runs.operations.interventions import stored_state
 from flowcontrol_core.runs.operations.operator_actions import (
@@ -28,6 +28,7 @@ from flowcontrol_core.runs.operations.operator_actions import (
 )
 from flowcontrol_core.runs.store.clock import clock
 from flowcontrol_core.runs.store.connection import alias, connection, durable, retrying
+from flowcontrol_core.suggest import nearest_or_all
 
 logger = logging.getLogger("flowcontrol.runs")
 CHUNK = 100
@@ -52,6 +53,7 @@ FILTERS = frozenset(
         "since__lt",
     }
 )
+_CHOICES: dict[str, type[TextChoices]] = {"status": Status, "outcome": Outcome}
 #: The bulk operations that are not done, the oldest first. The first column is the same in all of
 #: them, and names the index.
 UNFINISHED = BulkOperation.objects.filter(finished_at=None).order_by("finished_at", "pk")
@@ -127,6 +129,7 @@ def _checked_filters(filters: Mapping[str, Any]) -> dict[str, Any]:
 
     Were it found by the sweeps, each of them would fail.
     """
+    check_choices(filters)
     checked = {name: _as_json(value) for name, value in filters.items()}
     try:
         FlowRun.objects.using(alias()).filter(**checked).order_by().exists()
@@ -134,6 +137,18 @@ def _checked_filters(filters: Mapping[str, Any]) -> dict[str, Any]:
         text = gettext("These filters cannot be used: %(error)s")
         raise FlowcontrolError(text % {"error": error}) from error
     return checked
+
+
+def check_choices(filters: Mapping[str, Any]) -> None:
+    """Raise FlowcontrolError for a status or an outcome that does not exist."""
+    for name, given in filters.items():
+        choices = _CHOICES.get(name.removesuffix("__in"))
+        values = given if isinstance(given, list | tuple | set) else [given]
+        for value in filter(lambda each: isinstance(each, str), values):
+            if choices and value not in choices.values:
+                text = gettext("“%(value)s” is not a possible %(name)s.")
+                hint = nearest_or_all(str(value), choices.values)
+                raise FlowcontrolError(f"{text % {'value': value, 'name': name}} {hint}")
 
 
 def _as_json(value: Any) -> Any:

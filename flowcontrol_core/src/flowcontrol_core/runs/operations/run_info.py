@@ -9,12 +9,14 @@ from types import MappingProxyType
 from typing import Any, Protocol, TypeAlias
 from uuid import UUID
 
+from django.core.exceptions import ValidationError
 from django.db.models import Model
 
 from flowcontrol_core.engine.codec import decode
 from flowcontrol_core.errors import StateError, UnknownRunError
 from flowcontrol_core.models import FlowRun, FlowVersion, Outcome, Status
 from flowcontrol_core.runs.execution import start as execution_start
+from flowcontrol_core.runs.operations.bulk import check_choices
 from flowcontrol_core.runs.operations.operator_actions import OPERATOR_ACTIONS, perform
 from flowcontrol_core.runs.store.connection import alias
 
@@ -140,11 +142,16 @@ def find(
     outcome: Outcome | str = "",
     limit: int = 100,
 ) -> list[RunInfo]:
-    """Return the newest runs: of a flow, about an object, in a status, with an outcome."""
+    """Return the newest runs: of a flow, about an object, in a status, with an outcome.
+
+    Raises FlowcontrolError for a status or an outcome that does not exist.
+    """
     runs = FlowRun.objects.using(alias())
     chosen = runs.for_object(obj) if obj is not None else runs.all()
     given = {"flow__key": flow, "status": status, "outcome": outcome}
-    chosen = chosen.filter(**{name: value for name, value in given.items() if value})
+    filters = {name: value for name, value in given.items() if value}
+    check_choices(filters)
+    chosen = chosen.filter(**filters)
     return _infos(list(chosen.order_by("-pk")[:limit]))
 
 
@@ -153,10 +160,10 @@ def _key_of(run: Run) -> int:
         return run
     if isinstance(run, RunInfo | FlowRun):
         return run.pk
-    keys = FlowRun.objects.using(alias()).filter(uuid=run).values_list("pk", flat=True)
-    for key in keys:
-        return key
-    raise UnknownRunError(run)
+    try:
+        return FlowRun.objects.using(alias()).values_list("pk", flat=True).get(uuid=run)
+    except (FlowRun.DoesNotExist, ValidationError):
+        raise UnknownRunError(run) from None
 
 
 def _info(run: FlowRun) -> RunInfo:
