@@ -123,7 +123,8 @@ def test_a_broker_that_does_not_answer_lets_no_one_wait_for_long(
         app.conf.update(broker_url=f"{scheme}://127.0.0.1:{silent.getsockname()[1]}")
         begun = time.monotonic()
         assert tasks.send({"default": [1, 2]}, quickly=quickly) == 0
-    assert time.monotonic() - begun < 1
+    # Far less than what the client libraries wait by themselves, on a busy machine too.
+    assert time.monotonic() - begun < 5
     assert "the next sweep will retry" in caplog.text
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from functools import partial
 from typing import Any
@@ -158,5 +159,7 @@ def _tell_result(page: Page, action: OperatorAction, result: BulkOperation) -> N
 
 def refusals(operation: BulkOperation) -> Iterator[str]:
     """Yield why runs were refused, each with the number of runs."""
+    counts: Counter[str] = Counter()
     for refusal in operation.refusals:
-        yield f"{refusal_text(operation, refusal)}: {refusal['count']}"
+        counts[refusal_text(operation, refusal)] += refusal.get("count", 1)
+    yield from (f"{why}: {count}" for why, count in counts.items())

@@ -1,8 +1,6 @@
 """Runs: start, find and operate them. Each function returns a frozen ``RunInfo``, never a row.
 
-Beside the names below there is one function for each operator action, called with a run and
-keywords: ``cancel``, ``pause``, ``resume``, ``run_now``, ``retry``, ``skip``, ``go_to_step``,
-``restart``, ``move`` and ``edit_state``. They come from the table ``OPERATOR_ACTIONS``.
+There is one function for each operator action of the table ``OPERATOR_ACTIONS``.
 """
 
 from __future__ import annotations
@@ -20,7 +18,10 @@ from flowcontrol_core.runs.operations.operator_actions import (
 )
 from flowcontrol_core.runs.operations.retention import Pruned, prune
 from flowcontrol_core.runs.operations.run_info import (
+    EditState,
+    GoToStep,
     OperatorFunction,
+    Restart,
     RunInfo,
     create,
     find,
@@ -32,22 +33,42 @@ from flowcontrol_core.runs.operations.run_info import (
 __all__ = [
     "OPERATOR_ACTIONS",
     "Argument",
+    "EditState",
+    "GoToStep",
     "OperatorAction",
     "OperatorFunction",
     "Pruned",
+    "Restart",
     "RunInfo",
+    "cancel",
     "check_move",
     "create",
+    "edit_state",
     "find",
     "get",
+    "go_to_step",
+    "move",
+    "pause",
     "perform_on_each",
     "prune",
     "refusal_text",
+    "restart",
+    "resume",
+    "retry",
+    "run_now",
+    "skip",
     "start",
     "start_bulk_operation",
     "state_from_json",
 ]
 
-
-def __getattr__(name: str) -> OperatorFunction:
-    return operator_function(name)
+cancel: OperatorFunction = operator_function("cancel")
+edit_state: EditState = operator_function("edit_state")
+go_to_step: GoToStep = operator_function("go_to_step")
+move: OperatorFunction = operator_function("move")
+pause: OperatorFunction = operator_function("pause")
+restart: Restart = operator_function("restart")
+resume: OperatorFunction = operator_function("resume")
+retry: OperatorFunction = operator_function("retry")
+run_now: OperatorFunction = operator_function("run_now")
+skip: OperatorFunction = operator_function("skip")

@@ -33,6 +33,8 @@ FILE_DEPTH = 250
 FILE_ITEMS = 500
 DESCRIPTION_CHARACTERS = 10_000
 QUEUE_CHARACTERS = 50
+# Who did something: a user or a name.
+ACTOR_CHARACTERS = 200
 COLUMN_NUMBER = 2**31 - 1
 # The largest limit of a flow: each run has a slot of its own, and all of them are read.
 LIMIT = 10_000

@@ -36,8 +36,10 @@ _HARMLESS = frozenset(
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 #: What may stand around the name is bounded, so that the time is linear in the text's length.
 _ASSIGNED = re.compile(
-    rf"""((?:{"|".join((*_ANYWHERE, *(rf"{a}[_-]?{b}" for a, b in sorted(_PAIRS))))})"""
-    r"""[\w-]{0,40}["']?\s{0,3}[=:]\s{0,3}["']?)([^\s"'&,;]+)""",
+    rf"""((?:\b(?:{"|".join(sorted(_WORDS))})|(?:{"|".join(_ANYWHERE)}|"""
+    rf"""{"|".join(f"{first}[_-]?{second}" for first, second in sorted(_PAIRS))})[\w-]{{0,40}})"""
+    # The scheme of an Authorization header is no secret, but what follows it is.
+    r"""["']?\s{0,3}[=:]\s{0,3}["']?(?:(?:basic|bearer|digest|token)\s{1,3})?)([^\s"'&,;]+)""",
     re.IGNORECASE,
 )
 
@@ -74,7 +76,13 @@ def redact(text: str, secrets: Iterable[str] = ()) -> str:
     for secret in sorted(secrets, key=len, reverse=True):
         text = text.replace(secret, HIDDEN)
     text = _ASSIGNED.sub(rf"\g<1>{HIDDEN}", text)
-    return text.replace("\x00", "").encode("utf-8", "replace").decode()
+    return storable_text(text)
+
+
+def storable_text(value: object, length: int | None = None) -> str:
+    """Return a value as text that every database stores: without NUL and lone surrogates."""
+    text = str(value or "").replace("\x00", "").encode("utf-8", "replace").decode()
+    return text[:length]
 
 
 def redact_json(value: Any, name: str = "") -> Any:

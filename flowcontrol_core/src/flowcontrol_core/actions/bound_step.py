@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from copy import deepcopy
 from dataclasses import dataclass
 from datetime import tzinfo
 from typing import Any
@@ -11,6 +10,7 @@ from flowcontrol_core.actions.base import BaseAction, Effects
 from flowcontrol_core.actions.config import BoundConfig, bind, read_config
 from flowcontrol_core.actions.registry import Registry, registry
 from flowcontrol_core.document.tree import Step
+from flowcontrol_core.engine.codec import private_copy
 from flowcontrol_core.errors import ConfigError, gettext
 
 
@@ -62,7 +62,7 @@ def upgraded_config(step: Step, action: BaseAction) -> dict[str, Any]:
         )
         raise ConfigError(text % {**values, "installed": action.config_version})
     try:
-        upgraded: Any = action.upgrade_config(deepcopy(dict(step.config)), step.config_version)
+        upgraded: Any = action.upgrade_config(private_copy(dict(step.config)), step.config_version)
     except Exception as error:
         text = gettext(
             "upgrade_config() of %(action)r failed on version %(version)d: %(error)r. "

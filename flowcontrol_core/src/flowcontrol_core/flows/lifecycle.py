@@ -10,12 +10,14 @@ from django.db import IntegrityError
 from django.utils import timezone
 from django.utils.translation import gettext, ngettext
 
+from flowcontrol_core.bounds import ACTOR_CHARACTERS
 from flowcontrol_core.document.tree import Document
 from flowcontrol_core.errors import DocumentError, EditError, Problem
 from flowcontrol_core.flows import drafts
 from flowcontrol_core.flows.drafts import Author
 from flowcontrol_core.flows.edits import refuse_forbidden
 from flowcontrol_core.models import Flow, FlowEvent, FlowOperation, FlowRun, Status
+from flowcontrol_core.redaction import storable_text
 
 #: The limits, and what happens to a run that exceeds one; one that counts all runs ever skips it.
 LIMITS = ("max_concurrent", "max_concurrent_per_object", "max_per_object")
@@ -41,8 +43,8 @@ def record(
         key=key,
         operation=operation,
         values=dict(values or {}),
-        note=reason,
-        actor=str(by or "")[:200],
+        note=storable_text(reason),
+        actor=storable_text(by, ACTOR_CHARACTERS),
         at=timezone.now(),
     )
 

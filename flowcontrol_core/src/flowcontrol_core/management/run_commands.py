@@ -146,7 +146,7 @@ def _read_values(text: str) -> Any:
     """Read keys of a state, typed values as in an exported state: ``{"$decimal": "1.50"}``."""
     try:
         return {key: decode(value) for key, value in json.loads(text).items()}
-    except (AttributeError, StateError, ValueError) as error:
+    except (AttributeError, RecursionError, StateError, ValueError) as error:
         example = '{"key": 1}'
         raise ArgumentTypeError(f"{text!r} is not a JSON object such as {example}.") from error
 

@@ -109,8 +109,12 @@ class FlowEvent(models.Model):
     @property
     def message(self) -> str:
         """Return what it did, and why, in the language of the reader."""
-        text = str(_DETAILS.get(self.operation, ""))
-        return f"{text % self.values if self.values else ''} {self.note}".strip()
+        try:
+            detail = str(_DETAILS.get(self.operation, "")) % self.values if self.values else ""
+        except (KeyError, TypeError, ValueError):
+            # A damaged row: better raw than not at all.
+            detail = str(self.values)
+        return f"{detail} {self.note}".strip()
 
 
 class ConsumedSlot(models.Model):

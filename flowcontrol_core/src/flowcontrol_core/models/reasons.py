@@ -12,6 +12,8 @@ from typing import Any
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
+from flowcontrol_core.redaction import storable_text
+
 #: The sentence of each code. A note, which a person or an action has written, follows it.
 TEXTS: Mapping[str, str | Promise] = {
     # How a run ends, waits or is blocked by itself.
@@ -88,9 +90,9 @@ class Reason:
     values: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, code: str, note: str = "", **values: Any) -> Reason:
+    def of(cls, code: str, note: object = "", **values: Any) -> Reason:
         """Return the reason of a code with its values, and a note if there is one."""
-        return cls(code, {**values, "note": note} if note else values)
+        return cls(code, {**values, "note": storable_text(note)} if note else values)
 
     def __bool__(self) -> bool:
         return bool(self.code)

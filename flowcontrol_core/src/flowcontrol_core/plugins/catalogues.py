@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from gettext import GNUTranslations
 from pathlib import Path
 from types import ModuleType
 
@@ -19,6 +20,10 @@ def add_catalogue(module: ModuleType) -> None:
     # A module that is not in a package has no folder of its own.
     file = getattr(module, "__file__", None) if module.__package__ else None
     if file and (folder := Path(file).with_name("locale")).is_dir():
+        for catalogue in folder.glob("*/LC_MESSAGES/django.mo"):
+            # Django would fail at each text of that language.
+            with catalogue.open("rb") as opened:
+                GNUTranslations(opened)
         settings.LOCALE_PATHS = [*settings.LOCALE_PATHS, str(folder)]
         trans_real._translations = {}  # type: ignore[attr-defined]  # noqa: SLF001
         trans_real._default = None  # type: ignore[attr-defined]  # noqa: SLF001

@@ -338,7 +338,8 @@ class Activation:
         except DatabaseError:
             raise
         except Exception as error:  # noqa: BLE001 - a form may raise anything
-            reason = Reason.of("invalid_config", step=step_id, error=one_line(error))
+            text = redact(one_line(error), self._known_secrets())
+            reason = Reason.of("invalid_config", step=step_id, error=text)
             return Stop(kind=StopKind.BLOCKED, reason=reason)
 
     def _secrets(self, bound: BoundStep) -> list[str]:

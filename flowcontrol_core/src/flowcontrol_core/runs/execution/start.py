@@ -12,11 +12,13 @@ from django.db import models, transaction
 from django.utils.translation import gettext
 
 from flowcontrol_core.actions.context import RunContext
+from flowcontrol_core.bounds import ACTOR_CHARACTERS
 from flowcontrol_core.conf import get_settings
 from flowcontrol_core.engine.codec import encode, normalize, storable
 from flowcontrol_core.engine.state import State
 from flowcontrol_core.errors import NotStartedError, UnknownFlowError
 from flowcontrol_core.models import EventKind, Flow, FlowRun, Reason, RunEvent, Status
+from flowcontrol_core.redaction import storable_text
 from flowcontrol_core.runs.execution.activation import executing
 from flowcontrol_core.runs.execution.checkpoint import make_execution
 from flowcontrol_core.runs.execution.driver import Driver
@@ -103,7 +105,7 @@ def _events(now: datetime, by: Any, note: str) -> list[RunEvent]:
     """Return what the history says of a run that a person has started."""
     if not by and not note:
         return []
-    actor = str(by or "")[:200]
+    actor = storable_text(by, ACTOR_CHARACTERS)
     return [make_event(EventKind.OPERATOR, now, Reason.of("started", note), actor=actor)]
 
 

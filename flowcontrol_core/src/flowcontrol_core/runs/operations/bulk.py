@@ -15,9 +15,11 @@ from django.db import DatabaseError, DataError, IntegrityError, InterfaceError, 
 from django.db.models import F, Max, Q, TextChoices
 from django.utils.translation import gettext
 
+from flowcontrol_core.bounds import ACTOR_CHARACTERS
 from flowcontrol_core.engine.codec import decode, encode, normalize
 from flowcontrol_core.errors import FlowcontrolError, IllegalChangeError
 from flowcontrol_core.models import BulkOperation, FlowRun, Outcome, Status
+from flowcontrol_core.redaction import storable_text
 from flowcontrol_core.runs.execution.sweep import Duty, duties
 from flowcontrol_core.runs.operations.interventions import stored_state
 from flowcontrol_core.runs.operations.operator_actions import (
@@ -118,8 +120,8 @@ def _operation(
     return BulkOperation(
         operator_action=action.name,
         arguments=encode(normalize(checked, "arguments")),
-        actor=str(by)[:200],
-        note=reason,
+        actor=storable_text(by, ACTOR_CHARACTERS),
+        note=storable_text(reason),
         created_at=clock().now(),
     )
 
@@ -164,10 +166,11 @@ def _as_json(value: Any) -> Any:
 
 def refusal_text(operation: BulkOperation, refusal: Mapping[str, Any]) -> str:
     """Return why runs were refused, in the language of the reader."""
-    code, values = refusal["code"], refusal["values"]
+    code = str(refusal.get("code", ""))
+    error = str((refusal.get("values") or {}).get("error", code))
     if code == "stopped":
-        return str(gettext("The bulk operation cannot continue: %(error)s") % values)
-    return str(_text_of(operation, code) or values.get("error", code))
+        return gettext("The bulk operation cannot continue: %(error)s") % {"error": error}
+    return str(_text_of(operation, code) or error)
 
 
 def _text_of(operation: BulkOperation, code: str) -> Text:

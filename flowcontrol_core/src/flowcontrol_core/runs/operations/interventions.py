@@ -15,6 +15,7 @@ from uuid import UUID
 from django.db import transaction
 from django.utils.translation import gettext
 
+from flowcontrol_core.bounds import ACTOR_CHARACTERS
 from flowcontrol_core.conf import get_settings
 from flowcontrol_core.engine.codec import (
     cursor_from_json,
@@ -39,6 +40,7 @@ from flowcontrol_core.models import (
     RunEvent,
     Status,
 )
+from flowcontrol_core.redaction import storable_text
 from flowcontrol_core.runs.execution.checkpoint import clear_wait, end, set_status
 from flowcontrol_core.runs.execution.start import build_run
 from flowcontrol_core.runs.queue import limits
@@ -61,9 +63,9 @@ class Intervention:
     note: str = ""
 
     @classmethod
-    def of(cls, by: Any, note: str) -> Intervention:
+    def of(cls, by: object, note: object) -> Intervention:
         """Return the intervention of a user or a name."""
-        return cls(str(by or "")[:200], note)
+        return cls(storable_text(by, ACTOR_CHARACTERS), storable_text(note))
 
     def reason(self, code: str, **values: Any) -> Reason:
         """Return what the history says of it."""

@@ -67,21 +67,49 @@ class OperatorFunction(Protocol):
     IllegalChangeError where it is not possible for the run as it stands.
     """
 
+    def __call__(self, run: Run, *, by: object = "", reason: str = "") -> RunInfo: ...
+
+
+class GoToStep(Protocol):
+    """Sends a run to the step with this id."""
+
+    def __call__(self, run: Run, step: str, *, by: object = "", reason: str = "") -> RunInfo: ...
+
+
+class Restart(Protocol):
+    """Starts a new run at the step with this id, on the version of the run or the published one."""
+
     def __call__(
-        self, run: Run, *, by: object = "", reason: str = "", **arguments: object
+        self,
+        run: Run,
+        step: str,
+        *,
+        current_version: bool = False,
+        by: object = "",
+        reason: str = "",
     ) -> RunInfo: ...
 
 
-def operator_function(name: str) -> OperatorFunction:
-    """Return the function of an operator action; raises AttributeError for an unknown name."""
-    if name not in OPERATOR_ACTIONS:
-        raise AttributeError(f"There is no operator action {name!r}.")
+class EditState(Protocol):
+    """Replaces the state of a run."""
 
-    def operate(run: Run, *, by: object = "", reason: str = "", **arguments: object) -> RunInfo:
+    def __call__(
+        self, run: Run, state: Mapping[str, Any], *, by: object = "", reason: str = ""
+    ) -> RunInfo: ...
+
+
+def operator_function(name: str) -> Any:
+    """Return the function of an operator action: one of the protocols above."""
+    names = [each.name for each in OPERATOR_ACTIONS[name].arguments if each.for_one]
+
+    def operate(
+        run: Run, *values: Any, by: object = "", reason: str = "", **arguments: Any
+    ) -> RunInfo:
+        arguments |= dict(zip(names, values, strict=False))
         return _info(perform(name, _key_of(run), by=by, reason=reason, **arguments))
 
     operate.__name__ = operate.__qualname__ = name
-    operate.__doc__ = f"{OPERATOR_ACTIONS[name].effect}"
+    operate.__doc__ = OPERATOR_ACTIONS[name].function.__doc__
     return operate
 
 

@@ -32,6 +32,7 @@ from flowcontrol_core.models import (
     SkippedFiring,
     Status,
 )
+from flowcontrol_core.redaction import redact
 from flowcontrol_core.runs.execution.activation import executing
 from flowcontrol_core.runs.execution.start import build_run, check_startable
 from flowcontrol_core.runs.queue.limits import limits_of, skipping
@@ -85,7 +86,7 @@ class FiredEvent:
         return SkippedFiring(
             flow_trigger=flow_trigger,
             reason=reason,
-            detail=str(detail).replace("\x00", "")[:2000],
+            detail=redact(str(detail))[:2000],
             object_text=self.object_text,
             created_at=self.now,
         )
