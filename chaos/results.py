@@ -87,7 +87,7 @@ class Result:
     def verdict(self) -> str:
         if self.control:
             return "red, as it must be" if self.red else "GREEN WITHOUT PROTECTION"
-        return "BROKEN" if self.red else "paused"
+        return "BROKEN" if self.red else "held"
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)

@@ -1,4 +1,4 @@
-"""A name of the core stands for one thing, and each module has its place in the plan."""
+"""A name of the core stands for one thing, and each module has its place in the architecture."""
 
 from __future__ import annotations
 
