@@ -13,6 +13,8 @@ from typing import Any, get_type_hints
 import pytest
 from django.db import transaction
 from django.db.models import JSONField, Value
+from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy
 
 from flowcontrol import runs
 from flowcontrol.base import BaseAction, Effects
@@ -20,6 +22,8 @@ from flowcontrol.errors import FlowcontrolError, IllegalChangeError, NotStartedE
 from flowcontrol.models import Flow, FlowRun, Outcome, RunEvent, Status
 from flowcontrol.runs import OPERATOR_ACTIONS, RunInfo
 from flowcontrol.testing import flow, manual_clock, publish_flow, run_due, step, temporary_registry
+from flowcontrol_core.health import ISSUE_KINDS
+from flowcontrol_core.models.reasons import TEXTS
 from tests.cases import each
 from tests.shop.models import Customer
 from tests.translation import words
@@ -224,6 +228,28 @@ def test_each_operator_action_is_a_function_that_says_what_it_does() -> None:
         function: Any = getattr(runs, name)
         assert (function.__name__, function.__doc__) == (name, action.function.__doc__)
         assert name in runs.__all__
+
+
+@each(
+    ["note", "stored"],
+    [("a\udcff\x00b", "a?b"), (gettext_lazy("Yes"), "Yes"), ("100 % %(x)s", "100 % %(x)s")],
+)
+def test_a_note_is_stored_as_text_that_every_database_takes(
+    waiting: RunInfo, note: Any, stored: str
+) -> None:
+    assert runs.pause(waiting, reason=note).reason == f"Paused. {stored}"
+    assert runs.resume(waiting, by="a\udcff").status == Status.WAITING
+
+
+def test_texts_of_the_tables_are_translated_when_they_are_read() -> None:
+    for action in OPERATOR_ACTIONS.values():
+        texts = [action.label, action.question, action.effect, action.success, action.why_not]
+        texts += [argument.label for argument in action.arguments]
+        assert all(isinstance(text, Promise) for text in texts), action.name
+    for code, kind in ISSUE_KINDS.items():
+        assert isinstance(kind.text, Promise), code
+        assert isinstance(kind.remedy, Promise) or code == "plugin", code
+    assert all(isinstance(text, Promise) for code, text in TEXTS.items() if code != "error")
 
 
 def test_each_operator_function_is_typed_as_the_table_says() -> None:

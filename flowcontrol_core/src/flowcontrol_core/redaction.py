@@ -38,7 +38,7 @@ _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 _ASSIGNED = re.compile(
     rf"""((?:\b(?:{"|".join(sorted(_WORDS))})|(?:{"|".join(_ANYWHERE)}|"""
     rf"""{"|".join(f"{first}[_-]?{second}" for first, second in sorted(_PAIRS))})[\w-]{{0,40}})"""
-    # The scheme of an Authorization header is no secret, but what follows it is.
+    # The scheme of an Authorization header is not secret; what follows it is.
     r"""["']?\s{0,3}[=:]\s{0,3}["']?(?:(?:basic|bearer|digest|token)\s{1,3})?)([^\s"'&,;]+)""",
     re.IGNORECASE,
 )

@@ -113,3 +113,17 @@ def test_folder_beside_a_single_module_is_not_its_own(site: Any, settings: Any) 
     write_catalogue(site.folder, "de", {"Send a pigeon": "Eine Taube schicken"})
     load(Registry())
     assert settings.LOCALE_PATHS == []
+
+
+def test_plugin_with_a_damaged_catalogue_is_reported_and_breaks_no_page(
+    registry: Registry, site: Any
+) -> None:
+    (file,) = site.folder.glob("fake_pigeon/locale/*/*/django.mo")
+    file.write_bytes(b"garbage")
+    manager = PluginManager(
+        registry, lambda: [each for each in find_plugins() if each.name == "pigeon"]
+    )
+    manager.load()
+    assert manager.reports[0].is_broken
+    with override("de"):
+        assert gettext("Save")

@@ -494,3 +494,8 @@ def test_two_workers_at_once_do_each_run_once(
     assert done == [0], "it does not wait either"
     assert calls == [run.pk for run in runs]
     assert operation.done == 3
+
+
+@pytest.mark.parametrize("refusal", [{}, {"code": "stopped", "values": {}}, {"code": "x"}])
+def test_damaged_refusal_still_has_a_text(refusal: dict[str, Any]) -> None:
+    assert isinstance(refusal_text(BulkOperation(operator_action="retry"), refusal), str)

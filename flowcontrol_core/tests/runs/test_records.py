@@ -255,3 +255,9 @@ def test_many_runs_of_a_flow_are_resumed_in_chunks_and_each_says_by_whom(
     sweep()
     assert flows.resume(run.flow, **WHO) == 5
     assert [len(recorded(each)) for each in (run, *others)] == [1] * 5
+
+
+@pytest.mark.parametrize("values", [{"x": 1}, ["x"], "x"])
+def test_damaged_record_of_a_flow_is_shown_as_it_is(values: Any) -> None:
+    event = FlowEvent(operation=FlowOperation.CHANGE, values=values, note="because")
+    assert event.message == f"{values} because"

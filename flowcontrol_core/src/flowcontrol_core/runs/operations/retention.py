@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from itertools import islice
 from typing import Any
 
-from django.db.models import Exists, Min, OuterRef, Q, QuerySet
+from django.db.models import Exists, Min, Model, OuterRef, Q, QuerySet
 
 from flowcontrol_core.conf import get_settings
 from flowcontrol_core.flows.lifecycle import record
@@ -58,8 +58,8 @@ def prune(*, batches: int | None = None, by: Any = "") -> Pruned:
     (``by``) did it.
     """
     deleted: Counter[str] = Counter()
-    for kind, ids in islice(_batches(clock().now()), batches):
-        deleted[kind] += _delete(kind, ids)
+    for kind, model, ids in islice(_batches(clock().now()), batches):
+        deleted[kind] += _delete(model, ids)
     pruned = Pruned(**deleted)
     if pruned.runs or pruned.history:
         values = {"runs": pruned.runs, "history": pruned.history}
@@ -67,14 +67,14 @@ def prune(*, batches: int | None = None, by: Any = "") -> Pruned:
     return pruned
 
 
-def _batches(now: datetime) -> Iterator[tuple[str, list[int]]]:
+def _batches(now: datetime) -> Iterator[tuple[str, type[Model], list[int]]]:
     """Yield batch after batch; each is read when it is about to be deleted."""
     for flow in Flow.objects.using(alias()).order_by("pk"):
         while ids := _prunable(flow, now):
-            yield "runs", ids
+            yield "runs", FlowRun, ids
     for kind, rows in _old_rows(now):
         while ids := _first(rows):
-            yield kind, ids
+            yield kind, rows.model, ids
 
 
 def _old_rows(now: datetime) -> Iterator[tuple[str, QuerySet[Any]]]:
@@ -103,23 +103,13 @@ def _older(rows: Any, column: str, limit: datetime) -> QuerySet[Any]:
     return old
 
 
-_MODELS: dict[str, Any] = {
-    "history": RunEvent,
-    "events": TriggerEvent,
-    "skipped_firings": SkippedFiring,
-    "workers": Worker,
-    "bulk_operations": BulkOperation,
-    "flow_events": FlowEvent,
-}
-
-
 @retrying
-def _delete(kind: str, ids: list[int]) -> int:
+def _delete(model: type[Model], ids: list[int]) -> int:
     """Delete rows in one transaction; return how many there still were."""
     with durable():
-        if kind == "runs":
+        if model is FlowRun:
             return _delete_runs(ids)
-        return int(_MODELS[kind].objects.using(alias()).filter(pk__in=ids).delete()[0])
+        return model._default_manager.using(alias()).filter(pk__in=ids).delete()[0]
 
 
 def _prunable(flow: Flow, now: datetime) -> list[int]:

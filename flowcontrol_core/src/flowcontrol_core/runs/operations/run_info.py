@@ -57,6 +57,12 @@ class RunInfo:
         return self.status != Status.DONE
 
 
+#: What it has from the row as it is.
+_COPIED = (
+    "pk", "uuid", "reason", "reason_code", "object_key", "object_text", "trigger", "queue",
+    "created_at", "started_at", "finished_at", "due_at",
+)  # fmt: skip
+
 Run: TypeAlias = RunInfo | FlowRun | UUID | int
 
 
@@ -209,25 +215,14 @@ def _infos(runs: Sequence[FlowRun]) -> list[RunInfo]:
 def _built(run: FlowRun, flow: str, version: int) -> RunInfo:
     top = run.cursor[-1] if isinstance(run.cursor, list) and run.cursor else {}
     return RunInfo(
-        pk=run.pk,
-        uuid=run.uuid,
         flow=flow,
         version=version,
         status=Status(run.status),
         outcome=Outcome(run.outcome) if run.outcome else None,
-        reason=run.reason,
-        reason_code=run.reason_code,
         state=MappingProxyType(_state_of(run)),
         step=str(top.get("step", "")) if isinstance(top, dict) else "",
-        object_key=run.object_key,
-        object_text=run.object_text,
-        trigger=run.trigger,
-        queue=run.queue,
         parent=run.parent_id,
-        created_at=run.created_at,
-        started_at=run.started_at,
-        finished_at=run.finished_at,
-        due_at=run.due_at,
+        **{name: getattr(run, name) for name in _COPIED},
     )
 
 
