@@ -69,7 +69,7 @@ class Storm:
         coming = self.kills or self.stops or self.restarts or self.asleep
         return bool(coming) or len(self.created) < self.runs
 
-    def recheck_wait(self) -> None:
+    def settle(self) -> None:
         """Wait until all runs have ended and no late worker can write any more."""
         self.camp.wait_until_done(*self.workers)
         self.camp.stop(*self.workers)
@@ -149,7 +149,7 @@ class Storm:
 def kill_and_stop(camp: Camp, figures: Figures) -> None:
     storm = Storm(camp, figures)
     storm.rage()
-    storm.recheck_wait()
+    storm.settle()
     camp.audit(figures, storm.created, storm.document)
 
 
@@ -179,7 +179,7 @@ def storm_with_restarts(camp: Camp, figures: Figures) -> None:
     count = camp.dose.pick(6, 2, 2)
     storm.restarts = [storm.begun + storm.seconds * (n + 0.5) / count for n in range(count)]
     storm.rage()
-    storm.recheck_wait()
+    storm.settle()
     camp.audit(figures, storm.created, storm.document)
     if camp.server is None:
         figures.note += f"{count} hang-ups; "

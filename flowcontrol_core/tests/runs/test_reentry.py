@@ -40,7 +40,7 @@ def create(flow: Flow, obj: Any) -> FlowRun:
         return create_flowrun(flow, obj)
 
 
-def recheck_wait() -> None:
+def settle() -> None:
     for _ in range(4):
         sweep()
 
@@ -50,7 +50,7 @@ def enter(flow: Flow, *objects: Any) -> list[FlowRun]:
     runs = []
     for obj in objects:
         runs.append(create(flow, obj))
-        recheck_wait()
+        settle()
     return runs
 
 
@@ -82,7 +82,7 @@ def test_once_at_a_time_queue_waits_for_the_end_of_the_first(lab: Lab, ada: Cust
     assert statuses(first, second) == ["waiting", "pending"]
     assert fresh(second).reason.startswith("Queued: the limit max_concurrent_per_object")
     lab.clock.advance(days=1)
-    recheck_wait()
+    settle()
     assert statuses(first, second) == ["complete", "waiting"]
 
 
@@ -101,7 +101,7 @@ def test_once_ever_is_skipped_with_the_reason_whatever_the_other_policies(
     flow = limited(**ONCE_EVER, max_concurrent=5, max_concurrent_per_object=5, **policies)
     first, second = enter(flow, ada, ada)
     lab.clock.advance(days=1)
-    recheck_wait()
+    settle()
     assert statuses(first, second) == ["complete", "canceled"]
     assert refusal(second) == ["The limit max_per_object of the flow is reached (1)."]
     with pytest.raises(NotStartedError, match="max_per_object"):
@@ -182,8 +182,8 @@ def test_a_restarted_run_queues_where_the_policy_says_so(lab: Lab, ada: Customer
     operate.cancel(old)
     (present,) = enter(flow, ada)
     new = operate.restart(old, "last")
-    recheck_wait()
+    settle()
     assert statuses(present, new) == ["waiting", "pending"]
     lab.clock.advance(days=1)
-    recheck_wait()
+    settle()
     assert statuses(present, new) == ["complete", "complete"]
