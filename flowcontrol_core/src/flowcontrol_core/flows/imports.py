@@ -46,9 +46,6 @@ class Importer(NamedTuple):
     by: Any
 
 
-_IMPORTED = "Imported."
-
-
 def import_flows(
     text: str,
     *,
@@ -90,7 +87,7 @@ def _import(item: FileFlow, file: File, who: Importer, *, publish: bool) -> Impo
             author=who.author,
             document=document,
             by=who.by,
-            reason=_IMPORTED,
+            reason=gettext("Imported."),
             **item.columns,
         )
         notes = _update(flow, item, document, who) if found else []
@@ -115,7 +112,7 @@ def _update(flow: Flow, item: FileFlow, document: Document, who: Importer) -> li
     columns = item.columns.items()
     changed = {name: value for name, value in columns if getattr(flow, name) != value}
     if changed:
-        lifecycle.change_flow(flow, by=who.by, reason=_IMPORTED, **changed)
+        lifecycle.change_flow(flow, by=who.by, reason=gettext("Imported."), **changed)
         text = gettext("Changed at once, because they are not part of a version: %(names)s.")
         notes.append(text % {"names": ", ".join(changed)})
     return notes
