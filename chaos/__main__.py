@@ -89,7 +89,7 @@ def campaign(database: Database, options: Namespace) -> list[Result]:
 
 
 def why_not(database: Database) -> str | None:
-    """Say why there can be no campaign on a database."""
+    """Return why there can be no campaign on a database."""
     if database not in DATABASES or not DATABASES[database].why_not():
         return None
     return why_unreachable(database)
@@ -134,7 +134,7 @@ OF_OTHERS = {"PGOPTIONS": "-c synchronous_commit=off"}
 
 
 def read_results(process: subprocess.Popen[str]) -> Iterator[Result]:
-    """Give the results as they come, and say so."""
+    """Return the results as they come, and say so."""
     assert process.stdout is not None
     for line in process.stdout:
         result = Result(**json.loads(line))

@@ -47,7 +47,7 @@ class Dose:
     database: Database
 
     def pick(self, full: Number, ci: Number, small: Number) -> Number:
-        """Give a number by the dose; ``small`` is that of CI where PostgreSQL is not used."""
+        """Return a number by the dose; ``small`` is that of CI where PostgreSQL is not used."""
         if self.name == "full":
             return full
         return ci if self.database is Database.POSTGRESQL else small
@@ -108,7 +108,7 @@ class Camp(Site):
         self.wait_for(answers)
 
     def leave_out(self, figures: Figures, what: str, why: str) -> None:
-        """Say what is not tried here: a broken promise where all services are required."""
+        """Return what is not tried here: a broken promise where all services are required."""
         figures.note += f"without {what}: {why}; "
         required = os.environ.get("FLOWCONTROL_REQUIRE_SERVICES") == "1"
         figures.promise(not required, f"{what} left out")
@@ -168,7 +168,7 @@ class Camp(Site):
 
 
 def labels_of(document: Document, action: str = "") -> list[str]:
-    """Give the labels of a flow's steps."""
+    """Return the labels of a flow's steps."""
     steps = [one for one in document.steps if "label" in one.config]
     return [str(one.config["label"]) for one in steps if action in ("", one.action)]
 
@@ -182,7 +182,7 @@ def call(label: str, **config: Any) -> Step:
 
 
 def six_steps(calls: float, writes: float) -> Document:
-    """Give the flow of the storms: calls outside and effects in the database, and their times."""
+    """Return the flow of the storms: calls outside and effects in the database, and their times."""
     return flow(
         call("a", linger=calls),
         write("b", linger=writes),
@@ -200,6 +200,6 @@ def create_runs(count: int, key: str = "flow", **fields: Any) -> list[FlowRun]:
 
 
 def times(number: int, seconds: float, chance: random.Random) -> list[float]:
-    """Give random monotonic times within the next seconds, in order."""
+    """Return random monotonic times within the next seconds, in order."""
     now = time.monotonic()
     return sorted(now + chance.uniform(0, seconds) for _ in range(number))

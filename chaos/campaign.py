@@ -31,7 +31,7 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def _database(options: Namespace, servers: Servers) -> ScratchDatabase:
-    """Give the database, on a server of the campaign's own where no other is named."""
+    """Return the database, on a server of the campaign's own where no other is named."""
     database = Database(options.database)
     if not options.name:
         os.environ |= servers.get(DATABASES[database]).access()

@@ -45,7 +45,7 @@ class Server(ABC):
 
     @classmethod
     def why_not(cls) -> str:
-        """Say why there can be none on this machine; empty if there can."""
+        """Return why there can be none on this machine; empty if there can."""
         missing = [name for name in cls.programs if find(name) is None]
         if find_spec(cls.package) is None:
             missing.append(f"the package {cls.package}")
@@ -61,7 +61,7 @@ class Server(ABC):
 
     @abstractmethod
     def command(self) -> list[str]:
-        """Give the program and its arguments."""
+        """Return the program and its arguments."""
 
     def prepare(self) -> None:  # noqa: B027 - not all need anything
         """Make what the server needs before its first start."""
@@ -175,7 +175,7 @@ def free_port() -> int:
 
 
 def descendants(pid: int) -> list[int]:
-    """Give the processes that a process has started, and those that these have."""
+    """Return the processes that a process has started, and those that these have."""
     children: dict[int, list[int]] = {}
     for path in Path("/proc").glob("[0-9]*/stat"):
         if state := _state(path):
@@ -199,7 +199,7 @@ def is_alive(pid: int) -> bool:
 
 
 def _state(path: Path) -> list[str]:
-    """Give what /proc tells of a process behind its name, its state first; nothing of none."""
+    """Return what /proc tells of a process behind its name, its state first; nothing of none."""
     try:
         return path.read_text().rpartition(")")[2].split()
     except OSError:

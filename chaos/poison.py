@@ -55,7 +55,7 @@ def poison(camp: Camp, figures: Figures) -> None:
 
 
 def changed(**values: object) -> Callable[[str], None]:
-    """Give what makes a run whose row is damaged."""
+    """Return what makes a run whose row is damaged."""
 
     def make(key: str) -> None:
         publish_flow(flow(write("a"), write("b")), key=key)
@@ -65,7 +65,7 @@ def changed(**values: object) -> Callable[[str], None]:
 
 
 def of(*steps: Step, guard: str = "") -> Callable[[str], None]:
-    """Give what makes a run of these steps."""
+    """Return what makes a run of these steps."""
 
     def make(key: str) -> None:
         publish_flow(flow(*steps, guard=guard), key=key)

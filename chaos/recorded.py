@@ -51,7 +51,7 @@ LABELS = "abcd"
 
 
 def record(camp: Camp) -> str:
-    """Give the rows of runs in all kinds of situations, as JSON."""
+    """Return the rows of runs in all kinds of situations, as JSON."""
     publish_flow(flow(step("effects.hold"), write("child")), key="child")
     steps = (
         write("a"),
@@ -89,7 +89,7 @@ def record(camp: Camp) -> str:
 
 
 def rows() -> str:
-    """Give all rows as JSON, and what the numbers of content types in them mean."""
+    """Return all rows as JSON, and what the numbers of content types in them mean."""
     types = {item.pk: f"{item.app_label}.{item.model}" for item in ContentType.objects.all()}
     tables = {model._meta.label: list(model._base_manager.values()) for model in MODELS}
     content = {"content_types": types, "tables": tables}

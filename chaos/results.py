@@ -80,7 +80,7 @@ class Result:
 
     @property
     def is_as_promised(self) -> bool:
-        """Say whether the promises held, or for a negative control: whether they did not."""
+        """Return whether the promises held, or for a negative control: whether they did not."""
         return self.red == self.control
 
     @property
@@ -111,7 +111,7 @@ def _cells(result: Result) -> tuple[str, ...]:
 
 
 def table(results: Iterable[Result]) -> str:
-    """Give the table for a terminal."""
+    """Return the table for a terminal."""
     rows = [HEADS, *map(_cells, results)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(HEADS) - 1)]
     return "\n".join(
@@ -140,7 +140,7 @@ REPORT = "docs/reference/fault-report.md"
 
 
 def markdown(results: Iterable[Result], *, dose: str, seed: int) -> str:
-    """Give the table as a page of the documentation."""
+    """Return the table as a page of the documentation."""
     rows = [HEADS, tuple("---" for _ in HEADS), *map(_cells, results)]
     lines = [f"| {' | '.join(cell.replace('|', '/') for cell in row)} |" for row in rows]
     about = f"Dose: {dose}. Seed: {seed}."

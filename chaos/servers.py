@@ -33,7 +33,7 @@ class PostgreSQL(Server):
     goodbye = signal.SIGINT  # Does not wait for the clients.
 
     def access(self) -> dict[str, str]:
-        """Give the environment in which the tests' settings mean this server."""
+        """Return the environment in which the tests' settings mean this server."""
         return access("POSTGRESQL", self.port, "postgres")
 
     def prepare(self) -> None:
@@ -54,7 +54,7 @@ class PostgreSQL(Server):
         return ["postgres", "-D", "data", "-p", str(self.port), *chosen]
 
     def answers(self) -> bool:
-        """Say whether clients are let in: it listens while it recovers, too."""
+        """Return whether clients are let in: it listens while it recovers, too."""
         command = [str(find("pg_isready")), "-q", "-h", "127.0.0.1", "-p", str(self.port)]
         return subprocess.run(command, check=False).returncode == 0
 
@@ -70,7 +70,7 @@ class MariaDB(Server):
     scheme = "mysql"
 
     def access(self) -> dict[str, str]:
-        """Give the environment in which the tests' settings mean this server."""
+        """Return the environment in which the tests' settings mean this server."""
         return access("MARIADB", self.port, NAME)
 
     def prepare(self) -> None:
@@ -200,7 +200,7 @@ class Servers:
                 self._starting[kind] = self._starters.submit(self._start, kind)
 
     def get(self, kind: type[Kind]) -> Kind:
-        """Give a server that runs; raises RuntimeError where there can be none."""
+        """Return a server that runs; raises RuntimeError where there can be none."""
         self.expect(kind)
         if kind not in self._starting:
             raise RuntimeError(kind.why_not())
@@ -209,7 +209,7 @@ class Servers:
         return server
 
     def running(self, kind: type[Kind]) -> Kind | None:
-        """Give a server that was wanted before; None if it was not."""
+        """Return a server that was wanted before; None if it was not."""
         return self.get(kind) if kind in self._starting else None
 
     def _start(self, kind: type[Server]) -> Server:

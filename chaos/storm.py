@@ -130,7 +130,7 @@ class Storm:
                 self.asleep.remove(item)
 
     def is_missed(self, zombie: Forked) -> bool:
-        """Say whether a worker still has runs that no other has taken."""
+        """Return whether a worker still has runs that no other has taken."""
         return FlowRun.objects.filter(
             status=Status.RUNNING, worker__contains=f":{zombie.pid}:"
         ).exists()

@@ -20,7 +20,7 @@ _WHOLE = {
 
 
 def plan(sql: str) -> str:
-    """Give the plan of a statement, in the words of the database."""
+    """Return the plan of a statement, in the words of the database."""
     prefix = "EXPLAIN QUERY PLAN" if connection.vendor == "sqlite" else "EXPLAIN"
     with connection.cursor() as cursor:
         cursor.execute(f"{prefix} {sql}")
@@ -28,7 +28,7 @@ def plan(sql: str) -> str:
 
 
 def whole_tables(plan: str, *models: type[Model]) -> list[str]:
-    """Give the lines of a plan that read the whole table of one of these models."""
+    """Return the lines of a plan that read the whole table of one of these models."""
     patterns = [_WHOLE[connection.vendor].format(table=model._meta.db_table) for model in models]
     return [line for line in plan.splitlines() if re.search("|".join(patterns), line)]
 

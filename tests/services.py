@@ -36,7 +36,7 @@ def chromium() -> str | None:
 
 @cache
 def why_unreachable(service: str) -> str | None:
-    """Say why a service cannot be used; None if it can. Asked once per service and test run.
+    """Return why a service cannot be used; None if it can. Asked once per service and test run.
 
     Raises ValueError for an unknown service.
     """

@@ -60,17 +60,17 @@ class Process(ABC):
             os.kill(self.pid, number)
 
     def is_stopped(self) -> bool:
-        """Say whether SIGSTOP has taken effect."""
+        """Return whether SIGSTOP has taken effect."""
         options = os.WSTOPPED | os.WNOHANG | os.WNOWAIT
         return os.waitid(os.P_PID, self.pid, options) is not None
 
     @abstractmethod
     def has_ended(self) -> bool:
-        """Say whether the process has ended."""
+        """Return whether the process has ended."""
 
     @abstractmethod
     def exit_status(self) -> int:
-        """Give the status with which the process ended; negative for a signal."""
+        """Return the status with which the process ended; negative for a signal."""
 
     @abstractmethod
     def end(self) -> None:

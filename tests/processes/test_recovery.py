@@ -27,7 +27,7 @@ def call(label: str, fault: str = "") -> Step:
 
 
 def labels(run: FlowRun) -> list[str]:
-    """Give the labels of the run's effects in the order in which they happened."""
+    """Return the labels of the run's effects in the order in which they happened."""
     effects = Effect.objects.filter(run=run.uuid)
     return list(effects.order_by("pk").values_list("label", flat=True))
 

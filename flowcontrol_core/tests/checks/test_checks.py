@@ -43,7 +43,7 @@ def ids(messages: Iterable[CheckMessage]) -> list[str | None]:
 
 
 def only(messages: list[CheckMessage], id_: str) -> CheckMessage:
-    """Give the one message, which has this id, a hint, and is found by Django too."""
+    """Return the one message, which has this id, a hint, and is found by Django too."""
     assert ids(messages) == [f"flowcontrol.{id_}"]
     assert messages[0].hint
     return messages[0]

@@ -113,7 +113,7 @@ def test_each_operator_action_is_a_command_with_its_arguments(call: Call) -> Non
 
 
 def parser_of(slug: str) -> ArgumentParser:
-    """Give the parser of a subcommand."""
+    """Return the parser of a subcommand."""
     parser = Command().create_parser("manage.py", "flowcontrol")
     (commands,) = [each for each in parser._actions if each.dest == "subcommand"]
     assert isinstance(commands.choices, dict)

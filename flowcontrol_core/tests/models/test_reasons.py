@@ -83,14 +83,14 @@ def test_each_code_fits_into_its_columns() -> None:
 
 @cache
 def calls() -> list[ast.Call]:
-    """Give the calls in the modules that know of reasons."""
+    """Return the calls in the modules that know of reasons."""
     texts = [path.read_text(encoding="utf-8") for path in SOURCE.rglob("*.py")]
     trees = [ast.parse(text) for text in texts if "Reason" in text or "reason_code" in text]
     return [node for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Call)]
 
 
 def codes_of(call: ast.Call) -> list[str]:
-    """Give the codes that a call may make a reason of."""
+    """Return the codes that a call may make a reason of."""
     function = ast.unparse(call.func)
     place = {"Reason": 0, "Reason.of": 0, "done.reason": 0, "reason_of": 1}.get(function)
     if place is None or len(call.args) <= place:

@@ -46,7 +46,7 @@ class Lab:
     keys: list[str] = field(default_factory=list)
 
     def on(self, word: str, behaviour: Behaviour) -> None:
-        """Say what a step with this word does: a function of ``run`` and ``obj``."""
+        """Return what a step with this word does: a function of ``run`` and ``obj``."""
         self.behaviours[word] = behaviour
 
     def call(self, word: str, run: Any, obj: Any) -> Any:
@@ -174,7 +174,7 @@ def sweep() -> int:
 
 
 def fresh(run: FlowRun) -> FlowRun:
-    """Give the row as it stands."""
+    """Return the row as it stands."""
     return FlowRun.objects.get(pk=run.pk)
 
 
@@ -216,7 +216,7 @@ def execute(runs: list[FlowRun]) -> None:
 
 
 def deadlock() -> OperationalError:
-    """Give the error of a deadlock as the database under test words it."""
+    """Return the error of a deadlock as the database under test words it."""
     if connection.vendor == "mysql":
         return OperationalError(
             1213, "Deadlock found when trying to get lock; try restarting transaction"

@@ -74,7 +74,7 @@ def do(name: str, arguments: dict[str, Any] | None = None, **filters: Any) -> Bu
 
 
 def refusals(operation: BulkOperation) -> dict[str, int]:
-    """Give why runs were refused, with their number."""
+    """Return why runs were refused, with their number."""
     return {refusal_text(operation, each): each["count"] for each in operation.refusals}
 
 

@@ -98,7 +98,7 @@ def test_a_run_that_is_given_back_has_lost_no_attempt_by_a_deadlock(
 
 @pytest.fixture
 def updates() -> Iterator[list[str]]:
-    """Give the conditions of all updates of runs."""
+    """Return the conditions of all updates of runs."""
     found: list[str] = []
     table = re.escape(connection.ops.quote_name(FlowRun._meta.db_table))
 

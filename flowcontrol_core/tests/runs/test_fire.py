@@ -252,7 +252,7 @@ def test_more_flows_than_the_fan_out_allows_are_refused_visibly(
 
 
 def fire(times: int) -> Callable[..., None]:
-    """Give the behaviour of a step that fires."""
+    """Return the behaviour of a step that fires."""
 
     def fire(run: Any, obj: Any) -> None:
         for _ in range(times):

@@ -95,7 +95,7 @@ def make_listeners(number: int, **options: Any) -> None:
 
 
 def copied(row: Any, **values: Any) -> Any:
-    """Give an unsaved copy of a row."""
+    """Return an unsaved copy of a row."""
     copy = type(row)(**{field.attname: getattr(row, field.attname) for field in row._meta.fields})
     copy.pk = None
     for name, value in values.items():

@@ -110,7 +110,7 @@ def make_overdue(lab: Lab) -> FlowRun:
 
 
 def doctor() -> str:
-    """Give what the command says."""
+    """Return what the command says."""
     out = StringIO()
     with suppress(CommandError):
         call_command("flowcontrol", "doctor", stdout=out)
@@ -253,7 +253,7 @@ def test_blocked_runs(lab: Lab, works: None) -> None:
 
 
 def starting_and_awaiting(key: str) -> Any:
-    """Give a behaviour that starts a run of a flow, if it was not started so, and waits for it."""
+    """Return a behaviour that starts a run of a flow, if it was not started so, and waits for it."""
 
     def work(run: Any, obj: Any) -> Any:
         if run.wakeup or run.depth:

@@ -84,7 +84,7 @@ def heart(run: FlowRun, monkeypatch: pytest.MonkeyPatch) -> Heartbeat:
 
 
 def left(lab: Lab, run: FlowRun) -> float:
-    """Give the seconds until the lease of a run expires."""
+    """Return the seconds until the lease of a run expires."""
     expiry = fresh(run).due_at
     assert expiry is not None
     return (expiry - lab.clock.now()).total_seconds()

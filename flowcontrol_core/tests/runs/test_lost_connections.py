@@ -22,7 +22,7 @@ pytestmark = pytest.mark.django_db
 
 
 def postgresql_error(state: str | None) -> OperationalError:
-    """Give an error as Django raises it for one of psycopg's, after which it has reconnected."""
+    """Return an error as Django raises it for one of psycopg's, after which it has reconnected."""
     error = OperationalError("terminating connection due to administrator command")
     error.__cause__ = type("AdminShutdown", (Exception,), {"sqlstate": state})()
     return error

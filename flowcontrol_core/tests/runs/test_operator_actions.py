@@ -129,7 +129,7 @@ def test_operator_action_is_possible_where_the_table_says_so(
 
 
 def note_of(message: Message) -> str | None:
-    """Give what an operator has said in a message."""
+    """Return what an operator has said in a message."""
     found = message.data.get("note", message.data.get("values", {}).get("note"))
     return None if found is None else str(found)
 

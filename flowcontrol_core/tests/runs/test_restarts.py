@@ -35,7 +35,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 def done_to(run: FlowRun) -> list[tuple[str, str]]:
-    """Give what operators did to a run, and who."""
+    """Return what operators did to a run, and who."""
     mine = RunEvent.objects.filter(run_id=run.pk, kind=EventKind.OPERATOR)
     return [(event.message, event.actor) for event in mine.order_by("pk")]
 
