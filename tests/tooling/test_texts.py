@@ -107,7 +107,8 @@ def test_words_of_a_template_are_marked(template: Path) -> None:
 def catalogue_of(source: Path, folder: Path) -> set[str]:
     """Return the texts that `makemessages` finds in a copy of a source."""
     if shutil.which("xgettext") is None:
-        assert not os.environ.get("CI"), "the package gettext is not installed"
+        required = {"CI", "FLOWCONTROL_REQUIRE_SERVICES"} & os.environ.keys()
+        assert not required, "the package gettext is not installed"
         pytest.skip("xgettext is not installed")
     shutil.copytree(source, folder, ignore=shutil.ignore_patterns("__pycache__"))
     (folder / "locale").mkdir()

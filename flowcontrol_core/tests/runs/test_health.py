@@ -253,7 +253,7 @@ def test_blocked_runs(lab: Lab, works: None) -> None:
 
 
 def starting_and_awaiting(key: str) -> Any:
-    """Return a behaviour that starts a run of a flow, if it was not started so, and waits for it."""
+    """Return a behaviour that starts a run of a flow, if it has not yet, and waits for it."""
 
     def work(run: Any, obj: Any) -> Any:
         if run.wakeup or run.depth:
