@@ -21,7 +21,7 @@ from flowcontrol.runs import OPERATOR_ACTIONS, OperatorAction, RunInfo, refusal_
 from flowcontrol_admin.operator_forms import OperatorForm, form_for_run, form_for_runs
 from flowcontrol_admin.pages import Page, may
 
-#: More runs than that are left to the sweeps, and that many at most: their keys are stored.
+#: More runs than this are left to the sweeps, and at most this many: their keys are stored.
 MOST_AT_ONCE = 100
 MOST_IN_BULK = 10_000
 _CONFIRMED = "confirmed"

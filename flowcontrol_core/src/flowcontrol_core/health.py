@@ -27,7 +27,7 @@ from flowcontrol_core.runs.queue.workers import gone_after
 from flowcontrol_core.runs.store.clock import clock
 from flowcontrol_core.runs.store.connection import alias
 
-#: Of each issue, that many runs are named.
+#: At most this many runs of an issue are named.
 _MOST = 20
 _RECENT = timedelta(days=1)
 
@@ -81,8 +81,8 @@ ISSUE_KINDS: Mapping[str, IssueKind] = {
             "count",
         ),
         _(
-            "Check what the runs wait for that have the slots: if it is one of these, cancel one, "
-            "or raise a limit. Where this is usual, raise the setting QUEUED_LONG."
+            "Check what the runs that have the slots are waiting for. If it is one of these runs, "
+            "cancel one or raise a limit. If this is normal, raise the setting QUEUED_LONG."
         ),
         is_urgent=False,
     ),

@@ -185,7 +185,7 @@ def test_a_state_that_is_no_object_is_one_line_on_the_command_line(
 def test_a_run_that_does_not_exist_or_is_not_named_is_a_clear_error(call: Call) -> None:
     with pytest.raises(CommandError, match=r"There is no run 77\."):
         call("cancel", "77")
-    with pytest.raises(CommandError, match="'first' is not a run: give its number"):
+    with pytest.raises(CommandError, match="'first' is not a run: give its number, which"):
         call("cancel", "first")
 
 

@@ -125,7 +125,7 @@ def find_run(name: str) -> FlowRun:
         wanted = {"pk": int(name)} if is_number else {"uuid": uuid.UUID(name)}
     except ValueError:
         raise CommandError(
-            f"{name!r} is not a run: give its number, as the admin shows it, or its UUID."
+            f"{name!r} is not a run: give its number, which the admin shows, or its UUID."
         ) from None
     run = FlowRun.objects.filter(**wanted).first()
     if run is None:

@@ -78,7 +78,7 @@ class Execution:
     _committed: dict[str, Any]
 
     def committed(self) -> None:
-        """Take note that the checkpoint stands: what it has written is written once."""
+        """Mark the checkpoint as committed, and forget what it wrote."""
         self.activation.history.clear()
         self.activation.attempt = 1
         self.activation.context.pk = self.run.pk

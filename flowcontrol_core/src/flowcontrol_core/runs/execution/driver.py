@@ -202,7 +202,7 @@ class Driver:
             if not self._checkpoint_between(_needs(bound)):
                 return WRITTEN
         elif self._repeats_call:
-            # Without a checkpoint, which would be the end of counting its attempts.
+            # Without a checkpoint, which would reset the count of its attempts.
             renew(self.execution.run, checkpoint.timeout_of(_needs(bound)))
         self._repeats_call = False
         with self.watch(bound.timeout):

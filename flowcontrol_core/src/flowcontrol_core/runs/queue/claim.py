@@ -141,7 +141,10 @@ def _take(runs: list[FlowRun], now: datetime, *, are_locked: bool) -> list[FlowR
 
 @retrying
 def release(run: FlowRun, *, after: timedelta | None = None) -> None:
-    """Return a claimed run: due at once, which was no attempt, or ``after`` a while, which was."""
+    """Return a claimed run to the queue: due at once without counting the attempt, or later.
+
+    With ``after`` it is due then, and the attempt counts.
+    """
     attempt = max(run.attempt - 1, 0) if after is None else run.attempt
     due_at = clock().now() + (after or timedelta())
     owned(run.pk, run.fence).update(due_at=due_at, attempt=attempt, worker="")

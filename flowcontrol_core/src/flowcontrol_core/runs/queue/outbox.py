@@ -103,7 +103,7 @@ def after_end(run: FlowRun) -> None:
 
 @retrying
 def recheck_wait(run: FlowRun) -> None:
-    """Check, after the commit that made a run wait, whether it has come already; if not, let it be.
+    """Check, after the commit that made a run wait, whether that has already happened.
 
     Until then the run was due. ``request`` tells whether it was woken in the meantime.
     """
@@ -169,7 +169,7 @@ def wake_queued(run: FlowRun) -> None:
     """Let those that have queued longest for a slot of a run that ended try again.
 
     One of the same flow and one for the same object: either may be what the slot was for. Those
-    that were notified already are left out, so that two ends wake two.
+    that were notified already are left out, so that two ended runs wake two queued ones.
     """
     now = clock().now()
     queued = _queued(run.flow_id, now)
@@ -184,7 +184,7 @@ def wake_queued(run: FlowRun) -> None:
 def wake_next(run: FlowRun) -> None:
     """Let the next one try after a run that was notified of a slot, but is refused for its object.
 
-    It is about another object. Each wakes one that has queued for less long, so this has an end.
+    It is about another object. Each wakes one that has queued for less long, so this terminates.
     """
     now = clock().now()
     later = Q(queued_at__gt=run.queued_at) | Q(queued_at=run.queued_at, pk__gt=run.pk)

@@ -131,7 +131,7 @@ def should_stop() -> bool:
 
 
 def wait_for_stop(seconds: float) -> bool:
-    """Wait, at most that many seconds, to be asked to stop; return whether it was."""
+    """Wait until a stop is requested, at most this many seconds; return whether it was."""
     if not _request.made and seconds > 0:
         bell = _request.bell
         try:
