@@ -182,6 +182,14 @@ def test_a_state_that_is_no_object_is_one_line_on_the_command_line(
     assert "'[1]' is not a JSON object such as {\"key\": 1}." in capsys.readouterr().err
 
 
+def test_a_waiting_run_is_not_said_to_be_executed(call: Call) -> None:
+    run = create_flowrun(
+        publish_flow(flow(step("builtin.delay", id="wait", amount=1, unit="days")))
+    )
+    run_due()
+    assert "is waiting" in call("go-to-step", str(run.pk), "--step", "wait")
+
+
 def test_a_run_that_does_not_exist_or_is_not_named_is_a_clear_error(call: Call) -> None:
     with pytest.raises(CommandError, match=r"There is no run 77\."):
         call("cancel", "77")

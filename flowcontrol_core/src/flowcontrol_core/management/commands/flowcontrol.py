@@ -29,7 +29,7 @@ from flowcontrol_core.management.worker import (
     unused_queues,
     work,
 )
-from flowcontrol_core.models import FlowRun
+from flowcontrol_core.models import FlowRun, Status
 from flowcontrol_core.plugins.manager import plugin_manager
 from flowcontrol_core.runs.execution.sweep import continue_flowruns
 from flowcontrol_core.runs.operations.operator_actions import OPERATOR_ACTIONS
@@ -172,8 +172,8 @@ class Command(BaseCommand):
 
 
 def _described(run: FlowRun) -> str:
-    if run.request:
-        return f"Run {run.pk} is being executed; it stops at its next checkpoint."
+    if run.request and run.status == Status.RUNNING:
+        return f"Run {run.pk} is being executed; it answers at its next checkpoint."
     ended = f", {run.get_outcome_display()}" if run.outcome else ""
     return f"Run {run.pk} is {run.get_status_display()}{ended}."
 

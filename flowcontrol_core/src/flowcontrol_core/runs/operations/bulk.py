@@ -121,7 +121,7 @@ def _checked_filters(filters: Mapping[str, Any]) -> dict[str, Any]:
     checked = {name: _as_json(value) for name, value in filters.items()}
     try:
         FlowRun.objects.using(alias()).filter(**checked).order_by().exists()
-    except (TypeError, ValueError, ValidationError) as error:
+    except (OverflowError, TypeError, ValueError, ValidationError) as error:
         text = gettext("These filters cannot be used: %(error)s")
         raise FlowcontrolError(text % {"error": error}) from error
     return checked
