@@ -56,7 +56,7 @@ def operate(page: Page, run: FlowRun, slug: str) -> HttpResponse:
 
 def _perform(page: Page, action: OperatorAction, run: FlowRun, form: OperatorForm) -> RunInfo:
     given = {**form.arguments(), "by": page.user, "reason": form.cleaned_data["reason"]}
-    after: RunInfo = getattr(runs, action.name)(run, **given)
+    after: RunInfo = runs.operator_function(action.name)(run, **given)
     return after
 
 

@@ -48,6 +48,7 @@ __all__ = [
     "get",
     "go_to_step",
     "move",
+    "operator_function",
     "pause",
     "perform_on_each",
     "prune",
