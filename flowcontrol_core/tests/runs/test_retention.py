@@ -25,6 +25,7 @@ from flowcontrol_core.runs.execution.start import create_flowrun
 from flowcontrol_core.runs.operations import retention
 from flowcontrol_core.runs.operations.retention import prune
 from flowcontrol_core.runs.queue import limits
+from flowcontrol_core.runs.queue.claim import claim
 from tests import operate
 from tests.shop.models import Customer
 
@@ -240,6 +241,28 @@ def test_a_run_pruned_between_two_reads_of_the_limit_still_counts(
     assert limits.reached(about) == "max_per_object"
     assert pruned == [1]
     assert limits.reached(about) == "max_per_object"
+
+
+def test_a_run_pruned_between_the_read_of_the_slots_and_the_write_still_counts(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    customer = Customer.objects.create(name="Ada")
+    flow = publish(think(), max_per_object=1, object="shop.customer")
+    run = create_flowrun(flow, customer)
+    (claimed,) = claim(1)
+    (limit,) = limits.limits_of(flow, run.content_type_id, run.object_key)
+    read = limits._free
+
+    def consume_after(limit: limits.Limit) -> list[str]:
+        # Another run takes the slot that is free, ends, and is pruned.
+        free = read(limit)
+        ConsumedSlot.objects.bulk_create([ConsumedSlot(digest=digest) for digest in free])
+        return free
+
+    monkeypatch.setattr(limits, "_free", consume_after)
+    assert limits.take_slots(claimed, flow) == limit.name
+    run.refresh_from_db()
+    assert run.slot_ever is None
 
 
 def test_history_may_go_before_its_run(lab: Lab, settings: Any) -> None:

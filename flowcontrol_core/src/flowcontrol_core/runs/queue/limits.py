@@ -75,7 +75,7 @@ def take_slots(run: FlowRun, flow: Flow) -> str:
         free = {limit: _free(limit) for limit in limits}
         full = [limit for limit, digests in free.items() if not digests]
         if full:
-            return min(full, key=_doing).name
+            return min(full, key=lambda limit: list(LimitPolicy).index(limit.policy)).name
         chosen = {limit.column: found[run.pk % len(found)] for limit, found in free.items()}
         if not chosen or _write_slots(run, chosen):
             return ""
@@ -89,10 +89,6 @@ def wanting(run: FlowRun, flow: Flow) -> list[Limit]:
         for limit in limits_of(flow, run.content_type_id, run.object_key)
         if getattr(run, limit.column) is None and not _is_counted(run, limit)
     ]
-
-
-def _doing(limit: Limit) -> int:
-    return list(LimitPolicy).index(limit.policy)
 
 
 def _is_counted(run: FlowRun, limit: Limit) -> bool:
@@ -131,6 +127,10 @@ def _update(run: FlowRun, chosen: dict[str, str]) -> None:
     with transaction.atomic(using=alias()):
         if owned(run.pk, run.fence).update(**chosen) != 1:
             raise LostLease
+        # A run that took the slot since it was read may have been pruned: no index refuses this.
+        consumed = ConsumedSlot.objects.using(alias()).filter(digest__in=chosen.values())
+        if "slot_ever" in chosen and consumed.exists():
+            raise IntegrityError
 
 
 def _digest(flow_id: int, name: str, scope: str, number: int) -> str:
