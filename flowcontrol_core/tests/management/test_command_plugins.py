@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from django.core.management import CommandError, call_command
 
+from flowcontrol_core.management.commands.flowcontrol import Command
 from flowcontrol_core.management.plugin_table import plugin_table
 from flowcontrol_core.plugins.manager import plugin_manager
 from flowcontrol_core.plugins.reports import PluginReport, PluginStatus
@@ -83,3 +84,25 @@ def test_plugins_can_be_listed_although_a_check_fails(
     use(monkeypatch, SOUND)
     settings.USE_TZ = False
     assert "mail" in call("plugins")
+
+
+@pytest.mark.parametrize(
+    ("options", "values"),
+    [
+        (["-v", "2"], {"verbosity": 2}),
+        (["--settings=some.settings"], {"settings": "some.settings"}),
+        (["--pythonpath", "folder"], {"pythonpath": "folder"}),
+        (["--traceback"], {"traceback": True}),
+        (["--no-color"], {"no_color": True}),
+        (["--force-color"], {"force_color": True}),
+    ],
+)
+@pytest.mark.parametrize("subcommand", ["plugins", "run", "doctor", "worker", "export", "cancel"])
+def test_options_of_every_command_are_taken_before_and_after_the_subcommand(
+    options: list[str], values: dict[str, Any], subcommand: str
+) -> None:
+    parser = Command().create_parser("manage.py", "flowcontrol")
+    words = [subcommand, "7"] if subcommand == "cancel" else [subcommand]
+    plain = vars(parser.parse_args(words))
+    assert vars(parser.parse_args([*words, *options])) == plain | values
+    assert vars(parser.parse_args([*options, *words])) == plain | values

@@ -39,6 +39,16 @@ from flowcontrol_core.runs.operations.retention import Pruned, prune
 AddCommand = Callable[[str, Callable[..., None], str], CommandParser]
 
 
+class _CommonOptions(BaseCommand):
+    """The options of every command of Django, to be given after the subcommand as well."""
+
+    requires_system_checks: list[str] = []
+
+    def add_base_argument(self, parser: CommandParser, *names: Any, **kwargs: Any) -> None:
+        # Only what is given is set: a default would undo what stands before the subcommand.
+        super().add_base_argument(parser, *names, **kwargs | {"default": argparse.SUPPRESS})
+
+
 class Command(BaseCommand):
     """Each subcommand is one method."""
 
@@ -49,8 +59,10 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         commands = parser.add_subparsers(dest="subcommand", required=True, title="subcommands")
 
+        common = _CommonOptions().create_parser("", "flowcontrol", add_help=False)
+
         def add(name: str, method: Callable[..., None], text: str) -> CommandParser:
-            added: CommandParser = commands.add_parser(name, help=text)
+            added: CommandParser = commands.add_parser(name, help=text, parents=[common])
             added.set_defaults(method=method)
             return added
 
