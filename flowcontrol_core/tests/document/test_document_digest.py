@@ -25,7 +25,7 @@ def test_digest_is_the_sha256_of_the_canonical_json() -> None:
         '{"format":1,"guard":"ä","steps":[{"action":"demo.log","config":{"a":1,"b":2},'
         '"config_version":1,"id":"a"}]}'
     )
-    step = Step(id="a", action="demo.log", config={"b": 2, "a": 1})
+    step = Step(id="a", action="demo.log", config={"b": 2, "a": 1}, config_version=1)
     expected = hashlib.sha256(canonical.encode()).hexdigest()
     assert digest(Document(guard="ä", steps=(step,))) == expected
 

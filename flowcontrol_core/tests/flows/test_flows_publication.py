@@ -22,9 +22,10 @@ from flowcontrol_core.errors import (
     UnknownFlowError,
     UnknownTriggerError,
 )
+from flowcontrol_core.flows import drafts
 from flowcontrol_core.models import Flow, FlowRun, FlowTrigger, FlowVersion, Mode
 
-from .conftest import choose, document, greet, step
+from .conftest import Greet, choose, document, greet, step
 
 pytestmark = pytest.mark.django_db
 
@@ -269,3 +270,32 @@ def test_trigger_of_another_model_stops_the_publication() -> None:
     flows.set_options(flow, object="shop.customer", guard="", time_zone=None, revision=None)
     with pytest.raises(PublishError, match=r"comes with objects of 'shop\.order'"):
         flows.publish(flow)
+
+
+def stored_versions(flow: Flow) -> list[int | None]:
+    version = FlowVersion.objects.filter(flow=flow).latest("number")
+    return [entry.get("config_version") for entry in version.document["steps"]]
+
+
+def test_step_without_a_config_version_has_the_present_one_for_ever(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    present = {"text": "Hello", "times": 3}  # version 1 had other keys
+    flow = make(step("aaaa", "greet", config=present))
+    assert stored_versions(flow) == [2]
+    version = flows.publish(flow)
+    monkeypatch.setattr(Greet, "config_version", 3)
+    assert drafts.get_document(version).steps[0].config_version == 2
+
+
+def test_step_whose_plugin_came_after_the_draft_gets_its_version_when_it_is_published(
+    actions: Registry,
+) -> None:
+    with actions.temporary():
+        actions.remove({"test.greet"})
+        flow = make(step("aaaa", "greet", config={"text": "Hello", "times": 3}))
+        assert stored_versions(flow) == [None]
+        with pytest.raises(PublishError):
+            flows.publish(flow)
+    flows.publish(flow)
+    assert stored_versions(flow) == [2]

@@ -52,7 +52,7 @@ def upgraded_config(step: Step, action: BaseAction) -> dict[str, Any]:
 
     Raises ConfigError where it was stored by a newer version, or the upgrade fails.
     """
-    if step.config_version == action.config_version:
+    if step.config_version is None or step.config_version == action.config_version:
         return dict(step.config)
     values = {"action": step.action, "version": step.config_version}
     if step.config_version > action.config_version:

@@ -57,8 +57,8 @@ def validated(document: Document) -> Document:
 def to_data(document: Document) -> dict[str, Any]:
     """Return the canonical JSON form of a document; ``parse`` reads it back as an equal one.
 
-    Defaults are left out, except what a reader wants to see of each step: id, action, config
-    and config_version. The data shares nothing with the document. Durations are in seconds.
+    Defaults are left out, except what a reader wants to see of each step: id, action and config.
+    The data shares nothing with the document. Durations are in seconds.
     Raises DocumentError for a document that is larger than allowed.
     """
     data: dict[str, Any] = json.loads(_compact(document))
@@ -230,7 +230,7 @@ STEP_KEYS: Final = _table(
     action=Key(read_plugin_key),
     config=Key(reader.json_object, always_written=True, is_plain=False),
     config_version=Key(
-        reader.single(reader.check_integer, 1, bounds.CONFIG_VERSION), always_written=True
+        reader.optional(reader.single(reader.check_integer, 1, bounds.CONFIG_VERSION))
     ),
     note=Key(reader.single(reader.check_text, bounds.NOTE_CHARACTERS)),
     disabled=Key(reader.single(reader.check_boolean)),

@@ -33,14 +33,15 @@ class RetryPolicy:
 class Step:
     """One action placed in a flow. ``config`` and ``branches`` are not to be changed in place.
 
-    ``action`` is the key ``<plugin>.<name>``; ``timeout`` is in seconds; ``if_unknown`` says
+    ``action`` is the key ``<plugin>.<name>``; without a ``config_version`` the configuration is
+    that of the action's present one; ``timeout`` is in seconds; ``if_unknown`` says
     what happens when it is unknown whether an earlier attempt took effect.
     """
 
     id: str
     action: str
     config: Mapping[str, Any] = field(default_factory=dict)
-    config_version: int = 1
+    config_version: int | None = None
     note: str = ""
     disabled: bool = False
     retry: RetryPolicy | None = None

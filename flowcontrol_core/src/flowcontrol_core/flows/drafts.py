@@ -6,7 +6,7 @@ author has seen; a draft begins with that of the version it was copied from.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any, TypeAlias
 
@@ -17,8 +17,9 @@ from django.db.transaction import Atomic
 from django.utils import timezone
 from django.utils.translation import gettext
 
+from flowcontrol_core.actions.registry import registry
 from flowcontrol_core.document.format import digest, parse, to_data
-from flowcontrol_core.document.tree import Document
+from flowcontrol_core.document.tree import Document, Step, map_steps
 from flowcontrol_core.errors import EditError, StaleRevisionError, UnknownFlowError
 from flowcontrol_core.models import Flow, FlowVersion
 
@@ -80,8 +81,11 @@ def present_revision(flow: Flow) -> int:
 
 
 def columns_of(document: Document) -> dict[str, Any]:
-    """Return the columns of a version with that document; raises DocumentError if too large."""
-    data = to_data(document)
+    """Return the columns of a version with that document; raises DocumentError if too large.
+
+    What means the present version of an action when it is stored means that one for ever.
+    """
+    data = to_data(replace(document, steps=map_steps(document.steps, _with_version)))
     return {"document": data, "digest": digest(data)}
 
 
@@ -165,6 +169,13 @@ def stale_revision(flow: Flow) -> StaleRevisionError:
         "revision": draft.revision,
     }
     return StaleRevisionError(f"{what} {advice}")
+
+
+def _with_version(step: Step) -> Step:
+    if step.config_version is not None or not registry.knows_action(step.action):
+        return step
+    present = registry.get_action(step.action).action.config_version
+    return replace(step, config_version=present)
 
 
 def _draft(flow: Flow) -> FlowVersion | None:

@@ -9,6 +9,7 @@ from django.utils import timezone
 from django.utils.translation import gettext
 
 from flowcontrol_core.document.diff import Diff, diff
+from flowcontrol_core.document.tree import Document
 from flowcontrol_core.errors import Problem, PublishError
 from flowcontrol_core.flows import drafts
 from flowcontrol_core.flows.document_checks import check_document, inspect_document
@@ -44,7 +45,7 @@ def publish(
     if problems:
         raise PublishError(problems)
     with drafts.atomic():
-        _freeze(flow, draft, document.object or "", waits_for)
+        _freeze(flow, draft, document, waits_for)
         values = {"version": draft.number}
         record(flow.key, FlowOperation.PUBLISH, values, by=by, reason=reason)
     logger.info("%s was published by %s.", draft, by or "code")
@@ -72,7 +73,7 @@ def present_problems(flow: Flow) -> list[Problem]:
     return check_document(document, flow=flow) + check_associations(flow, document)
 
 
-def _freeze(flow: Flow, draft: FlowVersion, object_type: str, waits_for: frozenset[str]) -> None:
+def _freeze(flow: Flow, draft: FlowVersion, document: Document, waits_for: frozenset[str]) -> None:
     """Write it if the draft still is as it was checked."""
     drafts.lock(flow)
     now = timezone.now()
@@ -80,8 +81,10 @@ def _freeze(flow: Flow, draft: FlowVersion, object_type: str, waits_for: frozens
         published_at=now,
         updated_at=now,
         draft_of=None,
-        object_type=object_type,
+        object_type=document.object or "",
         waits_for="\n".join(sorted(waits_for)),
+        # An action that was missing when the draft was written may have come since.
+        **drafts.columns_of(document),
     )
     if not frozen:
         raise drafts.stale_revision(flow)
