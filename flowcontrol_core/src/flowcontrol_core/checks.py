@@ -248,6 +248,10 @@ def _are_texts(value: object) -> bool:
     return isinstance(value, list | tuple) and all(isinstance(item, str) for item in value)
 
 
+def _are_texts_by_name(value: object) -> bool:
+    return isinstance(value, dict) and _are_texts([*value, *value.values()])
+
+
 def _are_fields(value: object) -> bool:
     return isinstance(value, dict) and all(
         isinstance(name, str) and _are_texts(listed) for name, listed in value.items()
@@ -262,6 +266,7 @@ _KINDS: dict[Any, tuple[str, Callable[[Any], bool]]] = {
     int | None: ("a whole number, or None", lambda value: value is None or _is_whole(value)),
     float: ("a number of seconds", _is_number),
     tuple[str, ...]: ('a list of texts, such as ["name"]', _are_texts),
+    dict[str, str]: ('texts by name, such as {"sms": "acme-sms"}', _are_texts_by_name),
     dict[str, list[str]]: ('lists by model, such as {"shop.order": ["total"]}', _are_fields),
 }
 

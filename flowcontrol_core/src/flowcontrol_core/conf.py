@@ -60,6 +60,8 @@ class Settings:
     # Plugins by entry point name that are not imported, and whether a broken one is an error.
     DISABLE_PLUGINS: tuple[str, ...] = ()
     STRICT_PLUGINS: bool = False
+    # The distribution that owns a plugin name which several claim: {"sms": "acme-sms"}.
+    PLUGIN_OWNERS: dict[str, str] = field(default_factory=dict)
     # The models the signal triggers listen to: ["shop.order"].
     SIGNAL_MODELS: tuple[str, ...] = ()
 

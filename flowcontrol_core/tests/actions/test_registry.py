@@ -32,8 +32,16 @@ class Renamed(Send):
     aliases = ("sms.send", "old.send")
 
 
+class WithToken(forms.Form):
+    token = forms.CharField()
+
+
+class WithFile(forms.Form):
+    scan = forms.FileField()
+
+
 def variant(**attributes: Any) -> type[BaseAction]:
-    return type("Variant", (Send,), attributes)
+    return type("Variant", (Send,), {"Config": WithToken} | attributes)
 
 
 @pytest.fixture
@@ -92,6 +100,22 @@ def test_a_key_registered_twice_names_both_culprits(
         ({"aliases": "old.send"}, "aliases is a text, not a tuple"),
         ({"secret_fields": "token"}, "secret_fields is a text, not a tuple"),
         ({"aliases": ("old",)}, "'old' is not a valid key for"),
+        (
+            {"secret_fields": ("tokn",)},
+            "'tokn', which is not a field of Config. Did you mean “token”?",
+        ),
+        ({"object_type": "shop.ordr"}, "'shop.ordr', which is not an installed model"),
+        ({"object_type": "order"}, "'order', which is not an installed model"),
+        ({"permission": "change_order"}, 'such as "shop.change_order"'),
+        ({"permission": "nowhere.change_order"}, "write the label of an installed app"),
+        ({"config_version": 0}, "config_version is 0: use 1, 2 and so on"),
+        ({"config_version": 2}, "define upgrade_config()"),
+        (
+            {"run": lambda self, run, obj: None},
+            "run() is called with the keywords run, obj and config",
+        ),
+        ({"return_from_children": lambda self: None}, "return_from_children() is called with"),
+        ({"Config": WithFile}, "a field 'scan' for a file, which a document cannot store"),
     ],
 )
 def test_an_action_that_could_not_work_is_refused_with_what_to_do(
@@ -125,6 +149,11 @@ def test_a_trigger_is_found_by_its_key(fresh: Registry) -> None:
     fresh.add_trigger(trigger, plugin="shop")
     with pytest.raises(UnknownTriggerError, match=r"'shop\.gone' is registered\. Register it with"):
         fresh.get_trigger("shop.gone")
+
+
+def test_a_trigger_of_a_model_that_does_not_exist_is_refused(fresh: Registry) -> None:
+    with pytest.raises(RegistrationError, match=r"'shop\.ordr', which is not an installed model"):
+        fresh.add_trigger(Trigger(name="paid", label="Paid", model="shop.ordr"), plugin="shop")
 
 
 def test_a_trigger_key_registered_twice_names_both_culprits(fresh: Registry) -> None:

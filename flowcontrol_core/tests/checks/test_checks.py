@@ -77,6 +77,8 @@ def test_e001_an_unknown_setting_without_a_near_one_is_answered_with_all(setting
         ("SIGNAL_MODELS", [1], "a list of texts"),
         ("EXPRESSION_FIELDS", {"shop.order": "total"}, "lists by model"),
         ("EXPRESSION_FIELDS", [], "lists by model"),
+        ("PLUGIN_OWNERS", {"sms": 1}, "texts by name"),
+        ("PLUGIN_OWNERS", ["sms"], "texts by name"),
     ],
 )
 def test_e002_a_value_of_the_wrong_kind(

@@ -153,9 +153,90 @@ def test_conflict_names_both_distributions_and_loads_neither(
     assert [each.status for each in conflicts] == [PluginStatus.CONFLICT] * 2
     for report in conflicts:
         assert "fake-one 1.1 (fake_one) and fake-two 2.2 (fake_two)" in report.reason
-        assert report.remedy == "Uninstall fake-one or fake-two."
+        assert report.remedy == (
+            'Uninstall fake-one or fake-two, or name the owner in FLOWCONTROL["PLUGIN_OWNERS"].'
+        )
     assert not {"fake_one", "fake_two"} & set(sys.modules)
     assert_only_good_is_left(registry)
+
+
+@pytest.mark.parametrize(
+    ("name", "owner", "known"),
+    [
+        ("builtin", "flowcontrol-actions-builtin", {}),
+        ("sms", "acme-sms", {"PLUGIN_OWNERS": {"sms": "Acme_SMS"}}),
+    ],
+)
+@pytest.mark.parametrize("stranger", ["aaa-stranger", "zzz-stranger"])
+def test_owner_of_a_name_keeps_it_whoever_else_claims_it(
+    manager: PluginManager,
+    registry: Registry,
+    site: Any,
+    settings: Any,
+    name: str,
+    owner: str,
+    known: dict[str, Any],
+    stranger: str,
+) -> None:
+    settings.FLOWCONTROL = known
+    site.install(owner, plugins=f"{name} = fake_owner", modules={"fake_owner": SENDS})
+    site.install(stranger, plugins=f"{name} = fake_stranger", modules={"fake_stranger": SENDS})
+    manager.load()
+    reports = {report.distribution: report for report in manager.reports}
+    assert reports[owner].status is PluginStatus.ACTIVE
+    assert reports[stranger].status is PluginStatus.CONFLICT
+    assert reports[stranger].reason == f"The plugin name {name!r} belongs to {owner}."
+    assert reports[stranger].remedy == f"Uninstall {stranger}."
+    assert registry.get_action(f"{name}.send").distribution == owner
+    assert "fake_stranger" not in sys.modules
+
+
+def test_name_of_a_distribution_of_ours_that_is_not_installed_stays_free(
+    manager: PluginManager, site: Any
+) -> None:
+    site.install("fake-one", plugins="builtin = fake_one", modules={"fake_one": SENDS})
+    manager.load()
+    assert [report.status for report in manager.reports] == [PluginStatus.CONFLICT]
+
+
+STEALS = SENDS.replace('name = "send"', 'name = "send"\n    aliases = ("{alias}",)')
+
+
+@pytest.mark.parametrize("stranger", ["a_stranger", "z_stranger"])
+@pytest.mark.parametrize("alias", ["sms.send", "sms.earlier"])
+@pytest.mark.parametrize("disabled", [False, True])
+def test_alias_takes_no_key_of_another_distribution(
+    manager: PluginManager,
+    registry: Registry,
+    site: Any,
+    settings: Any,
+    stranger: str,
+    alias: str,
+    *,
+    disabled: bool,
+) -> None:
+    settings.FLOWCONTROL = {"DISABLE_PLUGINS": ["sms"]} if disabled else {}
+    install(site, "sms", SENDS)
+    install(site, stranger, STEALS.format(alias=alias))
+    reports = load(manager)
+    assert reports["sms"].status is (PluginStatus.DISABLED if disabled else PluginStatus.ACTIVE)
+    assert reports[stranger].status is PluginStatus.FAILED
+    assert "a key of the plugin 'sms' of fake-sms" in reports[stranger].reason
+    assert list(registry.actions) == ([] if disabled else ["sms.send"])
+    assert not registry.knows_action(alias) or registry.get_action(alias).plugin == "sms"
+
+
+def test_alias_of_a_plugin_that_is_gone_or_ones_own_is_taken(
+    manager: PluginManager, registry: Registry, site: Any
+) -> None:
+    both = {
+        "fake_one": STEALS.format(alias="gone.send"),
+        "fake_two": STEALS.format(alias="one.text"),
+    }
+    site.install("fake-both", plugins="one = fake_one\ntwo = fake_two", modules=both)
+    assert [report.status for report in load(manager).values()] == [PluginStatus.ACTIVE] * 2
+    assert registry.get_action("gone.send").key == "one.send"
+    assert registry.get_action("one.text").key == "two.send"
 
 
 def test_plugin_for_another_core_is_not_imported(

@@ -6,18 +6,21 @@ import re
 from collections.abc import Container, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from inspect import signature
 from types import MappingProxyType
 from typing import Any, TypeVar
 
 from django import forms
 from django.apps import apps
 from django.utils.functional import Promise
+from packaging.utils import canonicalize_name
 
 from flowcontrol_core import bounds
 from flowcontrol_core.actions.base import BaseAction, Effects
 from flowcontrol_core.actions.config import BoundConfig
 from flowcontrol_core.actions.trigger import Accepts, Trigger
 from flowcontrol_core.errors import RegistrationError, UnknownActionError, UnknownTriggerError
+from flowcontrol_core.suggest import did_you_mean
 
 _KEY = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)+")
 _BRANCH = re.compile(r"[a-z][a-z0-9_]*")
@@ -78,7 +81,15 @@ class Registry:
 
     def __init__(self) -> None:
         self._content = _Content()
+        self._owners: Mapping[str, str] = {}
         self.generation = 0
+
+    def reserve(self, owners: Mapping[str, str]) -> None:
+        """Keep the keys of installed plugins, by name, for their distributions: see aliases.
+
+        It does not matter which of them is registered first, or whether it can be.
+        """
+        self._owners = owners
 
     @property
     def actions(self) -> Mapping[str, ActionEntry]:
@@ -114,6 +125,8 @@ class Registry:
         """Register an action class; raises RegistrationError naming the culprits."""
         _check_action(cls)
         entry = ActionEntry(f"{plugin}.{cls.name}", cls(), plugin, distribution)
+        for alias in cls.aliases:
+            self._check_owner(alias, entry)
         for key in (entry.key, *cls.aliases):
             _check_key(key, entry.origin)
             known = self._content.find_action(key)
@@ -134,6 +147,7 @@ class Registry:
                 f"The plugin {plugin!r} offers {trigger!r} as a trigger; it must be an "
                 "instance of flowcontrol.registry.Trigger."
             )
+        _check_model(trigger.model, f"The model of the trigger {trigger.label!r} of {plugin!r}")
         key = f"{plugin}.{trigger.name}"
         _check_key(key, f"the trigger {trigger.label!r} of the plugin {plugin!r}")
         entry = TriggerEntry(key, trigger, plugin, distribution)
@@ -185,6 +199,15 @@ class Registry:
             yield self
         finally:
             self.restore(before)
+
+    def _check_owner(self, alias: str, entry: ActionEntry) -> None:
+        plugin = alias.partition(".")[0]
+        own = canonicalize_name(entry.distribution)
+        if plugin != entry.plugin and (owner := self._owners.get(plugin, own)) != own:
+            raise RegistrationError(
+                f"{entry.origin} has the alias {alias!r}, a key of the plugin {plugin!r} of "
+                f"{owner}. Take the alias away: only {owner} may rename its actions."
+            )
 
     def _set(self, content: _Content) -> None:
         self._content = content
@@ -264,8 +287,67 @@ def _check_action(cls: Any) -> None:
         )
     if cls.run is BaseAction.run:
         raise RegistrationError(f"{where} does not define run().")
+    _check_calls(cls, where)
     _check_config(cls.Config, where)
     _check_names(cls, where)
+    _check_references(cls, where)
+    _check_version(cls, where)
+
+
+def _check_calls(cls: type[BaseAction], where: str) -> None:
+    """Refuse methods that do not take what the engine hands them."""
+    for method in ("run", "return_from_children"):
+        try:
+            signature(getattr(cls, method)).bind(None, run=None, obj=None, config=None)
+        except TypeError as error:
+            raise RegistrationError(
+                f"{where}.{method}() is called with the keywords run, obj and config ({error}): "
+                f"define it as `def {method}(self, *, run, obj, config)`."
+            ) from None
+
+
+def _check_references(cls: type[BaseAction], where: str) -> None:
+    """Refuse names of what does not exist: as a rule a spelling mistake, which would do harm."""
+    known = list(cls.Config.base_fields)
+    for name in cls.secret_fields:
+        if name not in known:
+            hint = did_you_mean(name, known, f"Its fields are {', '.join(known) or 'none'}.")
+            raise RegistrationError(
+                f"{where}.secret_fields names {name!r}, which is not a field of Config. {hint}"
+            )
+    _check_model(cls.object_type, f"{where}.object_type")
+    app, _, codename = cls.permission.partition(".")
+    if cls.permission and not (codename and app in _app_labels()):
+        raise RegistrationError(
+            f"{where}.permission is {cls.permission!r}: write the label of an installed app and "
+            'a codename, such as "shop.change_order".'
+        )
+
+
+def _app_labels() -> set[str]:
+    return {config.label for config in apps.get_app_configs()}
+
+
+def _check_model(label: str, where: str) -> None:
+    try:
+        if label:
+            apps.get_model(label)
+    except (LookupError, ValueError) as error:
+        raise RegistrationError(
+            f"{where} is {label!r}, which is not an installed model ({error}): write "
+            '"app_label.model", or leave it out.'
+        ) from None
+
+
+def _check_version(cls: type[BaseAction], where: str) -> None:
+    version = cls.config_version
+    if type(version) is not int or not 1 <= version <= bounds.CONFIG_VERSION:
+        raise RegistrationError(f"{where}.config_version is {version!r}: use 1, 2 and so on.")
+    if version > 1 and cls.upgrade_config is BaseAction.upgrade_config:
+        raise RegistrationError(
+            f"{where}.config_version is {version}, but stored configurations of version 1 stay "
+            "as they are: define upgrade_config()."
+        )
 
 
 def _check_names(cls: type[BaseAction], where: str) -> None:
@@ -290,4 +372,10 @@ def _check_config(form: Any, where: str) -> None:
             raise RegistrationError(
                 f"{where}.Config has a field {name!r}, which run() could not read: config.{name} "
                 "belongs to the configuration itself. Give the field another name."
+            )
+    for name, item in getattr(form, "base_fields", {}).items():
+        if isinstance(item, forms.FileField):
+            raise RegistrationError(
+                f"{where}.Config has a field {name!r} for a file, which a document cannot store. "
+                "Use a ModelChoiceField for a row that has the file."
             )

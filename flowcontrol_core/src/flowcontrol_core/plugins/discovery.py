@@ -23,6 +23,13 @@ PLUGIN_GROUP: Final = "flowcontrol.plugins"
 APP_GROUP: Final = "flowcontrol.apps"
 DISABLE_VARIABLE: Final = "FLOWCONTROL_DISABLE_PLUGINS"
 
+#: The names of what is released together with the core; no other distribution gets them.
+OWNERS: Final = {
+    "admin": "flowcontrol-admin",
+    "builtin": "flowcontrol-actions-builtin",
+    "signals": "flowcontrol-triggers-signals",
+}
+
 _NAMES_CORE = re.compile(r"flowcontrol[-_.]+core(?![-_.\w])", re.IGNORECASE)
 
 logger = logging.getLogger("flowcontrol.plugins")
@@ -53,6 +60,7 @@ class PluginSource:
 class _Offer:
     """What a distribution declares: its plugins, and apps by plugin name."""
 
+    distribution: str
     plugins: tuple[PluginSource, ...]
     apps: Mapping[str, str]
 
@@ -69,7 +77,12 @@ def plugin_apps(exclude: Iterable[str] = ()) -> list[str]:
             f"plugin_apps(exclude={exclude!r}): pass a list of names, exclude=[{exclude!r}]."
         )
     left_out = {*exclude, *disabled_by_environment()}
-    found = sorted(pair for offer in _offers() for pair in offer.apps.items())
+    found = sorted(
+        (name, app)
+        for offer in _offers()
+        for name, app in offer.apps.items()
+        if OWNERS.get(name, offer.distribution) == offer.distribution
+    )
     return list(dict.fromkeys(app for name, app in found if name not in left_out))
 
 
@@ -167,7 +180,7 @@ def _read_offer(name: str) -> Iterator[_Offer]:
             )
             for entry in entries.select(group=PLUGIN_GROUP)
         )
-        yield _Offer(tuple(plugins), apps)
+        yield _Offer(name, tuple(plugins), apps)
     except Exception as error:  # noqa: BLE001  (one must not hide the others)
         logger.warning("The entry points of %s cannot be read: %r", name, error)
 

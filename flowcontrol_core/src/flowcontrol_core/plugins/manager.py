@@ -6,7 +6,7 @@ import importlib
 import inspect
 import re
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from types import ModuleType
 from typing import Any, Final
 
@@ -16,8 +16,8 @@ from flowcontrol_core.actions.registry import Registry, registry
 from flowcontrol_core.errors import RegistrationError
 from flowcontrol_core.plugins import hookspecs, reports
 from flowcontrol_core.plugins.catalogues import add_catalogue
-from flowcontrol_core.plugins.discovery import PluginSource, find_conflicts, find_plugins
-from flowcontrol_core.plugins.reports import PluginReport, PluginStatus
+from flowcontrol_core.plugins.discovery import PluginSource, find_plugins
+from flowcontrol_core.plugins.reports import NameRules, PluginReport, PluginStatus
 from flowcontrol_core.suggest import did_you_mean
 
 # What a plugin may raise without harm to others; a KeyboardInterrupt is the operator's.
@@ -62,31 +62,27 @@ class PluginManager:
         """Load a module as the plugin ``name``, for tests, and return its report."""
         with self._lock:
             source = PluginSource(name, module.__name__)
-            report = self._make_ready(source, self._load(source, {}, (), module))
+            report = self._make_ready(source, self._load(source, NameRules(), module))
             self.reports += (report,)
             return report
 
     def _load_all(self) -> list[tuple[PluginSource, PluginReport]]:
         try:
             sources = tuple(self._find())
-            disabled = reports.disabled_names()
+            rules = reports.name_rules(sources)
         except Exception as error:  # noqa: BLE001  (a site without plugins beats no site)
             nowhere = PluginSource("(discovery)", "")
             return [(nowhere, reports.report_broken(nowhere, error))]
-        rivals = find_conflicts(sources)
-        return [(each, self._load(each, disabled, rivals.get(each.name, ()))) for each in sources]
+        self._registry.reserve(rules.owners)
+        return [(source, self._load(source, rules)) for source in sources]
 
     def _load(
-        self,
-        source: PluginSource,
-        disabled: Mapping[str, str],
-        claimants: Sequence[PluginSource],
-        module: ModuleType | None = None,
+        self, source: PluginSource, rules: NameRules, module: ModuleType | None = None
     ) -> PluginReport:
         """Import a plugin and register it; on any error nothing of it stays registered."""
         before = self._registry.snapshot()
         try:
-            refused = reports.find_refusal(source, disabled, claimants)
+            refused = reports.find_refusal(source, rules)
             if refused is not None:
                 return refused
             _check_source(source)

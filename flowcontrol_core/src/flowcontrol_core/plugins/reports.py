@@ -8,13 +8,14 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from traceback import TracebackException
 from typing import Any, Final
 
 from django.apps import AppConfig, apps
 from django.db.models import TextChoices
 from django.utils.translation import gettext_lazy as _
+from packaging.utils import canonicalize_name
 
 from flowcontrol_core.conf import get_settings
 from flowcontrol_core.errors import RegistrationError
@@ -76,15 +77,31 @@ def make_report(source: PluginSource, status: PluginStatus, **facts: Any) -> Plu
     )
 
 
-def find_refusal(
-    source: PluginSource, disabled: Mapping[str, str], claimants: Sequence[PluginSource]
-) -> PluginReport | None:
-    """Return the report of a plugin that is not even imported, and log it; ``None``: import it.
+@dataclass(frozen=True, slots=True)
+class NameRules:
+    """Who may use a plugin name, by name.
 
-    ``disabled`` is the answer of ``disabled_names``; ``claimants`` are all plugins of its name,
-    where there is more than one.
+    ``disabled`` has the places where it is disabled, ``owners`` the distributions that it belongs
+    to, in their canonical spelling, ``claimants`` all plugins of a name that has more than one.
     """
-    for status, reason, remedy in _refusals(source, disabled, claimants):
+
+    disabled: Mapping[str, str] = field(default_factory=dict)
+    owners: Mapping[str, str] = field(default_factory=dict)
+    claimants: Mapping[str, Sequence[PluginSource]] = field(default_factory=dict)
+
+
+def name_rules(sources: Sequence[PluginSource]) -> NameRules:
+    """Return the rules for the plugins that were found."""
+    claimants = discovery.find_conflicts(sources)
+    sole = {each.name: each.distribution for each in sources if each.name not in claimants}
+    owners = sole | get_settings().PLUGIN_OWNERS | discovery.OWNERS
+    canonical = {name: canonicalize_name(owner) for name, owner in owners.items()}
+    return NameRules(_disabled_names(), canonical, claimants)
+
+
+def find_refusal(source: PluginSource, rules: NameRules) -> PluginReport | None:
+    """Return the report of a plugin that is not even imported, and log it; ``None``: import it."""
+    for status, reason, remedy in _refusals(source, rules):
         if status is not PluginStatus.DISABLED:
             logger.warning("The plugin %r was not loaded. %s", source.name, reason)
         return make_report(source, status, reason=reason, remedy=remedy)
@@ -108,7 +125,7 @@ def report_broken(source: PluginSource, error: BaseException) -> PluginReport:
     )
 
 
-def disabled_names() -> dict[str, str]:
+def _disabled_names() -> dict[str, str]:
     """Return the names of the disabled plugins, each with the place where it is disabled."""
     # A single string is an easy mistake in a settings file, and clear enough.
     setting: Any = get_settings().DISABLE_PLUGINS
@@ -118,18 +135,21 @@ def disabled_names() -> dict[str, str]:
     return by_setting | dict.fromkeys(discovery.disabled_by_environment(), variable)
 
 
-def _refusals(
-    source: PluginSource, disabled: Mapping[str, str], claimants: Sequence[PluginSource]
-) -> Iterator[tuple[PluginStatus, str, str]]:
+def _refusals(source: PluginSource, rules: NameRules) -> Iterator[tuple[PluginStatus, str, str]]:
     """Yield why a plugin is not imported: the status, the reason and the remedy."""
-    if place := disabled.get(source.name):
+    owner = rules.owners.get(source.name, "")
+    if place := rules.disabled.get(source.name):
         remedy = f"Take {source.name!r} out of {place} to use it."
         yield PluginStatus.DISABLED, f"It is disabled by {place}.", remedy
-    if claimants:
+    if owner and owner != canonicalize_name(source.distribution):
+        reason = f"The plugin name {source.name!r} belongs to {owner}."
+        yield PluginStatus.CONFLICT, reason, f"Uninstall {source.distribution}."
+    elif not owner and (claimants := rules.claimants.get(source.name)):
         all_of_them = " and ".join(str(each) for each in claimants)
         distributions = " or ".join(dict.fromkeys(each.distribution for each in claimants))
         reason = f"The plugin name {source.name!r} is claimed by {all_of_them}; none is loaded."
-        yield PluginStatus.CONFLICT, reason, f"Uninstall {distributions}."
+        remedy = f'Uninstall {distributions}, or name the owner in FLOWCONTROL["PLUGIN_OWNERS"].'
+        yield PluginStatus.CONFLICT, reason, remedy
     if reason := discovery.incompatibility(source):
         remedy = f"Install a {source.distribution} and a {discovery.CORE} that fit each other. "
         remedy += _do_without(source)
