@@ -99,7 +99,7 @@ class WaitForTrigger(BaseAction):
 
     def summary(self, config: BoundConfig) -> str:
         values = {
-            "trigger": _label(config.source("trigger")),
+            "trigger": registry.trigger_label(config.source("trigger")),
             "condition": config.source("condition"),
             "duration": describe_duration(config, "at_most", "at_most_unit"),
         }
@@ -110,8 +110,3 @@ class WaitForTrigger(BaseAction):
             gettext("if %(condition)s") if config.source("condition") else "",
             gettext("at most %(duration)s") if config.source("at_most") else "",
         )
-
-
-def _label(key: str) -> str:
-    entry = registry.triggers.get(key)
-    return str(entry.trigger.label) if entry is not None else key

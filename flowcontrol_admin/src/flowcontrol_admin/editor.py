@@ -14,7 +14,6 @@ from flowcontrol.models import Flow, FlowTrigger, FlowVersion, Refusal
 from flowcontrol.registry import registry
 from flowcontrol_admin.pages import CHANGE_FLOW, Page
 from flowcontrol_admin.tree import TreeBuilder, by_step
-from flowcontrol_admin.triggers import trigger_label
 from flowcontrol_core.document.tree import Document
 
 
@@ -58,7 +57,7 @@ def _trigger_row(flow_trigger: FlowTrigger) -> dict[str, Any]:
     reason: str | None = flow_trigger.refused_reason  # type: ignore[attr-defined]
     return {
         "flow_trigger": flow_trigger,
-        "label": trigger_label(flow_trigger.trigger),
+        "label": registry.trigger_label(flow_trigger.trigger),
         "missing": flow_trigger.trigger not in registry.triggers,
         "refused": Refusal(reason).label if reason in Refusal.values else "",
     }

@@ -13,12 +13,12 @@ from flowcontrol import flows
 from flowcontrol.clock import clock
 from flowcontrol.health import is_overdue, is_without_worker
 from flowcontrol.models import FlowRun, Outcome, RunEvent
+from flowcontrol.registry import registry
 from flowcontrol_admin import run_texts
 from flowcontrol_admin.fields import find_object
 from flowcontrol_admin.operator_actions import possible_actions
 from flowcontrol_admin.pages import Page
 from flowcontrol_admin.timeline import entries, pretty
-from flowcontrol_admin.triggers import trigger_label
 
 EVENTS_A_PAGE = 100
 MOST_CHILDREN = 50
@@ -53,7 +53,7 @@ def show_run(page: Page, run: FlowRun) -> HttpResponse:
         last_error=_last_error(run),
         state=pretty(run.state),
         payload=pretty(run.payload),
-        trigger=trigger_label(run.trigger),
+        trigger=registry.trigger_label(run.trigger),
         children=children[:MOST_CHILDREN],
         child_count=children.count(),
         successors=run.successors.order_by("pk")[:MOST_CHILDREN],

@@ -12,7 +12,7 @@ from django.utils.translation import gettext_lazy as _
 
 from flowcontrol.flows import step_label, step_of
 from flowcontrol.models import FlowRun, Outcome, Status
-from flowcontrol_admin.triggers import trigger_label
+from flowcontrol.registry import registry
 from flowcontrol_core.document.tree import Step
 
 #: Days, hours and minutes as they are written after a number.
@@ -94,7 +94,7 @@ def _waits(run: FlowRun) -> Iterator[str]:
     if run.wait_until and run.status != Status.PENDING:
         yield gettext("Continues at %(time)s.") % {"time": show_datetime(run.wait_until)}
     if run.wait_trigger:
-        name = trigger_label(run.wait_trigger)
+        name = registry.trigger_label(run.wait_trigger)
         yield gettext("Waits for the trigger “%(name)s”.") % {"name": name}
     if run.wait_child:
         yield gettext("Waits until another run has ended.")

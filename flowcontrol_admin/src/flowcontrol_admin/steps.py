@@ -189,12 +189,9 @@ def pick(page: Page, flow: Flow) -> HttpResponse:
 def _offers(page: Page, document: Document) -> Iterator[Offer]:
     """Yield the actions that the user may place in a flow about such objects."""
     for entry in registry.actions.values():
-        action = entry.action
-        fits = action.object_type.lower() in ("", document.object)
+        fits = entry.action.object_type.lower() in ("", document.object)
         if fits and flows.may_place(entry.key, page.user):
-            label = str(action.verbose_name or entry.key)
-            group = str(action.group or entry.plugin)
-            yield Offer(group, entry.key, label, str(action.description))
+            yield Offer(entry.group, entry.key, entry.label, entry.description)
 
 
 def _add(page: Page, flow: Flow) -> HttpResponse:

@@ -95,7 +95,7 @@ def delete(page: Page, flow: Flow, trigger_id: int) -> HttpResponse:
         flows.remove_trigger(found)
         text = gettext("The trigger was removed; the runs it started continue.")
         return _done(page, found, text)
-    name = trigger_label(found.trigger)
+    name = registry.trigger_label(found.trigger)
     return page.render(
         "trigger_delete.html",
         title=gettext("Remove the trigger “%(name)s”?") % {"name": name},
@@ -124,7 +124,7 @@ def _edit(page: Page, flow_trigger: FlowTrigger) -> HttpResponse:
         shown = config.render("flowcontrol_admin/fields.html") if config else ""
     if is_valid and _save(form, config, flow_trigger):
         return _done(page, flow_trigger, gettext("The trigger was saved."), _delay())
-    label = trigger_label(key)
+    label = registry.trigger_label(key)
     skipped_firings = flow_trigger.skipped_firings.all()[:SHOWN_FIRINGS] if flow_trigger.pk else []
     return page.render(
         "trigger_form.html",
@@ -173,16 +173,8 @@ def _done(page: Page, flow_trigger: FlowTrigger, text: str, more: str = "") -> H
 
 
 def _offer(entry: TriggerEntry) -> Offer:
-    trigger = entry.trigger
-    payload = tuple((name, str(text)) for name, text in trigger.payload.items())
-    texts = (str(trigger.label), str(trigger.description), trigger.model)
-    return Offer(entry.plugin, entry.key, *texts, payload)
-
-
-def trigger_label(key: str) -> str:
-    """Return the name of a trigger; its key where it is not registered."""
-    entry = registry.triggers.get(key)
-    return str(entry.trigger.label) if entry else key
+    texts = (entry.label, entry.description, entry.trigger.model)
+    return Offer(entry.plugin, entry.key, *texts, tuple(entry.payload.items()))
 
 
 def _delay() -> str:

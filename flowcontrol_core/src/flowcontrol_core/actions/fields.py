@@ -169,7 +169,7 @@ class FlowField(forms.ChoiceField):
 
 
 def _trigger_choices() -> list[tuple[str, str]]:
-    choices = sorted((str(entry.trigger.label), key) for key, entry in registry.triggers.items())
+    choices = sorted((entry.label, key) for key, entry in registry.triggers.items())
     return [("", "---------"), *((key, label) for label, key in choices)]
 
 

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from django import forms
 from django.apps import apps
 from django.utils.functional import Promise
+from django.utils.translation import gettext
 from packaging.utils import canonicalize_name
 
 from flowcontrol_core import bounds
@@ -29,6 +30,18 @@ _CONFIG_NAMES = {name for name in dir(BoundConfig) if not name.startswith("_")}
 ActionClass = TypeVar("ActionClass", bound=type[BaseAction])
 
 
+def plugin_text(text: str | Promise, instead: str = "") -> str:
+    """Return a text of a plugin as its reader sees it: ``instead`` where it is empty or raises.
+
+    A translation or a lazy text is the plugin's own code: it must not break a page of all plugins.
+    """
+    try:
+        return str(text) or instead
+    except Exception as error:  # noqa: BLE001  (whatever it raises)
+        problem = gettext("this text cannot be shown: %(error)s") % {"error": repr(error)}
+        return f"{instead} ({problem})".strip()
+
+
 @dataclass(frozen=True, slots=True)
 class ActionEntry:
     """A registered action: its key, its one instance, and where it comes from."""
@@ -37,6 +50,21 @@ class ActionEntry:
     action: BaseAction
     plugin: str
     distribution: str
+
+    @property
+    def label(self) -> str:
+        """The name of the action for people."""
+        return plugin_text(self.action.verbose_name, self.key)
+
+    @property
+    def group(self) -> str:
+        """Where the action is offered; the plugin's name where it says nothing else."""
+        return plugin_text(self.action.group, self.plugin)
+
+    @property
+    def description(self) -> str:
+        """What the action does, for people."""
+        return plugin_text(self.action.description)
 
     @property
     def origin(self) -> str:
@@ -56,9 +84,24 @@ class TriggerEntry:
     distribution: str
 
     @property
+    def label(self) -> str:
+        """The name of the trigger for people."""
+        return plugin_text(self.trigger.label, self.key)
+
+    @property
+    def description(self) -> str:
+        """What happens when the trigger fires, for people."""
+        return plugin_text(self.trigger.description)
+
+    @property
+    def payload(self) -> dict[str, str]:
+        """What the trigger brings: by key, in words."""
+        return {name: plugin_text(text) for name, text in self.trigger.payload.items()}
+
+    @property
     def origin(self) -> str:
         """The trigger and where it comes from, for messages."""
-        return f"{self.trigger.label!r} of {self.distribution or f'the app {self.plugin!r}'}"
+        return f"{self.label!r} of {self.distribution or f'the app {self.plugin!r}'}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +151,16 @@ class Registry:
             raise UnknownActionError(key)
         return entry
 
+    def action_label(self, key: str) -> str:
+        """Return the name of an action for people; its key where it is not registered."""
+        entry = self._content.find_action(key)
+        return entry.label if entry else key
+
+    def trigger_label(self, key: str) -> str:
+        """Return the name of a trigger for people; its key where it is not registered."""
+        entry = self._content.triggers.get(key)
+        return entry.label if entry else key
+
     def knows_action(self, key: str) -> bool:
         """Return whether a step with this action can be executed here."""
         return key in self._content.actions or key in self._content.aliases
@@ -147,9 +200,9 @@ class Registry:
                 f"The plugin {plugin!r} offers {trigger!r} as a trigger; it must be an "
                 "instance of flowcontrol.registry.Trigger."
             )
-        _check_model(trigger.model, f"The model of the trigger {trigger.label!r} of {plugin!r}")
         key = f"{plugin}.{trigger.name}"
-        _check_key(key, f"the trigger {trigger.label!r} of the plugin {plugin!r}")
+        _check_model(trigger.model, f"The model of the trigger {key!r}")
+        _check_key(key, f"the trigger {plugin_text(trigger.label)!r} of the plugin {plugin!r}")
         entry = TriggerEntry(key, trigger, plugin, distribution)
         known = self._content.triggers.get(key)
         if known is not None and known.trigger is not trigger:

@@ -45,8 +45,7 @@ class Edit:
 
 def step_label(step: Step) -> str:
     """Return the name of a step's action, as staff know it; its key where the action is missing."""
-    action = known_action(step.action)
-    return str((action and action.verbose_name) or step.action)
+    return registry.action_label(step.action)
 
 
 def offered_branches(step: Step) -> tuple[str, ...]:
