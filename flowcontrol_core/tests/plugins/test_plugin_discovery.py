@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import logging
 import subprocess
 import sys
 from typing import Any
@@ -146,21 +145,23 @@ def test_two_distributions_with_the_same_plugin_name_are_a_conflict(site: Any) -
     }
 
 
-@pytest.mark.parametrize("damage", ["no metadata", "bytes", "no equals sign"])
-def test_broken_metadata_of_one_distribution_hides_no_other(
-    site: Any, damage: str, caplog: pytest.LogCaptureFixture
-) -> None:
+@pytest.mark.parametrize("damage", ["no metadata", "metadata", "bytes", "no equals sign"])
+def test_broken_metadata_of_one_distribution_hides_no_other(site: Any, damage: str) -> None:
     site.install("fake-good", plugins="good = fake_good.plugin")
     info = site.install("fake-bad", plugins="bad = fake_bad.plugin")
     if damage == "no metadata":
         (info / "METADATA").unlink()
+    elif damage == "metadata":
+        (info / "METADATA").write_bytes(b"Metadata-Version: 2.1\nName: fake-b\xff\n")
     elif damage == "bytes":
         (info / "entry_points.txt").write_bytes(b"[flowcontrol.plugins]\n\xff = x\n")
     else:
         (info / "entry_points.txt").write_text("[flowcontrol.plugins]\nnonsense\n")
-    with caplog.at_level(logging.WARNING, "flowcontrol.plugins"):
-        assert [each.name for each in fakes()] == ["good"]
-    assert len(caplog.records) == 1
+    found = {each.name: each for each in fakes()}
+    [damaged] = found.keys() - {"good"}
+    assert (found["good"].problem, found[damaged].module) == ("", "")
+    assert damaged in ("fake-bad", info.name)
+    assert "Its metadata cannot be read" in found[damaged].problem
 
 
 @pytest.mark.parametrize(

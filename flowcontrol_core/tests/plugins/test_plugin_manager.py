@@ -282,7 +282,20 @@ def test_plugin_that_cannot_be_imported_fails_alone(
     assert_only_good_is_left(registry)
     [record] = [each for each in caplog.records if each.name == "flowcontrol.plugins"]
     assert record.levelno == logging.ERROR
-    assert record.exc_info is not None
+    assert record.exc_info is None
+    assert "\n" not in record.getMessage()
+
+
+def test_distribution_whose_metadata_is_damaged_is_a_row(manager: PluginManager, site: Any) -> None:
+    install(site, "good", GOOD)
+    info = site.install("fake-bad", plugins="bad = fake_bad.plugin")
+    (info / "METADATA").write_bytes(b"Name: fake-b\xff\n")
+    reports = load(manager)
+    assert reports.pop("good").status is PluginStatus.ACTIVE
+    [report] = reports.values()
+    assert (report.status, report.is_broken) == (PluginStatus.FAILED, True)
+    assert "Its metadata cannot be read: UnicodeDecodeError" in report.reason
+    assert report.remedy == f"Install {info.name} anew, or remove it."
 
 
 def test_keyboard_interrupt_is_not_swallowed(manager: PluginManager, site: Any) -> None:

@@ -9,10 +9,10 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import Final
+from typing import Any, Final
 
 import importlib_metadata
 from packaging.requirements import InvalidRequirement, Requirement
@@ -41,7 +41,8 @@ class PluginSource:
 
     ``name`` is the name of the entry point, ``module`` its value; ``requires`` are the lines
     ``Requires-Dist`` of the distribution; ``app`` is what the same distribution offers under the
-    same name for INSTALLED_APPS, empty for a plugin that is not a Django app.
+    same name for INSTALLED_APPS, empty for a plugin that is not a Django app. ``problem`` says
+    why nothing more is known of it, where its metadata is damaged.
     """
 
     name: str
@@ -50,6 +51,7 @@ class PluginSource:
     version: str = ""
     requires: tuple[str, ...] = ()
     app: str = ""
+    problem: str = ""
 
     def __str__(self) -> str:
         origin = f"{self.distribution} {self.version}".strip()
@@ -158,11 +160,28 @@ def _offers() -> tuple[_Offer, ...]:
 @cache
 def _read_offers(_path: tuple[str, ...]) -> tuple[_Offer, ...]:
     """Return the distributions with entry points for plugins; read once for a search path."""
-    return tuple(offer for name in sorted(_names_of_distributions()) for offer in _read_offer(name))
+    offers: dict[str, _Offer] = {}
+    for found in importlib_metadata.distributions():
+        try:
+            if _mentions_plugins(found):
+                known = canonicalize_name(found.name)
+                offers.setdefault(known, _read_offer(known))
+        except Exception as error:  # noqa: BLE001  (one must not hide the others)
+            folder = _folder_of(found)
+            offers[folder] = _unreadable(folder, error)
+    return tuple(offers[name] for name in sorted(offers))
 
 
-def _read_offer(name: str) -> Iterator[_Offer]:
-    """Yield what a distribution declares; nothing, and log it, where that cannot be read."""
+def _mentions_plugins(found: Any) -> bool:
+    try:
+        text = found.read_text("entry_points.txt") or ""
+    except UnicodeDecodeError as error:
+        text = error.object.decode(errors="replace")
+    return f"[{PLUGIN_GROUP}]" in text or f"[{APP_GROUP}]" in text
+
+
+def _read_offer(name: str) -> _Offer:
+    """Return what a distribution declares; where it cannot be read, a plugin that says so."""
     try:
         # The first on sys.path counts, as for an import: it may shadow the one found.
         found = importlib_metadata.distribution(name)
@@ -180,19 +199,17 @@ def _read_offer(name: str) -> Iterator[_Offer]:
             )
             for entry in entries.select(group=PLUGIN_GROUP)
         )
-        yield _Offer(name, tuple(plugins), apps)
+        return _Offer(name, tuple(plugins), apps)
     except Exception as error:  # noqa: BLE001  (one must not hide the others)
-        logger.warning("The entry points of %s cannot be read: %r", name, error)
+        return _unreadable(name, error)
 
 
-def _names_of_distributions() -> set[str]:
-    """Return the names of all distributions that mention one of the groups."""
-    names: set[str] = set()
-    for found in importlib_metadata.distributions():
-        try:
-            text = found.read_text("entry_points.txt") or ""
-            if f"[{PLUGIN_GROUP}]" in text or f"[{APP_GROUP}]" in text:
-                names.add(canonicalize_name(found.name))
-        except Exception as error:  # noqa: BLE001  (such as the remains of an old one)
-            logger.warning("The metadata of a distribution cannot be read (%s): %r", found, error)
-    return names
+def _unreadable(name: str, error: Exception) -> _Offer:
+    problem = f"Its metadata cannot be read: {type(error).__name__}: {error}."
+    return _Offer(name, (PluginSource(name, "", name, problem=problem),), {})
+
+
+def _folder_of(found: Any) -> str:
+    """Return the name of the folder of a distribution that cannot tell its own name."""
+    # The path is no part of the interface: it only makes the message clearer.
+    return str(getattr(getattr(found, "_path", None), "name", "unknown distribution"))

@@ -109,15 +109,14 @@ def find_refusal(source: PluginSource, rules: NameRules) -> PluginReport | None:
 
 
 def report_broken(source: PluginSource, error: BaseException) -> PluginReport:
-    """Return the report of a plugin that raised, and log it with its traceback."""
+    """Return the report of a plugin that raised, with its traceback, and log it in one line."""
     details = TracebackException.from_exception(error)
     text = " ".join(str(details).split())
     model = _MODEL_WITHOUT_APP.search(text) if isinstance(error, RuntimeError) else None
     named = isinstance(error, RegistrationError)
     reason = text if named else f"{type(error).__name__}: {text}".rstrip(": ")
-    logger.error(
-        "The plugin %r (%s) was not loaded. %s", source.name, source, reason, exc_info=error
-    )
+    # One line: where cron starts a command each minute, a traceback would be a mail each minute.
+    logger.error("The plugin %r (%s) was not loaded. %s", source.name, source, reason)
     status = PluginStatus.NEEDS_APP if model else PluginStatus.FAILED
     remedy = _add_app(source, model[1]) if model else _do_without(source)
     return make_report(
@@ -138,6 +137,9 @@ def _disabled_names() -> dict[str, str]:
 def _refusals(source: PluginSource, rules: NameRules) -> Iterator[tuple[PluginStatus, str, str]]:
     """Yield why a plugin is not imported: the status, the reason and the remedy."""
     owner = rules.owners.get(source.name, "")
+    if source.problem:
+        remedy = f"Install {source.distribution} anew, or remove it."
+        yield PluginStatus.FAILED, source.problem, remedy
     if place := rules.disabled.get(source.name):
         remedy = f"Take {source.name!r} out of {place} to use it."
         yield PluginStatus.DISABLED, f"It is disabled by {place}.", remedy
