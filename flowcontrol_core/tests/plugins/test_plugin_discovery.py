@@ -11,13 +11,14 @@ from typing import Any
 import importlib_metadata
 import pytest
 
-from flowcontrol_core.plugins import discovery
 from flowcontrol_core.plugins.discovery import (
+    CORE,
     PluginSource,
     disabled_by_environment,
     find_conflicts,
     find_plugins,
     incompatibility,
+    installed_version,
     plugin_apps,
 )
 
@@ -178,10 +179,10 @@ def test_broken_metadata_of_one_distribution_hides_no_other(site: Any, damage: s
     ],
 )
 def test_plugin_that_asks_for_what_is_installed_is_compatible(
-    requires: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+    requires: tuple[str, ...],
 ) -> None:
-    monkeypatch.setattr(discovery, "installed_version", lambda _name: "1.5.0b1")
-    assert incompatibility(PluginSource("sms", "fake_sms", requires=requires)) == ""
+    source = PluginSource("sms", "fake_sms", requires=requires)
+    assert incompatibility(source, "1.5.0b1") == ""
 
 
 @pytest.mark.parametrize(
@@ -197,10 +198,10 @@ def test_plugin_that_asks_for_what_is_installed_is_compatible(
     ],
 )
 def test_plugin_that_asks_for_another_core_is_incompatible(
-    requires: tuple[str, ...], reason: str, monkeypatch: pytest.MonkeyPatch
+    requires: tuple[str, ...], reason: str
 ) -> None:
-    monkeypatch.setattr(discovery, "installed_version", lambda _name: "1.5.0b1")
-    assert reason in incompatibility(PluginSource("sms", "fake_sms", requires=requires))
+    source = PluginSource("sms", "fake_sms", requires=requires)
+    assert reason in incompatibility(source, "1.5.0b1")
 
 
 def test_core_in_a_source_tree_without_metadata_refuses_no_plugin(
@@ -210,10 +211,11 @@ def test_core_in_a_source_tree_without_metadata_refuses_no_plugin(
         raise importlib_metadata.PackageNotFoundError(name)
 
     monkeypatch.setattr(importlib_metadata, "version", version)
-    assert incompatibility(PluginSource("sms", "m", requires=("flowcontrol-core>=99",))) == ""
+    source = PluginSource("sms", "fake_sms", requires=("flowcontrol-core>=99",))
+    assert incompatibility(source, installed_version(CORE)) == ""
 
 
 def test_the_version_of_the_core_is_that_of_its_distribution(second_site: Any) -> None:
     second_site.install("flowcontrol-core", version="3.2")
     source = PluginSource("sms", "fake_sms", requires=("flowcontrol-core<3",))
-    assert "flowcontrol-core 3.2 is installed" in incompatibility(source)
+    assert "flowcontrol-core 3.2 is installed" in incompatibility(source, installed_version(CORE))

@@ -14,7 +14,6 @@ from django import forms
 from django.apps import apps
 from django.utils.functional import Promise
 from django.utils.translation import gettext
-from packaging.utils import canonicalize_name
 
 from flowcontrol_core import bounds
 from flowcontrol_core.actions.base import BaseAction, Effects
@@ -255,7 +254,7 @@ class Registry:
 
     def _check_owner(self, alias: str, entry: ActionEntry) -> None:
         plugin = alias.partition(".")[0]
-        own = canonicalize_name(entry.distribution)
+        own = entry.distribution
         if plugin != entry.plugin and (owner := self._owners.get(plugin, own)) != own:
             raise RegistrationError(
                 f"{entry.origin} has the alias {alias!r}, a key of the plugin {plugin!r} of "

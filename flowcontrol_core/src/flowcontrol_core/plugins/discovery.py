@@ -15,8 +15,6 @@ from functools import cache
 from typing import Any, Final
 
 import importlib_metadata
-from packaging.requirements import InvalidRequirement, Requirement
-from packaging.utils import canonicalize_name
 
 CORE: Final = "flowcontrol-core"
 PLUGIN_GROUP: Final = "flowcontrol.plugins"
@@ -105,14 +103,13 @@ def find_conflicts(sources: Iterable[PluginSource]) -> dict[str, tuple[PluginSou
     return {name: tuple(each) for name, each in by_name.items() if len(each) > 1}
 
 
-def incompatibility(source: PluginSource) -> str:
-    """Return why the installed flowcontrol-core is not one that the plugin asks for; "" if it is.
+def incompatibility(source: PluginSource, installed: str) -> str:
+    """Return why the installed version of flowcontrol-core is not one that the plugin asks for.
 
-    Requirements whose markers do not apply here are ignored, and so is everything if
-    flowcontrol-core itself runs from a source tree without metadata.
+    "" if it is. Requirements whose markers do not apply here are ignored, and so is everything if
+    flowcontrol-core itself runs from a source tree without metadata, and so has no version.
     """
     wanted = [line for line in source.requires if _NAMES_CORE.match(line.strip())]
-    installed = installed_version(CORE) if wanted else ""
     reasons = (_unmet(line, installed) for line in wanted) if installed else ()
     return next((reason for reason in reasons if reason), "")
 
@@ -127,7 +124,18 @@ def split_names(text: str) -> frozenset[str]:
     return frozenset(name.strip() for name in text.split(",") if name.strip())
 
 
+def canonical_name(distribution: str) -> str:
+    """Return the one spelling of a distribution's name (PEP 503).
+
+    ``packaging`` does the same, and takes longer to import than all the rest that settings need.
+    """
+    return re.sub(r"[-_.]+", "-", distribution).lower()
+
+
 def _unmet(line: str, installed: str) -> str:
+    # Only here: a settings module, which imports this one, needs no requirement.
+    from packaging.requirements import InvalidRequirement, Requirement  # noqa: PLC0415
+
     try:
         requirement = Requirement(line)
     except InvalidRequirement as error:
@@ -164,7 +172,7 @@ def _read_offers(_path: tuple[str, ...]) -> tuple[_Offer, ...]:
     for found in importlib_metadata.distributions():
         try:
             if _mentions_plugins(found):
-                known = canonicalize_name(found.name)
+                known = canonical_name(found.name)
                 offers.setdefault(known, _read_offer(known))
         except Exception as error:  # noqa: BLE001  (one must not hide the others)
             folder = _folder_of(found)

@@ -17,7 +17,7 @@ from flowcontrol_core.errors import RegistrationError
 from flowcontrol_core.plugins import hookspecs, reports
 from flowcontrol_core.plugins.catalogues import add_catalogue
 from flowcontrol_core.plugins.discovery import PluginSource, find_plugins
-from flowcontrol_core.plugins.reports import NameRules, PluginReport, PluginStatus
+from flowcontrol_core.plugins.reports import PluginReport, PluginStatus, Rules
 from flowcontrol_core.suggest import did_you_mean
 
 # What a plugin may raise without harm to others; a KeyboardInterrupt is the operator's.
@@ -62,14 +62,14 @@ class PluginManager:
         """Load a module as the plugin ``name``, for tests, and return its report."""
         with self._lock:
             source = PluginSource(name, module.__name__)
-            report = self._make_ready(source, self._load(source, NameRules(), module))
+            report = self._make_ready(source, self._load(source, Rules(), module))
             self.reports += (report,)
             return report
 
     def _load_all(self) -> list[tuple[PluginSource, PluginReport]]:
         try:
             sources = tuple(self._find())
-            rules = reports.name_rules(sources)
+            rules = reports.rules_for(sources)
         except Exception as error:  # noqa: BLE001  (a site without plugins beats no site)
             nowhere = PluginSource("(discovery)", "")
             return [(nowhere, reports.report_broken(nowhere, error))]
@@ -77,7 +77,7 @@ class PluginManager:
         return [(source, self._load(source, rules)) for source in sources]
 
     def _load(
-        self, source: PluginSource, rules: NameRules, module: ModuleType | None = None
+        self, source: PluginSource, rules: Rules, module: ModuleType | None = None
     ) -> PluginReport:
         """Import a plugin and register it; on any error nothing of it stays registered."""
         before = self._registry.snapshot()

@@ -15,7 +15,6 @@ from typing import Any, Final
 from django.apps import AppConfig, apps
 from django.db.models import TextChoices
 from django.utils.translation import gettext_lazy as _
-from packaging.utils import canonicalize_name
 
 from flowcontrol_core.conf import get_settings
 from flowcontrol_core.errors import RegistrationError
@@ -78,28 +77,34 @@ def make_report(source: PluginSource, status: PluginStatus, **facts: Any) -> Plu
 
 
 @dataclass(frozen=True, slots=True)
-class NameRules:
-    """Who may use a plugin name, by name.
+class Rules:
+    """What plugins are measured by, each by its name.
 
-    ``disabled`` has the places where it is disabled, ``owners`` the distributions that it belongs
-    to, in their canonical spelling, ``claimants`` all plugins of a name that has more than one.
+    ``disabled`` has the places where it is disabled, ``owners`` the distribution that it belongs
+    to, spelled as it is installed, ``claimants`` all plugins of a name that has more than one;
+    ``core`` is the version of flowcontrol-core.
     """
 
     disabled: Mapping[str, str] = field(default_factory=dict)
     owners: Mapping[str, str] = field(default_factory=dict)
     claimants: Mapping[str, Sequence[PluginSource]] = field(default_factory=dict)
+    core: str = ""
 
 
-def name_rules(sources: Sequence[PluginSource]) -> NameRules:
+def rules_for(sources: Sequence[PluginSource]) -> Rules:
     """Return the rules for the plugins that were found."""
     claimants = discovery.find_conflicts(sources)
     sole = {each.name: each.distribution for each in sources if each.name not in claimants}
     owners = sole | get_settings().PLUGIN_OWNERS | discovery.OWNERS
-    canonical = {name: canonicalize_name(owner) for name, owner in owners.items()}
-    return NameRules(_disabled_names(), canonical, claimants)
+    spelled = {discovery.canonical_name(each.distribution): each.distribution for each in sources}
+    as_installed = {
+        name: spelled.get(discovery.canonical_name(owner), owner) for name, owner in owners.items()
+    }
+    version = discovery.installed_version(discovery.CORE)
+    return Rules(_disabled_names(), as_installed, claimants, version)
 
 
-def find_refusal(source: PluginSource, rules: NameRules) -> PluginReport | None:
+def find_refusal(source: PluginSource, rules: Rules) -> PluginReport | None:
     """Return the report of a plugin that is not even imported, and log it; ``None``: import it."""
     for status, reason, remedy in _refusals(source, rules):
         if status is not PluginStatus.DISABLED:
@@ -134,7 +139,7 @@ def _disabled_names() -> dict[str, str]:
     return by_setting | dict.fromkeys(discovery.disabled_by_environment(), variable)
 
 
-def _refusals(source: PluginSource, rules: NameRules) -> Iterator[tuple[PluginStatus, str, str]]:
+def _refusals(source: PluginSource, rules: Rules) -> Iterator[tuple[PluginStatus, str, str]]:
     """Yield why a plugin is not imported: the status, the reason and the remedy."""
     owner = rules.owners.get(source.name, "")
     if source.problem:
@@ -143,7 +148,7 @@ def _refusals(source: PluginSource, rules: NameRules) -> Iterator[tuple[PluginSt
     if place := rules.disabled.get(source.name):
         remedy = f"Take {source.name!r} out of {place} to use it."
         yield PluginStatus.DISABLED, f"It is disabled by {place}.", remedy
-    if owner and owner != canonicalize_name(source.distribution):
+    if owner and owner != source.distribution:
         reason = f"The plugin name {source.name!r} belongs to {owner}."
         yield PluginStatus.CONFLICT, reason, f"Uninstall {source.distribution}."
     elif not owner and (claimants := rules.claimants.get(source.name)):
@@ -152,7 +157,7 @@ def _refusals(source: PluginSource, rules: NameRules) -> Iterator[tuple[PluginSt
         reason = f"The plugin name {source.name!r} is claimed by {all_of_them}; none is loaded."
         remedy = f'Uninstall {distributions}, or name the owner in FLOWCONTROL["PLUGIN_OWNERS"].'
         yield PluginStatus.CONFLICT, reason, remedy
-    if reason := discovery.incompatibility(source):
+    if reason := discovery.incompatibility(source, rules.core):
         remedy = f"Install a {source.distribution} and a {discovery.CORE} that fit each other. "
         remedy += _do_without(source)
         yield PluginStatus.INCOMPATIBLE, reason, remedy
