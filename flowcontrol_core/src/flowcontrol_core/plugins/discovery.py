@@ -219,5 +219,5 @@ def _unreadable(name: str, error: Exception) -> _Offer:
 
 def _folder_of(found: Any) -> str:
     """Return the name of the folder of a distribution that cannot tell its own name."""
-    # The path is no part of the interface: it only makes the message clearer.
+    # The path is not part of the interface; it only makes the message clearer.
     return str(getattr(getattr(found, "_path", None), "name", "unknown distribution"))
