@@ -27,7 +27,7 @@ from flowcontrol_core.runs.queue import limits
 from flowcontrol_core.runs.queue.claim import Choice, Heartbeat, worker_name
 from flowcontrol_core.runs.store.clock import clock
 from flowcontrol_core.runs.store.connection import WriteGuard, alias, connection, dispatch
-from flowcontrol_core.runs.store.objects import ObjectSource, reference
+from flowcontrol_core.runs.store.objects import ObjectSource, reference, why_nameless
 from flowcontrol_core.runs.store.rows import LostLease, make_event
 
 
@@ -142,10 +142,9 @@ def check_startable(flow: Flow, obj: models.Model | None, *, depth: int) -> None
 
 
 def check_object(flow: Flow, obj: models.Model) -> None:
-    """Raise NotStartedError for an object that is not of the flow's type, or is not saved."""
-    if obj.pk is None:
-        text = gettext("%(object)r has no primary key; save it first.")
-        raise NotStartedError(text % {"object": obj}, reason="object")
+    """Raise NotStartedError for an object that is not of the flow's type, or has no usable key."""
+    if problem := why_nameless(obj):
+        raise NotStartedError(problem, reason="object")
     wanted = flow.published.object_type if flow.published else ""
     # An action may pass on the lazy object it was given: only ``__class__`` tells its model.
     labels = {model._meta.label_lower for model in obj.__class__.__mro__ if hasattr(model, "_meta")}
@@ -157,7 +156,7 @@ def check_object(flow: Flow, obj: models.Model) -> None:
 
 def _refuse_reached(flow: Flow, run: FlowRun) -> None:
     """Raise NotStartedError where a check without a lock shows that a limit skips the run."""
-    present = limits.limits_of(flow, run.content_type_id, run.object_key)
+    present = limits.limits_of(flow, run.about)
     if reached := limits.reached(limits.skipping(present)):
         text = gettext("The limit %(limit)s of the flow “%(flow)s” is reached (%(most)d).")
         values = {"limit": reached, "flow": flow.key, "most": getattr(flow, reached)}

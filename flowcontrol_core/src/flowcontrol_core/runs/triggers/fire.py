@@ -161,8 +161,7 @@ def _store_event(event: FiredEvent, *, waited: bool, unique_key: str) -> bool:
         return True
     row = TriggerEvent(
         key=event.trigger.key,
-        content_type_id=event.about["content_type_id"],
-        object_key=event.about["object_key"],
+        **event.about,
         payload=encode(event.payload),
         unique_key=_unique(event.trigger.key, unique_key) if unique_key else None,
         created_at=event.now,
