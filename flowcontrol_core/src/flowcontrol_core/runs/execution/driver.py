@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 
 from django.db import DatabaseError, Error, transaction
 
@@ -215,6 +215,9 @@ class Driver:
         except (Error, EffectsError) as error:
             is_own = is_of_own_database(error)
             if connection().closed_in_transaction or (is_own and is_lost_connection(error)):
+                # For Django to know that there is nothing to be rolled back.
+                with suppress(Error):
+                    connection().close()
                 raise BrokenConnectionError(one_line(error)) from error
             # A database error here was raised on leaving the savepoint, for the same reason: the
             # action has caught one without a savepoint of its own.

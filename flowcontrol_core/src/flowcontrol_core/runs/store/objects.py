@@ -48,22 +48,22 @@ def describe_object(obj: models.Model | None) -> str:
 
 def why_nameless(obj: models.Model) -> str:
     """Return why no run can be about an object; empty where one can."""
-    key, values = obj.pk, {"object": describe_object(obj)}
+    key = obj.pk
     if key is None:
-        return gettext("%(object)s has no primary key; save it first.") % values
-    if isinstance(key, tuple | bytes | memoryview):
+        text = gettext("%(object)s has no primary key; save it first.")
+    elif isinstance(key, tuple | bytes | memoryview):
         text = gettext(
             "No run can be about %(object)s: its primary key is not one value that text can stand "
             "for. Put its key into the state, and read it in the flow."
         )
-        return text % values
-    if len(str(key)) > MAX_KEY:
+    elif len(str(key)) > MAX_KEY:
         text = gettext(
             "No run can be about %(object)s: its primary key has %(length)d characters, and at "
             "most %(most)d are possible. Put its key into the state, and read it in the flow."
         )
-        return text % {**values, "length": len(str(key)), "most": MAX_KEY}
-    return ""
+    else:
+        return ""
+    return text % {"object": describe_object(obj), "length": len(str(key)), "most": MAX_KEY}
 
 
 #: A model, by its label, and the database that its objects are in.
