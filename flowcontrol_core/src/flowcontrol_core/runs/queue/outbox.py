@@ -196,7 +196,7 @@ def wake_next(run: FlowRun) -> None:
 
 @retrying
 def wake_again(run: FlowRun) -> None:
-    """Let a run try again that was put into the queue when a slot was just becoming free."""
+    """Let a run begin now whose due time was to be later, unless it has begun by then."""
     rows([run.pk], Status.PENDING).filter(fence=run.fence).update(due_at=clock().now())
 
 

@@ -161,6 +161,27 @@ def durable() -> transaction.Atomic:
     return transaction.atomic(using=alias(), durable=True)
 
 
+def transaction_elsewhere() -> str:
+    """Return the alias of another database whose transaction this thread is in; empty: of none.
+
+    What happens in it may be rolled back, and nobody else sees it before its commit.
+    """
+    own = alias()
+    for database in connections.all(initialized_only=True):
+        if database.alias != own and database.in_atomic_block and _will_end(database):
+            return database.alias
+    return ""
+
+
+def _will_end(database: BaseDatabaseWrapper) -> bool:
+    """Return whether a transaction is one of the code, not that of a ``TestCase`` around it.
+
+    Django has no public way to ask.
+    """
+    blocks: Any = database.atomic_blocks
+    return not all(block._from_testcase for block in blocks)  # noqa: SLF001
+
+
 def after_commit(work: Callable[[], object]) -> None:
     """Do something once the present transaction has committed, at once if there is none.
 
