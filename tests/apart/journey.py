@@ -254,7 +254,7 @@ def fixtures_go_there_and_back() -> None:
         natural = ("--natural-primary", "--natural-foreign", "--database=flowcontrol")
         call_command("dumpdata", "flowcontrol_core", *natural, output=file, verbosity=0)
         Flow.objects.update(published=None)
-        for model in models:
+        for model in reversed(models):
             model._base_manager.all()._raw_delete("flowcontrol")
         call_command("loaddata", file, database="flowcontrol", verbosity=0)
     assert {model: model._base_manager.count() for model in models} == counts

@@ -4,14 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from tests.docs.pages import blocks, read
 
-class FlowcontrolRouter:
-    """Keeps the tables of Flowcontrol in the database ``flowcontrol``, and all others out of it."""
-
-    def db_for_read(self, model: Any, **hints: Any) -> str | None:
-        return "flowcontrol" if model._meta.app_label == "flowcontrol_core" else None
-
-    db_for_write = db_for_read
-
-    def allow_migrate(self, db: str, app_label: str, **hints: Any) -> bool:
-        return (db == "flowcontrol") == (app_label == "flowcontrol_core")
+_names: dict[str, Any] = {}
+for _block in blocks(read("how-to/use-several-databases.md"), "python"):
+    if _block.text.startswith("class FlowcontrolRouter"):
+        exec(_block.text, _names)
+FlowcontrolRouter = _names["FlowcontrolRouter"]

@@ -48,7 +48,7 @@ def dump(path: Path, *options: str) -> None:
 def empty() -> None:
     """Delete all rows, and let the keys of new ones begin elsewhere."""
     Flow.objects.update(published=None)
-    for model in MODELS:
+    for model in reversed(MODELS):
         model._base_manager.all()._raw_delete("default")
     first = Flow.objects.create(key="first", name="First")
     FlowVersion.objects.create(flow=first, number=1)

@@ -7,17 +7,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from django.db import OperationalError, connections
+from django.db import OperationalError, connections, transaction
 
 from flowcontrol_core.errors import NotStartedError
 from flowcontrol_core.models import Flow, FlowRun, Status
-from flowcontrol_core.runs.execution.start import create_flowrun
+from flowcontrol_core.runs.execution.start import create_flowrun, start_flowrun
 from flowcontrol_core.runs.triggers.fire import trigger_flows
 from flowcontrol_core.testing.builder import step
 from tests import operate
 from tests.shop.models import Customer, Parcel, Voucher
 
 from .conftest import (
+    PAID,
     Lab,
     event,
     fresh,
@@ -348,3 +349,63 @@ class _Refusing:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._ops, name)
+
+
+# --- transactions of another database --------------------------------------------------------
+
+
+def test_a_trigger_fires_after_the_commit_of_the_other_database(lab: Lab, archive: Any) -> None:
+    publish(think(), object="shop.customer").flow_triggers.create(trigger="lab.paid")
+    with transaction.atomic(using=ARCHIVE):
+        ada = archive.create(name="Ada")
+        assert trigger_flows("lab.paid", ada, {"n": 1}) == []
+        assert not FlowRun.objects.exists()
+    run = FlowRun.objects.get()
+    assert (run.object_database, run.payload) == (ARCHIVE, {"n": 1})
+
+
+def test_a_trigger_does_not_fire_after_a_rollback_there(lab: Lab, archive: Any) -> None:
+    publish(think()).flow_triggers.create(trigger="lab.paid")
+    with transaction.atomic(using=ARCHIVE):
+        PAID.fire(archive.create(name="Ada"))
+        transaction.set_rollback(True, using=ARCHIVE)
+    sweep()
+    assert not FlowRun.objects.exists()
+
+
+def test_what_a_step_fires_in_such_a_transaction_is_deeper_by_one(lab: Lab, both: Any) -> None:
+    lab.on("fire", lambda run, obj: PAID.fire(run.lock_object()))
+    flow = publish(write("fire"))
+    publish(think(), key="fired").flow_triggers.create(trigger="lab.paid")
+    parent = executed(flow, both[1])
+    child = FlowRun.objects.get(flow__key="fired")
+    assert (child.parent_id, child.depth) == (parent.pk, 1)
+
+
+def test_a_run_that_is_created_in_such_a_transaction_waits_for_its_commit(
+    lab: Lab, archive: Any
+) -> None:
+    lab.on("look", look)
+    flow = publish(think("look"))
+    with transaction.atomic(using=ARCHIVE):
+        runs = [
+            begin(flow, archive.create(name="Ada")) for begin in (create_flowrun, start_flowrun)
+        ]
+        sweep()
+        assert [fresh(run).status for run in runs] == [Status.PENDING] * 2
+    sweep()
+    assert [fresh(run).state for run in runs] == [{"names": ["Ada"]}] * 2
+
+
+def test_a_run_whose_transaction_was_rolled_back_is_obsolete_after_a_lease(
+    lab: Lab, archive: Any
+) -> None:
+    lab.on("look", look)
+    with transaction.atomic(using=ARCHIVE):
+        run = create_flowrun(publish(think("look")), archive.create(name="Ada"))
+        transaction.set_rollback(True, using=ARCHIVE)
+    sweep()
+    assert fresh(run).status == Status.PENDING
+    lab.clock.advance(seconds=60)
+    sweep()
+    assert fresh(run).outcome == "obsolete"
