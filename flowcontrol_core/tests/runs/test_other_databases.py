@@ -237,6 +237,22 @@ def test_a_failed_step_undoes_what_it_wrote_to_its_locked_object(lab: Lab, both:
     assert not connections[ARCHIVE].in_atomic_block
 
 
+def test_a_step_that_hides_an_error_of_its_locked_object_fails(lab: Lab, both: Any) -> None:
+    def work(run: Any, obj: Any) -> None:
+        obj = run.lock_object()
+        rename(run, obj)
+        try:
+            with transaction.atomic(using=ARCHIVE, savepoint=False):
+                raise ValueError("hidden")  # noqa: TRY301 - as an action does that hides it
+        except ValueError:
+            return
+
+    lab.on("work", work)
+    run = executed(publish(write("work")), both[1])
+    assert (run.outcome, names()) == ("errored", ["first", "archived"])
+    assert "caught an error of the database" in run.reason
+
+
 def test_a_database_that_is_no_longer_configured_fails_the_step(lab: Lab, both: Any) -> None:
     lab.on("look", look)
     run = create_flowrun(publish(think("look")), both[1])
@@ -280,7 +296,7 @@ def test_an_object_that_was_read_from_a_replica_is_that_of_the_primary(
 
 
 @pytest.mark.parametrize("kind", [think, write, send])
-def test_a_database_that_is_down_is_the_steps_trouble(
+def test_a_database_that_is_down_is_a_failure_of_the_step(
     lab: Lab, unreachable: Any, kind: Any
 ) -> None:
     lab.on("ask", lambda run, obj: unreachable.get(pk=1))
@@ -324,7 +340,7 @@ def test_a_guard_that_cannot_read_its_object_now_is_retried_with_its_step(
     assert fresh(run).outcome == "complete"
 
 
-def test_a_statement_that_another_database_refuses_is_the_steps_trouble(
+def test_a_statement_that_another_database_refuses_is_a_failure_of_the_step(
     lab: Lab, archive: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also where it is worded as what is repeated on the runs' own."""

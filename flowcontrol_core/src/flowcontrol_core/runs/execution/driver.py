@@ -211,7 +211,7 @@ class Driver:
                 if stop is not CONTINUE and (stop.error or stop.outcome == Outcome.OBSOLETE):
                     transaction.set_rollback(True, using=alias())
                 else:
-                    _refuse_swallowed_error()
+                    self._refuse_swallowed_error()
         except (Error, EffectsError) as error:
             is_own = is_of_own_database(error)
             if connection().closed_in_transaction or (is_own and is_lost_connection(error)):
@@ -226,6 +226,13 @@ class Driver:
             self.activation.restore(before)
             return self.activation.fail(bound, error)
         return stop
+
+    def _refuse_swallowed_error(self) -> None:
+        """Raise EffectsError where an action has closed the connection, or has hidden an error."""
+        if connection().closed_in_transaction:
+            raise EffectsError("The action has closed it.")
+        if connection().needs_rollback or self.execution.object.is_spoiled:
+            raise EffectsError(_SWALLOWED)
 
     def _external_step(self) -> Stop | Written:
         """Make an external call between an "about to" and a "done" checkpoint."""
@@ -293,14 +300,6 @@ class Driver:
         self.execution.committed()
         yield_lock()
         return may_continue
-
-
-def _refuse_swallowed_error() -> None:
-    """Raise EffectsError where an action has closed the connection, or has hidden an error."""
-    if connection().closed_in_transaction:
-        raise EffectsError("The action has closed it.")
-    if connection().needs_rollback:
-        raise EffectsError(_SWALLOWED)
 
 
 def _is_beyond_repetition(error: DatabaseError, attempt: int) -> bool:

@@ -160,6 +160,12 @@ class RunObject:
         self._cached = self._source.fresh(self._run, lock=True)
         return self._cached
 
+    @property
+    def is_spoiled(self) -> bool:
+        """Return whether the present step has hidden an error of the database of its object."""
+        elsewhere = self._transaction
+        return elsewhere is not None and connections[str(elsewhere.using)].needs_rollback
+
     def forget(self) -> None:
         """Read afresh from now on."""
         self._cached = None
