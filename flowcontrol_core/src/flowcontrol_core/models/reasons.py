@@ -43,8 +43,8 @@ TEXTS: Mapping[str, str | Promise] = {
     "error": "%(error)s",
     # What happens around it.
     "dead_lettered": _(
-        "Attempts exhausted: it was executed %(attempts)s times without reaching a checkpoint, "
-        "because its worker died or lost the database. Find out why, then retry the run."
+        "Attempts exhausted: its worker died %(attempts)s times, or lost the database, without "
+        "reaching a checkpoint. Find out why, then retry the run."
     ),
     "flow_gone": _("The flow of this run no longer exists."),
     "flow_paused": _("The flow is paused."),
