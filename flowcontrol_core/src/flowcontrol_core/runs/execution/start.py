@@ -71,7 +71,7 @@ def create_flowrun(
     events = _events(run.created_at, by, reason)
     elsewhere = "" if at is not None else transaction_elsewhere()
     if elsewhere:
-        # Until it commits, nobody else sees the object. Should this process die, the run begins.
+        # Until it commits, no one else sees the object. Should this process die, the run begins.
         run.due_at = lease_until(run.created_at)
     with transaction.atomic(using=alias()) if events else nullcontext():
         run.save(force_insert=True, using=alias())

@@ -164,7 +164,7 @@ def durable() -> transaction.Atomic:
 def transaction_elsewhere() -> str:
     """Return the alias of another database whose transaction this thread is in; empty: of none.
 
-    What happens in it may be rolled back, and nobody else sees it before its commit.
+    What happens in it may be rolled back, and no one else sees it before its commit.
     """
     own = alias()
     for database in connections.all(initialized_only=True):
