@@ -13,10 +13,11 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any, get_type_hints
 
+from django.apps import apps
 from django.conf import settings as django_settings
 from django.core.checks import CheckMessage, Error, Tags, register
 from django.core.checks import Warning as CheckWarning
-from django.db import DatabaseError, connections
+from django.db import DatabaseError, connections, router
 
 import flowcontrol_core
 from flowcontrol_core.conf import Settings, get_settings, known_names
@@ -51,6 +52,7 @@ def register_checks() -> None:
     register(check_dispatch, TAG)
     register(check_package, TAG)
     register(check_plugins, TAG)
+    register(check_routers, TAG)
     register(check_sqlite, TAG)
     register(check_flows, TAG, Tags.database)
 
@@ -141,6 +143,30 @@ def check_plugins(**_: Any) -> list[CheckMessage]:
         for report in plugin_manager.reports
         if report.is_broken
     ]
+
+
+def check_routers(**_: Any) -> list[CheckMessage]:
+    """E011, E012, W011: the routers part the tables of Flowcontrol, or leave a database without."""
+    models = list(apps.get_app_config("flowcontrol_core").get_models())
+    used = {router.db_for_write(model) for model in models}
+    if len(used) > 1:
+        text = f"The routers write the models of flowcontrol_core to {', '.join(sorted(used))}."
+        hint = "Name one database for all of them: what belongs together is written together."
+        return [Error(text, hint=hint, id="flowcontrol.E011")]
+    name = alias()
+    if name not in connections.settings or not router.allow_migrate(name, "flowcontrol_core"):
+        text = f"The routers write the models of flowcontrol_core to {name!r}, which has no tables."
+        hint = "Name the database in DATABASES, and let allow_migrate() answer True for it."
+        return [Error(text, hint=hint, id="flowcontrol.E012")]
+    read = sorted({router.db_for_read(model) for model in models} - {name})
+    if not read:
+        return []
+    text = (
+        f"The routers read the models of flowcontrol_core from {', '.join(read)}, but write them "
+        f"to {name}: the pages of the admin may show what was, and refuse edits of it."
+    )
+    hint = "Let db_for_read() answer for flowcontrol_core what db_for_write() does."
+    return [CheckWarning(text, hint=hint, id="flowcontrol.W011")]
 
 
 def check_sqlite(**_: Any) -> list[CheckMessage]:

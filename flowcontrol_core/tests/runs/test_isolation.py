@@ -10,7 +10,6 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from django import forms
-from django.contrib.contenttypes.models import ContentType
 
 from flowcontrol.testing import flow, publish_flow, step, temporary_registry
 from flowcontrol_core.actions.base import BaseAction, Effects
@@ -99,10 +98,9 @@ def exploding_config() -> FlowRun:
     return run
 
 
-def stale_content_type() -> FlowRun:
-    stale = ContentType.objects.create(app_label="gone", model="thing")
+def gone_model() -> FlowRun:
     run = create_flowrun(publish(think("look"), key="stale"))
-    FlowRun.objects.filter(pk=run.pk).update(content_type=stale, object_key="1")
+    FlowRun.objects.filter(pk=run.pk).update(object_type="gone.thing", object_key="1")
     return run
 
 
@@ -160,7 +158,7 @@ BAD: dict[str, tuple[Callable[[], FlowRun], str, str]] = {
     "missing action": (missing_action, B, "The action gone.strict is not registered"),
     "invalid configuration": (invalid_config, B, "does not validate: word"),
     "exploding configuration": (exploding_config, B, "ZeroDivisionError"),
-    "stale content type": (stale_content_type, GONE, "is no longer installed"),
+    "removed model": (gone_model, GONE, "is no longer installed"),
     "deleted object": (deleted_object, GONE, "Ada"),
     "unreadable key": (unreadable_key, GONE, "Ada"),
     "failing guard": (failing_guard, E, "long"),

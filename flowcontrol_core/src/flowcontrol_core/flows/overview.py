@@ -53,7 +53,7 @@ def live_counts(flows: Iterable[Flow]) -> dict[int, Counter[str]]:
 def versions_with_runs(flow: Flow) -> QuerySet[FlowVersion]:
     """Return the versions of a flow, the newest first, with ``live_runs`` and without documents."""
     live = FlowRun.objects.filter(version=OuterRef("pk"), status__in=LIVE)
-    versions = FlowVersion.objects.filter(flow=flow).select_related("author").defer("document")
+    versions = FlowVersion.objects.filter(flow=flow).defer("document")
     return versions.annotate(live_runs=_count(live, "version")).order_by("-number")
 
 
