@@ -29,7 +29,7 @@ from flowcontrol_core.document.format import parse, to_data
 from flowcontrol_core.document.tree import Document, RetryPolicy, Step
 from flowcontrol_core.engine.directives import Kind
 from flowcontrol_core.engine.state import State
-from flowcontrol_core.expressions.filters import FILTERS
+from flowcontrol_core.expressions.django_filters import DJANGO_FILTERS as FILTERS
 from flowcontrol_core.expressions.scope import RESERVED_NAMES
 from flowcontrol_core.expressions.templates import TAGS
 from flowcontrol_core.flows.import_files import read_file

@@ -89,6 +89,19 @@ class ExpressionError(FlowcontrolError):
         super().__init__(message)
 
 
+class UnknownFilterError(ExpressionError):
+    """An expression uses a filter or function that is not there: its plugin is missing.
+
+    ``key`` is ``|name`` for a filter and ``name()`` for a function.
+    """
+
+    def __init__(
+        self, message: str, *, key: str, source: str = "", position: int = 0, length: int = 0
+    ) -> None:
+        self.key = key
+        super().__init__(message, source=source, position=position, length=length)
+
+
 class StateError(FlowcontrolError):
     """A value cannot be stored in a run's state: it is not JSON, too large or too deep."""
 
