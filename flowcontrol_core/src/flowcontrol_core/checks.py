@@ -21,6 +21,7 @@ from django.db import DatabaseError, connections
 import flowcontrol_core
 from flowcontrol_core.conf import Settings, get_settings, known_names
 from flowcontrol_core.errors import DocumentError, Problem
+from flowcontrol_core.expressions.extensions import opened_filters
 from flowcontrol_core.flows.document_checks import check_document
 from flowcontrol_core.flows.drafts import get_document
 from flowcontrol_core.flows.flow_triggers import check_association
@@ -51,6 +52,7 @@ def register_checks() -> None:
     register(check_dispatch, TAG)
     register(check_package, TAG)
     register(check_plugins, TAG)
+    register(check_filters, TAG)
     register(check_sqlite, TAG)
     register(check_flows, TAG, Tags.database)
 
@@ -140,6 +142,18 @@ def check_plugins(**_: Any) -> list[CheckMessage]:
         )
         for report in plugin_manager.reports
         if report.is_broken
+    ]
+
+
+def check_filters(**_: Any) -> list[CheckMessage]:
+    """W007: FLOWCONTROL["EXPRESSION_FILTERS"] opens a filter that cannot be used."""
+    return [
+        CheckWarning(
+            f'FLOWCONTROL["EXPRESSION_FILTERS"]: {fault}',
+            hint="Correct it; until then, runs whose expressions need the filter are blocked.",
+            id="flowcontrol.W007",
+        )
+        for fault in opened_filters().faults
     ]
 
 
@@ -252,7 +266,7 @@ def _are_texts_by_name(value: object) -> bool:
     return isinstance(value, dict) and _are_texts([*value, *value.values()])
 
 
-def _are_fields(value: object) -> bool:
+def _are_lists(value: object) -> bool:
     return isinstance(value, dict) and all(
         isinstance(name, str) and _are_texts(listed) for name, listed in value.items()
     )
@@ -267,7 +281,7 @@ _KINDS: dict[Any, tuple[str, Callable[[Any], bool]]] = {
     float: ("a number of seconds", _is_number),
     tuple[str, ...]: ('a list of texts, such as ["name"]', _are_texts),
     dict[str, str]: ('texts by name, such as {"sms": "acme-sms"}', _are_texts_by_name),
-    dict[str, list[str]]: ('lists by model, such as {"shop.order": ["total"]}', _are_fields),
+    dict[str, list[str]]: ('lists of texts, such as {"shop.order": ["total"]}', _are_lists),
 }
 
 

@@ -19,9 +19,7 @@ from flowcontrol_core.expressions.visibility import NAMES_OF_OTHERS, harmless, u
 
 _LARGEST = 10**bounds.NUMBER_DIGITS
 # Values that cannot be changed and contain nothing: returned as they are.
-_ATOMS = frozenset(
-    {bool, int, float, Decimal, str, type(None), datetime, date, time, timedelta}
-)
+_ATOMS = frozenset({bool, int, float, Decimal, str, type(None), datetime, date, time, timedelta})
 
 
 def as_text(value: Any) -> str:

@@ -16,45 +16,32 @@ from flowcontrol_core.errors import ExpressionError, gettext
 from flowcontrol_core.expressions import nodes
 from flowcontrol_core.expressions.arithmetic import calculate, negate
 from flowcontrol_core.expressions.coercion import bounded_tree
-from flowcontrol_core.expressions.lookup import Read, compile_item, compile_path
+from flowcontrol_core.expressions.lookup import OBJECT_PATHS, Read, compile_item, compile_path
 from flowcontrol_core.expressions.nodes import Node
 from flowcontrol_core.expressions.scope import Scope
 
 
 def build(node: Node, *, html: bool = False) -> Read:
     """Return the function that evaluates a tree."""
-    match node:
-        case nodes.Literal():
-            return _literal(node.value, html=html)
-        case nodes.Path():
-            return compile_path(node.parts, node.span)
-        case nodes.Item():
-            key = build(node.key, html=html)
-            return compile_item(node.container, build(node.container, html=html), key, node.span)
-        case nodes.ListOf():
-            return _list(node, html=html)
-        case nodes.Filtered():
-            return _filtered(node, html=html)
-        case nodes.Call():
-            return _call(node, html=html)
-        case nodes.Not():
-            read = build(node.operand, html=html)
-            return lambda scope: not read(scope)
-        case nodes.Junction():
-            return _junction(node, html=html)
-        case nodes.Comparison():
-            return _comparison(node, html=html)
-        case nodes.Calculation():
-            return _calculation(node, html=html)
-        case nodes.Negative():
-            return _negative(node, html=html)
+    return _BUILDERS[type(node)](node, html=html)
 
 
-def _literal(value: Any, *, html: bool) -> Read:
+def _literal(node: nodes.Literal, *, html: bool) -> Read:
+    value = node.value
     if html and isinstance(value, str):
         # What the author of an HTML template types is HTML, as in Django.
         value = mark_safe(value)  # noqa: S308  (never a value of the scope)
     return lambda _scope: value
+
+
+def _path(node: nodes.Path, *, html: bool) -> Read:  # noqa: ARG001 - as all builders
+    return compile_path(node.parts, node.span)
+
+
+def _item(node: nodes.Item, *, html: bool) -> Read:
+    container, key = build(node.container, html=html), build(node.key, html=html)
+    path = node.container.parts if isinstance(node.container, nodes.Path) else ()
+    return compile_item(container, key, node.span, is_object=path in OBJECT_PATHS)
 
 
 def _list(node: nodes.ListOf, *, html: bool) -> Read:
@@ -70,6 +57,11 @@ def _list(node: nodes.ListOf, *, html: bool) -> Read:
             raise node.span.failure("", error) from error
 
     return read_list
+
+
+def _not(node: nodes.Not, *, html: bool) -> Read:
+    read = build(node.operand, html=html)
+    return lambda scope: not read(scope)
 
 
 def _junction(node: nodes.Junction, *, html: bool) -> Read:
@@ -206,3 +198,18 @@ def _call(node: nodes.Call, *, html: bool) -> Read:
             raise span.failure(what, error) from error
 
     return call_function
+
+
+_BUILDERS: Mapping[type, Callable[..., Read]] = {
+    nodes.Literal: _literal,
+    nodes.Path: _path,
+    nodes.Item: _item,
+    nodes.ListOf: _list,
+    nodes.Call: _call,
+    nodes.Filtered: _filtered,
+    nodes.Not: _not,
+    nodes.Junction: _junction,
+    nodes.Comparison: _comparison,
+    nodes.Calculation: _calculation,
+    nodes.Negative: _negative,
+}

@@ -111,9 +111,10 @@ def _add(value: Any, argument: Any, _now: datetime) -> Any:
         return _sum(first, second)
     if isinstance(value, str) and isinstance(argument, str):
         return bounded_text(as_text(value) + as_text(argument))
-    for kind in (list, tuple):
-        if isinstance(value, kind) and isinstance(argument, kind):
-            return bounded_list(value + argument)
+    if isinstance(value, list) and isinstance(argument, list):
+        return bounded_list(value + argument)
+    if isinstance(value, tuple) and isinstance(argument, tuple):
+        return bounded_list(value + argument)
     if isinstance(value, date | timedelta) and isinstance(argument, date | timedelta):
         return _moved(value, argument)
     return ""

@@ -13,6 +13,7 @@ from flowcontrol_core.expressions.parser import ExpressionParser, Places
 from flowcontrol_core.expressions.scope import Scope
 from flowcontrol_core.expressions.spans import Span
 
+
 class Compiled:
     """A text that was compiled: ready to be evaluated any number of times, by any thread.
 

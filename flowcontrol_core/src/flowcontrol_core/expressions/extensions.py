@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib import import_module
@@ -91,8 +90,8 @@ class Extensions:
                 f"{offered.name!r} of the plugin {plugin!r} is not a name: use lower-case letters, "
                 "digits and underscores, starting with a letter, and at most 50 of them."
             )
-        check_function(offered)
         self._refuse_taken(key, offered.name, plugin)
+        check_function(offered)
         added = replace(self._added, owners={**self._added.owners, key: plugin})
         if isinstance(offered, ExpressionFilter):
             filters = {**added.filters, offered.name: adapt(offered)}
@@ -122,26 +121,14 @@ class Extensions:
             raise TypeError("restore() takes what snapshot() returned.")
         self._added = snapshot
 
-    def remove(self, keys: Iterable[str]) -> None:
+    def remove(self, gone: Container[str]) -> None:
         """Remove the filters and functions of these keys."""
-        gone = set(keys)
         added = self._added
         self._added = _Added(
             {name: found for name, found in added.filters.items() if f"|{name}" not in gone},
             {name: found for name, found in added.functions.items() if f"{name}()" not in gone},
             {key: owner for key, owner in added.owners.items() if key not in gone},
         )
-
-    @contextmanager
-    def temporary(self, *offered: Offered, plugin: str = "test") -> Iterator[Extensions]:
-        """Add filters and functions for a ``with`` block."""
-        before = self.snapshot()
-        try:
-            for each in offered:
-                self.add(each, plugin=plugin)
-            yield self
-        finally:
-            self.restore(before)
 
 
 #: The filters and functions of this process.

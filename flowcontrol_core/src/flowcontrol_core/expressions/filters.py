@@ -9,7 +9,6 @@ from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any, Literal
 
-from flowcontrol_core import bounds
 from flowcontrol_core.errors import ExpressionError, RegistrationError, gettext
 from flowcontrol_core.expressions.coercion import (
     as_local,
@@ -102,7 +101,7 @@ def adapt_function(name: str, function: Callable[..., Any]) -> Filter:
     expects_localtime = getattr(function, "expects_localtime", False)
     parameters = [each for each in _parameters(function) if each.name != "autoescape"]
     required = sum(each.default is each.empty for each in parameters)
-    if not 1 <= len(parameters) <= 2 or required == 0:  # noqa: PLR2004
+    if not 1 <= len(parameters) <= 2 or required == 0:
         raise RegistrationError(
             f"The filter {name!r} must take a value, and at most one argument, not "
             f"({', '.join(each.name for each in parameters)})."

@@ -16,20 +16,21 @@ from django.utils import timezone
 
 from flowcontrol_core import bounds
 from flowcontrol_core.errors import ExpressionError, gettext
-from flowcontrol_core.expressions.nodes import Node, Path
 from flowcontrol_core.expressions.scope import OBJECT_NAMES, Scope
 from flowcontrol_core.expressions.spans import Span
 from flowcontrol_core.expressions.visibility import NAMES_OF_OTHERS, NAMES_OF_ROOT, Tables, unwrap
 
 Read = Callable[[Any], Any]
 
+#: The paths of the object of a scope.
+OBJECT_PATHS = frozenset((name,) for name in OBJECT_NAMES)
 _MISSING = object()
 _DATE_PARTS = frozenset({"year", "month", "day"})
 _TIME_PARTS = frozenset({"hour", "minute", "second"})
 # What Django calls of a dictionary that has no such key.
 _VIEWS: Mapping[str, Callable[[Mapping[Any, Any]], list[Any]]] = {
     "items": lambda mapping: list(mapping.items()),
-    "keys": lambda mapping: list(mapping),
+    "keys": list,
     "values": lambda mapping: list(mapping.values()),
 }
 # The first that fits counts: a datetime is a date too.
@@ -54,13 +55,15 @@ def compile_path(parts: tuple[str, ...], span: Span) -> Read:
     return _path_reader(read_root, NAMES_OF_OTHERS, rest, span) if rest else read_root
 
 
-def compile_item(container: Node, read_container: Read, read_key: Read, span: Span) -> Read:
-    """Return the function that finds an item by a key or number that is computed: ``items[i]``."""
-    is_root = isinstance(container, Path) and len(container.parts) == 1
-    names = NAMES_OF_ROOT if is_root and container.parts[0] in OBJECT_NAMES else NAMES_OF_OTHERS
+def compile_item(container: Read, read_key: Read, span: Span, *, is_object: bool) -> Read:
+    """Return the function that finds an item by a key or number that is computed: ``items[i]``.
+
+    ``is_object``: the container is the object of the scope.
+    """
+    names = NAMES_OF_ROOT if is_object else NAMES_OF_OTHERS
 
     def read_item(scope: Scope) -> Any:
-        value, key = read_container(scope), read_key(scope)
+        value, key = container(scope), read_key(scope)
         try:
             return _find(value, key, names)
         except Exception as error:
