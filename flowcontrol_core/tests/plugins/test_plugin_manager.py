@@ -365,7 +365,7 @@ REFUSED_HOOKS = {
         "Wrap it in a function",
     ),
     "asynchronous function": (
-        f"async def wait(a): ...\n{FILTER}def flowcontrol_filters(): yield ExpressionFunction('x', wait)",
+        f"async def f(a): ...\n{FILTER}def flowcontrol_filters(): yield ExpressionFunction('x', f)",
         "is asynchronous",
     ),
     "no action": ("@hookimpl\ndef flowcontrol_actions(): return [int]", "not an action"),

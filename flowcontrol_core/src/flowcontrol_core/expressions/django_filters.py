@@ -16,6 +16,7 @@ from typing import Any
 
 from django.template import defaultfilters
 from django.utils.html import conditional_escape
+from django.utils.safestring import SafeData, mark_safe
 from django.utils.translation import gettext_lazy as _
 
 from flowcontrol_core import bounds
@@ -263,6 +264,17 @@ def _json_script(value: Any, argument: Any, _now: datetime) -> Any:
     return _result(defaultfilters.json_script(shown, element))
 
 
+def _safe_if_safe(apply: Apply) -> Apply:
+    """Let a part of what the author of an HTML template has typed be HTML, as in Django."""
+
+    def apply_safely(value: Any, argument: Any, now: datetime) -> Any:
+        result = apply(value, argument, now)
+        is_safe = isinstance(value, SafeData) and isinstance(result, str)
+        return mark_safe(result) if is_safe else result  # noqa: S308  (as safe as the value)
+
+    return apply_safely
+
+
 def _escaping(function: Callable[..., Any], *, autoescape: bool) -> Apply:
     """Wrap a filter that takes a text, and escapes it or not."""
     return lambda value, _argument, _now: _result(function(as_text(value), autoescape=autoescape))
@@ -307,7 +319,7 @@ _OTHER_FILTERS = (
         apply_html=_join(autoescape=True),
     ),
     Filter("json_script", _json_script, "maybe", html_only=True),
-    Filter("last", _item(-1)),
+    Filter("last", _safe_if_safe(_item(-1))),
     Filter("length", _length),
     Filter(
         "linenumbers",
@@ -316,8 +328,8 @@ _OTHER_FILTERS = (
     ),
     Filter("make_list", _make_list),
     Filter("pluralize", _pluralize, "maybe"),
-    Filter("slice", _slice, "argument", 'items|slice:":3"'),
-    Filter("stringformat", _string_format, "argument", 'number|stringformat:"05d"'),
+    Filter("slice", _safe_if_safe(_slice), "argument", 'items|slice:":3"'),
+    Filter("stringformat", _safe_if_safe(_string_format), "argument", 'number|stringformat:"05d"'),
     Filter("time", _date_format(defaultfilters.time), "maybe"),
     Filter("timesince", _time_span(defaultfilters.timesince_filter), "maybe"),
     Filter("timeuntil", _time_span(defaultfilters.timeuntil_filter), "maybe"),
