@@ -67,6 +67,7 @@ class _StartForm(ConfigForm):
         ),
     )
     output = MappingField(
+        names=("result", "outcome"),
         label=_("Values from its result"),
         required=False,
         help_text=_(
@@ -154,6 +155,9 @@ class StartFlow(BaseAction):
         run.log(gettext("The flow “%(flow)s” was not started: %(error)s") % values)
         store_result(run, config, {"started": False, "reason": reason, "message": str(error)})
         return FlowDirective.CONTINUE
+
+    def sets_state(self, config: BoundConfig) -> Iterable[str]:
+        return [config.source("result_key") or "", *(config.source("output") or ())]
 
     def starts_flows(self, config: BoundConfig) -> Iterable[str]:
         return [config.source("flow")]
