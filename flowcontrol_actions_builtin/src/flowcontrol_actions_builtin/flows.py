@@ -71,7 +71,7 @@ class _StartForm(ConfigForm):
         label=_("Values from its result"),
         required=False,
         help_text=_(
-            "Lines such as “total: result.total|add:1” set keys of the state after a wait. They "
+            "Lines such as “total: result.total + 1” set keys of the state after a wait. They "
             "can use the state of the other run as “result” and its outcome as “outcome”."
         ),
     )

@@ -185,7 +185,7 @@ def _filter_step(call: nodes.FilterCall, *, html: bool) -> Callable[[Any, Scope]
     return apply_filter
 
 
-def _call(node: nodes.Call, *, html: bool) -> Read:
+def _call(node: nodes.FunctionCall, *, html: bool) -> Read:
     reads = [build(argument, html=html) for argument in node.arguments]
     apply, span = node.function.apply, node.span
 
@@ -205,7 +205,7 @@ _BUILDERS: Mapping[type, Callable[..., Read]] = {
     nodes.Path: _path,
     nodes.Item: _item,
     nodes.ListOf: _list,
-    nodes.Call: _call,
+    nodes.FunctionCall: _call,
     nodes.Filtered: _filtered,
     nodes.Not: _not,
     nodes.Junction: _junction,

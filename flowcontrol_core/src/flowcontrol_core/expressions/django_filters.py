@@ -275,9 +275,13 @@ def _safe_if_safe(apply: Apply) -> Apply:
     return apply_safely
 
 
-def _escaping(function: Callable[..., Any], *, autoescape: bool) -> Apply:
-    """Wrap a filter that takes a text, and escapes it or not."""
-    return lambda value, _argument, _now: _result(function(as_text(value), autoescape=autoescape))
+def _line_numbers(*, autoescape: bool) -> Apply:
+    def number(value: Any, _argument: Any, _now: datetime) -> Any:
+        text = as_text(value)
+        bounded_list(text.split("\n"))
+        return _result(defaultfilters.linenumbers(text, autoescape=autoescape))
+
+    return number
 
 
 def _html_of_text(name: str) -> Filter:
@@ -323,8 +327,8 @@ _OTHER_FILTERS = (
     Filter("length", _length),
     Filter(
         "linenumbers",
-        _escaping(defaultfilters.linenumbers, autoescape=False),
-        apply_html=_escaping(defaultfilters.linenumbers, autoescape=True),
+        _line_numbers(autoescape=False),
+        apply_html=_line_numbers(autoescape=True),
     ),
     Filter("make_list", _make_list),
     Filter("pluralize", _pluralize, "maybe"),

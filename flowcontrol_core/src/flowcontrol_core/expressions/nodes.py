@@ -42,7 +42,7 @@ class ListOf:
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class FunctionCall:
     """A function of a plugin with its arguments: ``days(3)``."""
 
     function: ExpressionFunction
@@ -110,6 +110,6 @@ class Negative:
 
 
 Node = (
-    Literal | Path | Item | ListOf | Call | Filtered | Not | Junction | Comparison | Calculation
-    | Negative
+    Literal | Path | Item | ListOf | FunctionCall | Filtered
+    | Not | Junction | Comparison | Calculation | Negative
 )  # fmt: skip

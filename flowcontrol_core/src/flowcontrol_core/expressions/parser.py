@@ -204,7 +204,7 @@ class ExpressionParser:
         return node
 
     def _note(self, node: Node) -> None:
-        """Remember a name that is looked up in the scope."""
+        """Remember a name that is read from the scope."""
         while isinstance(node, nodes.Item):
             node = node.container
         if isinstance(node, nodes.Path):
@@ -216,7 +216,7 @@ class ExpressionParser:
         if not function.least <= len(arguments) <= function.most:
             text = gettext("The function is called like this: %(example)s")
             raise token.span.error(text, example=function.example)
-        return nodes.Call(function, arguments, token.span)
+        return nodes.FunctionCall(function, arguments, token.span)
 
     def _filter_call(self) -> nodes.FilterCall:
         token = self._take()
