@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 
 class Translations:
@@ -95,11 +96,9 @@ class UnknownFilterError(ExpressionError):
     ``key`` is ``|name`` for a filter and ``name()`` for a function.
     """
 
-    def __init__(
-        self, message: str, *, key: str, source: str = "", position: int = 0, length: int = 0
-    ) -> None:
+    def __init__(self, message: str, *, key: str, **place: Any) -> None:
         self.key = key
-        super().__init__(message, source=source, position=position, length=length)
+        super().__init__(message, **place)
 
 
 class StateError(FlowcontrolError):

@@ -115,6 +115,7 @@ def test_html_of_a_plugin_is_marked_as_such_by_the_plugin(
         ("name|gone", "|gone"),
         ("1 + gone(2)", "gone()"),
         ("name|gone:gone2()", "|gone"),
+        ("name|" + "x" * 200, "|" + "x" * 149),
     ],
 )
 def test_a_missing_one_has_a_key_that_runs_can_wait_for(text: str, key: str) -> None:
@@ -123,6 +124,8 @@ def test_a_missing_one_has_a_key_that_runs_can_wait_for(text: str, key: str) -> 
     assert caught.value.key == key
     assert "install the plugin" in caught.value.message
     assert not registry.knows(key)
+    if len(key) > 50:
+        return
     offered: Any = ExpressionFilter if key.startswith("|") else ExpressionFunction
     with registry.temporary(filters=[offered(key.strip("|()"), str.upper)]):
         assert registry.knows(key)

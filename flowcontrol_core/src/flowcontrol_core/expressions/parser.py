@@ -311,9 +311,8 @@ def _find_filter(token: Token, *, html: bool) -> Filter:
 
 def _unknown(token: Token, key: str, text: str, advice: str) -> UnknownFilterError:
     error = token.span.error(text, name=token.text, advice=advice)
-    return UnknownFilterError(
-        error.message, key=key, source=error.source, position=error.position, length=error.length
-    )
+    place = {"source": error.source, "position": error.position, "length": error.length}
+    return UnknownFilterError(error.message, key=key[: bounds.ACTION_KEY_CHARACTERS], **place)
 
 
 def _check_argument(found: Filter, span: Span, *, given: bool) -> None:
