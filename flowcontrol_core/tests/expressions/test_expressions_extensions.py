@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from django import template
 from django.contrib.auth.models import User
+from django.contrib.sessions.models import Session
 from django.utils.safestring import mark_safe
 from pytest_django import Settings
 
@@ -99,6 +100,17 @@ def test_what_they_do_wrong_is_an_error_with_the_place(
     error = caught.value
     assert text[error.position :].startswith(marked)
     assert words in error.message
+
+
+def test_they_get_what_an_expression_may_see_of_an_object(
+    added: None, evaluate: Callable[..., Any], settings: Settings
+) -> None:
+    payload = {"user": User(pk=7, username="ann"), "session": Session(session_key="LIVE")}
+    assert evaluate("payload.user|glue:''", payload=payload) == "7"
+    assert evaluate("payload.session|glue:payload.session", payload=payload) == "sessionsession"
+    assert "LIVE" not in str(evaluate("pair([payload.session])", payload=payload))
+    settings.FLOWCONTROL = {"EXPRESSION_FIELDS": {"auth.user": ["username"]}}
+    assert evaluate("payload.user|glue:''", payload=payload) == "ann"
 
 
 def test_html_of_a_plugin_is_marked_as_such_by_the_plugin(

@@ -92,6 +92,11 @@ def test_names_of_a_payload_are_those_of_the_triggers_of_the_flow() -> None:
     (warning,) = flows.find_warnings(document, flow=made)
     assert "unknown in the payload. Did you mean “username”?" in warning.message
     assert (warning.step, warning.field) == ("if", "condition")
+    condition_of_trigger = "payload.user or payload.username"
+    flows.associate_trigger(made, "signals.auth.logged_in", condition=condition_of_trigger)
+    warning, _ = flows.find_warnings(document, flow=made)
+    assert '"user" in payload.user is unknown' in warning.message
+    assert warning.path == "triggers.signals.auth.logged_in"
 
 
 def test_warnings_are_recorded_and_prevent_nothing() -> None:

@@ -9,6 +9,8 @@ from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any, Literal
 
+from django.db.models import Model
+
 from flowcontrol_core.errors import ExpressionError, RegistrationError, gettext
 from flowcontrol_core.expressions.coercion import (
     as_local,
@@ -17,7 +19,9 @@ from flowcontrol_core.expressions.coercion import (
     bounded_text,
     bounded_tree,
     plain,
+    text_of_object,
 )
+from flowcontrol_core.expressions.visibility import NAMES_OF_OTHERS, harmless
 
 # (value, argument or None, now) -> result
 Apply = Callable[[Any, Any, datetime], Any]
@@ -46,8 +50,9 @@ class ExpressionFilter:
     """A filter that a plugin adds to expressions: ``name|shorten:20``.
 
     ``function`` takes the value and perhaps one argument. It has to be pure: the same values give
-    the same result, and nothing else changes. It gets copies of lists and dictionaries; its result
-    is a plain value within the bounds of filters. What it raises fails the expression.
+    the same result, and nothing else changes. It gets copies of lists and dictionaries, and
+    model objects only where their model is listed in EXPRESSION_FIELDS, their key otherwise. Its
+    result is a plain value within the bounds of filters. What it raises fails the expression.
     """
 
     name: str
@@ -127,13 +132,21 @@ def adapt_function(name: str, function: Callable[..., Any]) -> Filter:
 
 
 def bounded(value: Any) -> Any:
-    """Return a value as a filter may get it: a copy, within the bounds of filters."""
-    value = plain(value)
+    """Return a value as a filter may get it: a copy, within the bounds of filters.
+
+    A model object is itself where its model is listed, otherwise its key.
+    """
+    value = plain(value, show=_shown)
     if isinstance(value, str):
         return bounded_text(value)
     if isinstance(value, list | tuple):
         return bounded_list(value)
     return bounded_number(value)
+
+
+def _shown(value: Model) -> Any:
+    has_public_key = "pk" in NAMES_OF_OTHERS[type(value)]
+    return harmless(value) if has_public_key else text_of_object(value)
 
 
 def bounded_result(value: Any) -> Any:

@@ -47,9 +47,21 @@ def _unknown_names(
     guard = "" if expression_problems(document.guard, None) else document.guard
     for message in expression_problems(guard, None, **known):
         yield Problem("guard", f"{message} {remedy}", field="guard")
+    for association in FlowTrigger.objects.filter(flow=flow, active=True) if flow else ():
+        for message in _unknown_in_condition(association):
+            place = f"triggers.{association.trigger}"
+            yield Problem(place, f"{message} {remedy}", field="condition")
     for step in steps:
         for problem in name_problems(step.question, step.computed, model=None, **known):
             yield replace(problem, message=f"{problem.message} {remedy}")
+
+
+def _unknown_in_condition(association: FlowTrigger) -> list[str]:
+    entry = registry.triggers.get(association.trigger)
+    if entry is None or expression_problems(association.condition, None):
+        return []
+    payload_names = frozenset(entry.trigger.payload) or None
+    return expression_problems(association.condition, None, payload_names=payload_names)
 
 
 def _answers(steps: Sequence[CheckedStep], method: str) -> frozenset[str]:
