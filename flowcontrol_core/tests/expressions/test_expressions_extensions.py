@@ -63,6 +63,8 @@ def added() -> Iterator[None]:
         ("name|repeat", "AnnAnn"),
         ("name|repeat:3|lower", "annannann"),
         ("name|glue:(n + 1)", "Ann4"),
+        ("name|glue:missing", "AnnNone"),
+        ("name|repeat:missing", "AnnAnn"),
         ("list|spoil|length", 0),
         ("pair(1)", [1, None]),
         ("pair(name|lower, list[0])[1]", 1),

@@ -21,7 +21,6 @@ from flowcontrol_core.expressions.filters import (
     ExpressionFunction,
     Filter,
     adapt,
-    adapt_function,
     check_function,
 )
 from flowcontrol_core.suggest import did_you_mean
@@ -94,7 +93,7 @@ class Extensions:
         check_function(offered)
         added = replace(self._added, owners={**self._added.owners, key: plugin})
         if isinstance(offered, ExpressionFilter):
-            filters = {**added.filters, offered.name: adapt(offered)}
+            filters = {**added.filters, offered.name: adapt(offered.name, offered.function)}
             self._added = replace(added, filters=filters)
         else:
             functions = {**added.functions, offered.name: offered}
@@ -180,7 +179,7 @@ def _open(library: Library, name: str, module: str, opened: Mapping[str, Filter]
         raise RegistrationError(f"{module} has no filter {name!r}. {advice}")
     if name in DJANGO_FILTERS or name in LEFT_OUT or name in opened:
         raise RegistrationError(f"The filter {name!r} of {module} has a name that is taken.")
-    return adapt_function(name, function)
+    return adapt(name, function)
 
 
 def _forget(*, setting: str, **_: Any) -> None:

@@ -89,15 +89,7 @@ class ExpressionFunction:
         return bounded_result(self.function(*(bounded(value) for value in values)))
 
 
-def adapt(offered: ExpressionFilter) -> Filter:
-    """Return the filter of a plugin as expressions apply it.
-
-    Raises RegistrationError where its function takes other parameters than a filter has.
-    """
-    return adapt_function(offered.name, offered.function)
-
-
-def adapt_function(name: str, function: Callable[..., Any]) -> Filter:
+def adapt(name: str, function: Callable[..., Any]) -> Filter:
     """Return the filter that a function is; as Django's do, it may ask for escaping or local time.
 
     Raises RegistrationError where it takes other parameters than a filter has.
@@ -112,16 +104,18 @@ def adapt_function(name: str, function: Callable[..., Any]) -> Filter:
             f"({', '.join(each.name for each in parameters)})."
         )
 
+    takes: Takes = "argument" if required > 1 else "maybe" if len(parameters) > 1 else "nothing"
+
     def apply_with(value: Any, argument: Any, *, html: bool) -> Any:
         value = bounded(value)
         if expects_localtime:
             local = as_local(value)
             value = value if local is None else local
-        arguments = () if argument is None else (bounded(argument),)
+        is_given = takes == "argument" or argument is not None
+        arguments = (bounded(argument),) if is_given else ()
         options = {"autoescape": html} if needs_autoescape else {}
         return bounded_result(function(value, *arguments, **options))
 
-    takes: Takes = "argument" if required > 1 else "maybe" if len(parameters) > 1 else "nothing"
     return Filter(
         name,
         lambda value, argument, _now: apply_with(value, argument, html=False),
