@@ -71,6 +71,8 @@ def added() -> Iterator[None]:
         ("pair(pair(n)[0], n * 2)", [3, 6]),
         ("n in pair(3, 4)", True),
         ("name|user", None),
+        ("name|test.repeat:3|lower", "annannann"),
+        ("test.pair(1, n)[1]", 3),
     ],
 )
 def test_filters_and_functions_of_a_plugin_are_used(
@@ -129,6 +131,8 @@ def test_html_of_a_plugin_is_marked_as_such_by_the_plugin(
         ("name|gone", "|gone"),
         ("1 + gone(2)", "gone()"),
         ("name|gone:gone2()", "|gone"),
+        ("name|gone.away", "|gone.away"),
+        ("gone.away(1)", "gone.away()"),
         ("name|" + "x" * 200, "|" + "x" * 149),
     ],
 )
@@ -141,9 +145,20 @@ def test_a_missing_one_has_a_key_that_runs_can_wait_for(text: str, key: str) -> 
     if len(key) > 50:
         return
     offered: Any = ExpressionFilter if key.startswith("|") else ExpressionFunction
-    with registry.temporary(filters=[offered(key.strip("|()"), str.upper)]):
+    plugin, _, name = key.strip("|()").rpartition(".")
+    with registry.temporary(filters=[offered(name, str.upper)], plugin=plugin or "test"):
         assert registry.knows(key)
     assert not registry.knows(key)
+
+
+def test_a_name_that_two_plugins_have_belongs_to_neither(evaluate: Callable[..., Any]) -> None:
+    mine = ExpressionFilter("echo", lambda value: f"mine: {value}")
+    with registry.temporary(filters=[mine], plugin="aaa"):
+        assert evaluate("'x'|echo") == "mine: x"
+        with registry.temporary(filters=ADDED):
+            with pytest.raises(UnknownFilterError, match=r"one you mean: aaa\.echo, test\.echo"):
+                compile_expression("'x'|echo")
+            assert evaluate("'x'|aaa.echo|test.echo") == "mine: x"
 
 
 def test_filters_of_a_template_library_are_opened_one_by_one(

@@ -338,11 +338,11 @@ REFUSED_HOOKS = {
     ),
     "filter of Django": (
         f"{FILTER}def flowcontrol_filters(): return [ExpressionFilter('lower', str)]",
-        "'|lower', which belongs to 'Django'",
+        "'bad.lower' has a name that belongs to Django",
     ),
     "filter that Django has and expressions do not": (
         f"{FILTER}def flowcontrol_filters(): return [ExpressionFilter('safe', str)]",
-        "'|safe', which belongs to 'Django'",
+        "'bad.safe' has a name that belongs to Django",
     ),
     "filter of many arguments": (
         f"{FILTER}def flowcontrol_filters(): return [ExpressionFilter('x', lambda a, b, c: a)]",
@@ -350,7 +350,7 @@ REFUSED_HOOKS = {
     ),
     "filter without a name": (
         f"{FILTER}def flowcontrol_filters(): return [ExpressionFilter('A b', str)]",
-        "'A b' of the plugin 'bad' is not a name",
+        "'bad.A b' is not a name",
     ),
     "function that cannot be called": (
         f"{FILTER}def flowcontrol_filters(): return [ExpressionFunction('x', 3)]",
@@ -402,10 +402,12 @@ def test_filters_and_functions_of_a_plugin_are_registered_and_go_with_it(
     install(site, "beta", filters)
     install(site, "gamma", filters.replace("pick", "other"))
     reports = load(manager)
-    assert reports["beta"].filters == ("|shout", "pick()")
-    assert "'|shout', which belongs to 'beta'" in reports["gamma"].reason
-    known = ["|shout", "pick()", "|roar", "take()", "other()"]
-    assert [key for key in known if registry.knows(key)] == ["|shout", "pick()"]
+    assert reports["beta"].filters == ("|beta.shout", "beta.pick()")
+    assert reports["gamma"].status is PluginStatus.ACTIVE
+    # Where two plugins have a name, neither has it alone.
+    known = ["pick()", "other()", "|beta.shout", "|gamma.shout", "beta.pick()"]
+    gone = ["|shout", "|roar", "take()", "|alpha.roar"]
+    assert [key for key in known + gone if registry.knows(key)] == known
 
 
 def test_plugin_that_fails_half_way_leaves_nothing(

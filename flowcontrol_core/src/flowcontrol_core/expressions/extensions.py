@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Container, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib import import_module
-from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeVar
 
 from django.core.signals import setting_changed
 from django.template import Library
@@ -30,85 +29,94 @@ _NAME = re.compile(r"[a-z][a-z0-9_]{0,49}")
 Offered = ExpressionFilter | ExpressionFunction
 
 
+_Found = TypeVar("_Found")
+
+
 @dataclass(frozen=True, slots=True)
 class _Added:
-    """What plugins have added; each change makes a new one, so that an old one can be restored.
+    """What plugins have added, by ``<plugin>.<name>``.
 
-    ``owners`` names the plugin of each, under the key that missing ones are known by.
+    Each change makes a new one, so that an old one can be restored.
     """
 
     filters: Mapping[str, Filter] = field(default_factory=dict)
     functions: Mapping[str, ExpressionFunction] = field(default_factory=dict)
-    owners: Mapping[str, str] = field(default_factory=dict)
 
 
 class Extensions:
-    """The filters and functions that expressions know. A name belongs to one of them.
+    """The filters and functions that expressions know.
 
-    A filter has the key ``|name``, a function ``name()``: runs that lack one are blocked on it.
+    Those of plugins are found by their name alone as long as one plugin has it, and always as
+    ``<plugin>.<name>``: no plugin can take a name away from another one. What is missing has a key
+    as it was written, ``|name`` or ``name()``: runs that need it are blocked on it.
     """
 
     def __init__(self) -> None:
         self._added = _Added()
 
-    @property
-    def functions(self) -> Mapping[str, ExpressionFunction]:
-        """The functions by name."""
-        return MappingProxyType(self._added.functions)
-
     def find_filter(self, name: str) -> Filter | None:
-        """Return the filter of a name: Django's own go before all others."""
-        added = self._added.filters
-        return DJANGO_FILTERS.get(name) or added.get(name) or opened_filters().filters.get(name)
+        """Return the filter of a name: Django's own and those of the project go before others."""
+        known = DJANGO_FILTERS.get(name) or opened_filters().filters.get(name)
+        return known or _find(self._added.filters, name)
+
+    def find_function(self, name: str) -> ExpressionFunction | None:
+        """Return the function of a name."""
+        return _find(self._added.functions, name)
 
     def filter_names(self, *, html: bool) -> list[str]:
         """Return the names of all filters, for a text or for HTML."""
-        known = {**opened_filters().filters, **self._added.filters, **DJANGO_FILTERS}
-        return sorted(name for name, found in known.items() if html or not found.html_only)
+        own = (name for name, found in DJANGO_FILTERS.items() if html or not found.html_only)
+        return sorted({*own, *opened_filters().filters, *_short_names(self._added.filters)})
+
+    def function_names(self) -> list[str]:
+        """Return the names of all functions."""
+        return sorted(_short_names(self._added.functions))
+
+    def claimants(self, name: str) -> list[str]:
+        """Return the filters and functions of plugins that share a name."""
+        added = {**self._added.filters, **self._added.functions}
+        return sorted(key for key in added if key.endswith(f".{name}"))
 
     def knows(self, key: str) -> bool:
         """Return whether there is a filter or function of a key."""
         if key.startswith("|"):
             return self.find_filter(key[1:]) is not None
-        return key.endswith("()") and key[:-2] in self._added.functions
+        return key.endswith("()") and self.find_function(key[:-2]) is not None
 
     def add(self, offered: Offered, *, plugin: str) -> str:
         """Add a filter or function of a plugin and return its key.
 
-        Raises RegistrationError where it is malformed, or where its name is taken.
+        Raises RegistrationError where it is malformed, or its name is one of Django's.
         """
         if not isinstance(offered, ExpressionFilter | ExpressionFunction):
             raise RegistrationError(
                 f"The plugin {plugin!r} offers {offered!r} as a filter; it must be an instance of "
                 "flowcontrol.expressions.ExpressionFilter or ExpressionFunction."
             )
-        is_filter = isinstance(offered, ExpressionFilter)
-        key = f"|{offered.name}" if is_filter else f"{offered.name}()"
+        name = f"{plugin}.{offered.name}"
+        self._check_name(name, offered)
+        check_function(offered)
+        added = self._added
+        if isinstance(offered, ExpressionFilter):
+            filters = {**added.filters, name: adapt(offered.name, offered.function)}
+            self._added = replace(added, filters=filters)
+            return f"|{name}"
+        self._added = replace(added, functions={**added.functions, name: offered})
+        return f"{name}()"
+
+    def _check_name(self, name: str, offered: Offered) -> None:
         if not _NAME.fullmatch(offered.name):
             raise RegistrationError(
-                f"{offered.name!r} of the plugin {plugin!r} is not a name: use lower-case letters, "
-                "digits and underscores, starting with a letter, and at most 50 of them."
+                f"{name!r} is not a name for a filter: use lower-case letters, digits and "
+                "underscores, starting with a letter, and at most 50 of them."
             )
-        self._refuse_taken(key, offered.name, plugin)
-        check_function(offered)
-        added = replace(self._added, owners={**self._added.owners, key: plugin})
-        if isinstance(offered, ExpressionFilter):
-            filters = {**added.filters, offered.name: adapt(offered.name, offered.function)}
-            self._added = replace(added, filters=filters)
-        else:
-            functions = {**added.functions, offered.name: offered}
-            self._added = replace(added, functions=functions)
-        return key
-
-    def _refuse_taken(self, key: str, name: str, plugin: str) -> None:
-        owner = self._added.owners.get(key)
-        if key.startswith("|") and (name in DJANGO_FILTERS or name in LEFT_OUT):
-            owner = "Django"
-        if owner is not None:
+        is_filter = isinstance(offered, ExpressionFilter)
+        if is_filter and (offered.name in DJANGO_FILTERS or offered.name in LEFT_OUT):
             raise RegistrationError(
-                f"The plugin {plugin!r} cannot add {key!r}, which belongs to {owner!r}. Give it "
-                "another name."
+                f"The filter {name!r} has a name that belongs to Django. Give it another one."
             )
+        if name in (self._added.filters if is_filter else self._added.functions):
+            raise RegistrationError(f"{name!r} is offered twice. Remove one of them.")
 
     def snapshot(self) -> object:
         """Return what was added, for ``restore``."""
@@ -126,8 +134,19 @@ class Extensions:
         self._added = _Added(
             {name: found for name, found in added.filters.items() if f"|{name}" not in gone},
             {name: found for name, found in added.functions.items() if f"{name}()" not in gone},
-            {key: owner for key, owner in added.owners.items() if key not in gone},
         )
+
+
+def _find(added: Mapping[str, _Found], name: str) -> _Found | None:
+    """Return what a name stands for; None where nothing, or more than one, has it."""
+    if "." in name:
+        return added.get(name)
+    found = [each for key, each in added.items() if key.endswith(f".{name}")]
+    return found[0] if len(found) == 1 else None
+
+
+def _short_names(added: Iterable[str]) -> set[str]:
+    return {key.rpartition(".")[2] for key in added}
 
 
 #: The filters and functions of this process.

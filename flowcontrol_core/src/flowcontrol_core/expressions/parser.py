@@ -18,6 +18,7 @@ from flowcontrol_core.expressions import nodes
 from flowcontrol_core.expressions.extensions import extensions
 from flowcontrol_core.expressions.filters import ExpressionFunction, Filter
 from flowcontrol_core.expressions.nodes import Node
+from flowcontrol_core.expressions.scope import RESERVED_NAMES
 from flowcontrol_core.expressions.spans import Span
 from flowcontrol_core.expressions.tokens import Token, scan
 from flowcontrol_core.suggest import nearest_or_all
@@ -276,13 +277,14 @@ def _number(written: str, span: Span) -> float:
 
 
 def _find_function(token: Token) -> ExpressionFunction:
-    function = extensions.functions.get(token.text)
+    function = extensions.find_function(token.text)
     if function is not None:
         return function
     if token.text == "_":
         text = gettext("Texts are not translated here. Write the text without _( ).")
         raise token.span.error(text)
-    if "." in token.text:
+    root, *rest = token.text.split(".")
+    if root in RESERVED_NAMES or len(rest) > 1:
         text = gettext(
             '"%(name)s" cannot be called. Remove the brackets, or use a filter: name|lower'
         )
@@ -291,8 +293,7 @@ def _find_function(token: Token) -> ExpressionFunction:
         'There is no function "%(name)s", so it cannot be called. %(advice)s Or install the plugin '
         "that it comes from."
     )
-    advice = nearest_or_all(token.text, sorted(extensions.functions))
-    raise _unknown(token, f"{token.text}()", text, advice)
+    raise _unknown(token, f"{token.text}()", text, extensions.function_names())
 
 
 def _find_filter(token: Token, *, html: bool) -> Filter:
@@ -301,15 +302,18 @@ def _find_filter(token: Token, *, html: bool) -> Filter:
         text = gettext(
             'There is no filter "%(name)s". %(advice)s Or install the plugin that it comes from.'
         )
-        advice = nearest_or_all(token.text, extensions.filter_names(html=html))
-        raise _unknown(token, f"|{token.text}", text, advice)
+        raise _unknown(token, f"|{token.text}", text, extensions.filter_names(html=html))
     if found.html_only and not html:
         text = gettext('The filter "%(name)s" is for HTML only. Remove it.')
         raise token.span.error(text, name=token.text)
     return found
 
 
-def _unknown(token: Token, key: str, text: str, advice: str) -> UnknownFilterError:
+def _unknown(token: Token, key: str, text: str, known: list[str]) -> UnknownFilterError:
+    advice = nearest_or_all(token.text, known)
+    if claimants := extensions.claimants(token.text):
+        text = gettext('More than one plugin has "%(name)s". Write which one you mean: %(advice)s.')
+        advice = ", ".join(claimants)
     error = token.span.error(text, name=token.text, advice=advice)
     place = {"source": error.source, "position": error.position, "length": error.length}
     return UnknownFilterError(error.message, key=key[: bounds.ACTION_KEY_CHARACTERS], **place)

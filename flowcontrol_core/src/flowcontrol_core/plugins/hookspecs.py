@@ -40,10 +40,10 @@ def flowcontrol_triggers() -> Iterable[Trigger]:
 
 @hookspec
 def flowcontrol_filters() -> Iterable[ExpressionFilter | ExpressionFunction]:
-    """Return filters and functions for expressions; their names are not prefixed.
+    """Return filters and functions for expressions: ``name|shorten``, ``name|<plugin>.shorten``.
 
-    They have to be pure: the same values give the same result, and nothing else changes. A name
-    that Django or another plugin has is refused.
+    They have to be pure: the same values give the same result, and nothing else changes. Where two
+    plugins have a name, only the long form works; a name of Django's filters is refused.
     """
     raise NotImplementedError
 
