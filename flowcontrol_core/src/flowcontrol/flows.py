@@ -86,6 +86,7 @@ from flowcontrol_core.flows.publication import (
     present_problems,
     publish,
 )
+from flowcontrol_core.flows.warnings import find_warnings
 from flowcontrol_core.runs.operations.interventions import resume_flow as resume
 
 __all__ = [
@@ -124,6 +125,7 @@ __all__ = [
     "edit_draft",
     "export_flows",
     "find_step",
+    "find_warnings",
     "form_prefix",
     "get_document",
     "import_flows",

@@ -22,6 +22,7 @@ from django.db import DatabaseError, connections, router
 import flowcontrol_core
 from flowcontrol_core.conf import Settings, get_settings, known_names
 from flowcontrol_core.errors import DocumentError, Problem
+from flowcontrol_core.expressions.extensions import opened_filters
 from flowcontrol_core.flows.document_checks import check_document
 from flowcontrol_core.flows.drafts import get_document
 from flowcontrol_core.flows.flow_triggers import check_association
@@ -53,6 +54,7 @@ def register_checks() -> None:
     register(check_package, TAG)
     register(check_plugins, TAG)
     register(check_routers, TAG)
+    register(check_filters, TAG)
     register(check_sqlite, TAG)
     register(check_flows, TAG, Tags.database)
 
@@ -167,6 +169,16 @@ def check_routers(**_: Any) -> list[CheckMessage]:
     )
     hint = "Let db_for_read() answer for flowcontrol_core what db_for_write() does."
     return [CheckWarning(text, hint=hint, id="flowcontrol.W011")]
+def check_filters(**_: Any) -> list[CheckMessage]:
+    """W007: FLOWCONTROL["EXPRESSION_FILTERS"] opens a filter that cannot be used."""
+    return [
+        CheckWarning(
+            f'FLOWCONTROL["EXPRESSION_FILTERS"]: {fault}',
+            hint="Correct it; until then, runs whose expressions need the filter are blocked.",
+            id="flowcontrol.W007",
+        )
+        for fault in opened_filters().faults
+    ]
 
 
 def check_sqlite(**_: Any) -> list[CheckMessage]:
@@ -278,7 +290,7 @@ def _are_texts_by_name(value: object) -> bool:
     return isinstance(value, dict) and _are_texts([*value, *value.values()])
 
 
-def _are_fields(value: object) -> bool:
+def _are_lists(value: object) -> bool:
     return isinstance(value, dict) and all(
         isinstance(name, str) and _are_texts(listed) for name, listed in value.items()
     )
@@ -293,7 +305,7 @@ _KINDS: dict[Any, tuple[str, Callable[[Any], bool]]] = {
     float: ("a number of seconds", _is_number),
     tuple[str, ...]: ('a list of texts, such as ["name"]', _are_texts),
     dict[str, str]: ('texts by name, such as {"sms": "acme-sms"}', _are_texts_by_name),
-    dict[str, list[str]]: ('lists by model, such as {"shop.order": ["total"]}', _are_fields),
+    dict[str, list[str]]: ('lists of texts, such as {"shop.order": ["total"]}', _are_lists),
 }
 
 

@@ -35,6 +35,9 @@ TEXTS: Mapping[str, str | Promise] = {
     "missing_action": _(
         "The action %(action)s is not registered. Install or enable the plugin %(plugin)s."
     ),
+    "missing_filter": _(
+        "Expressions have no %(filter)s here. Install or enable the plugin that it comes from."
+    ),
     "invalid_config": _(
         "The configuration of step %(step)s cannot be used: %(error)s Correct the plugin, or "
         "publish a corrected version and move the run to it."

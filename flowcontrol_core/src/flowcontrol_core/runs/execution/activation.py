@@ -32,7 +32,12 @@ from flowcontrol_core.engine.interpreter import (
     released_variables,
     resume,
 )
-from flowcontrol_core.errors import DirectiveError, ExpressionError, UnknownActionError
+from flowcontrol_core.errors import (
+    DirectiveError,
+    ExpressionError,
+    UnknownActionError,
+    UnknownFilterError,
+)
 from flowcontrol_core.expressions import Expression, Scope
 from flowcontrol_core.models import Outcome, Reason
 from flowcontrol_core.redaction import MIN_LENGTH, redact, secrets_in
@@ -316,6 +321,8 @@ class Activation:
             if guard.test(self.scope):
                 return CONTINUE
         except (ExpressionError, ObjectGone) as error:
+            if isinstance(error, UnknownFilterError):
+                return _missing_filter(error)
             if (stop := self._not_the_step(error)) is not None:
                 return stop
             if any(isinstance(cause, OperationalError | InterfaceError) for cause in causes(error)):
@@ -347,6 +354,9 @@ class Activation:
             # A form may raise anything.
             if is_of_own_database(error):
                 raise
+            for cause in causes(error):
+                if isinstance(cause, UnknownFilterError):
+                    return _missing_filter(cause)
             text = redact(one_line(error), self._known_secrets())
             reason = Reason.of("invalid_config", step=step_id, error=text)
             return Stop(kind=StopKind.BLOCKED, reason=reason)
@@ -393,6 +403,12 @@ class Activation:
     def _messages(self, bound: BoundStep) -> tuple[str, ...]:
         secrets = self._secrets(bound)
         return tuple(redact(message, secrets) for message in self.context.messages)
+
+
+def _missing_filter(error: UnknownFilterError) -> Stop:
+    """Return the stop of a run that waits for the plugin of a filter, as for that of an action."""
+    reason = Reason.of("missing_filter", filter=error.key)
+    return Stop(kind=StopKind.BLOCKED, blocked_on=error.key, reason=reason)
 
 
 def _checked(answer: Any, bound: BoundStep) -> FlowDirective:

@@ -274,15 +274,15 @@ def deliver_messages(run_ids: Iterable[int] | None = None) -> int:
 
 
 def unblock() -> int:
-    """Make runs due that are blocked on an action which this process knows."""
-    known = [key for key in missing_keys() if registry.knows_action(key)]
+    """Make runs due that are blocked on an action or a filter which this process knows."""
+    known = [key for key in missing_keys() if registry.knows(key)]
     blocked = FlowRun.objects.using(alias()).filter(status=Status.BLOCKED, due_at__isnull=True)
     ids = _keys(blocked.filter(blocked_on__in=known)) if known else []
     return rows(ids, Status.BLOCKED).update(due_at=clock().now()) if ids else 0
 
 
 def missing_keys() -> Iterator[str]:
-    """Yield the keys of the actions that runs are blocked on, each by one probe of the index.
+    """Yield the keys that runs are blocked on, each by one probe of the index.
 
     Thousands of runs may be blocked on the same one for days.
     """
