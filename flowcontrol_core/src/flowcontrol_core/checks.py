@@ -169,6 +169,8 @@ def check_routers(**_: Any) -> list[CheckMessage]:
     )
     hint = "Let db_for_read() answer for flowcontrol_core what db_for_write() does."
     return [CheckWarning(text, hint=hint, id="flowcontrol.W011")]
+
+
 def check_filters(**_: Any) -> list[CheckMessage]:
     """W007: FLOWCONTROL["EXPRESSION_FILTERS"] opens a filter that cannot be used."""
     return [
