@@ -31,7 +31,13 @@ from django.utils.functional import Promise
 from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 
-from flowcontrol.errors import DocumentError, EditError, FlowcontrolError, StaleRevisionError
+from flowcontrol.errors import (
+    DocumentError,
+    EditError,
+    FlowcontrolError,
+    NotPermittedError,
+    StaleRevisionError,
+)
 from flowcontrol_admin.fields import MAX_REASON, RevisionForm
 
 APP = "flowcontrol_core"
@@ -251,6 +257,8 @@ def _answer(
     page = Page(request, admin, name=route.name, subject=subject)
     try:
         return route.view(page, *([subject] if subject else []), **kwargs)
+    except NotPermittedError as error:
+        return page.problem(error, status=403)
     except FlowcontrolError as error:
         return page.problem(error)
 

@@ -19,6 +19,7 @@ from flowcontrol_core.flows.edits import edit_draft
 from flowcontrol_core.flows.exports import MARKER
 from flowcontrol_core.flows.flow_triggers import COLUMNS, check_association
 from flowcontrol_core.flows.import_files import File, FileFlow, placed, read_file
+from flowcontrol_core.flows.permissions import ACTIVATE, PUBLISH, refuse_without
 from flowcontrol_core.models import Flow, FlowTrigger, FlowVersion
 
 
@@ -59,9 +60,13 @@ def import_flows(
     A flow whose key is taken gets the file's document as its draft, its name and limits, and
     the flow triggers that it has not; what is published changes only with ``publish``. Plugins
     may be missing unless it does. It is recorded with ``by``, the author by default. Raises
-    DocumentError, whose problems name the place in the file, PublishError, and EditError where
-    the author may not place one of the actions.
+    DocumentError, whose problems name the place in the file, PublishError, and NotPermittedError
+    where the author may not publish, activate, place one of the actions, or change a flow that is
+    live.
     """
+    for permission, is_asked_for in ((PUBLISH, publish), (ACTIVATE, activate)):
+        if is_asked_for:
+            refuse_without(permission, author)
     file, who = read_file(text), Importer(author, by or author)
     with drafts.atomic():
         results = [_import(item, file, who, publish=publish) for item in file.flows]
@@ -112,7 +117,8 @@ def _update(flow: Flow, item: FileFlow, document: Document, who: Importer) -> li
     columns = item.columns.items()
     changed = {name: value for name, value in columns if getattr(flow, name) != value}
     if changed:
-        lifecycle.change_flow(flow, by=who.by, reason=gettext("Imported."), **changed)
+        recorded = {"by": who.by, "reason": gettext("Imported.")}
+        lifecycle.change_flow(flow, author=who.author, **recorded, **changed)
         text = gettext("Changed at once, because they are not part of a version: %(names)s.")
         notes.append(text % {"names": ", ".join(changed)})
     return notes
