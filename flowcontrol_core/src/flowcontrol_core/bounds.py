@@ -31,6 +31,8 @@ FILE_BYTES = 1024 * 1024
 # A document 50 branches deep takes three levels a branch, and its configurations 50 more.
 FILE_DEPTH = 250
 FILE_ITEMS = 500
+# The events of its parser: keys, values, and two of each list and object.
+FILE_EVENTS = 100_000
 DESCRIPTION_CHARACTERS = 10_000
 QUEUE_CHARACTERS = 50
 # Who did something: a user or a name.

@@ -48,7 +48,7 @@ class Importer(NamedTuple):
 
 
 def import_flows(
-    text: str,
+    content: str | bytes,
     *,
     author: Author = None,
     by: Any = None,
@@ -56,6 +56,8 @@ def import_flows(
     activate: bool = False,
 ) -> list[ImportResult]:
     """Import flows from exported YAML, each into a draft, in one transaction: all or none.
+
+    ``content`` is a text, or a file in UTF-8, of which more than FILE_BYTES need not be read.
 
     A flow whose key is taken gets the file's document as its draft, its name and limits, and
     the flow triggers that it has not; what is published changes only with ``publish``. Plugins
@@ -67,7 +69,7 @@ def import_flows(
     for permission, is_asked_for in ((PUBLISH, publish), (ACTIVATE, activate)):
         if is_asked_for:
             refuse_without(permission, author)
-    file, who = read_file(text), Importer(author, by or author)
+    file, who = read_file(content), Importer(author, by or author)
     with drafts.atomic():
         results = [_import(item, file, who, publish=publish) for item in file.flows]
         # Flows may start each other: all are there before the first is checked.
