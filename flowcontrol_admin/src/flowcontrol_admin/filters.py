@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Any, ClassVar, TypeAlias
 
 from django.contrib import admin
@@ -13,11 +15,12 @@ from django.utils.translation import gettext_lazy as _
 
 from flowcontrol import flows
 from flowcontrol.health import overdue_runs
-from flowcontrol.models import Flow
+from flowcontrol.models import Flow, Outcome, Status
 from flowcontrol_core.flows.document_checks import find_model
 
 _Choices: TypeAlias = list[tuple[str, Any]]
 _Rows: TypeAlias = QuerySet[Any]
+_LABEL = re.compile(r"\w{1,100}\.\w{1,100}")
 
 
 class OptionFilter(admin.SimpleListFilter):
@@ -31,6 +34,40 @@ class OptionFilter(admin.SimpleListFilter):
     def queryset(self, request: HttpRequest, queryset: _Rows) -> _Rows:
         option = self.options.get(self.value() or "")
         return option[1](queryset) if option else queryset
+
+
+def column_filter(
+    column: str, label: Any, labels: Iterable[tuple[Any, Any]]
+) -> type[admin.SimpleListFilter]:
+    """Return a filter by the values of a column; another value than these chooses no rows."""
+
+    class ColumnFilter(OptionFilter):
+        title = label
+        # As Django's own filters of columns call theirs, so that links stay valid.
+        parameter_name = f"{column}__exact"
+        options = {
+            str(value): (text, partial(_equal, column=column, value=value))
+            for value, text in labels
+        }
+
+        def queryset(self, request: HttpRequest, queryset: _Rows) -> _Rows:
+            chosen = self.value()
+            if not chosen or chosen in self.options:
+                return super().queryset(request, queryset)
+            return queryset.none()
+
+    return ColumnFilter
+
+
+def _equal(rows: _Rows, *, column: str, value: object) -> _Rows:
+    return rows.filter(**{column: value})
+
+
+_YES_NO = ((1, _("Yes")), (0, _("No")))
+ActiveFilter = column_filter("active", _("active"), _YES_NO)
+PausedFilter = column_filter("paused", _("paused"), _YES_NO)
+StatusFilter = column_filter("status", _("status"), Status.choices)
+OutcomeFilter = column_filter("outcome", _("outcome"), Outcome.choices)
 
 
 class ChangesFilter(OptionFilter):
@@ -95,9 +132,12 @@ class ObjectTypeFilter(admin.SimpleListFilter):
         return sorted((label, _model_name(label)) for label in {*found, present} if label)
 
     def queryset(self, request: HttpRequest, queryset: _Rows) -> _Rows:
-        app, _dot, model = (self.value() or "").partition(".")
-        if not app:
+        label = self.value() or ""
+        if not label:
             return queryset
+        if not _LABEL.fullmatch(label):
+            return queryset.none()
+        app, _dot, model = label.partition(".")
         types = ContentType.objects.filter(app_label=app, model=model)
         return queryset.filter(content_type__in=types)
 

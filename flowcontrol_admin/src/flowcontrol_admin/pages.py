@@ -17,6 +17,7 @@ from django.contrib.auth.models import User
 from django.core.exceptions import PermissionDenied
 from django.db.models import Model
 from django.http import (
+    Http404,
     HttpRequest,
     HttpResponse,
     HttpResponseBase,
@@ -24,7 +25,6 @@ from django.http import (
     HttpResponseRedirect,
 )
 from django.http.request import QueryDict
-from django.shortcuts import get_object_or_404
 from django.template.response import TemplateResponse
 from django.urls import NoReverseMatch, URLPattern, path, reverse
 from django.utils.functional import Promise
@@ -39,6 +39,7 @@ from flowcontrol.errors import (
     StaleRevisionError,
 )
 from flowcontrol_admin.fields import MAX_REASON, RevisionForm
+from flowcontrol_admin.objects import ObjectRights
 
 APP = "flowcontrol_core"
 POST = ("POST",)
@@ -60,10 +61,17 @@ logger = logging.getLogger(__name__)
 _NOT_TYPED = frozenset({"csrfmiddlewaretoken", "revision"})
 
 
-def may(user: Any, permission: str) -> bool:
-    """Return whether a user has a permission of this app; the one to change implies to view."""
-    implied = permission.replace("view_", "change_", 1)
-    return any(user.has_perm(f"{APP}.{name}") for name in dict.fromkeys((permission, implied)))
+def may(user: Any, permission: str, subject: Model | None = None) -> bool:
+    """Return whether a user has a permission of this app, for all flows and runs or for this one.
+
+    The permission to change implies the one to view.
+    """
+    names = dict.fromkeys((permission, permission.replace("view_", "change_", 1)))
+    return any(
+        user.has_perm(f"{APP}.{name}")
+        or (subject is not None and user.has_perm(f"{APP}.{name}", subject))
+        for name in names
+    )
 
 
 def url(name: str, *args: object, anchor: str = "") -> str:
@@ -124,7 +132,13 @@ class Page:
         raise EditError(text % {"problems": listed})
 
     def may(self, permission: str) -> bool:
-        return may(self.user, permission)
+        """Return whether the user has a permission, in general or for the subject of the page."""
+        return may(self.user, permission, self.subject)
+
+    @property
+    def objects(self) -> ObjectRights:
+        """Return what the user may view of the objects that runs are about."""
+        return ObjectRights(self.request, self.admin.admin_site)
 
     def render(
         self,
@@ -174,10 +188,12 @@ class Page:
         """Show a sentence on the next page."""
         messages.add_message(self.request, level, str(text))
 
-    def link_to(self, model: type[Model], view: str, *args: object) -> str:
+    def link_to(
+        self, model: type[Model], view: str, *args: object, obj: Model | None = None
+    ) -> str:
         """Return the address of a view of another model's admin, where the user may see it."""
         found = self.admin.admin_site._registry.get(model)  # noqa: SLF001 - the only way to ask
-        if found is None or not found.has_view_permission(self.request):
+        if found is None or not found.has_view_permission(self.request, obj):
             return ""
         try:
             meta = model._meta
@@ -248,12 +264,15 @@ def _answer(
     admin: ModelAdmin[Any], route: Route, request: HttpRequest, **kwargs: Any
 ) -> HttpResponseBase:
     """Answer a request: permission first, then method, then the subject."""
-    if not all(may(request.user, name) for name in route.permissions(request.method)):
+    model: type[Model] = admin.model
+    is_about_one = "pk" in kwargs
+    subject = model._default_manager.filter(pk=kwargs.pop("pk")).first() if is_about_one else None
+    if not all(may(request.user, name, subject) for name in route.permissions(request.method)):
         raise PermissionDenied
     if request.method not in route.methods:
         return HttpResponseNotAllowed(route.methods)
-    model: type[Model] = admin.model
-    subject = get_object_or_404(model, pk=kwargs.pop("pk")) if "pk" in kwargs else None
+    if is_about_one and subject is None:
+        raise Http404(_("It does not exist, or no longer."))
     page = Page(request, admin, name=route.name, subject=subject)
     try:
         return route.view(page, *([subject] if subject else []), **kwargs)

@@ -38,6 +38,7 @@ def show_run(page: Page, run: FlowRun) -> HttpResponse:
     late = is_overdue(run, now)
     events = _events(page, run)
     children = run.children.order_by("pk")
+    is_visible = run.pk in page.objects.visible([run])
     return page.render(
         "run.html",
         title=str(run),
@@ -47,7 +48,8 @@ def show_run(page: Page, run: FlowRun) -> HttpResponse:
         overdue=run_texts.since_overdue(run, now) if late else "",
         no_worker=late and is_without_worker(),
         duration=run_texts.duration(run, now),
-        actions=possible_actions(page, run),
+        actions=possible_actions(page, run) if is_visible else [],
+        is_object_hidden=not is_visible,
         events=events,
         timeline=entries(events.object_list, documents.get(run.version_id)),
         last_error=_last_error(run),
@@ -82,12 +84,12 @@ def _about_object(page: Page, run: FlowRun) -> dict[str, Any]:
     type_id, key = run.content_type_id, run.object_key
     found = ContentType.objects.filter(pk=type_id).first() if type_id else None
     model = found.model_class() if found else None
-    gone = key is not None and not (model and find_object(model, key))
-    link = page.link_to(model, "change", key) if model and not gone else ""
+    obj = find_object(model, key) if model and key is not None else None
+    link = page.link_to(model, "change", key, obj=obj) if model and obj else ""
     unknown = gettext("unknown type") if type_id else ""
     return {
         "object_type": found.name if found else unknown,
-        "object_gone": gone,
+        "object_gone": key is not None and obj is None,
         "object_link": link,
     }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django import forms
+from django.db.models import Model
 from django.http import Http404, HttpResponse
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
@@ -18,6 +19,7 @@ from flowcontrol_admin.fields import add_problems, choice_field, code_input
 from flowcontrol_admin.pages import CHANGE_FLOW, Page, plugin_code, url
 from flowcontrol_admin.pickers import Offer, grouped, search_query
 from flowcontrol_core.document.tree import Document
+from flowcontrol_core.flows.document_checks import find_model
 
 SHOWN_FIRINGS = 20
 
@@ -136,10 +138,16 @@ def _edit(page: Page, flow_trigger: FlowTrigger) -> HttpResponse:
         media=config.media if config else "",
         offer=_offer(entry) if entry else None,
         skipped_firings=skipped_firings,
+        shows_objects=page.objects.may_view_every(_model(entry, document)),
         delay=_delay(),
         submit=gettext("Save") if may_change(page, flow_trigger.flow) else "",
         back=url("flow_editor", flow_trigger.flow_id, anchor="triggers"),
     )
+
+
+def _model(entry: TriggerEntry | None, document: Document) -> type[Model] | None:
+    """Return the model of the objects that a trigger comes with."""
+    return find_model((entry.trigger.model if entry else "") or document.object or "")
 
 
 def _config_form(flow_trigger: FlowTrigger, data: Any, document: Document) -> forms.BaseForm | None:
