@@ -13,6 +13,7 @@ import django
 from django import forms
 from django.contrib import messages
 from django.contrib.admin import ModelAdmin
+from django.contrib.auth.decorators import login_not_required
 from django.contrib.auth.models import User
 from django.core.exceptions import PermissionDenied
 from django.db.models import Model
@@ -30,6 +31,7 @@ from django.urls import NoReverseMatch, URLPattern, path, reverse
 from django.utils.functional import Promise
 from django.utils.text import capfirst
 from django.utils.translation import gettext as _
+from django.views.decorators.cache import never_cache
 
 from flowcontrol.errors import (
     DocumentError,
@@ -229,6 +231,7 @@ class Route:
     """A view of the admin: its address, and the permissions that it asks for.
 
     ``needs`` is asked for at each request, ``writes`` in addition where something is changed.
+    ``lets_in`` may let in a request that has no login, or refuse it with PermissionDenied.
     """
 
     path: str
@@ -237,6 +240,7 @@ class Route:
     needs: tuple[str, ...]
     writes: tuple[str, ...] = ()
     methods: tuple[str, ...] = READ
+    lets_in: Callable[[HttpRequest], bool] | None = None
 
     def permissions(self, method: str | None) -> tuple[str, ...]:
         """Return the permissions that a request with that method needs."""
@@ -246,18 +250,30 @@ class Route:
 def patterns(admin: ModelAdmin[Any], routes: Iterable[Route]) -> list[URLPattern]:
     """Return the URL patterns of routes, each protected by the admin's login."""
     return [
-        path(
-            route.path,
-            admin.admin_site.admin_view(partial(_answer, admin, route)),
-            name=f"{APP}_{route.name}",
-        )
-        for route in routes
+        path(route.path, _protected(admin, route), name=f"{APP}_{route.name}") for route in routes
     ]
 
 
 def show_list(page: Page) -> HttpResponseBase:
     """Return the list of flows or of runs."""
     return page.admin.changelist_view(page.request)
+
+
+def _protected(admin: ModelAdmin[Any], route: Route) -> Callable[..., HttpResponseBase]:
+    asks_for_login = admin.admin_site.admin_view(partial(_answer, admin, route))
+    lets_in = route.lets_in
+    if lets_in is None:
+        return asks_for_login
+
+    # A middleware that asks for the login would not let it in.
+    @login_not_required
+    @never_cache
+    def answer(request: HttpRequest, **kwargs: Any) -> HttpResponseBase:
+        if request.method in route.methods and lets_in(request):
+            return route.view(Page(request, admin, name=route.name))
+        return asks_for_login(request, **kwargs)
+
+    return answer
 
 
 def _answer(
