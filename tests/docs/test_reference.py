@@ -402,9 +402,9 @@ def test_the_bounds_of_expressions_are_those_of_the_sandbox() -> None:
         bounds.FILTER_CHARACTERS,
         bounds.FILTER_ITEMS,
         bounds.NUMBER_DIGITS,
+        bounds.EVALUATION_STEPS,
         bounds.RENDER_ITERATIONS,
         bounds.RENDER_CHARACTERS,
-        bounds.RENDER_SECONDS,
     ]
 
 

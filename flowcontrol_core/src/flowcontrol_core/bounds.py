@@ -88,9 +88,10 @@ NUMBER_DIGITS = 100
 INDEX_DIGITS = 9
 # The longest format of the filters and tags for dates: a letter of it becomes up to 40 characters.
 DATE_FORMAT_CHARACTERS = 200
-# One rendering of a text template: iterations of all loops together, characters, seconds.
+# One evaluation of an expression or a text template, in steps (``expressions.budget``).
+EVALUATION_STEPS = 50_000
+# One rendering of a text template: iterations of all loops together, characters.
 RENDER_ITERATIONS = 10_000
 RENDER_CHARACTERS = 100_000
-RENDER_SECONDS = 5.0
 # How deep the value of an expression is nested.
 VALUE_DEPTH = 100

@@ -13,7 +13,7 @@ from typing import Any
 from django.utils.safestring import mark_safe
 
 from flowcontrol_core.errors import gettext
-from flowcontrol_core.expressions import nodes
+from flowcontrol_core.expressions import budget, nodes
 from flowcontrol_core.expressions.lookup import Read, compile_path
 from flowcontrol_core.expressions.nodes import Node, Operand
 from flowcontrol_core.expressions.scope import Scope
@@ -49,6 +49,8 @@ def _operand(node: Operand, *, html: bool) -> Read:
 
 # Only these are asked for members: another class may do anything then.
 _CONTAINERS = (str, list, tuple, set, frozenset, Mapping)
+# The values of a state and a payload that can be large.
+_SIZED = frozenset({list, dict, tuple})
 
 
 def _is_in(item: Any, container: Any) -> bool:
@@ -75,11 +77,13 @@ _COMPARE: dict[str, Callable[[Any, Any], Any]] = {
 
 def _comparison(node: nodes.Comparison, *, html: bool) -> Read:
     left, right = build(node.left, html=html), build(node.right, html=html)
-    compare = _COMPARE[node.operator]
+    compare, searches = _COMPARE[node.operator], node.operator in ("in", "not in")
     exact_left, exact_right = _exact(node.left), _exact(node.right)
 
     def compare_both(scope: Scope) -> bool:
         first, second = left(scope), right(scope)
+        if searches or type(second) in _SIZED or type(first) in _SIZED:
+            scope.spend(budget.of_comparison(first, second))
         # A typed 9.99 is Decimal("9.99") beside a Decimal, a float otherwise.
         if exact_right is not None and isinstance(first, Decimal):
             second = exact_right
@@ -120,6 +124,7 @@ def _filter_step(call: nodes.FilterCall, *, html: bool) -> Callable[[Any, Scope]
 
     def apply_filter(value: Any, scope: Scope) -> Any:
         argument = None if read_argument is None else read_argument(scope)
+        scope.spend(budget.of_filter(span.text, value, argument))
         try:
             return apply(value, argument, scope.now)
         except Exception as error:
