@@ -36,7 +36,7 @@ _ALWAYS: Mapping[str, int] = {
     "timesince": 10,
     "timeuntil": 10,
 }
-_ALWAYS_OF_MOST = 2
+_ALWAYS_OF_MOST = 3
 _FORMATS = frozenset({"date", "time"})
 _CONTAINERS = (list, tuple, set, frozenset, Mapping)
 #: More members than these are not counted: they are too many for everything.
@@ -55,7 +55,8 @@ def of_tree(node: Any) -> int:
     if isinstance(node, tuple):
         return sum(map(of_tree, node))
     if isinstance(node, nodes.Path):
-        return len(node.parts)
+        # The first part is a name, each further one is looked up in what was found.
+        return 3 * len(node.parts) - 2
     if not is_dataclass(node) or type(node).__module__ != nodes.__name__:
         return 0
     return 1 + sum(of_tree(getattr(node, field.name)) for field in fields(node))
@@ -85,12 +86,12 @@ def of_text(value: Any) -> int:
 
 def of_comparison(first: Any, second: Any) -> int:
     """Return how many steps a comparison of two values takes, or to find one in the other."""
-    return _by_members(first, 0.5) + _by_members(second, 0.5)
+    return _by_members(first, 1) + _by_members(second, 1)
 
 
-def _by_members(value: Any, steps: float) -> int:
+def _by_members(value: Any, steps: int) -> int:
     characters, members = size(value)
-    return int(members * steps) + characters // 256
+    return members * steps + characters // 256
 
 
 def size(value: Any) -> Size:
