@@ -94,13 +94,16 @@ def change_flow(
     DocumentError, with the problems by field, for wrong values.
     """
     known = _known(fields)
-    changed = [name for name, value in known.items() if getattr(flow, name) != value]
-    if changed:
-        refuse_live_change(flow, author)
     for name, value in known.items():
         setattr(flow, name, value)
     _validate(flow, exclude=_COLUMNS - set(fields))
     with drafts.atomic():
+        drafts.lock(flow)
+        # Compared with the row: a form has set the values of its instance already.
+        stored = Flow.objects.filter(pk=flow.pk).values().get()
+        changed = [name for name, value in known.items() if stored[name] != value]
+        if changed:
+            refuse_live_change(flow, author)
         _write(flow, *fields)
         if changed:
             fields_changed = {"fields": ", ".join(changed)}
