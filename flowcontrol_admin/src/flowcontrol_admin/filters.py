@@ -115,7 +115,7 @@ class FlowFilter(admin.SimpleListFilter):
         value = self.value() or ""
         if not value:
             return queryset
-        return queryset.filter(flow_id=int(value)) if _is_key(value) else queryset.none()
+        return queryset.filter(flow_id=int(value)) if is_key(value) else queryset.none()
 
 
 class ObjectTypeFilter(admin.SimpleListFilter):
@@ -162,5 +162,6 @@ def _model_name(label: str) -> str:
     return str(model._meta.verbose_name) if model else label
 
 
-def _is_key(text: str) -> bool:
+def is_key(text: str) -> bool:
+    """Return whether a text may be a primary key of ours."""
     return text.isascii() and text.isdigit() and len(text) < len(str(2**63))

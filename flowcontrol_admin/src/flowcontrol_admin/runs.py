@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.admin.views.main import ChangeList
+from django.core.exceptions import BadRequest
 from django.core.paginator import Paginator
 from django.db.models import QuerySet
 from django.http import HttpRequest
@@ -27,6 +29,7 @@ from flowcontrol_admin.filters import (
     OverdueFilter,
     StatusFilter,
     StepFilter,
+    is_key,
 )
 from flowcontrol_admin.lists import ClosedList
 from flowcontrol_admin.objects import ObjectRights
@@ -124,6 +127,11 @@ class FlowRunAdmin(ClosedList):
         # From Django 6.1 on, it is asked for the page of one object too.
         is_for_one = getattr(action_location, "name", "") == "CHANGE_FORM"
         return {} if is_for_one else bulk_actions(request.user)
+
+    def response_action(self, request: HttpRequest, queryset: QuerySet[FlowRun]) -> Any:
+        if not all(map(is_key, request.POST.getlist(ACTION_CHECKBOX_NAME))):
+            raise BadRequest(gettext("What was selected are not runs."))
+        return super().response_action(request, queryset)
 
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
