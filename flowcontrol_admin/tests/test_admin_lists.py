@@ -75,7 +75,7 @@ def lookups(model: type[models.Model], depth: int = DEPTH) -> Iterator[str]:
         if isinstance(field, models.JSONField):
             yield from (f"{name}__password__startswith", f"{name}__0__regex")
         if field.is_relation and field.related_model and depth:
-            below = lookups(field.related_model, depth - 1)  # type: ignore[arg-type]
+            below = lookups(field.related_model, depth - 1)
             yield from (f"{name}{LOOKUP_SEP}{lookup}" for lookup in below)
 
 

@@ -140,11 +140,11 @@ class Bait:
     def watched(self, patch: pytest.MonkeyPatch) -> Iterator[None]:
         """Note each read of a hidden column, each call of a method, and each write."""
         with patch.context() as patches:
-            for model, names in HIDDEN.items():
-                for name in names:
+            for model, columns in HIDDEN.items():
+                for name in columns:
                     patches.setattr(model, name, _Watched(name, self.touched))
-            for model, names in METHODS.items():
-                for name in names:
+            for model, methods in METHODS.items():
+                for name in methods:
                     patches.setattr(model, name, self._called(name))
             with connection.execute_wrapper(self._note_writes):
                 yield

@@ -100,8 +100,8 @@ def change_flow(
     with drafts.atomic():
         drafts.lock(flow)
         # Compared with the row: a form has set the values of its instance already.
-        stored = Flow.objects.filter(pk=flow.pk).values().get()
-        changed = [name for name, value in known.items() if stored[name] != value]
+        stored = Flow.objects.get(pk=flow.pk)
+        changed = [name for name, value in known.items() if getattr(stored, name) != value]
         if changed:
             refuse_live_change(flow, author)
         _write(flow, *fields)
