@@ -285,6 +285,12 @@ def test_the_example_of_a_document_has_every_key_and_is_read_as_it_stands() -> N
     assert exported.triggers[0]["condition"] == 'payload.source != "import"'
 
 
+def test_the_bounds_of_a_file_are_those_of_the_import() -> None:
+    table = rows(sections(read("reference/document.md"))["Files"])
+    limits = [bounds.FILE_BYTES, bounds.FILE_EVENTS, bounds.FILE_DEPTH, bounds.FILE_ITEMS]
+    assert [int(row[1]) for row in table] == limits
+
+
 def test_the_bounds_of_a_document_are_those_of_the_parser() -> None:
     table = rows(sections(read("reference/document.md"))["Bounds"])
     assert {row[0]: int(row[1]) for row in table} == {
@@ -397,9 +403,9 @@ def test_the_bounds_of_expressions_are_those_of_the_sandbox() -> None:
         bounds.FILTER_CHARACTERS,
         bounds.FILTER_ITEMS,
         bounds.NUMBER_DIGITS,
+        bounds.EVALUATION_STEPS,
         bounds.RENDER_ITERATIONS,
         bounds.RENDER_CHARACTERS,
-        bounds.RENDER_SECONDS,
     ]
 
 

@@ -14,6 +14,7 @@ from flowcontrol.models import Flow, FlowTrigger, FlowVersion, Refusal
 from flowcontrol.registry import registry
 from flowcontrol_admin.pages import CHANGE_FLOW, Page
 from flowcontrol_admin.tree import TreeBuilder, by_step
+from flowcontrol_admin.triggers import may_change
 from flowcontrol_core.document.tree import Document
 
 
@@ -39,6 +40,7 @@ def show_editor(page: Page, flow: Flow) -> HttpResponse:
         other_problems=[item for item in problems if item.step not in document.index],
         elsewhere=sum(count for step, count in waiting.items() if step not in document.index),
         editable=page.may(CHANGE_FLOW),
+        may_change_triggers=may_change(page, flow),
         triggers=[_trigger_row(item) for item in flows.associations(flow)],
         cache_seconds=get_settings().TRIGGER_CACHE_SECONDS,
         no_worker=bool(waiting) and is_without_worker(),

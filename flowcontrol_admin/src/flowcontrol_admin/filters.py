@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Any, ClassVar, TypeAlias
 
 from django.contrib import admin
@@ -12,11 +14,12 @@ from django.utils.translation import gettext_lazy as _
 
 from flowcontrol import flows
 from flowcontrol.health import overdue_runs
-from flowcontrol.models import Flow
+from flowcontrol.models import Flow, Outcome, Status
 from flowcontrol_core.flows.document_checks import find_model
 
 _Choices: TypeAlias = list[tuple[str, Any]]
 _Rows: TypeAlias = QuerySet[Any]
+_LABEL = re.compile(r"\w{1,100}\.\w{1,100}")
 
 
 class OptionFilter(admin.SimpleListFilter):
@@ -30,6 +33,40 @@ class OptionFilter(admin.SimpleListFilter):
     def queryset(self, request: HttpRequest, queryset: _Rows) -> _Rows:
         option = self.options.get(self.value() or "")
         return option[1](queryset) if option else queryset
+
+
+def column_filter(
+    column: str, label: Any, labels: Iterable[tuple[Any, Any]]
+) -> type[admin.SimpleListFilter]:
+    """Return a filter by the values of a column; another value than these chooses no rows."""
+
+    class ColumnFilter(OptionFilter):
+        title = label
+        # As Django's own filters of columns call theirs, so that links stay valid.
+        parameter_name = f"{column}__exact"
+        options = {
+            str(value): (text, partial(_equal, column=column, value=value))
+            for value, text in labels
+        }
+
+        def queryset(self, request: HttpRequest, queryset: _Rows) -> _Rows:
+            chosen = self.value()
+            if not chosen or chosen in self.options:
+                return super().queryset(request, queryset)
+            return queryset.none()
+
+    return ColumnFilter
+
+
+def _equal(rows: _Rows, *, column: str, value: object) -> _Rows:
+    return rows.filter(**{column: value})
+
+
+_YES_NO = ((1, _("Yes")), (0, _("No")))
+ActiveFilter = column_filter("active", _("active"), _YES_NO)
+PausedFilter = column_filter("paused", _("paused"), _YES_NO)
+StatusFilter = column_filter("status", _("status"), Status.choices)
+OutcomeFilter = column_filter("outcome", _("outcome"), Outcome.choices)
 
 
 class ChangesFilter(OptionFilter):
@@ -77,7 +114,7 @@ class FlowFilter(admin.SimpleListFilter):
         value = self.value() or ""
         if not value:
             return queryset
-        return queryset.filter(flow_id=int(value)) if _is_key(value) else queryset.none()
+        return queryset.filter(flow_id=int(value)) if is_key(value) else queryset.none()
 
 
 class ObjectTypeFilter(admin.SimpleListFilter):
@@ -94,8 +131,10 @@ class ObjectTypeFilter(admin.SimpleListFilter):
         return sorted((label, _model_name(label)) for label in {*found, present} if label)
 
     def queryset(self, request: HttpRequest, queryset: _Rows) -> _Rows:
-        value = self.value()
-        return queryset.filter(object_type=value) if value else queryset
+        label = self.value() or ""
+        if not label:
+            return queryset
+        return queryset.filter(object_type=label) if _LABEL.fullmatch(label) else queryset.none()
 
 
 class StepFilter(admin.SimpleListFilter):
@@ -118,5 +157,6 @@ def _model_name(label: str) -> str:
     return str(model._meta.verbose_name) if model else label
 
 
-def _is_key(text: str) -> bool:
+def is_key(text: str) -> bool:
+    """Return whether a text may be a primary key of ours."""
     return text.isascii() and text.isdigit() and len(text) < len(str(2**63))

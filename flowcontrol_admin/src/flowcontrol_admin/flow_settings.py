@@ -14,7 +14,7 @@ from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
 from flowcontrol import flows
-from flowcontrol.errors import DocumentError, EditError
+from flowcontrol.errors import DocumentError, EditError, NotPermittedError
 from flowcontrol.flows import bounds
 from flowcontrol.models import Flow, FlowRun
 from flowcontrol_admin.fields import RevisionField, add_problems, choice_field, code_input
@@ -143,10 +143,12 @@ class ChangeFlowForm(FlowForm):
     def __init__(self, page: Page, flow: Flow) -> None:
         super().__init__(page.data, instance=flow, document=flows.present_document(flow))
         self.initial["revision"] = flows.present_revision(flow)
-        self.fields["key"].disabled = True
-        if not page.may(CHANGE_FLOW):
-            for field in self.fields.values():
-                field.disabled = True
+        may_change = page.may(CHANGE_FLOW)
+        #: Whether the user may change the draft only. What is sent nevertheless is refused.
+        self.is_live = may_change and not flows.may_change_live(flow, page.user)
+        kept = set(FIELDS) - set(self.data) if self.is_live else ()
+        for name, field in self.fields.items():
+            field.disabled = not may_change or name == "key" or name in kept
 
 
 def add_flow(page: Page) -> HttpResponse:
@@ -193,7 +195,9 @@ def _save(page: Page, flow: Flow, form: ChangeFlowForm) -> bool:
     try:
         with atomic():
             flows.set_options(flow, **form.options(), revision=revision, author=page.user)
-            flows.change_flow(flow, by=page.user, **form.columns())
+            flows.change_flow(flow, author=page.user, **form.columns())
+    except NotPermittedError:
+        raise
     except DocumentError as error:
         add_problems(form, error.problems)
     except EditError as error:

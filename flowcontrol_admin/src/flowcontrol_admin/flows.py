@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.contrib import admin
 from django.contrib.admin.views.main import ChangeList
@@ -14,16 +14,12 @@ from django.utils.translation import gettext_lazy as _
 
 from flowcontrol import flows
 from flowcontrol.models import LIVE, Flow
-from flowcontrol_admin.filters import ChangesFilter
+from flowcontrol_admin.filters import ActiveFilter, ChangesFilter, PausedFilter
+from flowcontrol_admin.lists import ClosedList
 from flowcontrol_admin.pages import ADD_FLOW, CHANGE_FLOW, may, patterns, url
 from flowcontrol_admin.routes import FLOW_ROUTES
 from flowcontrol_admin.run_texts import show_short
 from flowcontrol_admin.templatetags.flowcontrol_badges import badge, run_badge
-
-if TYPE_CHECKING:
-    _ModelAdmin = admin.ModelAdmin[Flow]
-else:
-    _ModelAdmin = admin.ModelAdmin
 
 
 class FlowList(ChangeList):
@@ -38,20 +34,19 @@ class FlowList(ChangeList):
         self.result_list = shown
 
 
-class FlowAdmin(_ModelAdmin):
+class FlowAdmin(ClosedList):
     """Flows: everything about one of them is on its own pages."""
 
     list_display = (
         "shown_name", "key", "shown_status", "shown_version", "shown_changes", "shown_runs",
         "shown_last_run",
     )  # fmt: skip
-    list_filter = ("active", "paused", ChangesFilter)
+    list_filter = (ActiveFilter, PausedFilter, ChangesFilter)
     search_fields = ("name", "key", "description")
     ordering = ("name", "id")
     # The name links to the editor by itself.
     list_display_links = None
     list_per_page = 100
-    show_full_result_count = False
     actions = None
     change_list_template = "flowcontrol_admin/flow/change_list.html"
 
@@ -98,7 +93,7 @@ class FlowAdmin(_ModelAdmin):
 
     @admin.display(description=_("live runs"))
     def shown_runs(self, flow: Any) -> str:
-        runs = f"{url('flowrun_changelist')}?flow={flow.pk}&status="
+        runs = f"{url('flowrun_changelist')}?flow={flow.pk}&status__exact="
         counts = [(status, flow.shown_live[status]) for status in LIVE]
         links = [(f"{runs}{status}", run_badge(status), n) for status, n in counts if n]
         return format_html_join(" ", '<a href="{}">{} {}</a>', links) or "-"

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from django.http import HttpResponse, JsonResponse
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.utils.crypto import constant_time_compare
 from django.utils.dateparse import parse_datetime
 from django.utils.translation import gettext
 
+from flowcontrol.conf import get_settings
 from flowcontrol.health import check_health
 from flowcontrol.models import BulkOperation, FlowEvent, Status
 from flowcontrol.plugins import PluginStatus, plugin_manager
@@ -41,6 +44,20 @@ def show_health_json(_page: Page) -> HttpResponse:
     """Return the same as JSON, with the status 503 where something is urgent."""
     health = check_health()
     return JsonResponse(health.as_json(), status=200 if health.is_healthy else 503)
+
+
+def has_token(request: HttpRequest) -> bool:
+    """Return whether a request names the token of the settings; raises PermissionDenied if wrong.
+
+    The comparison takes the same time wherever they differ.
+    """
+    token = get_settings().HEALTH_TOKEN
+    scheme, _space, given = request.headers.get("Authorization", "").partition(" ")
+    if not token or scheme.lower() != "bearer":
+        return False
+    if not constant_time_compare(given.strip(), token):
+        raise PermissionDenied
+    return True
 
 
 def show_plugins(page: Page) -> HttpResponse:

@@ -38,7 +38,7 @@ def operate(page: Page, run: FlowRun, slug: str) -> HttpResponse:
     action = next((one for one in OPERATOR_ACTIONS.values() if one.slug == slug), None)
     if action is None:
         raise Http404(gettext("This action does not exist."))
-    if not page.may(action.permission):
+    if not page.may(action.permission) or run.pk not in page.objects.visible([run]):
         raise PermissionDenied
     form = form_for_run(page.data, action, run)
     why = action.refusal(run)
@@ -104,18 +104,39 @@ def _operate_many(
     form = form_for_runs(request.POST if is_confirmed else None, action, chosen)
     if not is_confirmed or not form.is_valid():
         return _ask_many(page, action, form, count)
-    keys = list(chosen.order_by("pk").values_list("pk", flat=True)[:MOST_IN_BULK])
+    keys = _visible(page, chosen)
     given: dict[str, Any] = {
         "arguments": form.arguments(),
         "by": page.user,
         "reason": form.cleaned_data["reason"],
     }
-    if count > MOST_AT_ONCE:
+    if len(keys) > MOST_AT_ONCE:
         operation = runs.start_bulk_operation(action.name, {"pk__in": keys}, **given)
         _tell_started(page, action, operation, len(keys))
     else:
         _tell_result(page, action, runs.perform_on_each(action.name, keys, **given))
+    _tell_hidden(page, count - len(keys))
     return None
+
+
+def _visible(page: Page, chosen: QuerySet[FlowRun]) -> list[int]:
+    """Return the keys of those runs whose objects the user may view."""
+    named = chosen.order_by("pk").select_related(None).only("content_type_id", "object_key")
+    found = list(named[:MOST_IN_BULK])
+    visible: set[int] = set()
+    for start in range(0, len(found), MOST_AT_ONCE):
+        visible |= page.objects.visible(found[start : start + MOST_AT_ONCE])
+    return sorted(visible)
+
+
+def _tell_hidden(page: Page, count: int) -> None:
+    if count > 0:
+        text = ngettext(
+            "%(n)d run was left unchanged: you may not view its object.",
+            "%(n)d runs were left unchanged: you may not view their objects.",
+            count,
+        )
+        page.notify(text % {"n": count}, messages.WARNING)
 
 
 def _ask_many(page: Page, action: OperatorAction, form: OperatorForm, count: int) -> HttpResponse:

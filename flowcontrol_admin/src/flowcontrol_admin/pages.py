@@ -13,10 +13,12 @@ import django
 from django import forms
 from django.contrib import messages
 from django.contrib.admin import ModelAdmin
+from django.contrib.auth.decorators import login_not_required
 from django.contrib.auth.models import User
 from django.core.exceptions import PermissionDenied
 from django.db.models import Model
 from django.http import (
+    Http404,
     HttpRequest,
     HttpResponse,
     HttpResponseBase,
@@ -24,15 +26,22 @@ from django.http import (
     HttpResponseRedirect,
 )
 from django.http.request import QueryDict
-from django.shortcuts import get_object_or_404
 from django.template.response import TemplateResponse
 from django.urls import NoReverseMatch, URLPattern, path, reverse
 from django.utils.functional import Promise
 from django.utils.text import capfirst
 from django.utils.translation import gettext as _
+from django.views.decorators.cache import never_cache
 
-from flowcontrol.errors import DocumentError, EditError, FlowcontrolError, StaleRevisionError
+from flowcontrol.errors import (
+    DocumentError,
+    EditError,
+    FlowcontrolError,
+    NotPermittedError,
+    StaleRevisionError,
+)
 from flowcontrol_admin.fields import MAX_REASON, RevisionForm
+from flowcontrol_admin.objects import ObjectRights
 
 APP = "flowcontrol_core"
 POST = ("POST",)
@@ -54,10 +63,17 @@ logger = logging.getLogger(__name__)
 _NOT_TYPED = frozenset({"csrfmiddlewaretoken", "revision"})
 
 
-def may(user: Any, permission: str) -> bool:
-    """Return whether a user has a permission of this app; the one to change implies to view."""
-    implied = permission.replace("view_", "change_", 1)
-    return any(user.has_perm(f"{APP}.{name}") for name in dict.fromkeys((permission, implied)))
+def may(user: Any, permission: str, subject: Model | None = None) -> bool:
+    """Return whether a user has a permission of this app, for all flows and runs or for this one.
+
+    The permission to change implies the one to view.
+    """
+    names = dict.fromkeys((permission, permission.replace("view_", "change_", 1)))
+    return any(
+        user.has_perm(f"{APP}.{name}")
+        or (subject is not None and user.has_perm(f"{APP}.{name}", subject))
+        for name in names
+    )
 
 
 def url(name: str, *args: object, anchor: str = "") -> str:
@@ -118,7 +134,13 @@ class Page:
         raise EditError(text % {"problems": listed})
 
     def may(self, permission: str) -> bool:
-        return may(self.user, permission)
+        """Return whether the user has a permission, in general or for the subject of the page."""
+        return may(self.user, permission, self.subject)
+
+    @property
+    def objects(self) -> ObjectRights:
+        """Return what the user may view of the objects that runs are about."""
+        return ObjectRights(self.request, self.admin.admin_site)
 
     def render(
         self,
@@ -168,10 +190,12 @@ class Page:
         """Show a sentence on the next page."""
         messages.add_message(self.request, level, str(text))
 
-    def link_to(self, model: type[Model], view: str, *args: object) -> str:
+    def link_to(
+        self, model: type[Model], view: str, *args: object, obj: Model | None = None
+    ) -> str:
         """Return the address of a view of another model's admin, where the user may see it."""
         found = self.admin.admin_site._registry.get(model)  # noqa: SLF001 - the only way to ask
-        if found is None or not found.has_view_permission(self.request):
+        if found is None or not found.has_view_permission(self.request, obj):
             return ""
         try:
             meta = model._meta
@@ -207,6 +231,7 @@ class Route:
     """A view of the admin: its address, and the permissions that it asks for.
 
     ``needs`` is asked for at each request, ``writes`` in addition where something is changed.
+    ``lets_in`` may let in a request that has no login, or refuse it with PermissionDenied.
     """
 
     path: str
@@ -215,6 +240,7 @@ class Route:
     needs: tuple[str, ...]
     writes: tuple[str, ...] = ()
     methods: tuple[str, ...] = READ
+    lets_in: Callable[[HttpRequest], bool] | None = None
 
     def permissions(self, method: str | None) -> tuple[str, ...]:
         """Return the permissions that a request with that method needs."""
@@ -224,12 +250,7 @@ class Route:
 def patterns(admin: ModelAdmin[Any], routes: Iterable[Route]) -> list[URLPattern]:
     """Return the URL patterns of routes, each protected by the admin's login."""
     return [
-        path(
-            route.path,
-            admin.admin_site.admin_view(partial(_answer, admin, route)),
-            name=f"{APP}_{route.name}",
-        )
-        for route in routes
+        path(route.path, _protected(admin, route), name=f"{APP}_{route.name}") for route in routes
     ]
 
 
@@ -238,19 +259,41 @@ def show_list(page: Page) -> HttpResponseBase:
     return page.admin.changelist_view(page.request)
 
 
+def _protected(admin: ModelAdmin[Any], route: Route) -> Callable[..., HttpResponseBase]:
+    asks_for_login = admin.admin_site.admin_view(partial(_answer, admin, route))
+    lets_in = route.lets_in
+    if lets_in is None:
+        return asks_for_login
+
+    # A middleware that asks for the login would not let it in.
+    @login_not_required
+    @never_cache
+    def answer(request: HttpRequest, **kwargs: Any) -> HttpResponseBase:
+        if request.method in route.methods and lets_in(request):
+            return route.view(Page(request, admin, name=route.name))
+        return asks_for_login(request, **kwargs)
+
+    return answer
+
+
 def _answer(
     admin: ModelAdmin[Any], route: Route, request: HttpRequest, **kwargs: Any
 ) -> HttpResponseBase:
     """Answer a request: permission first, then method, then the subject."""
-    if not all(may(request.user, name) for name in route.permissions(request.method)):
+    model: type[Model] = admin.model
+    is_about_one = "pk" in kwargs
+    subject = model._default_manager.filter(pk=kwargs.pop("pk")).first() if is_about_one else None
+    if not all(may(request.user, name, subject) for name in route.permissions(request.method)):
         raise PermissionDenied
     if request.method not in route.methods:
         return HttpResponseNotAllowed(route.methods)
-    model: type[Model] = admin.model
-    subject = get_object_or_404(model, pk=kwargs.pop("pk")) if "pk" in kwargs else None
+    if is_about_one and subject is None:
+        raise Http404(_("It does not exist, or no longer."))
     page = Page(request, admin, name=route.name, subject=subject)
     try:
         return route.view(page, *([subject] if subject else []), **kwargs)
+    except NotPermittedError as error:
+        return page.problem(error, status=403)
     except FlowcontrolError as error:
         return page.problem(error)
 

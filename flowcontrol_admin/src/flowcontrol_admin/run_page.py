@@ -6,7 +6,6 @@ from typing import Any
 
 from django.core.paginator import Paginator
 from django.db import InterfaceError, OperationalError, router
-from django.db.models import Model
 from django.http import HttpResponse
 from django.utils.connection import ConnectionDoesNotExist
 
@@ -40,6 +39,7 @@ def show_run(page: Page, run: FlowRun) -> HttpResponse:
     late = is_overdue(run, now)
     events = _events(page, run)
     children = run.children.order_by("pk")
+    is_visible = run.pk in page.objects.visible([run])
     return page.render(
         "run.html",
         title=str(run),
@@ -49,7 +49,8 @@ def show_run(page: Page, run: FlowRun) -> HttpResponse:
         overdue=run_texts.since_overdue(run, now) if late else "",
         no_worker=late and is_without_worker(),
         duration=run_texts.duration(run, now),
-        actions=possible_actions(page, run),
+        actions=possible_actions(page, run) if is_visible else [],
+        is_object_hidden=not is_visible,
         events=events,
         timeline=entries(events.object_list, documents.get(run.version_id)),
         last_error=_last_error(run),
@@ -83,24 +84,21 @@ def _about_object(page: Page, run: FlowRun) -> dict[str, Any]:
     """Return the type and the address of a run's object, and whether it no longer exists."""
     label, key, database = run.object_type, run.object_key, run.object_database
     model = find_model(label)
-    gone = key is not None and not (model and _may_exist(model, key, database))
     # The admin of a model shows what a router reads: another object, where that is elsewhere.
     is_there = model is not None and database in ("", router.db_for_write(model))
-    link = page.link_to(model, "change", key) if model and is_there and not gone else ""
+    try:
+        obj = find_object(model, key, database) if model and key is not None else None
+        gone = key is not None and obj is None
+    except (ConnectionDoesNotExist, OperationalError, InterfaceError):
+        # Its database cannot be asked now.
+        obj, gone = None, False
+    link = page.link_to(model, "change", key, obj=obj) if model and is_there and obj else ""
     return {
         "object_type": model._meta.verbose_name if model else label,
         "object_database": "" if is_there else database,
         "object_gone": gone,
         "object_link": link,
     }
-
-
-def _may_exist(model: type[Model], key: str, database: str) -> bool:
-    """Return whether an object exists, as far as its database can be asked now."""
-    try:
-        return find_object(model, key, database) is not None
-    except (ConnectionDoesNotExist, OperationalError, InterfaceError):
-        return True
 
 
 def _waited(run: FlowRun) -> FlowRun | None:

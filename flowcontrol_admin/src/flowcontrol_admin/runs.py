@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.admin.views.main import ChangeList
+from django.core.exceptions import BadRequest
 from django.core.paginator import Paginator
 from django.db.models import QuerySet
 from django.http import HttpRequest
@@ -18,13 +20,19 @@ from flowcontrol import flows
 from flowcontrol.clock import clock
 from flowcontrol.health import is_overdue, is_without_worker
 from flowcontrol.models import FlowRun
+from flowcontrol.redaction import HIDDEN
 from flowcontrol_admin.filters import (
     FlowFilter,
     LiveFilter,
     ObjectTypeFilter,
+    OutcomeFilter,
     OverdueFilter,
+    StatusFilter,
     StepFilter,
+    is_key,
 )
+from flowcontrol_admin.lists import ClosedList
+from flowcontrol_admin.objects import ObjectRights
 from flowcontrol_admin.operator_actions import bulk_actions
 from flowcontrol_admin.pages import VIEW_RUN, may, patterns, url
 from flowcontrol_admin.routes import RUN_ROUTES
@@ -32,10 +40,8 @@ from flowcontrol_admin.run_texts import duration, show_short, where
 from flowcontrol_admin.templatetags.flowcontrol_badges import badge, run_badge
 
 if TYPE_CHECKING:
-    _ModelAdmin = admin.ModelAdmin[FlowRun]
     _Paginator = Paginator[FlowRun]
 else:
-    _ModelAdmin = admin.ModelAdmin
     _Paginator = Paginator
 
 MOST_LISTED = 10_000
@@ -59,29 +65,31 @@ class RunList(ChangeList):
         runs: list[Any] = list(self.result_list)
         documents = flows.documents_of(runs)
         now = clock().now()
+        visible = ObjectRights(request, self.model_admin.admin_site).visible(runs)
         for run in runs:
+            run.shown_object = run.object_text if run.pk in visible else HIDDEN
             run.shown_where = where(run, flows.find_step(run, documents))
             run.shown_late = is_overdue(run, now)
             run.shown_length = duration(run, now)
         self.result_list = runs
 
 
-class FlowRunAdmin(_ModelAdmin):
+class FlowRunAdmin(ClosedList):
     """Runs: read here, and changed through operator actions only."""
 
     list_display = (
-        "shown_run", "shown_flow", "object_text", "shown_status", "shown_step", "shown_since",
+        "shown_run", "shown_flow", "shown_object", "shown_status", "shown_step", "shown_since",
         "shown_next", "shown_start", "shown_duration",
     )  # fmt: skip
     list_filter = (
-        "status", "outcome", LiveFilter, OverdueFilter, FlowFilter, ObjectTypeFilter, StepFilter,
+        StatusFilter, OutcomeFilter, LiveFilter, OverdueFilter, FlowFilter, ObjectTypeFilter,
+        StepFilter,
     )  # fmt: skip
     search_fields = ("object_text", "=object_key", "uuid")
     search_help_text = _("The object's text, its key, or the run's UUID.")
     list_select_related = ("flow",)
     list_display_links = None
     list_per_page = 100
-    show_full_result_count = False
     paginator = FirstRuns
     change_list_template = "flowcontrol_admin/flowrun/change_list.html"
 
@@ -94,6 +102,14 @@ class FlowRunAdmin(_ModelAdmin):
     def get_queryset(self, request: HttpRequest) -> QuerySet[FlowRun]:
         # What the list does not show may be large.
         return super().get_queryset(request).defer("state", "payload", "events_taken")
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[FlowRun], search_term: str
+    ) -> tuple[QuerySet[FlowRun], bool]:
+        found, may_repeat = super().get_search_results(request, queryset, search_term)
+        if search_term:
+            found = ObjectRights(request, self.admin_site).searchable(found)
+        return found, may_repeat
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
@@ -112,6 +128,11 @@ class FlowRunAdmin(_ModelAdmin):
         is_for_one = getattr(action_location, "name", "") == "CHANGE_FORM"
         return {} if is_for_one else bulk_actions(request.user)
 
+    def response_action(self, request: HttpRequest, queryset: QuerySet[FlowRun]) -> Any:
+        if not all(map(is_key, request.POST.getlist(ACTION_CHECKBOX_NAME))):
+            raise BadRequest(gettext("What was selected are not runs."))
+        return super().response_action(request, queryset)
+
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> Any:
@@ -125,6 +146,11 @@ class FlowRunAdmin(_ModelAdmin):
     @admin.display(description=_("flow"), ordering="flow__name")
     def shown_flow(self, run: FlowRun) -> str:
         return format_html('<a href="{}">{}</a>', url("flow_editor", run.flow_id), run.flow.name)
+
+    # Not to be sorted by: the order would tell of objects that the user may not view.
+    @admin.display(description=_("object"))
+    def shown_object(self, run: Any) -> str:
+        return str(run.shown_object) or "-"
 
     @admin.display(description=_("status"), ordering="status")
     def shown_status(self, run: FlowRun) -> str:

@@ -17,7 +17,8 @@ from flowcontrol import flows
 from flowcontrol.engine import create_flowrun, start_flowrun
 from flowcontrol.errors import FlowcontrolError
 from flowcontrol.models import Flow, FlowRun, Status
-from flowcontrol_admin.fields import JsonObjectField, ReasonForm, find_object
+from flowcontrol_admin.fields import JsonObjectField, ReasonForm
+from flowcontrol_admin.objects import ObjectRights
 from flowcontrol_admin.pages import Page
 from flowcontrol_core.flows.document_checks import find_model
 
@@ -45,7 +46,7 @@ class StartForm(ReasonForm):
         text = gettext("In the time zone %(zone)s. Leave empty to start immediately.")
         self.fields["at"].help_text = text % zone
         if model is not None:
-            self.fields["object"] = ObjectField(model)
+            self.fields["object"] = ObjectField(model, page.objects)
             self.order_fields(self.field_order)
 
     def clean_at(self) -> datetime | None:
@@ -63,17 +64,19 @@ class StartForm(ReasonForm):
 class ObjectField(forms.CharField):
     """The primary key of an object; any model may have millions of them."""
 
-    def __init__(self, model: type[Model]) -> None:
+    def __init__(self, model: type[Model], rights: ObjectRights) -> None:
         self.model = model
+        self.rights = rights
         label = str(model._meta.verbose_name).capitalize()
         super().__init__(max_length=MAX_KEY, label=label, help_text=_("Its primary key."))
 
     def clean(self, value: Any) -> Model:
         key = super().clean(value)
-        found = find_object(self.model, key)
+        found = self.rights.find(self.model, key)
         if found is None:
+            # One answer, so that it does not tell which keys exist.
             raise ValidationError(
-                _("No %(model)s with the primary key “%(key)s” exists."),
+                _("No %(model)s with the primary key “%(key)s” exists that you may view."),
                 params={"model": self.model._meta.verbose_name, "key": key},
             )
         return found

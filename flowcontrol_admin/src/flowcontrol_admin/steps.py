@@ -13,7 +13,7 @@ from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
 from flowcontrol import flows
-from flowcontrol.errors import EditError
+from flowcontrol.errors import EditError, NotPermittedError
 from flowcontrol.flows import Edit
 from flowcontrol.models import Flow
 from flowcontrol.registry import registry
@@ -96,15 +96,10 @@ class StepEdit:
     submit: Text = ""
     template: str = "form.html"
     details: Callable[[Target], dict[str, Any]] = lambda target: {}
-    copies_actions: bool = False
 
     def __call__(self, page: Page, flow: Flow, step_id: str) -> HttpResponse:
         """Make the edit, or ask for what it needs."""
         target = _target(page, flow, step_id)
-        if self.copies_actions and not all(
-            flows.may_place(visit.step.action, page.user) for visit in target.inside.walk()
-        ):
-            raise PermissionDenied
         form = self.form(page.data, target.document, target.step, target.revision)
         if not self.title:
             page.cleaned(form)
@@ -112,6 +107,8 @@ class StepEdit:
         if page.is_post and form.is_valid():
             try:
                 return self._make(page, target, form)
+            except NotPermittedError:
+                raise
             except EditError as error:
                 form.add_error(None, str(error))
         return self._ask(page, target, form)
@@ -162,7 +159,7 @@ STEP_EDITS = (
         template="step_delete.html",
         details=_losses,
     ),
-    StepEdit(name="duplicate", make=flows.duplicate_step, copies_actions=True),
+    StepEdit(name="duplicate", make=flows.duplicate_step),
     StepEdit(name="shift", make=flows.shift_step, form=ShiftForm),
     StepEdit(name="disable", make=flows.set_disabled, form=DisableForm),
 )

@@ -5,15 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from django import forms
-from django.core.exceptions import PermissionDenied
 from django.http import HttpResponse
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
-from flowcontrol.errors import DocumentError, FlowcontrolError, Problem
+from flowcontrol.errors import DocumentError, FlowcontrolError, NotPermittedError, Problem
 from flowcontrol.flows import ImportResult, bounds, export_flows, import_flows
 from flowcontrol.models import Flow
-from flowcontrol_admin.pages import ACTIVATE_FLOW, PUBLISH_FLOW, Page
+from flowcontrol_admin.pages import Page
 
 
 class ImportForm(forms.Form):
@@ -34,19 +33,9 @@ class ImportForm(forms.Form):
         file, text = cleaned.get("file"), cleaned.get("text")
         if bool(file) == bool(text):
             raise forms.ValidationError(_("Choose a file or paste its text, but not both."))
-        cleaned["yaml"] = _read(file) if file else text
+        # One more byte tells that it is too large.
+        cleaned["yaml"] = file.read(bounds.FILE_BYTES + 1) if file else text
         return cleaned
-
-
-def _read(file: Any) -> str:
-    if file.size > bounds.FILE_BYTES:
-        text = _("The file is larger than %(size)d KiB; import it in parts.")
-        raise forms.ValidationError(text, params={"size": bounds.FILE_BYTES // 1024})
-    try:
-        content: str = file.read().decode()
-    except UnicodeDecodeError as error:
-        raise forms.ValidationError(_("The file is not text in UTF-8.")) from error
-    return content
 
 
 def show_import(page: Page) -> HttpResponse:
@@ -55,12 +44,13 @@ def show_import(page: Page) -> HttpResponse:
     results: list[ImportResult] = []
     problems: tuple[Problem, ...] = ()
     if page.is_post and form.is_valid():
-        _refuse_forbidden(page, form.cleaned_data)
         try:
             results = _import(page, form.cleaned_data)
         except DocumentError as error:
             problems = error.problems
             form.add_error(None, gettext("Nothing was imported; see the problems below."))
+        except NotPermittedError:
+            raise
         except FlowcontrolError as error:
             form.add_error(None, str(error))
     return page.render(
@@ -81,13 +71,6 @@ def _import(page: Page, cleaned: dict[str, Any]) -> list[ImportResult]:
     if results:
         page.notify(text % {"count": len(results)})
     return results
-
-
-def _refuse_forbidden(page: Page, cleaned: dict[str, Any]) -> None:
-    """Raise PermissionDenied where an import publishes or activates without its permission."""
-    needs = {"publish": PUBLISH_FLOW, "activate": ACTIVATE_FLOW}
-    if not all(page.may(needs[option]) for option in needs if cleaned[option]):
-        raise PermissionDenied
 
 
 def export(page: Page, flow: Flow) -> HttpResponse:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django import forms
+from django.db.models import Model
 from django.http import Http404, HttpResponse
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
@@ -18,6 +19,7 @@ from flowcontrol_admin.fields import add_problems, choice_field, code_input
 from flowcontrol_admin.pages import CHANGE_FLOW, Page, plugin_code, url
 from flowcontrol_admin.pickers import Offer, grouped, search_query
 from flowcontrol_core.document.tree import Document
+from flowcontrol_core.flows.document_checks import find_model
 
 SHOWN_FIRINGS = 20
 
@@ -83,7 +85,7 @@ def change(page: Page, flow: Flow, trigger_id: int) -> HttpResponse:
 def toggle(page: Page, flow: Flow, trigger_id: int) -> HttpResponse:
     """Switch a flow trigger on or off."""
     found = _own(flow, trigger_id)
-    flows.change_trigger(found, active=not found.active)
+    flows.change_trigger(found, active=not found.active, author=page.user)
     on, off = gettext("The trigger is switched on."), gettext("The trigger is switched off.")
     return _done(page, found, on if found.active else off)
 
@@ -92,7 +94,7 @@ def delete(page: Page, flow: Flow, trigger_id: int) -> HttpResponse:
     """Remove a trigger from the flow."""
     found = _own(flow, trigger_id)
     if page.is_post:
-        flows.remove_trigger(found)
+        flows.remove_trigger(found, author=page.user)
         text = gettext("The trigger was removed; the runs it started continue.")
         return _done(page, found, text)
     name = registry.trigger_label(found.trigger)
@@ -122,7 +124,7 @@ def _edit(page: Page, flow_trigger: FlowTrigger) -> HttpResponse:
         config = _config_form(flow_trigger, page.data, document)
         is_valid = form.is_valid() and (config is None or config.is_valid())
         shown = config.render("flowcontrol_admin/fields.html") if config else ""
-    if is_valid and _save(form, config, flow_trigger):
+    if is_valid and _save(page, form, config, flow_trigger):
         return _done(page, flow_trigger, gettext("The trigger was saved."), _delay())
     label = registry.trigger_label(key)
     skipped_firings = flow_trigger.skipped_firings.all()[:SHOWN_FIRINGS] if flow_trigger.pk else []
@@ -136,10 +138,16 @@ def _edit(page: Page, flow_trigger: FlowTrigger) -> HttpResponse:
         media=config.media if config else "",
         offer=_offer(entry) if entry else None,
         skipped_firings=skipped_firings,
+        shows_objects=page.objects.may_view_every(_model(entry, document)),
         delay=_delay(),
-        submit=gettext("Save") if page.may(CHANGE_FLOW) else "",
+        submit=gettext("Save") if may_change(page, flow_trigger.flow) else "",
         back=url("flow_editor", flow_trigger.flow_id, anchor="triggers"),
     )
+
+
+def _model(entry: TriggerEntry | None, document: Document) -> type[Model] | None:
+    """Return the model of the objects that a trigger comes with."""
+    return find_model((entry.trigger.model if entry else "") or document.object or "")
 
 
 def _config_form(flow_trigger: FlowTrigger, data: Any, document: Document) -> forms.BaseForm | None:
@@ -150,9 +158,16 @@ def _config_form(flow_trigger: FlowTrigger, data: Any, document: Document) -> fo
     return flows.trigger_form(key, flow_trigger.config, data, document=document)
 
 
-def _save(form: FlowTriggerForm, config: forms.BaseForm | None, flow_trigger: FlowTrigger) -> bool:
+def may_change(page: Page, flow: Flow) -> bool:
+    """Return whether the user may change the triggers of a flow; they are in force at once."""
+    return page.may(CHANGE_FLOW) and flows.may_change_live(flow, page.user)
+
+
+def _save(
+    page: Page, form: FlowTriggerForm, config: forms.BaseForm | None, flow_trigger: FlowTrigger
+) -> bool:
     """Save what was entered; show what is wrong with it at the fields."""
-    values = dict(form.cleaned_data)
+    values = {**form.cleaned_data, "author": page.user}
     if config is not None:
         values["config"] = flows.stored_config(config)
     try:

@@ -38,7 +38,6 @@ from flowcontrol_core.flows.edits import (
     delete_step,
     duplicate_step,
     edit_draft,
-    may_place,
     move_step,
     offered_branches,
     places,
@@ -80,6 +79,7 @@ from flowcontrol_core.flows.overview import (
     versions_with_runs,
     with_facts,
 )
+from flowcontrol_core.flows.permissions import may_change_live, may_place
 from flowcontrol_core.flows.publication import (
     diff_with_published,
     is_unchanged,
@@ -131,6 +131,7 @@ __all__ = [
     "import_flows",
     "is_unchanged",
     "live_counts",
+    "may_change_live",
     "may_place",
     "move_step",
     "offered_branches",

@@ -31,6 +31,8 @@ FILE_BYTES = 1024 * 1024
 # A document 50 branches deep takes three levels a branch, and its configurations 50 more.
 FILE_DEPTH = 250
 FILE_ITEMS = 500
+# The events of its parser: keys, values, and two of each list and object.
+FILE_EVENTS = 100_000
 DESCRIPTION_CHARACTERS = 10_000
 QUEUE_CHARACTERS = 50
 # Who did something: a user or a name.
@@ -88,9 +90,10 @@ NUMBER_DIGITS = 100
 INDEX_DIGITS = 9
 # The longest format of the filters and tags for dates: a letter of it becomes up to 40 characters.
 DATE_FORMAT_CHARACTERS = 200
-# One rendering of a text template: iterations of all loops together, characters, seconds.
+# One evaluation of an expression or a text template, in steps (``expressions.budget``).
+EVALUATION_STEPS = 50_000
+# One rendering of a text template: iterations of all loops together, characters.
 RENDER_ITERATIONS = 10_000
 RENDER_CHARACTERS = 100_000
-RENDER_SECONDS = 5.0
 # How deep the value of an expression is nested.
 VALUE_DEPTH = 100

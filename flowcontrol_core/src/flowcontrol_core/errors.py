@@ -70,6 +70,10 @@ class EditError(FlowcontrolError):
     """An editing operation is not possible, such as moving a step into itself."""
 
 
+class NotPermittedError(EditError):
+    """The author of an edit lacks the permission that it asks for; nothing was written."""
+
+
 class StaleRevisionError(FlowcontrolError):
     """Another author changed the draft since it was read; nothing was written."""
 

@@ -278,7 +278,7 @@ def _worker_issues(
     is_executing = Status.RUNNING in live and _has_lease(now)
     if not alive and live and not is_executing:
         yield _issue("no_worker")
-    if len({tuple(sorted(worker.plugins.items())) for worker in alive}) > 1:
+    if any(worker.plugins != alive[0].plugins for worker in alive):
         yield _issue("plugins_differ")
 
 

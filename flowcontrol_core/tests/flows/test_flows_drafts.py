@@ -292,13 +292,6 @@ def test_author_without_the_permission_of_an_action_cannot_bring_it_in(author: U
     flows.edit_draft(flow, lambda _: wanted, revision=None, author=author)
 
 
-def test_author_without_the_permission_may_work_around_such_a_step(author: User) -> None:
-    flow = make(step("aaaa", "guarded"), greet("bbbb"))
-    flows.shift_step(flow, "aaaa", 1, revision=None, author=author)
-    assert not flows.may_place("test.guarded", author)
-    assert flows.may_place("test.greet", author)
-
-
 @pytest.mark.real_connections
 @pytest.mark.django_db(transaction=True)
 def test_of_edits_at_the_same_time_one_is_written_and_the_others_are_refused() -> None:

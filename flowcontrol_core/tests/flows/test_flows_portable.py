@@ -285,7 +285,7 @@ BAD_SHAPES: dict[str, tuple[str, str]] = {
     "retention": (written(retention_days=-1), "flows[0].retention_days"),
     "retention text": (written(retention_runs="all"), "flows[0].retention_runs"),
     "step": (written({"id": "a"}), "flows[0].document.steps[0].action"),
-    "date": ("format: 1\nflows: [{key: a, name: 2024-01-01, document: {}}]", "flows[0].name"),
+    "number as a name": ("format: 1\nflows: [{key: a, name: 12, document: {}}]", "flows[0].name"),
     "trigger": (written(triggers=[{"trigger": "x"}]), "flows[0].triggers[0].trigger"),
     "trigger config": (
         written(triggers=[{"trigger": "test.noon", "config": 3}]),
@@ -295,14 +295,14 @@ BAD_SHAPES: dict[str, tuple[str, str]] = {
         written(triggers=[{"trigger": "test.noon", "mode": "go_to", "step": "gone"}]),
         "flows[0].triggers[0].step",
     ),
-    "syntax": ("format: 1\nflows: [", "line 2, column 9"),
+    "syntax": ("format: 1\nflows: [a: b: c]", "line 2, column 13"),
     "alias": ("a: &x [1]\nb: *x", "line 1, column 4"),
     "twice": ("format: 1\nformat: 1\nflows: []", "line 2, column 1"),
     "python": ("format: !!python/object/apply:os.getcwd []", "line 1, column 9"),
-    "not a date": ("format: 2024-99-99", ""),
+    "a date": ("format: 2024-99-99", "format"),
     "control character": ("format: \x00", ""),
     "deep": ("[" * 300, "line 1, column 251"),
-    "number": ("format: " + "1" * 5000, ""),
+    "number": ("format: " + "1" * 5000, "line 1, column 9"),
 }
 
 

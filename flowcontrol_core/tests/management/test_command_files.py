@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from io import StringIO
+from io import BytesIO, TextIOWrapper
 from pathlib import Path
 
 import pytest
@@ -65,7 +65,7 @@ def test_an_import_publishes_and_activates_on_request(call: Call, exported: Path
 def test_an_import_reads_standard_input(
     call: Call, exported: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sys.stdin", StringIO(exported.read_text()))
+    monkeypatch.setattr("sys.stdin", TextIOWrapper(BytesIO(exported.read_bytes())))
     assert "greet: created" in call("import", "-")
 
 
@@ -75,7 +75,7 @@ def test_an_import_names_the_plugin_that_is_missing(call: Call, exported: Path) 
 
 
 def test_a_missing_file_is_a_clear_error(call: Call) -> None:
-    with pytest.raises(CommandError, match=r"none\.yaml cannot be read: No such file"):
+    with pytest.raises(CommandError, match=r"'none\.yaml' cannot be read: No such file"):
         call("import", "none.yaml")
 
 

@@ -19,10 +19,10 @@ from flowcontrol_core.errors import DocumentError, Problem, gettext
 
 BRANCH: Final = re.compile(r"[a-z][a-z0-9_]*")
 ERROR_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*")
-_STEP_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,32}")
+STEP_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,32}")
 
 _read_step_id = reader.pattern(
-    _STEP_ID, lambda: gettext("1 to 32 letters (a-z, A-Z), digits, _ or -")
+    STEP_ID, lambda: gettext("1 to 32 letters (a-z, A-Z), digits, _ or -")
 )
 #: Reads the key of an action or a trigger.
 read_plugin_key = reader.pattern(
@@ -312,7 +312,7 @@ class StepReader:
             yield entry._replace(step="", field="").unexpected(wanted)
             return Step(id="", action="")
         given = data.get("id")
-        step_id = given if isinstance(given, str) and _STEP_ID.fullmatch(given) else ""
+        step_id = given if isinstance(given, str) and STEP_ID.fullmatch(given) else ""
         entry = entry._replace(step=step_id, field="")
         first = self._paths.setdefault(step_id, entry.path)
         if step_id and first != entry.path:

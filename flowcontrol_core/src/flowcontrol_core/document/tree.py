@@ -166,6 +166,11 @@ class Document:
             raise EditError(text % {"step": step_id})
         return self.index[step_id]
 
+    def siblings(self, visit: Visit) -> tuple[str, ...]:
+        """Return the ids of the list that a step stands in, itself included."""
+        steps = visit.around.step.branches[visit.branch or ""] if visit.around else self.steps
+        return tuple(step.id for step in steps)
+
     def step_ids(self) -> tuple[str, ...]:
         """Return the ids of all steps in reading order."""
         return tuple(visit.step.id for visit in self.walk())

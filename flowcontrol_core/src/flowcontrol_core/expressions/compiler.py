@@ -13,7 +13,7 @@ from typing import Any
 from django.utils.safestring import mark_safe
 
 from flowcontrol_core.errors import ExpressionError, gettext
-from flowcontrol_core.expressions import nodes
+from flowcontrol_core.expressions import budget, nodes
 from flowcontrol_core.expressions.arithmetic import calculate, negate
 from flowcontrol_core.expressions.coercion import bounded_tree
 from flowcontrol_core.expressions.lookup import OBJECT_PATHS, Read, compile_item, compile_path
@@ -113,6 +113,8 @@ def _negative(node: nodes.Negative, *, html: bool) -> Read:
 
 # Only these are asked for members: another class may do anything then.
 _CONTAINERS = (str, list, tuple, set, frozenset, Mapping)
+# The values of a state and a payload that can be large.
+_SIZED = frozenset({list, dict, tuple})
 
 
 def _is_in(item: Any, container: Any) -> bool:
@@ -139,10 +141,12 @@ _COMPARE: dict[str, Callable[[Any, Any], Any]] = {
 
 def _comparison(node: nodes.Comparison, *, html: bool) -> Read:
     left, right = build(node.left, html=html), build(node.right, html=html)
-    compare = _COMPARE[node.operator]
+    compare, searches = _COMPARE[node.operator], node.operator in ("in", "not in")
 
     def compare_both(scope: Scope) -> bool:
         first, second = left(scope), right(scope)
+        if searches or type(second) in _SIZED or type(first) in _SIZED:
+            scope.spend(budget.of_comparison(first, second))
         # Beside a decimal, a float counts as what it is written as: 9.99 is Decimal("9.99").
         if isinstance(second, float) and isinstance(first, Decimal):
             second = Decimal(repr(second))
@@ -176,6 +180,7 @@ def _filter_step(call: nodes.FilterCall, *, html: bool) -> Callable[[Any, Scope]
 
     def apply_filter(value: Any, scope: Scope) -> Any:
         argument = None if read_argument is None else read_argument(scope)
+        scope.spend(budget.of_filter(span.text, value, argument))
         try:
             return apply(value, argument, scope.now)
         except Exception as error:

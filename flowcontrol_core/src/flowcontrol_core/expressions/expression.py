@@ -60,6 +60,7 @@ class Expression(Compiled):
         its model is not listed in ``EXPRESSION_FIELDS``, a relation returns its key.
         Raises ExpressionError, and nothing else.
         """
+        scope.steps = bounds.EVALUATION_STEPS
         try:
             return plain(self._read(scope))
         except Exception as error:  # noqa: BLE001 - a property of a model may raise anything
@@ -67,6 +68,7 @@ class Expression(Compiled):
 
     def test(self, scope: Scope) -> bool:
         """Return whether the value counts as true. Raises ExpressionError, and nothing else."""
+        scope.steps = bounds.EVALUATION_STEPS
         try:
             return bool(self._read(scope))
         except Exception as error:  # noqa: BLE001 - a property of a model may raise anything

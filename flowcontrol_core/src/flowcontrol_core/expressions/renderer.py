@@ -5,7 +5,6 @@ Each part is one function that writes its output to the scope.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +14,8 @@ from django.utils import timezone
 from django.utils.html import conditional_escape
 
 from flowcontrol_core import bounds
-from flowcontrol_core.errors import ExpressionError, gettext
+from flowcontrol_core.errors import gettext
+from flowcontrol_core.expressions import budget
 from flowcontrol_core.expressions.coercion import as_long_text
 from flowcontrol_core.expressions.lookup import Read
 from flowcontrol_core.expressions.scope import ExtendedScope, Scope
@@ -25,11 +25,10 @@ from flowcontrol_core.expressions.spans import Span, too_large
 class RenderScope(ExtendedScope):
     """A scope during the rendering of a template: the variables of its tags, and the budget."""
 
-    __slots__ = ("_deadline", "_iterations", "_pieces", "_size")
+    __slots__ = ("_iterations", "_pieces", "_size")
 
     def __init__(self, scope: Scope) -> None:
         super().__init__(scope)
-        self._deadline = time.monotonic() + bounds.RENDER_SECONDS
         self._iterations = 0
         self._pieces: list[str] = []
         self._size = 0
@@ -44,21 +43,22 @@ class RenderScope(ExtendedScope):
 
     def write_value(self, value: Any, *, html: bool) -> None:
         """Add a value to the output, escaped in an HTML template."""
+        self.spend(budget.of_text(value))
         text = as_long_text(value)
         self.write(str(conditional_escape(text)) if html else text)
 
-    def count_iteration(self) -> None:
+    def extend(self) -> Mapping[str, Any]:
+        """Return the variables, which a tag is about to copy and add its own to."""
+        self.spend(len(self.variables) // 16)
+        return self.variables
+
+    def count_iteration(self, names: int) -> None:
         """Count a pass of any loop. Raises ExpressionError when there are too many."""
+        self.spend(budget.PASS + names)
         self._iterations += 1
         if self._iterations > bounds.RENDER_ITERATIONS:
             message = gettext("The loops of the template make more than %(limit)s passes together.")
             raise too_large(message, self._iterations, bounds.RENDER_ITERATIONS)
-
-    def check_time(self) -> None:
-        """Raise ExpressionError when the rendering takes too long."""
-        if time.monotonic() > self._deadline:
-            message = gettext("The template takes longer than %(seconds)d seconds to render.")
-            raise ExpressionError(message % {"seconds": bounds.RENDER_SECONDS})
 
     def output(self) -> str:
         """Return what was written."""
@@ -68,12 +68,12 @@ class RenderScope(ExtendedScope):
 Part = Callable[[RenderScope], None]
 
 
-def render_sequence(parts: Sequence[Part]) -> Part:
-    """Return the part that writes others one after the other."""
+def render_sequence(parts: Sequence[Part], steps: int) -> Part:
+    """Return the part that writes others one after the other, which takes some steps each time."""
 
     def render(scope: RenderScope) -> None:
+        scope.spend(steps)
         for part in parts:
-            scope.check_time()
             part(scope)
 
     return render
@@ -119,7 +119,7 @@ def render_with(values: Mapping[str, Read], inside: Part) -> Part:
     """Return the part of ``{% with name=value %}``."""
 
     def render(scope: RenderScope) -> None:
-        outer = scope.variables
+        outer = scope.extend()
         scope.variables = {**outer, **{name: read(scope) for name, read in values.items()}}
         inside(scope)
         scope.variables = outer
@@ -143,10 +143,10 @@ class Loop:
         if not items:
             self.empty(scope)
             return
-        outer = scope.variables
+        outer = scope.extend()
         inner = dict(outer)
         for index, item in enumerate(items):
-            scope.count_iteration()
+            scope.count_iteration(len(self.names))
             inner["forloop"] = _loop_values(index, len(items), outer.get("forloop"))
             inner.update(self._unpack(item))
             scope.variables = inner

@@ -7,6 +7,9 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Any
 
+from flowcontrol_core import bounds
+from flowcontrol_core.errors import ExpressionError, gettext
+
 OBJECT_NAMES = frozenset({"object", "obj"})
 RESERVED_NAMES = OBJECT_NAMES | {"state", "now", "payload"}
 
@@ -20,9 +23,10 @@ class Scope:
     also names of their own; ``variables`` are further names that go before the keys of the state.
     Neither shadows ``object``, ``obj``, ``state``, ``now`` and ``payload``.
     ``now`` is an aware datetime. ``obj`` may be a lazy object; a subclass may make it a property.
+    ``steps`` are those that are left of the present evaluation.
     """
 
-    __slots__ = ("now", "obj", "payload", "state", "variables")
+    __slots__ = ("now", "obj", "payload", "state", "steps", "variables")
 
     def __init__(
         self,
@@ -37,7 +41,18 @@ class Scope:
         self.state = state
         self.now = now
         self.payload = payload
+        self.steps = bounds.EVALUATION_STEPS
         self.variables = variables
+
+    def spend(self, steps: int) -> None:
+        """Take steps off the budget. Raises ExpressionError where it is exceeded."""
+        self.steps -= steps
+        if self.steps < 0:
+            message = gettext(
+                "The evaluation takes more than %(limit)s steps. Use fewer loops and filters, or "
+                "smaller values."
+            )
+            raise ExpressionError(message % {"limit": f"{bounds.EVALUATION_STEPS:,}"})
 
 
 class ExtendedScope(Scope):
@@ -50,6 +65,7 @@ class ExtendedScope(Scope):
         self.state = base.state
         self.now = base.now
         self.payload = base.payload
+        self.steps = bounds.EVALUATION_STEPS
         self.variables = {**base.variables, **variables}
 
     @property

@@ -11,7 +11,7 @@ from typing import ClassVar
 
 from flowcontrol_core import bounds
 from flowcontrol_core.errors import gettext
-from flowcontrol_core.expressions import renderer
+from flowcontrol_core.expressions import budget, renderer
 from flowcontrol_core.expressions.compiler import build
 from flowcontrol_core.expressions.expression import Compiled, check_length
 from flowcontrol_core.expressions.lookup import Read
@@ -77,6 +77,8 @@ class _TemplateCompiler:
         self._pieces = list(cut(source))
         self._next = 0
         self._depth = 0
+        # What the present body takes at most each time, beside what is inside of its tags.
+        self._steps = 0
         # The variables of the tags around the present piece; they are not names of the scope.
         self._variables: list[str] = []
 
@@ -86,6 +88,7 @@ class _TemplateCompiler:
 
     def _body(self, tag: Piece | None, *ends: str) -> tuple[Part, Piece]:
         """Read up to one of the tags in ``ends``, which is returned too; or to the end."""
+        outer, self._steps = self._steps, 0
         self._depth += 1
         if tag is not None and self._depth > bounds.EXPRESSION_NESTING:
             text = gettext("Tags are nested more than %(n)d levels deep.")
@@ -95,13 +98,15 @@ class _TemplateCompiler:
             piece = self._take()
             if piece.kind == "tag" and piece.word in ends:
                 self._depth -= 1
-                return renderer.render_sequence(parts), piece
+                body = renderer.render_sequence(parts, self._steps + len(parts))
+                self._steps = outer
+                return body, piece
             parts.append(self._part(piece))
         if tag is not None:
             raise tag.span.error(
                 gettext("This tag is not closed. Add %(tag)s."), tag=_tag(ends[-1])
             )
-        return renderer.render_sequence(parts), _END
+        return renderer.render_sequence(parts, self._steps + len(parts)), _END
 
     def _take(self) -> Piece:
         self._next += 1
@@ -186,6 +191,7 @@ class _TemplateCompiler:
         if len(node.value) > bounds.DATE_FORMAT_CHARACTERS:
             text = gettext("The format has more than %(n)d characters.")
             raise piece.span.error(text, n=bounds.DATE_FORMAT_CHARACTERS)
+        self._steps += budget.of_format(node.value)
         return renderer.render_now(node.value)
 
     TAGS: ClassVar[dict[str, Callable[[_TemplateCompiler, Piece], Part]]] = {
@@ -209,11 +215,12 @@ class _TemplateCompiler:
         for path, span in parser.places.items():
             if path[0] not in self._variables:
                 self._places.setdefault(path, span)
+        self._steps += budget.of_tree(node)
         return build(node, html=self._html)
 
 
 _END = Piece("tag", Span("", 0, 0), 0, 0)
-_NOTHING = renderer.render_sequence(())
+_NOTHING = renderer.render_sequence((), 0)
 TAGS = tuple(_TemplateCompiler.TAGS)
 
 

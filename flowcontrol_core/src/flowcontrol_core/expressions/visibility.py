@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from inspect import getattr_static, isroutine
 from operator import attrgetter
+from types import ModuleType
 from typing import Any, NamedTuple
 
 from django.core.exceptions import ObjectDoesNotExist
@@ -24,6 +25,8 @@ from django.utils.functional import cached_property as django_cached_property
 from flowcontrol_core.conf import get_settings
 from flowcontrol_core.redaction import is_secret_field
 
+#: What does something when it is read, or leads to everything: never handed out.
+_LIVING = (models.QuerySet, models.Manager, Iterator, ModuleType)
 _COMPUTED = (property, cached_property, django_cached_property)
 _MISSING = object()
 
@@ -250,7 +253,7 @@ def _raw_getter(model: type[Model], name: str) -> Getter:
 
 
 def harmless(value: Any) -> Any:
-    """Return what may leave a property: no queryset, manager, callable or hidden object."""
+    """Return what may leave a property: no queryset, iterator, callable or hidden object."""
     value = unwrap(value)
     if isinstance(value, Model):
         if listed_names(type(value)) is not None:
@@ -261,7 +264,7 @@ def harmless(value: Any) -> Any:
         return value.name
     if isinstance(value, Promise):
         return str(value)
-    if isinstance(value, models.QuerySet | models.Manager) or callable(value):
+    if isinstance(value, _LIVING) or callable(value):
         return None
     return value
 

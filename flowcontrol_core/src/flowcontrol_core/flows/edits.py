@@ -25,6 +25,7 @@ from flowcontrol_core.errors import EditError
 from flowcontrol_core.flows import drafts
 from flowcontrol_core.flows.config_forms import initial_config, known_action, stored_config
 from flowcontrol_core.flows.drafts import Author, Revision
+from flowcontrol_core.flows.permissions import refuse_unplaceable
 from flowcontrol_core.models import Flow, FlowVersion
 
 
@@ -78,8 +79,8 @@ def edit_draft(
 
     ``revision`` is the one that the author has seen; ``None`` applies it to any.
     An operation that changes nothing writes nothing and opens no draft. Raises
-    StaleRevisionError where another author was faster, EditError where the author may not place
-    one of the actions, and what the operation raises.
+    StaleRevisionError where another author was faster, NotPermittedError where the author may not
+    place one of the actions, and what the operation raises.
     """
     return _apply(flow, lambda document: _Change(operation(document)), revision, author).version
 
@@ -98,7 +99,7 @@ def _apply(
         if columns["digest"] == version.digest:
             message = change.unchanged or gettext("Nothing was changed.")
             return Edit(version=version, step=change.step, message=message, changed=False)
-        refuse_forbidden(old, change.document, author)
+        refuse_unplaceable(old, change.document, author, about=change.step)
         written = drafts.write_draft(flow, version, columns, author)
         return Edit(version=written, step=change.step, message=change.done)
 
@@ -288,27 +289,3 @@ def _refuse_foreign_branch(document: Document, place: Place) -> None:
         words = {"action": parent.action, "branch": place.branch}
         none = gettext("none, it takes no steps inside")
         raise EditError(text % {**words, "possible": ", ".join(offered) or none})
-
-
-def refuse_forbidden(old: Document, new: Document, author: Author) -> None:
-    """Raise EditError where the author adds or configures a step without being allowed to."""
-    for visit in new.index.values() if author else ():
-        step = visit.step
-        before = old.find(step.id)
-        is_same = before and (before.action, before.config) == (step.action, step.config)
-        if not is_same and not may_place(step.action, author):
-            text = gettext("You need the permission %(permission)r for the action %(action)r.")
-            raise EditError(text % {"permission": _permission(step.action), "action": step.action})
-
-
-def may_place(action_key: str, author: Author) -> bool:
-    """Return whether an author may place an action; to be asked before it is offered."""
-    permission = _permission(action_key)
-    # A user model of a project's own need not have permissions: then it has none.
-    has_perm = getattr(author, "has_perm", None)
-    return author is None or not permission or bool(has_perm and has_perm(permission))
-
-
-def _permission(action_key: str) -> str:
-    action = known_action(action_key)
-    return action.permission if action else ""

@@ -14,7 +14,8 @@ from flowcontrol_core.document.tree import Document
 from flowcontrol_core.errors import ConfigError, DocumentError, Problem
 from flowcontrol_core.flows.config_forms import zone_of
 from flowcontrol_core.flows.document_checks import find_model
-from flowcontrol_core.flows.drafts import present_document
+from flowcontrol_core.flows.drafts import Author, present_document
+from flowcontrol_core.flows.permissions import refuse_live_change
 from flowcontrol_core.flows.step_checks import expression_problems, is_loop
 from flowcontrol_core.models import Flow, FlowTrigger, Mode
 
@@ -31,12 +32,15 @@ def associate_trigger(
     config: Mapping[str, Any] | None = None,
     step: str = "",
     active: bool = True,
+    author: Author = None,
 ) -> FlowTrigger:
     """Associate a trigger with a flow; the same one may be associated any number of times.
 
     ``config`` is that of the trigger's own form (``stored_config``); ``step`` is the target of
-    the mode ``go_to``. Raises DocumentError with the problems by field.
+    the mode ``go_to``. Raises NotPermittedError where the author may not change a live flow, and
+    DocumentError with the problems by field.
     """
+    refuse_live_change(flow, author)
     association = FlowTrigger(
         flow=flow,
         trigger=trigger_key,
@@ -51,11 +55,15 @@ def associate_trigger(
     return association
 
 
-def change_trigger(association: FlowTrigger, **changes: Any) -> FlowTrigger:
+def change_trigger(
+    association: FlowTrigger, *, author: Author = None, **changes: Any
+) -> FlowTrigger:
     """Change ``mode``, ``condition``, ``config``, ``step`` or ``active``, and nothing else.
 
-    Raises DocumentError with the problems by field. Switching it off is always possible.
+    Raises NotPermittedError where the author may not change a live flow, and DocumentError with
+    the problems by field. What is no longer valid can be switched off.
     """
+    refuse_live_change(association.flow, author)
     possible = sorted({*COLUMNS} - {"trigger"})
     message = gettext("cannot be changed; possible are %(names)s.") % {"names": ", ".join(possible)}
     unknown = [Problem(name, message, field=name) for name in sorted(set(changes) - {*possible})]
@@ -68,8 +76,12 @@ def change_trigger(association: FlowTrigger, **changes: Any) -> FlowTrigger:
     return association
 
 
-def remove_trigger(association: FlowTrigger) -> None:
-    """End an association; runs that it started continue."""
+def remove_trigger(association: FlowTrigger, *, author: Author = None) -> None:
+    """End an association; runs that it started continue.
+
+    Raises NotPermittedError where the author may not change a live flow.
+    """
+    refuse_live_change(association.flow, author)
     association.delete()
 
 

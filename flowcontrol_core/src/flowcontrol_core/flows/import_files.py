@@ -42,9 +42,9 @@ class File:
     distributions: Mapping[str, str]
 
 
-def read_file(text: str) -> File:
-    """Return what an exported text has; raises DocumentError with all problems of its shape."""
-    return reader.collect(_read_file(Entry(yaml_text.load(text))))
+def read_file(content: str | bytes) -> File:
+    """Return what an exported file has; raises DocumentError with all problems of its shape."""
+    return reader.collect(_read_file(Entry(yaml_text.load(content))))
 
 
 def placed(problem: Problem, path: str) -> Problem:

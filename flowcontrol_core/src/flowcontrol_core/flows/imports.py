@@ -19,6 +19,7 @@ from flowcontrol_core.flows.edits import edit_draft
 from flowcontrol_core.flows.exports import MARKER
 from flowcontrol_core.flows.flow_triggers import COLUMNS, check_association
 from flowcontrol_core.flows.import_files import File, FileFlow, placed, read_file
+from flowcontrol_core.flows.permissions import ACTIVATE, PUBLISH, refuse_without
 from flowcontrol_core.models import Flow, FlowTrigger, FlowVersion
 
 
@@ -47,7 +48,7 @@ class Importer(NamedTuple):
 
 
 def import_flows(
-    text: str,
+    content: str | bytes,
     *,
     author: Author = None,
     by: Any = None,
@@ -56,13 +57,19 @@ def import_flows(
 ) -> list[ImportResult]:
     """Import flows from exported YAML, each into a draft, in one transaction: all or none.
 
+    ``content`` is a text, or a file in UTF-8, of which more than FILE_BYTES need not be read.
+
     A flow whose key is taken gets the file's document as its draft, its name and limits, and
     the flow triggers that it has not; what is published changes only with ``publish``. Plugins
     may be missing unless it does. It is recorded with ``by``, the author by default. Raises
-    DocumentError, whose problems name the place in the file, PublishError, and EditError where
-    the author may not place one of the actions.
+    DocumentError, whose problems name the place in the file, PublishError, and NotPermittedError
+    where the author may not publish, activate, place one of the actions, or change a flow that is
+    live.
     """
-    file, who = read_file(text), Importer(author, by or author)
+    for permission, is_asked_for in ((PUBLISH, publish), (ACTIVATE, activate)):
+        if is_asked_for:
+            refuse_without(permission, author)
+    file, who = read_file(content), Importer(author, by or author)
     with drafts.atomic():
         results = [_import(item, file, who, publish=publish) for item in file.flows]
         # Flows may start each other: all are there before the first is checked.
@@ -112,7 +119,8 @@ def _update(flow: Flow, item: FileFlow, document: Document, who: Importer) -> li
     columns = item.columns.items()
     changed = {name: value for name, value in columns if getattr(flow, name) != value}
     if changed:
-        lifecycle.change_flow(flow, by=who.by, reason=gettext("Imported."), **changed)
+        recorded = {"by": who.by, "reason": gettext("Imported.")}
+        lifecycle.change_flow(flow, author=who.author, **recorded, **changed)
         text = gettext("Changed at once, because they are not part of a version: %(names)s.")
         notes.append(text % {"names": ", ".join(changed)})
     return notes

@@ -15,7 +15,7 @@ from flowcontrol_core.document.tree import Document
 from flowcontrol_core.errors import DocumentError, EditError, Problem
 from flowcontrol_core.flows import drafts
 from flowcontrol_core.flows.drafts import Author
-from flowcontrol_core.flows.edits import refuse_forbidden
+from flowcontrol_core.flows.permissions import refuse_live_change, refuse_unplaceable
 from flowcontrol_core.models import Flow, FlowEvent, FlowOperation, FlowRun, Status
 from flowcontrol_core.redaction import storable_text
 
@@ -64,11 +64,11 @@ def create_flow(
     ``fields`` are ``description``, the limits and their policies, ``queue``, ``retention_days`` and
     ``retention_runs``; ``by`` (who, by default the author) and ``reason`` are recorded. Raises
     DocumentError, with the problems by field, for a key that is malformed or taken and for other
-    wrong values, and EditError where the author may not place one of the actions.
+    wrong values, and NotPermittedError where the author may not place one of the actions.
     """
     flow = Flow(key=key, name=name, **_known(fields))
     content = document or Document()
-    refuse_forbidden(Document(), content, author)
+    refuse_unplaceable(Document(), content, author)
     columns = drafts.columns_of(content)
     _validate(flow, exclude=())
     try:
@@ -84,22 +84,30 @@ def create_flow(
     return flow
 
 
-def change_flow(flow: Flow, *, by: Any = None, reason: str = "", **fields: Any) -> Flow:
+def change_flow(
+    flow: Flow, *, author: Author = None, by: Any = None, reason: str = "", **fields: Any
+) -> Flow:
     """Change the name, the description or the limits, and write nothing else.
 
-    They are not part of a version, so they are in force at once. Raises DocumentError, with
-    the problems by field, for wrong values.
+    They are not part of a version, so they are in force at once. Recorded is ``by``, by default the
+    author. Raises NotPermittedError where the author may not change a live flow, and
+    DocumentError, with the problems by field, for wrong values.
     """
     known = _known(fields)
-    changed = [name for name, value in known.items() if getattr(flow, name) != value]
     for name, value in known.items():
         setattr(flow, name, value)
     _validate(flow, exclude=_COLUMNS - set(fields))
     with drafts.atomic():
+        drafts.lock(flow)
+        # Compared with the row: a form has set the values of its instance already.
+        stored = Flow.objects.get(pk=flow.pk)
+        changed = [name for name, value in known.items() if getattr(stored, name) != value]
+        if changed:
+            refuse_live_change(flow, author)
         _write(flow, *fields)
         if changed:
             fields_changed = {"fields": ", ".join(changed)}
-            record(flow.key, FlowOperation.CHANGE, fields_changed, by=by, reason=reason)
+            record(flow.key, FlowOperation.CHANGE, fields_changed, by=by or author, reason=reason)
     return flow
 
 

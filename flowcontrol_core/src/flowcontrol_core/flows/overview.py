@@ -10,6 +10,7 @@ from django.db import models, router
 from django.db.models import OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Cast, Coalesce
 
+from flowcontrol_core.document.format import STEP_ID
 from flowcontrol_core.document.tree import Document, Step
 from flowcontrol_core.errors import FlowcontrolError
 from flowcontrol_core.flows.drafts import get_document
@@ -85,11 +86,14 @@ def counts_by_step(flow: Flow) -> Counter[str]:
 
 
 def at_step(runs: QuerySet[FlowRun], step: str) -> QuerySet[FlowRun]:
-    """Return the runs whose innermost step is the one with that id.
+    """Return the runs whose innermost step is the one with that id; none for what is not an id.
 
     Reads the cursor as text, which all databases write alike: ``step`` stands right before
     ``phase``, and the phase of the steps around is ``inside``.
     """
+    if not STEP_ID.fullmatch(step):
+        # The text is searched in the whole cursor, which has more in it than ids.
+        return runs.none()
     texts = [f'"step": "{step}", "phase": "{phase}"' for phase in ("run", "return", "after")]
     found = Q(*(("cursor_text__contains", text) for text in texts), _connector=Q.OR)
     return runs.annotate(cursor_text=Cast("cursor", models.TextField())).filter(found)

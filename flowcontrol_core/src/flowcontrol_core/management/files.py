@@ -8,6 +8,7 @@ from pathlib import Path
 
 from django.core.management import CommandError
 
+from flowcontrol_core import bounds
 from flowcontrol_core.errors import DocumentError, FlowcontrolError, PublishError
 from flowcontrol_core.flows.exports import export_flows
 from flowcontrol_core.flows.imports import ImportResult, import_flows
@@ -28,9 +29,9 @@ def imported(name: str, *, publish: bool, activate: bool) -> list[ImportResult]:
 
     Raises CommandError, which names every problem.
     """
-    text = _read(name)
+    content = _read(name)
     try:
-        return import_flows(text, by=operator(), publish=publish, activate=activate)
+        return import_flows(content, by=operator(), publish=publish, activate=activate)
     except DocumentError as error:
         what = "could not be published" if isinstance(error, PublishError) else "is not valid"
         problems = "".join(f"\n  {problem}" for problem in error.problems)
@@ -51,10 +52,14 @@ def import_report(result: ImportResult) -> Iterator[str]:
         yield f"  {line}"
 
 
-def _read(name: str) -> str:
+def _read(name: str) -> str | bytes:
+    """Return the content of a file, as far as it is needed to see that it is too large."""
+    most = bounds.FILE_BYTES + 1
     try:
-        return sys.stdin.read() if name == "-" else Path(name).read_text(encoding="utf-8")
-    except OSError as error:
-        raise CommandError(f"{name} cannot be read: {error.strerror}.") from error
-    except UnicodeDecodeError as error:
-        raise CommandError(f"{name} is not a text in UTF-8: {error}.") from error
+        if name == "-":
+            return sys.stdin.buffer.read(most)
+        with Path(name).open("rb") as file:
+            return file.read(most)
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise CommandError(f"{name!r} cannot be read: {why}.") from error

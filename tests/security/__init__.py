@@ -1,0 +1,1 @@
+"""Tests of what attackers try, across the distributions."""
