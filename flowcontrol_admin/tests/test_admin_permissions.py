@@ -97,9 +97,9 @@ def form(
 
 
 IN_FORCE = ("publish_flow", "activate_flow")
-SETTINGS = {"object": "", "guard": "", "time_zone": ""}
-RENAMED = {**SETTINGS, "name": "New"}
-KEPT = {**SETTINGS, "name": "A live flow"}
+SETTINGS: dict[str, Any] = {"object": "", "guard": "", "time_zone": ""}
+RENAMED: dict[str, Any] = {**SETTINGS, "name": "New"}
+KEPT: dict[str, Any] = {**SETTINGS, "name": "A live flow"}
 YAML = "format: 1\nflows: []\n"
 CHANGE = "change_flow"
 TABLE = [

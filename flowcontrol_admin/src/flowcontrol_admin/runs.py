@@ -128,10 +128,13 @@ class FlowRunAdmin(ClosedList):
         is_for_one = getattr(action_location, "name", "") == "CHANGE_FORM"
         return {} if is_for_one else bulk_actions(request.user)
 
-    def response_action(self, request: HttpRequest, queryset: QuerySet[FlowRun]) -> Any:
+    def response_action(
+        self, request: HttpRequest, queryset: QuerySet[FlowRun], *location: Any, **options: Any
+    ) -> Any:
         if not all(map(is_key, request.POST.getlist(ACTION_CHECKBOX_NAME))):
             raise BadRequest(gettext("What was selected are not runs."))
-        return super().response_action(request, queryset)
+        # From Django 6.1 on, it is told where the action was chosen.
+        return super().response_action(request, queryset, *location, **options)
 
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None

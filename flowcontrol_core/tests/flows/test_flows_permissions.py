@@ -253,7 +253,9 @@ def test_nothing_of_a_flow_is_in_force_that_is_inactive_without_unfinished_runs(
 def test_a_flow_with_unfinished_runs_is_live_although_it_is_inactive(author: User) -> None:
     flow = live()
     now = flow.updated_at
-    flow.runs.create(version=flow.published, created_at=now, since=now)
+    version = flows.published_version(flow)
+    assert version
+    flow.runs.create(version=version, created_at=now, since=now)
     flows.deactivate(flow)
     with pytest.raises(NotPermittedError):
         flows.associate_trigger(flow, "test.noon", author=author)

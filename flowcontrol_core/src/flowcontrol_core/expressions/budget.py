@@ -55,7 +55,7 @@ def of_tree(node: Any) -> int:
     if isinstance(node, tuple):
         return sum(map(of_tree, node))
     if isinstance(node, nodes.Path):
-        # The first part is a name, each further one is looked up in what was found.
+        # The first part is a name, each further one is read from what was found.
         return 3 * len(node.parts) - 2
     if not is_dataclass(node) or type(node).__module__ != nodes.__name__:
         return 0
