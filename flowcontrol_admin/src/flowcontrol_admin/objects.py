@@ -10,15 +10,17 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from django.apps import apps
 from django.contrib.admin import AdminSite, ModelAdmin
 from django.contrib.auth import get_permission_codename
-from django.contrib.contenttypes.models import ContentType
 from django.core.exceptions import ValidationError
+from django.db import router
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest
 
 from flowcontrol.models import FlowRun
 from flowcontrol_admin.fields import find_object
+from flowcontrol_core.flows.document_checks import find_model
 
 
 class ObjectRights:
@@ -57,31 +59,30 @@ class ObjectRights:
 
         A run without an object is one of them.
         """
-        by_type: dict[int | None, list[FlowRun]] = defaultdict(list)
+        by_origin: dict[tuple[str, str], list[FlowRun]] = defaultdict(list)
         for run in runs:
-            by_type[run.content_type_id].append(run)
-        without = by_type.pop(None, [])
-        kinds = ContentType.objects.in_bulk(list(by_type)) if by_type else {}
-        models = {pk: kind.model_class() for pk, kind in kinds.items()}
-        seen = [self._visible(models.get(type_id), found) for type_id, found in by_type.items()]
-        return {run.pk for run in without}.union(*seen)
+            by_origin[run.object_type, run.object_database].append(run)
+        seen = [self._visible(*origin, found) for origin, found in by_origin.items()]
+        return set().union(*seen)
 
     def searchable(self, runs: QuerySet[FlowRun]) -> QuerySet[FlowRun]:
         """Return the runs whose objects may be searched: a hit would tell of a hidden one."""
-        hidden = [
-            kind.pk
-            for kind in ContentType.objects.all()
-            if not self.may_view_every(kind.model_class())
-        ]
-        return runs.exclude(content_type_id__in=hidden) if hidden else runs
+        models = apps.get_models()
+        shown = {model._meta.label_lower for model in models if self.may_view_every(model)}
+        if not self.may_view_every(None):
+            return runs.filter(object_type__in=["", *shown])
+        hidden = {model._meta.label_lower for model in models} - shown
+        return runs.exclude(object_type__in=hidden) if hidden else runs
 
-    def _visible(self, model: type[Model] | None, runs: list[FlowRun]) -> set[int]:
-        if self.may_view_every(model):
+    def _visible(self, label: str, database: str, runs: list[FlowRun]) -> set[int]:
+        model = find_model(label)
+        if not label or self.may_view_every(model):
             return {run.pk for run in runs}
         if model is None:
             return set()
         keys = {run.pk: _read_key(model, run.object_key) for run in runs}
-        found = model._base_manager.in_bulk({key for key in keys.values() if key is not None})
+        objects = model._base_manager.using(database or router.db_for_write(model))
+        found = objects.in_bulk({key for key in keys.values() if key is not None})
         viewable = {key for key, obj in found.items() if self.may_view(obj)}
         return {pk for pk, key in keys.items() if key in viewable}
 

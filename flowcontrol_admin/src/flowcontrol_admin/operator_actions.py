@@ -121,7 +121,11 @@ def _operate_many(
 
 def _visible(page: Page, chosen: QuerySet[FlowRun]) -> list[int]:
     """Return the keys of those runs whose objects the user may view."""
-    named = chosen.order_by("pk").select_related(None).only("content_type_id", "object_key")
+    named = (
+        chosen.order_by("pk")
+        .select_related(None)
+        .only("object_type", "object_database", "object_key")
+    )
     found = list(named[:MOST_IN_BULK])
     visible: set[int] = set()
     for start in range(0, len(found), MOST_AT_ONCE):
