@@ -69,7 +69,10 @@ class Outcome:
 
 def assert_harmless(bait: Bait, scope: Scope, outcome: Outcome) -> None:
     value = outcome.value
-    shown = "" if isinstance(value, Session) else f"{value!r:.3000000} {value!s:.3000000}"
+    # An object of the payload stands for itself, alone and in a list: it is not written.
+    objects = value if isinstance(value, list) and value else [value]
+    is_object = all(isinstance(one, Session) for one in objects)
+    shown = "" if is_object else f"{value!r:.3000000} {value!s:.3000000}"
     assert not [secret for secret in SECRETS if secret in shown]
     assert bait.touched == []
     assert is_plain(value), type(value)
