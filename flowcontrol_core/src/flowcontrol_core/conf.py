@@ -16,7 +16,7 @@ from flowcontrol_core import bounds
 class Settings:
     """All settings of the framework; times are in seconds, sizes in bytes."""
 
-    # What happens after the commit that created a run: "sweep", "inline" or "celery".
+    # What happens after the commit that created or woke a run: "sweep", "inline" or "celery".
     DISPATCH: str = "sweep"
     # Lease duration; renewed by the heartbeat.
     LEASE: float = 60.0

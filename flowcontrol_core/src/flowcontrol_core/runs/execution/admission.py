@@ -43,7 +43,7 @@ from flowcontrol_core.runs.queue.claim import Heartbeat, release
 from flowcontrol_core.runs.queue.inbox import put_cancellations, reason_of, remove_messages
 from flowcontrol_core.runs.queue.outbox import after_checkpoint
 from flowcontrol_core.runs.store.clock import clock
-from flowcontrol_core.runs.store.connection import WriteGuard, alias, durable, retrying
+from flowcontrol_core.runs.store.connection import WriteGuard, alias, dispatch, durable, retrying
 from flowcontrol_core.runs.store.objects import ObjectSource
 from flowcontrol_core.runs.store.rows import LostLease, make_event, set_reason, write_guarded
 
@@ -215,6 +215,7 @@ def _write_back(
     if not _write_row(run, messages, event):
         run.attempt = attempt
         release(run)
+        dispatch([run.pk])
         raise LostLease
 
 

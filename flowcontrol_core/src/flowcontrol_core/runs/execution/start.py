@@ -23,7 +23,7 @@ from flowcontrol_core.redaction import storable_text
 from flowcontrol_core.runs.execution.activation import executing
 from flowcontrol_core.runs.execution.checkpoint import make_execution
 from flowcontrol_core.runs.execution.driver import Driver
-from flowcontrol_core.runs.execution.sweep import execute_due
+from flowcontrol_core.runs.execution.sweep import execute_due, following_inline
 from flowcontrol_core.runs.queue import limits
 from flowcontrol_core.runs.queue.claim import Choice, Heartbeat, lease_until, worker_name
 from flowcontrol_core.runs.queue.outbox import wake_again
@@ -113,13 +113,18 @@ def start_flowrun(
     if in_transaction or executing.get() is not None:
         return create_flowrun(flow, obj, state, **options)
     if flow.has_limits or flow.paused:
-        run = create_flowrun(flow, obj, state, **options)
-        execute_due(1, Choice(only=[run.pk]))
+        with following_inline():
+            run = create_flowrun(flow, obj, state, **options)
+            execute_due(1, Choice(only=[run.pk]))
         run.refresh_from_db(using=alias())
         return run
     check_startable(flow, obj, depth=0)
     run = _build(flow, obj, state, parent=None, trigger=trigger, payload=payload)
-    _execute_new(run, flow, _events(run.created_at, by, reason))
+    with following_inline() as following:
+        _execute_new(run, flow, _events(run.created_at, by, reason))
+        may_have_moved_on = bool(following)
+    if may_have_moved_on:
+        run.refresh_from_db(using=alias())
     return run
 
 
