@@ -20,6 +20,7 @@ from flowcontrol_core.models import FlowRun
 from flowcontrol_core.runs.execution.batch import Batch
 from flowcontrol_core.runs.queue import outbox
 from flowcontrol_core.runs.queue.claim import ANY, Choice, Heartbeat, claim
+from flowcontrol_core.runs.queue.pace import Pace
 from flowcontrol_core.runs.queue.workers import send_heartbeat, should_stop
 from flowcontrol_core.runs.store.connection import WriteGuard, first_keys, senders
 
@@ -52,17 +53,23 @@ def execute_due(
     """
     executed = 0
     turn = choice
+    # The flows that fill whole batches, and the others, have a pace of their own.
+    paces = defaultdict[bool, Pace](Pace)
     guard = WriteGuard()
     with guard.installed(), Heartbeat() as heartbeat:
         while executed < limit and not should_stop():
-            size = min(get_settings().CLAIM_BATCH, limit - executed)
+            pace = paces[turn is choice]
+            size = pace.size(limit - executed)
             runs = claim(size, turn)
             if not runs and turn is choice:
                 return SweepResult(executed, more=False)
-            is_full = len(runs) == size > 1
+            is_full = len(runs) == size < limit - executed
             turn = _others_first(runs, choice) if is_full and turn is choice else choice
             if runs:
-                executed += Batch(runs, guard, heartbeat, between).execute()
+                begun = time.monotonic()
+                done = Batch(runs, guard, heartbeat, between).execute()
+                pace.learn(done, time.monotonic() - begun)
+                executed += done
             heartbeat.drop(*runs)
     return SweepResult(executed, more=True)
 

@@ -11,6 +11,7 @@ import os
 import socket
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -30,7 +31,7 @@ from flowcontrol_core.runs.store.connection import (
     durable,
     retrying,
 )
-from flowcontrol_core.runs.store.rows import LostLease, owned
+from flowcontrol_core.runs.store.rows import LostLease, owned, rows
 
 logger = logging.getLogger("flowcontrol.runs")
 _HOST = socket.gethostname()[:60]
@@ -128,14 +129,14 @@ def _take(runs: list[FlowRun], now: datetime, *, are_locked: bool) -> list[FlowR
             default=Value(Request.NONE.value),
         ),
     }
-    rows = FlowRun.objects.using(alias())
+    table = FlowRun.objects.using(alias())
     if are_locked or connection().vendor == "sqlite":
-        rows.filter(pk__in=[run.pk for run in runs]).update(**changes)
+        table.filter(pk__in=[run.pk for run in runs]).update(**changes)
         return runs
     return [
         run
         for run in runs
-        if rows.filter(pk=run.pk, fence=run.fence, due_at=run.due_at).update(**changes)
+        if table.filter(pk=run.pk, fence=run.fence, due_at=run.due_at).update(**changes)
     ]
 
 
@@ -148,6 +149,22 @@ def release(run: FlowRun, *, after: timedelta | None = None) -> None:
     attempt = max(run.attempt - 1, 0) if after is None else run.attempt
     due_at = clock().now() + (after or timedelta())
     owned(run.pk, run.fence).update(due_at=due_at, attempt=attempt, worker="")
+
+
+def give_back(runs: Iterable[FlowRun]) -> None:
+    """Put claimed runs back as they were, with their places in the queue: they were not begun."""
+    groups: dict[tuple[int, str], list[FlowRun]] = defaultdict(list)
+    for run in runs:
+        groups[run.fence, run.status].append(run)
+    for (fence, status), group in groups.items():
+        _give_back(fence, status, group)
+
+
+@retrying
+def _give_back(fence: int, status: str, runs: list[FlowRun]) -> None:
+    claimed = rows([run.pk for run in runs], Status.RUNNING).filter(fence=fence)
+    first = min(run.due_at for run in runs if run.due_at)
+    claimed.update(status=status, due_at=first, attempt=runs[0].attempt - 1, worker="")
 
 
 @retrying
