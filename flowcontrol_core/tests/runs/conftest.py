@@ -31,7 +31,7 @@ from flowcontrol_core.runs.execution.batch import Batch
 from flowcontrol_core.runs.execution.start import create_flowrun
 from flowcontrol_core.runs.execution.sweep import continue_flowruns
 from flowcontrol_core.runs.queue import pace
-from flowcontrol_core.runs.queue.claim import Heartbeat
+from flowcontrol_core.runs.queue.heartbeat import Heartbeat
 from flowcontrol_core.runs.store.clock import ManualClock, clock
 from flowcontrol_core.runs.store.connection import WriteGuard
 from tests.shop.models import Customer

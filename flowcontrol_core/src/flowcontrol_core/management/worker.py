@@ -15,6 +15,7 @@ from django.db import DatabaseError, InterfaceError, connections
 
 from flowcontrol_core.models import Flow
 from flowcontrol_core.runs.execution.sweep import SweepResult, continue_flowruns
+from flowcontrol_core.runs.queue.heartbeat import HeartbeatRefused
 from flowcontrol_core.runs.queue.workers import (
     clear_stop,
     deregister,
@@ -110,16 +111,20 @@ def _sweep(failures: int, queues: Collection[str]) -> SweepResult | None:
     """Sweep once; ``None``: the database failed."""
     try:
         result = continue_flowruns(queues=queues)
+    except HeartbeatRefused as error:
+        logger.error("No runs are claimed; the worker will retry. %s", error)  # noqa: TRY400
     except (DatabaseError, InterfaceError) as error:
         logger.error(  # noqa: TRY400 - a traceback every few seconds would hide the cause
             "The database does not answer (%s); the worker will retry.",
             " ".join(str(error).split()),
         )
-        connections.close_all()
-        return None
-    if failures:
-        logger.warning("The database answers again after %s failed sweeps.", failures)
-    return result
+    else:
+        if failures:
+            logger.warning("The database answers again after %s failed sweeps.", failures)
+        return result
+    # Where connections are scarce, it is this one that others wait for.
+    connections.close_all()
+    return None
 
 
 def _pause(result: SweepResult | None, interval: float, failures: int) -> float:

@@ -18,13 +18,8 @@ from flowcontrol_core.runs.execution.checkpoint import Execution
 from flowcontrol_core.runs.execution.driver import Driver
 from flowcontrol_core.runs.execution.failures import WRITTEN, Stop, StopKind
 from flowcontrol_core.runs.queue import pace
-from flowcontrol_core.runs.queue.claim import (
-    Heartbeat,
-    give_back,
-    has_heartbeat,
-    release,
-    renew,
-)
+from flowcontrol_core.runs.queue.claim import give_back, has_heartbeat, release, renew
+from flowcontrol_core.runs.queue.heartbeat import Heartbeat
 from flowcontrol_core.runs.queue.outbox import after_checkpoint
 from flowcontrol_core.runs.queue.workers import should_stop
 from flowcontrol_core.runs.store.compiled import preload

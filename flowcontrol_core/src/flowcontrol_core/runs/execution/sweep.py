@@ -19,7 +19,8 @@ from flowcontrol_core.conf import get_settings
 from flowcontrol_core.models import FlowRun
 from flowcontrol_core.runs.execution.batch import Batch
 from flowcontrol_core.runs.queue import outbox
-from flowcontrol_core.runs.queue.claim import ANY, Choice, Heartbeat, claim
+from flowcontrol_core.runs.queue.claim import ANY, Choice, claim
+from flowcontrol_core.runs.queue.heartbeat import Heartbeat
 from flowcontrol_core.runs.queue.pace import Pace
 from flowcontrol_core.runs.queue.workers import send_heartbeat, should_stop
 from flowcontrol_core.runs.store.connection import WriteGuard, first_keys, senders
@@ -49,7 +50,8 @@ def execute_due(
 ) -> SweepResult:
     """Claim and execute due runs in batches, up to ``limit``.
 
-    ``between`` is called before each of them, outside of any transaction.
+    ``between`` is called before each of them, outside of any transaction. Raises HeartbeatRefused
+    where nothing can be claimed, because there is no connection for the heartbeat.
     """
     executed = 0
     turn = choice
@@ -60,6 +62,7 @@ def execute_due(
         while executed < limit and not should_stop():
             pace = paces[turn is choice]
             size = pace.size(limit - executed)
+            heartbeat.reserve()
             runs = claim(size, turn)
             if not runs and turn is choice:
                 return SweepResult(executed, more=False)

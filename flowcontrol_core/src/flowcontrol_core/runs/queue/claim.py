@@ -1,7 +1,6 @@
 """The claim: takes due runs, each for one worker at a time, with a lease and a fencing number.
 
-A lease that has expired makes its run due, so the claim is the reaper too. The heartbeat extends
-the leases while steps run, on a connection of its own.
+A lease that has expired makes its run due, so the claim is the reaper too.
 """
 
 from __future__ import annotations
@@ -10,22 +9,18 @@ import logging
 import os
 import socket
 import threading
-import time
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Self
+from typing import Any
 
-from django.db import DatabaseError, InterfaceError, connections
 from django.db.models import Case, Expression, F, QuerySet, Value, When
 
 from flowcontrol_core.conf import get_settings
 from flowcontrol_core.models import FlowRun, Request, Status
 from flowcontrol_core.runs.store.clock import clock
 from flowcontrol_core.runs.store.connection import (
-    WriteGuard,
     alias,
     connection,
     durable,
@@ -192,89 +187,3 @@ def lease_until(now: datetime, timeout: float | None = None) -> datetime:
     if timeout is not None and not has_heartbeat():
         seconds += timeout
     return now + timedelta(seconds=seconds)
-
-
-class Heartbeat:
-    """The leases of one batch: extended every quarter of a lease, until a call's time is up.
-
-    Then none of them is: the other runs of the batch would wait for a call that hangs.
-    """
-
-    def __init__(self) -> None:
-        self._fences: dict[int, int] = {}
-        #: The time-out in seconds of the present call, and when it is up.
-        self._timeout: float | None = None
-        self._deadline: float | None = None
-        self._lock = threading.Lock()
-        self._stop = threading.Event()
-        self._thread: threading.Thread | None = None
-
-    def hold(self, runs: Iterable[FlowRun]) -> None:
-        """Extend the leases of these runs from now on."""
-        with self._lock:
-            for run in runs:
-                self._fences[run.pk] = run.fence
-            if self._thread is None and has_heartbeat():
-                self._thread = threading.Thread(
-                    target=self._beat, name="flowcontrol-heartbeat", daemon=True
-                )
-                self._thread.start()
-
-    def drop(self, *runs: FlowRun) -> None:
-        """Leave the leases of these runs alone from now on."""
-        with self._lock:
-            for run in runs:
-                self._fences.pop(run.pk, None)
-
-    @contextmanager
-    def watch(self, timeout: float | None) -> Iterator[None]:
-        """Bound the time of one call in seconds: after it no lease is extended."""
-        seconds = get_settings().STEP_TIMEOUT if timeout is None else timeout
-        self._timeout = seconds
-        self._deadline = time.monotonic() + seconds
-        try:
-            yield
-        finally:
-            self._timeout = self._deadline = None
-
-    def touch(self, run: FlowRun, guard: WriteGuard) -> None:
-        """Begin the time of the present call anew: its action reports that it is alive.
-
-        Raises LostLease, where this is the only heartbeat there is, if another worker has the run.
-        """
-        if (timeout := self._timeout) is None:
-            return
-        self._deadline = time.monotonic() + timeout
-        # Inside a transaction no other connection can write there; a call without effects must not.
-        is_alone = not has_heartbeat() and not connection().in_atomic_block
-        if is_alone and not guard.armed:
-            renew(run, timeout)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        if self._thread is not None:
-            self._thread.join()
-
-    def _beat(self) -> None:
-        try:
-            while not self._stop.wait(get_settings().LEASE / 4):
-                try:
-                    self._extend()
-                except (DatabaseError, InterfaceError):
-                    logger.warning("The heartbeat could not extend its leases.", exc_info=True)
-                    connections[alias()].close()
-        finally:
-            connections.close_all()
-
-    def _extend(self) -> None:
-        deadline = self._deadline
-        if deadline is not None and deadline <= time.monotonic():
-            return
-        with self._lock:
-            fences = dict(self._fences)
-        expiry = lease_until(clock().now())
-        for pk, fence in fences.items():
-            owned(pk, fence).update(due_at=expiry)
