@@ -30,7 +30,7 @@ from flowcontrol_core.models import (
 from flowcontrol_core.runs.execution.batch import Batch
 from flowcontrol_core.runs.execution.start import create_flowrun
 from flowcontrol_core.runs.execution.sweep import continue_flowruns
-from flowcontrol_core.runs.queue import pace
+from flowcontrol_core.runs.queue import claim
 from flowcontrol_core.runs.queue.heartbeat import Heartbeat
 from flowcontrol_core.runs.store.clock import ManualClock, clock
 from flowcontrol_core.runs.store.connection import WriteGuard
@@ -136,7 +136,7 @@ PAID = Trigger(name="paid", label="Paid")
 @pytest.fixture(autouse=True)
 def _no_turn_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let no batch give runs back, however slow the machine is."""
-    monkeypatch.setattr(pace, "TURN", 3600.0)
+    monkeypatch.setattr(claim, "TURN", 3600.0)
 
 
 @pytest.fixture

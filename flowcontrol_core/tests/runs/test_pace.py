@@ -12,9 +12,8 @@ from flowcontrol_core.models import FlowRun, Status
 from flowcontrol_core.runs.execution import batch as batch_module
 from flowcontrol_core.runs.execution import sweep as sweep_module
 from flowcontrol_core.runs.execution.start import create_flowrun
-from flowcontrol_core.runs.queue import pace as pace_module
-from flowcontrol_core.runs.queue.claim import Choice, claim
-from flowcontrol_core.runs.queue.pace import FIRST
+from flowcontrol_core.runs.queue import claim as claim_module
+from flowcontrol_core.runs.queue.claim import FIRST, Choice, Pace, claim
 from tests import operate
 
 from .conftest import Lab, execute, fresh, publish, send, sweep, think, write
@@ -36,7 +35,7 @@ class Machine:
 @pytest.fixture
 def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
     found = Machine()
-    monkeypatch.setattr(pace_module, "TURN", TURN)
+    monkeypatch.setattr(claim_module, "TURN", TURN)
     for module in (batch_module, sweep_module):
         monkeypatch.setattr(module, "time", found)
     return found
@@ -172,7 +171,7 @@ def test_slow_runs_of_one_flow_do_not_make_the_claims_of_another_small(
 def test_the_pace_of_the_last_claim_is_that_of_the_next(
     machine: Machine, executed: int, seconds: float, size: int
 ) -> None:
-    pace = pace_module.Pace()
+    pace = Pace()
     pace.learn(executed, seconds)
     assert pace.size(1000) == size
     assert pace.size(1) == 1

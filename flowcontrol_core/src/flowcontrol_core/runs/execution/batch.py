@@ -17,7 +17,7 @@ from flowcontrol_core.runs.execution.admission import end_errored, prepare, read
 from flowcontrol_core.runs.execution.checkpoint import Execution
 from flowcontrol_core.runs.execution.driver import Driver
 from flowcontrol_core.runs.execution.failures import WRITTEN, Stop, StopKind
-from flowcontrol_core.runs.queue import pace
+from flowcontrol_core.runs.queue import claim
 from flowcontrol_core.runs.queue.claim import give_back, has_heartbeat, release, renew
 from flowcontrol_core.runs.queue.heartbeat import Heartbeat
 from flowcontrol_core.runs.queue.outbox import after_checkpoint
@@ -93,7 +93,7 @@ class Batch:
         if should_stop():
             self._bounded(run, partial(release, run))
             return False
-        is_over = time.monotonic() - self._claimed_at > pace.TURN
+        is_over = time.monotonic() - self._claimed_at > claim.TURN
         if is_over and run is not self.runs[0]:
             self.not_begun.append(run)
             return False

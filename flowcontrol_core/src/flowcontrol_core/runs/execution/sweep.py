@@ -19,9 +19,8 @@ from flowcontrol_core.conf import get_settings
 from flowcontrol_core.models import FlowRun
 from flowcontrol_core.runs.execution.batch import Batch
 from flowcontrol_core.runs.queue import outbox
-from flowcontrol_core.runs.queue.claim import ANY, Choice, claim
+from flowcontrol_core.runs.queue.claim import ANY, Choice, Pace, claim
 from flowcontrol_core.runs.queue.heartbeat import Heartbeat
-from flowcontrol_core.runs.queue.pace import Pace
 from flowcontrol_core.runs.queue.workers import send_heartbeat, should_stop
 from flowcontrol_core.runs.store.connection import WriteGuard, first_keys, senders
 

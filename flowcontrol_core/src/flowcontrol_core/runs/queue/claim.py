@@ -32,6 +32,10 @@ logger = logging.getLogger("flowcontrol.runs")
 _HOST = socket.gethostname()[:60]
 #: How often a claim tries again where others have taken all that it had read.
 _TRIES = 8
+#: The time in seconds that the runs of a claim are to take; what it has not begun then goes back.
+TURN = 0.2
+#: How many runs are claimed while it is not known how long they take.
+FIRST = 10
 
 
 def worker_name() -> str:
@@ -66,6 +70,25 @@ class Choice:
 
 
 ANY = Choice()
+
+
+@dataclass(slots=True)
+class Pace:
+    """How many runs a claim takes: as many as are executed in a short time, as the last one was.
+
+    So that a claim of slow runs leaves others to other workers, and one of fast runs is worth it.
+    """
+
+    _size: int = FIRST
+
+    def size(self, most: int) -> int:
+        """Return how many runs the next claim takes, at most so many."""
+        return min(self._size, get_settings().CLAIM_BATCH, most)
+
+    def learn(self, executed: int, seconds: float) -> None:
+        """Take note of how many runs were executed, and how long that took."""
+        if executed:
+            self._size = max(1, int(executed * TURN / max(seconds, 1e-6)))
 
 
 def claim(limit: int, choice: Choice = ANY) -> list[FlowRun]:

@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Self
 
 from django.core import mail
@@ -36,18 +37,19 @@ class HeartbeatRefused(OperationalError):
     """The heartbeat gets no connection to the database, so nothing is claimed."""
 
 
+@dataclass(eq=False, slots=True)
 class Heartbeat:
     """The leases of one sweep: extended every quarter of a lease, until a call's time is up.
 
     Then none of them is: the other runs of the batch would wait for a call that hangs.
     """
 
-    def __init__(self) -> None:
-        self._fences: dict[int, int] = {}
-        #: The time-out in seconds of the present call, and when it is up.
-        self._timeout: float | None = None
-        self._deadline: float | None = None
-        self._lock = threading.Lock()
+    _fences: dict[int, int] = field(default_factory=dict)
+    #: The time-out in seconds of the present call, and when it is up.
+    _timeout: float | None = None
+    _deadline: float | None = None
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _is_reserved: bool = False
 
     def reserve(self) -> None:
         """Have the heartbeat connected, before runs are claimed; raises HeartbeatRefused.
@@ -55,6 +57,7 @@ class Heartbeat:
         Not inside of a transaction, as tests are: nobody else sees its runs.
         """
         if has_heartbeat() and not connection().in_atomic_block:
+            self._is_reserved = True
             _pulse.beat_for(self)
 
     def hold(self, runs: Iterable[FlowRun]) -> None:
@@ -108,7 +111,8 @@ class Heartbeat:
         return self
 
     def __exit__(self, *_: object) -> None:
-        _pulse.stop_for(self)
+        if self._is_reserved:
+            _pulse.stop_for(self)
 
 
 class Pulse:
@@ -149,8 +153,6 @@ class Pulse:
 
     def stop_for(self, heart: Heartbeat) -> None:
         """Leave the leases of a heartbeat alone from now on."""
-        if heart not in self._hearts:
-            return
         with self._lock:
             self._hearts.discard(heart)
             self._used_at = time.monotonic()
