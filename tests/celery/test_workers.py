@@ -94,3 +94,33 @@ def test_what_was_committed_is_executed_without_a_sweep_and_nothing_else(site: C
     assert len(runs) == 20
     assert site.effects() == effects_once(runs)
     assert BEAT not in workers[0].output.partition(" ready.")[2]
+
+
+def test_beat_without_workers_makes_no_flood_and_its_messages_no_delay(site: CelerySite) -> None:
+    """Ten minutes of beat, every ten seconds, while no worker runs and 400 runs are due."""
+    publish_flow(flow(step("effects.write", label="a")))
+    runs = create_runs(400)
+    for _ in range(60):
+        site.send(BEAT)
+    (worker,) = site.start_celery_workers(1, CELERY_CHUNK=10)
+    site.wait_until_done(worker)
+    assert site.effects() == effects_once(runs)
+    received = worker.output.count("run_flowruns_task[")
+    # Each is named when it is received and when it has succeeded; a slow turn leaves a rest.
+    assert 40 <= received / 2 <= 60, received
+
+
+def test_what_was_handed_out_and_lost_is_handed_out_again_at_the_next_tick(
+    site: CelerySite,
+) -> None:
+    publish_flow(flow(step("effects.write", label="a")))
+    runs = create_runs(50)
+    tick = "from flowcontrol.tasks import continue_flowruns_task as t; print('sent', t())"
+    command = ("-c", f"import django; django.setup(); import tests.celery.app; {tick}")
+    for _ in range(3):
+        assert site.start(*command).exit_status() == 0
+    assert site.lose_messages() == 1
+    workers = site.start_celery_workers(1)
+    site.send(BEAT)
+    site.wait_until_done(*workers)
+    assert site.effects() == effects_once(runs)

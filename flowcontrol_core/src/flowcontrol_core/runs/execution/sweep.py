@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections import defaultdict, deque
@@ -45,20 +46,24 @@ class SweepResult:
 
 
 def execute_due(
-    limit: int, choice: Choice = ANY, *, between: Callable[[], object] = lambda: None
+    limit: int,
+    choice: Choice = ANY,
+    *,
+    between: Callable[[], object] = lambda: None,
+    seconds: float = math.inf,
 ) -> SweepResult:
-    """Claim and execute due runs in batches, up to ``limit``.
+    """Claim and execute due runs in batches, up to ``limit``; none after so many seconds.
 
     ``between`` is called before each of them, outside of any transaction. Raises HeartbeatRefused
     where nothing can be claimed, because there is no connection for the heartbeat.
     """
     executed = 0
-    turn = choice
+    turn, until = choice, time.monotonic() + seconds
     # The flows that fill whole batches, and the others, have a pace of their own.
     paces = defaultdict[bool, Pace](Pace)
     guard = WriteGuard()
     with guard.installed(), Heartbeat() as heartbeat:
-        while executed < limit and not should_stop():
+        while executed < limit and time.monotonic() < until and not should_stop():
             pace = paces[turn is choice]
             size = pace.size(limit - executed)
             heartbeat.reserve()
