@@ -23,6 +23,7 @@ from flowcontrol_core.runs.queue.workers import (
     should_stop,
     wait_for_stop,
 )
+from flowcontrol_core.runs.store.connection import pool_size
 
 logger = logging.getLogger("flowcontrol.worker")
 
@@ -97,6 +98,12 @@ def unused_queues(queues: Collection[str]) -> list[str]:
     except (DatabaseError, InterfaceError):
         return []
     return [queue for queue in dict.fromkeys(queues) if queue not in used]
+
+
+def missing_connections(concurrency: int) -> int:
+    """Return how many connections the pool of this process lacks: one a thread, and the heartbeat's."""
+    size = pool_size()
+    return 0 if size is None else max(0, concurrency + 1 - size)
 
 
 def deregister_quietly(*, once: bool) -> None:
