@@ -101,7 +101,7 @@ def unused_queues(queues: Collection[str]) -> list[str]:
 
 
 def missing_connections(concurrency: int) -> int:
-    """Return how many connections the pool of this process lacks: one a thread, and the heartbeat's."""
+    """Return how many connections the pool of this process lacks, its heartbeat included."""
     size = pool_size()
     return 0 if size is None else max(0, concurrency + 1 - size)
 
