@@ -12,6 +12,7 @@ from typing import Any
 from django.db import connections
 
 from chaos.camp import Camp, call, create_runs, six_steps, write
+from chaos.network import go_through
 from chaos.pgbouncer import PgBouncer
 from chaos.processes import report_nothing
 from chaos.registry import fault
@@ -50,7 +51,7 @@ def fill_pool(camp: Camp, figures: Figures) -> None:
     document = flow(call("a", linger=1.5), write("b"))
     publish_flow(document)
     workers = [camp.fork(be_pooled_worker, **PATIENT) for _ in range(2)]
-    runs = create_runs(camp.dose.pick(120, 24, 24))
+    runs = create_runs(camp.dose.pick(120, 12, 12))
     camp.wait_until_done(*workers)
     camp.stop(*workers)
     camp.audit(figures, runs, document)
@@ -71,7 +72,7 @@ def share_sessions(camp: Camp, figures: Figures) -> None:
     publish_flow(document)
     bouncer = camp.servers.get(PgBouncer)
     workers = camp.fork_workers(THREADS, partial(go_through_pgbouncer, bouncer.port), **PATIENT)
-    runs = create_runs(camp.dose.pick(500, 60, 60))
+    runs = create_runs(camp.dose.pick(500, 30, 30))
     camp.wait_for(lambda: Effect.objects.count() > len(runs), *workers)
     sessions = count_sessions()
     figures.promise(0 < sessions <= bouncer.size, f"{sessions} sessions for {bouncer.size}")
@@ -87,7 +88,8 @@ def share_sessions(camp: Camp, figures: Figures) -> None:
 def go_through_pgbouncer(port: int) -> None:
     # pgbouncer refuses what is to be set for a session.
     os.environ.pop("PGOPTIONS", None)
-    use_database(PORT=str(port), DISABLE_SERVER_SIDE_CURSORS=True)
+    use_database(DISABLE_SERVER_SIDE_CURSORS=True)
+    go_through(str(port))
 
 
 def count_sessions() -> int:
