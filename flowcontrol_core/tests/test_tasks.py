@@ -272,7 +272,8 @@ def site(app: Celery, settings: Any) -> Iterator[ManualClock]:
 def count(app: Celery) -> int:
     """Return how many messages wait."""
     with app.connection_for_read() as connection:
-        return int(connection.default_channel.queue_declare("celery", passive=True)[1])
+        channel: Any = connection.default_channel
+        return int(channel.queue_declare("celery", passive=True).message_count)
 
 
 @pytest.mark.django_db(transaction=True)

@@ -21,7 +21,7 @@ from tests.processes.site import Site, Worker
 
 pytestmark = pytest.mark.slow
 #: Longer than a lease of a second: without a heartbeat, calls would be made again.
-LONG = {"linger": 2.5}
+LONG = 2.5
 WAITS = {"LEASE": 1, "STEP_TIMEOUT": 60}
 
 
@@ -30,7 +30,7 @@ def only_with_pools(site: Site) -> None:
     if site.scratch.database is not Database.POSTGRESQL:
         pytest.skip("Django has pools for PostgreSQL only")
     WorkerRow.objects.all().delete()
-    publish_flow(flow(step("effects.call", label="a", **LONG)))
+    publish_flow(flow(step("effects.call", label="a", linger=LONG)))
 
 
 def start(site: Site, size: int, *arguments: str, **settings: object) -> Worker:

@@ -43,7 +43,7 @@ LOCKED_PAUSE = (0.05, 0.2)
 DEFAULT = "default"
 
 
-class Hint(Task):  # type: ignore[misc]
+class Hint(Task[Any, Any]):
     """A message that expires where no worker receives it: a later one says the same."""
 
     @property
@@ -59,7 +59,7 @@ def continue_flowruns_task() -> int:
     """
     if not begin_sweep().due:
         return 0
-    due = ANY.due().values_list("pk", "queue", "due_at")[: get_settings().SWEEP_LIMIT]
+    due: Any = ANY.due().values_list("pk", "queue", "due_at")[: get_settings().SWEEP_LIMIT]
     runs = take_handouts(due, _is_drained)
     sent = send(runs)
     if sent < sum(map(len, runs.values())):
@@ -124,7 +124,8 @@ def _is_drained(queue: str) -> bool:
     with _connection() as connection:
         try:
             _connect(connection)
-            return bool(connection.default_channel.queue_declare(name, passive=True)[1] == 0)
+            channel: Any = connection.default_channel
+            return int(channel.queue_declare(name, passive=True).message_count) == 0
         except connection.channel_errors:
             # There is no such queue: nothing was ever sent to it.
             return True

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from django.core.management import CommandError
 from django.core.management.base import SystemCheckError
-from django.db import InterfaceError, OperationalError, ProgrammingError
+from django.db import InterfaceError, OperationalError, ProgrammingError, connections
 from django.db.models.sql.compiler import SQLCompiler
 
 from flowcontrol_core.actions.base import BaseAction, Effects
@@ -316,7 +316,7 @@ def test_a_worker_without_a_heartbeat_waits_for_it_and_says_so(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     closed: list[bool] = []
-    monkeypatch.setattr(worker.connections, "close_all", lambda: closed.append(True))
+    monkeypatch.setattr(connections, "close_all", lambda: closed.append(True))
     sweeps = Sweeps(monkeypatch, HeartbeatRefused("No connection."), HeartbeatRefused("No."), IDLE)
     work(interval=1, report=lambda count: None)
     assert all(0.5 <= pause <= 2 for pause in sweeps.pauses[:2])

@@ -52,7 +52,8 @@ def execute_due(
     between: Callable[[], object] = lambda: None,
     seconds: float = math.inf,
 ) -> SweepResult:
-    """Claim and execute due runs in batches, up to ``limit``; none after so many seconds.
+    """Claim and execute due runs in batches, up to ``limit``; none is claimed after this many
+    seconds.
 
     ``between`` is called before each of them, outside of any transaction. Raises HeartbeatRefused
     where nothing can be claimed, because there is no connection for the heartbeat.

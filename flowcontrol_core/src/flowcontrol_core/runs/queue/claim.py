@@ -82,7 +82,7 @@ class Pace:
     _size: int = FIRST
 
     def size(self, most: int) -> int:
-        """Return how many runs the next claim takes, at most so many."""
+        """Return how many runs the next claim takes, ``most`` at most."""
         return min(self._size, get_settings().CLAIM_BATCH, most)
 
     def learn(self, executed: int, seconds: float) -> None:

@@ -126,7 +126,7 @@ class Pulse:
         self.forget()
 
     def forget(self) -> None:
-        """Begin anew, in a process that was forked: threads stay behind."""
+        """Begin anew, in a process that was forked: it has none of the threads."""
         self._lock = threading.Lock()
         self._hearts: set[Heartbeat] = set()
         self._thread: threading.Thread | None = None
