@@ -1,7 +1,7 @@
 """The heartbeat: extends the leases of this process while steps run.
 
 One thread for all sweeps of a process, with one connection to the database of its own. It is
-connected before the first run is claimed: a lease that nobody extends would be taken by another
+connected before the first run is claimed: a lease that is not extended would be taken by another
 worker, and its call be made again.
 """
 
@@ -54,7 +54,7 @@ class Heartbeat:
     def reserve(self) -> None:
         """Have the heartbeat connected, before runs are claimed; raises HeartbeatRefused.
 
-        Not inside of a transaction, as tests are: nobody else sees its runs.
+        Not inside of a transaction, as tests are: no one else sees its runs.
         """
         if has_heartbeat() and not connection().in_atomic_block:
             self._is_reserved = True
