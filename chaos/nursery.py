@@ -13,6 +13,7 @@ import django
 MODULES = (
     *("storm", "points", "poison", "limits", "operators", "wakeups", "overlaps"),
     *("network", "clocks", "deployments", "locked", "brokers", "recorded", "state_machine"),
+    "surroundings",
 )
 
 django.setup()

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
 
@@ -17,10 +18,16 @@ pytest.importorskip("celery")
 from celery import Celery, current_app
 from kombu import Connection
 from kombu.exceptions import OperationalError
+from kombu.transport.memory import Channel
 
 from flowcontrol import tasks as public
+from flowcontrol.testing import flow as document
+from flowcontrol.testing import manual_clock, publish_flow, step
 from flowcontrol_core import tasks
+from flowcontrol_core.models import FlowRun
+from flowcontrol_core.runs.execution.start import create_flowrun
 from flowcontrol_core.runs.queue.claim import Choice
+from flowcontrol_core.runs.store.clock import ManualClock
 
 CLOSED = ["amqp://127.0.0.1:1//", "redis://127.0.0.1:1/0"]
 
@@ -34,6 +41,8 @@ def app() -> Iterator[Celery]:
     app.set_current()
     app.set_default()
     yield app
+    # They outlive their connections, for all apps of the process.
+    Channel.queues.clear()
     app.close()
     before.set_current()
     before.set_default()
@@ -172,7 +181,7 @@ def test_what_is_due_still_is_sent_on(
     naps: list[float] = []
     monkeypatch.setattr("flowcontrol_core.tasks.time.sleep", naps.append)
     done = SimpleNamespace(executed=executed)
-    monkeypatch.setattr(tasks, "execute_due", lambda limit, choice, between: done)
+    monkeypatch.setattr(tasks, "execute_due", lambda limit, choice, **options: done)
     monkeypatch.setattr(tasks, "due_by_queue", lambda limit, choice: due)
     monkeypatch.setattr(tasks, "send_heartbeat", lambda: None)
     assert tasks.run_flowruns_task([1, 2]) == executed
@@ -187,7 +196,7 @@ def test_eager_tasks_need_no_broker(app: Celery, monkeypatch: pytest.MonkeyPatch
     def send_heartbeat() -> None:
         pass
 
-    def execute(limit: int, choice: Choice, between: object) -> SimpleNamespace:
+    def execute(limit: int, choice: Choice, between: object, seconds: float) -> SimpleNamespace:
         assert between is send_heartbeat, "a long task is not taken for gone"
         executed.append(list(choice.only or ()))
         return SimpleNamespace(executed=limit)
@@ -240,3 +249,139 @@ def test_only_the_tasks_need_celery() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert "needs celery" in done.stdout, done.stderr
+
+
+# What is handed out at each message of beat
+
+
+def create_runs(count: int) -> None:
+    flow = publish_flow(document(step("builtin.update_state", state={"n": 1})))
+    for _ in range(count):
+        create_flowrun(flow)
+
+
+@pytest.fixture
+def site(app: Celery, settings: Any) -> Iterator[ManualClock]:
+    """Runs that are due, five to a message, and no worker."""
+    settings.FLOWCONTROL = {"CELERY_CHUNK": 5, "CELERY_EXPIRES": 900}
+    with manual_clock() as clock:
+        create_runs(200)
+        yield clock
+
+
+def count(app: Celery) -> int:
+    """Return how many messages wait."""
+    with app.connection_for_read() as connection:
+        channel: Any = connection.default_channel
+        return int(channel.queue_declare("celery", passive=True).message_count)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_beat_does_not_flood_the_broker_while_no_worker_runs(
+    app: Celery, site: ManualClock
+) -> None:
+    for _ in range(60):
+        tasks.continue_flowruns_task()
+        site.advance(seconds=10)
+    assert count(app) == 40
+    assert sorted(pk for ids in waiting(app) for pk in ids) == sorted(keys())
+
+
+def keys() -> list[int]:
+    return list(FlowRun.objects.values_list("pk", flat=True))
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_becomes_due_meanwhile_is_handed_out_once(app: Celery, site: ManualClock) -> None:
+    tasks.continue_flowruns_task()
+    before = keys()
+    site.advance(seconds=10)
+    create_flowrun("flow")
+    assert [tasks.continue_flowruns_task() for _ in range(3)] == [1, 0, 0]
+    assert waiting(app)[40:] == [sorted(set(keys()) - set(before))]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_was_lost_is_handed_out_again_at_the_next_message(
+    app: Celery, site: ManualClock
+) -> None:
+    tasks.continue_flowruns_task()
+    assert len(waiting(app)) == 40, "taken out, and not executed"
+    site.advance(seconds=10)
+    assert tasks.continue_flowruns_task() == 200
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_has_expired_is_handed_out_again(app: Celery, site: ManualClock) -> None:
+    tasks.continue_flowruns_task()
+    site.advance(seconds=899)
+    assert tasks.continue_flowruns_task() == 0
+    site.advance(seconds=1)
+    assert tasks.continue_flowruns_task() == 200
+    assert tasks.continue_flowruns_task() == 0
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_could_not_be_sent_is_handed_out_when_the_broker_is_back(
+    app: Celery, site: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(tasks, "send", lambda runs: 5)
+        tasks.continue_flowruns_task()
+    assert tasks.continue_flowruns_task() == 200
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_two_messages_of_beat_at_once_one_hands_out(
+    app: Celery, site: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tasks.continue_flowruns_task()
+    waiting(app)
+    site.advance(seconds=10)
+    handed_out: list[int] = []
+
+    def other_first(queue: str) -> bool:
+        monkeypatch.undo()
+        handed_out.append(tasks.continue_flowruns_task())
+        return True
+
+    monkeypatch.setattr(tasks, "_is_drained", other_first)
+    assert (tasks.continue_flowruns_task(), handed_out) == (0, [200])
+
+
+def test_messages_expire(app: Celery, settings: Any) -> None:
+    settings.FLOWCONTROL = {"CELERY_EXPIRES": 77}
+    tasks.send({"default": [1]})
+    tasks.continue_flowruns_task.delay()
+    with app.connection_for_read() as connection:
+        queue = connection.SimpleQueue("celery")
+        for _ in range(2):
+            expires = datetime.fromisoformat(queue.get(block=False).headers["expires"])
+            assert 60 < (expires - datetime.now(UTC)).total_seconds() <= 77
+
+
+def test_queue_of_a_broker_that_is_down_is_not_taken_for_drained(app: Celery) -> None:
+    app.conf.update(broker_url=CLOSED[1])
+    assert not tasks._is_drained("default")
+
+
+def test_queue_that_nothing_was_sent_to_is_drained(app: Celery) -> None:
+    assert tasks._is_drained("never_used")
+    tasks.send({"used": [1]})
+    assert not tasks._is_drained("used")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_a_turn_leaves_is_shared_with_idle_workers(
+    app: Celery, site: ManualClock, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.FLOWCONTROL = {"CELERY_CHUNK": 50}
+    ids = keys()[:50]
+    monkeypatch.setattr(tasks, "execute_due", lambda *args, **options: one_claim(ids))
+    assert tasks.run_flowruns_task(ids) == 10
+    assert sorted(map(len, waiting(app))) == [20, 20]
+
+
+def one_claim(ids: list[int]) -> SimpleNamespace:
+    FlowRun.objects.filter(pk__in=ids[:10]).update(due_at=None, status="waiting", wait_trigger="x")
+    return SimpleNamespace(executed=10)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 
 import pytest
@@ -16,6 +17,8 @@ from tests.celery.site import BEAT, CLOSED, CelerySite
 from tests.effects.models import Effect
 
 pytestmark = [pytest.mark.slow, pytest.mark.celery, pytest.mark.postgresql]
+
+HANDED_OUT = re.compile(rf"{BEAT}\[\S+ succeeded in \S+: (\d+)")
 
 
 def create_runs(count: int) -> list[FlowRun]:
@@ -94,3 +97,32 @@ def test_what_was_committed_is_executed_without_a_sweep_and_nothing_else(site: C
     assert len(runs) == 20
     assert site.effects() == effects_once(runs)
     assert BEAT not in workers[0].output.partition(" ready.")[2]
+
+
+def test_beat_without_workers_makes_no_flood_and_its_messages_no_delay(site: CelerySite) -> None:
+    """Ten minutes of beat, every ten seconds, while no worker runs and 400 runs are due."""
+    publish_flow(flow(step("effects.write", label="a")))
+    runs = create_runs(400)
+    for _ in range(60):
+        site.send(BEAT)
+    (worker,) = site.start_celery_workers(1, CELERY_CHUNK=10)
+    site.wait_until_done(worker)
+    assert site.effects() == effects_once(runs)
+    # What each message of beat has handed out: all of it the first one.
+    assert [int(number) for number in HANDED_OUT.findall(worker.output)] == [400, *[0] * 59]
+
+
+def test_what_was_handed_out_and_lost_is_handed_out_again_at_the_next_tick(
+    site: CelerySite,
+) -> None:
+    publish_flow(flow(step("effects.write", label="a")))
+    runs = create_runs(50)
+    tick = "from flowcontrol.tasks import continue_flowruns_task as t; print('sent', t())"
+    command = ("-c", f"import django; django.setup(); import tests.celery.app; {tick}")
+    for _ in range(3):
+        assert site.start(*command).exit_status() == 0
+    assert site.lose_messages() == 1
+    workers = site.start_celery_workers(1)
+    site.send(BEAT)
+    site.wait_until_done(*workers)
+    assert site.effects() == effects_once(runs)

@@ -10,13 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from chaos.hosts import descendants, is_alive
+from chaos.hosts import Server, descendants, is_alive
+from chaos.pgbouncer import PgBouncer
 from chaos.servers import MariaDB, PostgreSQL, RabbitMQ, Redis, Servers
 from tests.databases import ROOT
 
-KINDS: tuple[type[PostgreSQL | MariaDB | Redis | RabbitMQ], ...] = (
-    *(PostgreSQL, MariaDB, Redis, RabbitMQ),
-)
+KINDS: tuple[type[Server], ...] = (PostgreSQL, PgBouncer, MariaDB, Redis, RabbitMQ)
 
 
 def test_what_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -32,7 +31,7 @@ def test_what_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_server_comes_back_however_it_went_and_ends_with_the_campaign(
-    kind: type[PostgreSQL | MariaDB | Redis | RabbitMQ],
+    kind: type[Server],
 ) -> None:
     if why := kind.why_not():
         pytest.skip(why)

@@ -24,6 +24,7 @@ from flowcontrol_core.models import (
     FlowRun,
     FlowTrigger,
     FlowVersion,
+    Handout,
     Message,
     RunEvent,
     Status,
@@ -204,7 +205,7 @@ class Site:
         """Delete all rows that tests make."""
         Flow.objects.update(published=None)
         for model in (
-            *(Effect, Message, RunEvent, TriggerEvent, ConsumedSlot),
+            *(Effect, Message, RunEvent, TriggerEvent, ConsumedSlot, Handout),
             *(FlowRun, FlowTrigger, FlowVersion, Flow, Customer),
         ):
             manager: Any = model._base_manager

@@ -38,6 +38,22 @@ def test_overlapping_sweeps_execute_each_run_once_and_share_the_work(
     assert len(busy) >= 2, "one worker did all of it"
 
 
+@pytest.mark.parametrize("processes", [2, 4])
+def test_workers_share_slow_runs_evenly(site: Site, processes: int) -> None:
+    """None of them claims what the others could do meanwhile."""
+    if site.scratch.name.endswith(".sqlite3"):
+        pytest.skip("There, one step that writes locks out all others")
+    publish_flow(flow(step("effects.write", label="a", linger=0.02)))
+    workers = site.start_workers(processes, CLAIM_BATCH=200, LEASE=60, STEP_TIMEOUT=60)
+    runs = create_runs(150)
+    site.wait_until_done(*workers)
+    assert site.effects() == Counter((str(run.uuid), "a") for run in runs)
+    shares = Counter(Effect.objects.values_list("worker", flat=True))
+    assert len(shares) == processes
+    # Exactly, it would be 150 divided by their number.
+    assert max(shares.values()) <= 1.5 * 150 / processes, shares
+
+
 def test_workers_continue_when_the_server_hangs_up_on_them(site: Site) -> None:
     if site.scratch.name.endswith(".sqlite3"):
         pytest.skip("SQLite has no server that could hang up")

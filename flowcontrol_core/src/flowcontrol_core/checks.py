@@ -29,7 +29,7 @@ from flowcontrol_core.flows.flow_triggers import check_association
 from flowcontrol_core.models import Flow, FlowTrigger
 from flowcontrol_core.plugins.discovery import installed_version
 from flowcontrol_core.plugins.manager import plugin_manager
-from flowcontrol_core.runs.store.connection import alias
+from flowcontrol_core.runs.store.connection import alias, pool_size
 from flowcontrol_core.suggest import did_you_mean
 
 TAG = "flowcontrol"
@@ -56,6 +56,7 @@ def register_checks() -> None:
     register(check_routers, TAG)
     register(check_filters, TAG)
     register(check_sqlite, TAG)
+    register(check_pool, TAG)
     register(check_flows, TAG, Tags.database)
 
 
@@ -195,6 +196,23 @@ def check_sqlite(**_: Any) -> list[CheckMessage]:
     return [
         CheckWarning(f"SQLite ({name}): {text}", hint=hint, id=f"flowcontrol.{id_}")
         for id_, text in wrong
+    ]
+
+
+def check_pool(**_: Any) -> list[CheckMessage]:
+    """W015: the connection pool is too small for a step and the heartbeat beside it."""
+    size = pool_size()
+    if size is None or size > 1:
+        return []
+    name = alias()
+    return [
+        CheckWarning(
+            f"The connection pool of the database {name!r} has {size} connection, but to execute a "
+            "run takes two: one for its step, one for the heartbeat.",
+            hint=f'Write DATABASES["{name}"]["OPTIONS"]["pool"] = {{"max_size": 2}}, or more: the '
+            "number of threads and one.",
+            id="flowcontrol.W015",
+        )
     ]
 
 

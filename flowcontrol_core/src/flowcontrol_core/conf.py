@@ -16,7 +16,7 @@ from flowcontrol_core import bounds
 class Settings:
     """All settings of the framework; times are in seconds, sizes in bytes."""
 
-    # What happens after the commit that created a run: "sweep", "inline" or "celery".
+    # What happens after the commit that created or woke a run: "sweep", "inline" or "celery".
     DISPATCH: str = "sweep"
     # Lease duration; renewed by the heartbeat.
     LEASE: float = 60.0
@@ -25,6 +25,8 @@ class Settings:
     SWEEP_LIMIT: int = 20_000
     # The most runs that one Celery message names.
     CELERY_CHUNK: int = 50
+    # How long a Celery message waits for a worker; what it names is handed out again then.
+    CELERY_EXPIRES: float = 900.0
     # Executions since the last checkpoint before a run that kills its worker is ended as errored.
     MAX_ATTEMPTS: int = 5
     # The retry policy of a step that has none and raises Retry.

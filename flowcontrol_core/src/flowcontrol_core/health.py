@@ -54,6 +54,18 @@ ISSUE_KINDS: Mapping[str, IssueKind] = {
         _("No worker appears to be running, so runs do not continue."),
         _("Start `manage.py flowcontrol worker`, or check cron or Celery beat."),
     ),
+    "no_heartbeat": IssueKind(
+        ngettext_lazy(
+            "%(count)d worker executes no runs: its heartbeat gets no connection to the database.",
+            "%(count)d workers execute no runs: their heartbeats get no connection to the "
+            "database.",
+            "count",
+        ),
+        _(
+            "Give the connection pool or the database server more connections, or start fewer "
+            "threads: a process needs one for each thread and one for its heartbeat."
+        ),
+    ),
     "plugins_differ": IssueKind(
         _("The workers have different plugins, or versions of them."),
         _("Finish the deployment: restart the workers that have the older ones."),
@@ -265,6 +277,7 @@ def _shown(worker: Worker, now: datetime) -> dict[str, Any]:
         "queues": worker.queues,
         "last_sweep": worker.last_sweep_at.isoformat(),
         "gone": not _is_alive(worker, now),
+        "claims": worker.claims,
         "plugins": worker.plugins,
     }
 
@@ -278,6 +291,8 @@ def _worker_issues(
     is_executing = Status.RUNNING in live and _has_lease(now)
     if not alive and live and not is_executing:
         yield _issue("no_worker")
+    if refused := sum(not worker.claims for worker in alive):
+        yield _issue("no_heartbeat", count=refused)
     if any(worker.plugins != alive[0].plugins for worker in alive):
         yield _issue("plugins_differ")
 

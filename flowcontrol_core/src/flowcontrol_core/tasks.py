@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from celery import current_app, shared_task
+from celery import Task, current_app, shared_task
 from kombu import Connection, Producer
 from kombu.exceptions import KombuError
 from kombu.pools import producers
@@ -22,7 +22,8 @@ from flowcontrol_core.conf import get_settings
 from flowcontrol_core.models import FlowRun
 from flowcontrol_core.runs.execution.sweep import begin_sweep, due_by_queue, execute_due
 from flowcontrol_core.runs.operations.retention import prune
-from flowcontrol_core.runs.queue.claim import Choice
+from flowcontrol_core.runs.queue.claim import ANY, TURN, Choice
+from flowcontrol_core.runs.queue.handouts import forget_handouts, take_handouts
 from flowcontrol_core.runs.queue.workers import send_heartbeat, should_stop
 from flowcontrol_core.runs.store.connection import alias, senders
 
@@ -42,43 +43,66 @@ LOCKED_PAUSE = (0.05, 0.2)
 DEFAULT = "default"
 
 
-@shared_task(name="flowcontrol.tasks.continue_flowruns_task", ignore_result=True)
+class Hint(Task[Any, Any]):
+    """A message that expires where no worker receives it: a later one says the same."""
+
+    @property
+    def expires(self) -> float:  # type: ignore[override]
+        return get_settings().CELERY_EXPIRES
+
+
+@shared_task(base=Hint, name="flowcontrol.tasks.continue_flowruns_task", ignore_result=True)
 def continue_flowruns_task() -> int:
-    """Hand the runs that are due to the workers; for Celery beat. Return their number."""
+    """Hand the runs that are due to the workers; for Celery beat. Return their number.
+
+    What was handed out before and waits for a worker is not handed out again.
+    """
     if not begin_sweep().due:
         return 0
-    return send(due_by_queue(get_settings().SWEEP_LIMIT))
+    due: Any = ANY.due().values_list("pk", "queue", "due_at")[: get_settings().SWEEP_LIMIT]
+    runs = take_handouts(due, _is_drained)
+    sent = send(runs)
+    if sent < sum(map(len, runs.values())):
+        forget_handouts(runs)
+    return sent
 
 
-@shared_task(name="flowcontrol.tasks.run_flowruns_task", ignore_result=True, acks_late=True)
+@shared_task(
+    base=Hint, name="flowcontrol.tasks.run_flowruns_task", ignore_result=True, acks_late=True
+)
 def run_flowruns_task(ids: list[int]) -> int:
-    """Execute those of the runs that are still due; return their number.
+    """Execute those of the runs that are still due, as many as a turn takes; return their number.
 
-    What is still due then, because it yielded as a long run does, or because another claim had it
-    locked, has its next turn after the messages that wait.
+    What is still due then has its next turn after the messages that wait: because it yielded as a
+    long run does, or another claim had it locked, or those before it took long. Of the last kind
+    two messages are made, so that a worker that is idle has its share.
     """
     send_heartbeat()
-    executed = execute_due(len(ids), Choice(only=ids), between=send_heartbeat).executed
-    left = {} if should_stop() else due_by_queue(len(ids), Choice(only=ids))
+    choice = Choice(only=ids)
+    executed = execute_due(len(ids), choice, between=send_heartbeat, seconds=TURN).executed
+    left = {} if should_stop() else due_by_queue(len(ids), choice)
     if left and not executed:
         time.sleep(random.uniform(*LOCKED_PAUSE))
     if left:
-        send(left)
+        send(left, parts=2 if executed else 1)
     return executed
 
 
-def send(runs: Mapping[str, Sequence[int]], *, quickly: bool = False) -> int:
-    """Hand runs to the workers of their queues in chunks; return how many.
+def send(runs: Mapping[str, Sequence[int]], *, quickly: bool = False, parts: int = 1) -> int:
+    """Hand runs to the workers of their queues in chunks, at least ``parts``; return how many.
 
     The queue ``default`` is Celery's own. A broker that is down costs latency. ``quickly`` sends
     over a connection that was used before: into the void where the broker has restarted since.
     """
+    if not runs:
+        return 0
     sent = 0
     try:
         with _producer(quickly=quickly) as producer:
             for queue, ids in runs.items():
                 options: dict[str, Any] = {} if queue == DEFAULT else {"queue": queue}
-                for chunk in _chunks(ids, get_settings().CELERY_CHUNK):
+                size = min(get_settings().CELERY_CHUNK, -(-len(ids) // parts))
+                for chunk in _chunks(ids, size):
                     run_flowruns_task.apply_async(
                         args=(chunk,), retry=False, producer=producer, **options
                     )
@@ -86,6 +110,27 @@ def send(runs: Mapping[str, Sequence[int]], *, quickly: bool = False) -> int:
     except (KombuError, OSError):
         logger.warning("The broker cannot be reached; the next sweep will retry.")
     return sent
+
+
+def _is_drained(queue: str) -> bool:
+    """Return whether no message waits in the queue of a flow; False where the broker cannot say.
+
+    So what was lost is handed out again at the next message of beat, not when it would expire.
+    """
+    if current_app.conf.task_always_eager:
+        return True
+    route = current_app.amqp.router.route({}, run_flowruns_task.name)
+    name = route["queue"].name if queue == DEFAULT else queue
+    with _connection() as connection:
+        try:
+            _connect(connection)
+            channel: Any = connection.default_channel
+            return int(channel.queue_declare(name, passive=True).message_count) == 0
+        except connection.channel_errors:
+            # There is no such queue: nothing was ever sent to it.
+            return True
+        except (KombuError, OSError):
+            return False
 
 
 def by_queue(ids: Sequence[int]) -> dict[str, list[int]]:

@@ -23,6 +23,7 @@ from flowcontrol_core.checks import (
     check_flows,
     check_package,
     check_plugins,
+    check_pool,
     check_routers,
     check_settings,
     check_sqlite,
@@ -315,7 +316,7 @@ def test_each_id_is_documented_and_no_other() -> None:
     used = set(re.findall(r"\b[EW]\d{3}\b", source))
     page = (ROOT / "docs" / "reference" / "checks.md").read_text(encoding="utf-8")
     assert used == set(re.findall(r"^\| `flowcontrol\.([EW]\d{3})`", page, re.MULTILINE))
-    assert len(used) == 18
+    assert len(used) == 19
 
 
 class Routed:
@@ -356,3 +357,25 @@ def test_e012_a_database_without_tables(settings: Any, router: Routed) -> None:
 def test_w011_runs_that_are_read_from_a_replica(settings: Any) -> None:
     settings.DATABASE_ROUTERS = [Routed("default", "default", "replica")]
     assert "from replica, but write them to default" in only(check_routers(), "W011").msg
+
+
+@pytest.mark.parametrize(
+    ("pool", "is_too_small"),
+    [
+        ({"min_size": 1, "max_size": 1}, True),
+        ({"min_size": 1}, True),
+        ({"max_size": 2}, False),
+        (True, False),
+        (False, False),
+        ({}, False),
+    ],
+)
+def test_w015_a_pool_without_a_connection_for_the_heartbeat(
+    monkeypatch: pytest.MonkeyPatch, pool: Any, is_too_small: bool
+) -> None:
+    options = connections.settings["default"].get("OPTIONS", {})
+    monkeypatch.setitem(connections.settings["default"], "OPTIONS", {**options, "pool": pool})
+    if is_too_small:
+        assert '{"max_size": 2}' in str(only(check_pool(), "W015").hint)
+    else:
+        assert check_pool() == []

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from django.core.management import CommandError
 from django.core.management.base import SystemCheckError
-from django.db import InterfaceError, OperationalError, ProgrammingError
+from django.db import InterfaceError, OperationalError, ProgrammingError, connections
 from django.db.models.sql.compiler import SQLCompiler
 
 from flowcontrol_core.actions.base import BaseAction, Effects
@@ -20,6 +20,7 @@ from flowcontrol_core.models import FlowRun, Status, Worker
 from flowcontrol_core.runs.execution.start import create_flowrun
 from flowcontrol_core.runs.execution.sweep import SweepResult
 from flowcontrol_core.runs.queue.claim import ANY
+from flowcontrol_core.runs.queue.heartbeat import HeartbeatRefused
 from flowcontrol_core.runs.queue.workers import clear_stop, request_stop, should_stop, wait_for_stop
 from flowcontrol_core.runs.store.clock import clock
 from flowcontrol_core.testing.builder import flow, step
@@ -296,3 +297,28 @@ def test_runs_that_have_not_begun_are_given_back_as_they_were(call: Call) -> Non
     due = ANY.due(clock().expression())
     assert list(due) == others
     assert {(run.attempt, run.worker) for run in others} == {(0, "")}
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(("threads", "missing"), [(1, ""), (3, "lacks 2 connections: each thread")])
+def test_a_worker_says_what_its_pool_lacks(
+    call: Call, monkeypatch: pytest.MonkeyPatch, threads: int, missing: str
+) -> None:
+    monkeypatch.setattr(worker, "pool_size", lambda: 2)
+    monkeypatch.setattr(worker, "continue_flowruns", lambda queues: IDLE)
+    said = StringIO()
+    call("worker", "--once", f"--concurrency={threads}", stderr=said)
+    assert missing in said.getvalue()
+    assert bool(said.getvalue()) == bool(missing)
+
+
+def test_a_worker_without_a_heartbeat_waits_for_it_and_says_so(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    closed: list[bool] = []
+    monkeypatch.setattr(connections, "close_all", lambda: closed.append(True))
+    sweeps = Sweeps(monkeypatch, HeartbeatRefused("No connection."), HeartbeatRefused("No."), IDLE)
+    work(interval=1, report=lambda count: None)
+    assert all(0.5 <= pause <= 2 for pause in sweeps.pauses[:2])
+    assert "No runs are claimed; the worker will retry. No connection." in caplog.text
+    assert len(closed) == 2, "the heartbeat may have its own connection meanwhile"

@@ -15,9 +15,10 @@ pytestmark = pytest.mark.django_db
 
 
 def nested(depth: int) -> Step:
-    step = Step(id=f"s{depth}", action="builtin.if")
+    step = Step(id=f"s{depth}", action="builtin.if", config_version=1)
     for level in range(depth - 1, -1, -1):
-        step = Step(id=f"s{level}", action="builtin.if", branches={"then": (step,)})
+        branches = {"then": (step,)}
+        step = Step(id=f"s{level}", action="builtin.if", config_version=1, branches=branches)
     return step
 
 

@@ -30,7 +30,8 @@ from flowcontrol_core.models import (
 from flowcontrol_core.runs.execution.batch import Batch
 from flowcontrol_core.runs.execution.start import create_flowrun
 from flowcontrol_core.runs.execution.sweep import continue_flowruns
-from flowcontrol_core.runs.queue.claim import Heartbeat
+from flowcontrol_core.runs.queue import claim
+from flowcontrol_core.runs.queue.heartbeat import Heartbeat
 from flowcontrol_core.runs.store.clock import ManualClock, clock
 from flowcontrol_core.runs.store.connection import WriteGuard
 from tests.shop.models import Customer
@@ -130,6 +131,12 @@ class Box(BaseAction):
 
 ACTIONS = (Think, Write, Send, Loop, Box)
 PAID = Trigger(name="paid", label="Paid")
+
+
+@pytest.fixture(autouse=True)
+def _no_turn_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no batch give runs back, however slow the machine is."""
+    monkeypatch.setattr(claim, "TURN", 3600.0)
 
 
 @pytest.fixture

@@ -428,3 +428,22 @@ def test_the_number_of_queries_does_not_depend_on_the_number_of_runs(lab: Lab, w
     few, many = add(1), add(40)
     assert few == many <= 15
     assert len(the("blocked").runs) == 20
+
+
+def test_a_worker_whose_heartbeat_gets_no_connection_is_named(lab: Lab, works: None) -> None:
+    sweep()
+    assert check_health().is_healthy
+    Worker.objects.update(claims=False)
+    issue = the("no_heartbeat")
+    assert issue.message.startswith("1 worker executes no runs")
+    assert "one for its heartbeat" in issue.remedy
+    assert [worker["claims"] for worker in check_health().workers] == [False]
+
+
+def test_a_worker_says_that_its_heartbeat_gets_no_connection(
+    lab: Lab, works: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for is_refused in (False, True, False):
+        monkeypatch.setattr(workers, "is_refused", lambda: is_refused)  # noqa: B023
+        sweep()
+        assert Worker.objects.get().claims is not is_refused

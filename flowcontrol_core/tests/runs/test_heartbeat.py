@@ -15,8 +15,10 @@ from django.db import OperationalError, connection
 from flowcontrol_core.models import FlowRun, Outcome
 from flowcontrol_core.runs.execution import batch
 from flowcontrol_core.runs.execution.start import create_flowrun, start_flowrun
-from flowcontrol_core.runs.queue import claim as heartbeat_module
-from flowcontrol_core.runs.queue.claim import Heartbeat, claim
+from flowcontrol_core.runs.execution.sweep import continue_flowruns
+from flowcontrol_core.runs.queue import heartbeat as heartbeat_module
+from flowcontrol_core.runs.queue.claim import claim
+from flowcontrol_core.runs.queue.heartbeat import Heartbeat, HeartbeatRefused, Pulse, is_refused
 from flowcontrol_core.runs.store.connection import WriteGuard
 
 from .conftest import (
@@ -75,9 +77,8 @@ def run(lab: Lab) -> FlowRun:
 
 
 @pytest.fixture
-def heart(run: FlowRun, monkeypatch: pytest.MonkeyPatch) -> Heartbeat:
-    """A heartbeat that holds the run, without its thread."""
-    monkeypatch.setattr(heartbeat_module, "has_heartbeat", lambda: False)
+def heart(run: FlowRun) -> Heartbeat:
+    """A heartbeat that holds the run, without the thread."""
     made = Heartbeat()
     made.hold([run])
     return made
@@ -93,7 +94,7 @@ def left(lab: Lab, run: FlowRun) -> float:
 def is_extended(lab: Lab, heart: Heartbeat, run: FlowRun) -> bool:
     """Let some time pass and the heart beat once; say whether the lease began anew."""
     lab.clock.advance(seconds=LEASE / 4)
-    heart._extend()
+    heart.extend()
     return left(lab, run) == LEASE
 
 
@@ -196,42 +197,55 @@ def test_the_lease_of_another_worker_is_not_extended(
 
 @dataclass
 class Bell:
-    """Stands for the event that ends the thread: the test rings for each beat."""
+    """Stands for the event that ends the pauses of the thread: the test rings for each beat."""
 
     waited: SimpleQueue[float] = field(default_factory=SimpleQueue)
     rings: SimpleQueue[str] = field(default_factory=SimpleQueue)
 
-    def wait(self, seconds: float) -> bool:
+    def wait(self, seconds: float) -> None:
         self.waited.put(seconds)
-        return self.rings.get(timeout=30) == "end"
+        self.rings.get(timeout=30)
 
     def set(self) -> None:
         self.rings.put("end")
 
-    def beat(self) -> None:
-        """Let the heart beat once, and wait until it has."""
+    def clear(self) -> None:
+        """Do nothing: each ring is heard once."""
+
+    def beat(self) -> float:
+        """Let the heart beat once; return how long it pauses then."""
         self.rings.put("beat")
-        self.waited.get(timeout=30)
+        return self.waited.get(timeout=30)
 
 
 @pytest.fixture
-def bell(run: FlowRun) -> Iterator[Bell]:
-    """A heartbeat with its thread, which has begun to wait for the first beat."""
+def pulse(monkeypatch: pytest.MonkeyPatch) -> Pulse:
+    """The pulse of this process, which has not begun."""
+    found = Pulse()
+    monkeypatch.setattr(heartbeat_module, "_pulse", found)
+    return found
+
+
+@pytest.fixture
+def bell(run: FlowRun, pulse: Pulse) -> Iterator[Bell]:
+    """A heartbeat with the thread, which pauses after its first beat."""
     rung = Bell()
+    pulse._bell = rung  # type: ignore[assignment]
     with Heartbeat() as heart:
-        heart._stop = rung  # type: ignore[assignment]
         heart.hold([run])
+        heart.reserve()
         assert rung.waited.get(timeout=30) == LEASE / 4
+        thread = pulse._thread
+        assert thread is not None
         yield rung
-    assert heart._thread is not None
-    assert not heart._thread.is_alive()
+    assert not thread.is_alive()
 
 
 @with_heartbeat
 def test_the_thread_beats_every_quarter_of_a_lease(lab: Lab, run: FlowRun, bell: Bell) -> None:
     for _ in range(5):
         lab.clock.advance(seconds=LEASE / 4)
-        bell.beat()
+        assert bell.beat() == LEASE / 4
         assert left(lab, run) == LEASE
 
 
@@ -245,16 +259,101 @@ def test_the_thread_survives_a_database_that_does_not_answer(
     lab.clock.advance(seconds=LEASE / 4)
     with monkeypatch.context() as patch:
         patch.setattr(heartbeat_module, "owned", gone)
-        bell.beat()
+        assert bell.beat() == heartbeat_module.AGAIN, "it tries again soon"
+        assert is_refused()
+        with Heartbeat() as other, pytest.raises(HeartbeatRefused, match="server closed"):
+            other.reserve()
     assert left(lab, run) == LEASE * 3 / 4
-    bell.beat()
+    assert bell.beat() == LEASE / 4
     assert left(lab, run) == LEASE
+    assert not is_refused()
+
+
+@with_heartbeat
+def test_there_is_one_thread_for_all_sweeps_of_a_process(
+    lab: Lab, run: FlowRun, pulse: Pulse
+) -> None:
+    before = threading.active_count()
+    with Heartbeat() as first, Heartbeat() as second:
+        for heart in (first, second, first):
+            heart.reserve()
+        assert threading.active_count() == before + 1
+        first.hold([run])
+        lab.clock.advance(seconds=LEASE / 4)
+        pulse._beat()
+        assert left(lab, run) == LEASE
+    assert threading.active_count() == before
+
+
+@with_heartbeat
+def test_the_thread_stays_for_the_length_of_a_lease(
+    pulse: Pulse, machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process that executes a run now and then does not connect anew for each."""
+    monkeypatch.setattr(heartbeat_module, "_is_test", lambda: False)
+    heart = Heartbeat()
+    pulse._hearts.add(heart)
+    assert not pulse._has_ended()
+    pulse.stop_for(heart)
+    machine.seconds += LEASE - 1
+    assert not pulse._has_ended()
+    machine.seconds += 1
+    assert pulse._has_ended()
+
+
+@pytest.fixture
+def refused(pulse: Pulse, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the heartbeat get no connection."""
+
+    def beat() -> float:
+        pulse.error = OperationalError("sorry, too many clients already")
+        pulse._tried.set()
+        return 0.01
+
+    monkeypatch.setattr(heartbeat_module, "has_heartbeat", lambda: True)
+    monkeypatch.setattr(pulse, "_beat", beat)
+
+
+@pytest.mark.usefixtures("refused")
+def test_nothing_is_claimed_while_the_heartbeat_gets_no_connection(lab: Lab) -> None:
+    run = start(send())
+    with pytest.raises(HeartbeatRefused, match="too many clients already"):
+        continue_flowruns()
+    row = fresh(run)
+    assert (row.status, row.fence, row.attempt) == ("pending", 0, 0)
+
+
+@pytest.mark.usefixtures("refused")
+def test_what_is_started_then_is_left_to_a_worker_as_it_was(lab: Lab) -> None:
+    run = start_flowrun(publish(think(), send()), state={"n": 5}, by="Ada")
+    row = fresh(run)
+    assert (row.status, row.fence, row.attempt, row.worker) == ("pending", 0, 0, "")
+    assert (row.state, row.cursor) == ({"n": 5}, [])
+    assert [event.actor for event in row.events.all()] == ["Ada"]
+    assert "send" not in lab.calls
+
+
+@pytest.mark.usefixtures("refused")
+def test_what_needs_no_heartbeat_is_executed_nevertheless(lab: Lab) -> None:
+    assert start_flowrun(publish(think())).outcome == Outcome.COMPLETE
+
+
+@pytest.mark.usefixtures("refused")
+def test_inline_dispatch_then_leaves_its_runs_to_the_sweep(
+    lab: Lab, settings: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings.FLOWCONTROL = {"DISPATCH": "inline"}
+    run = start(send())
+    assert fresh(run).status == "pending"
+    assert "wait for the next sweep" in caplog.text
+    assert "too many clients already" in caplog.text
 
 
 @without_heartbeat
 def test_there_is_no_thread_where_one_writer_locks_out_all(run: FlowRun) -> None:
     before = threading.active_count()
     with Heartbeat() as heart:
+        heart.reserve()
         heart.hold([run])
         assert threading.active_count() == before
 

@@ -23,7 +23,8 @@ def _lines(health: Health) -> Iterator[str]:
     counts = ", ".join(f"{count} {status}" for status, count in sorted(health.live.items()))
     yield f"Live runs: {counts or 'none'}. Overdue: {health.overdue}."
     for worker in health.workers:
-        state = "gone" if worker["gone"] else "alive"
+        state = "alive" if worker["claims"] else "alive, executes no runs"
+        state = "gone" if worker["gone"] else state
         queues = worker["queues"] or "all queues"
         yield f"Worker {worker['name']} ({queues}): {state}, last sweep {worker['last_sweep']}."
 

@@ -15,6 +15,7 @@ from django.db import DatabaseError, InterfaceError, connections
 
 from flowcontrol_core.models import Flow
 from flowcontrol_core.runs.execution.sweep import SweepResult, continue_flowruns
+from flowcontrol_core.runs.queue.heartbeat import HeartbeatRefused
 from flowcontrol_core.runs.queue.workers import (
     clear_stop,
     deregister,
@@ -22,6 +23,7 @@ from flowcontrol_core.runs.queue.workers import (
     should_stop,
     wait_for_stop,
 )
+from flowcontrol_core.runs.store.connection import pool_size
 
 logger = logging.getLogger("flowcontrol.worker")
 
@@ -98,6 +100,12 @@ def unused_queues(queues: Collection[str]) -> list[str]:
     return [queue for queue in dict.fromkeys(queues) if queue not in used]
 
 
+def missing_connections(concurrency: int) -> int:
+    """Return how many connections the pool of this process lacks, its heartbeat included."""
+    size = pool_size()
+    return 0 if size is None else max(0, concurrency + 1 - size)
+
+
 def deregister_quietly(*, once: bool) -> None:
     """Take this process out of the table of workers, if the database lets it."""
     try:
@@ -110,16 +118,20 @@ def _sweep(failures: int, queues: Collection[str]) -> SweepResult | None:
     """Sweep once; ``None``: the database failed."""
     try:
         result = continue_flowruns(queues=queues)
+    except HeartbeatRefused as error:
+        logger.error("No runs are claimed; the worker will retry. %s", error)  # noqa: TRY400
     except (DatabaseError, InterfaceError) as error:
         logger.error(  # noqa: TRY400 - a traceback every few seconds would hide the cause
             "The database does not answer (%s); the worker will retry.",
             " ".join(str(error).split()),
         )
-        connections.close_all()
-        return None
-    if failures:
-        logger.warning("The database answers again after %s failed sweeps.", failures)
-    return result
+    else:
+        if failures:
+            logger.warning("The database answers again after %s failed sweeps.", failures)
+        return result
+    # Where connections are scarce, it is this one that others wait for.
+    connections.close_all()
+    return None
 
 
 def _pause(result: SweepResult | None, interval: float, failures: int) -> float:

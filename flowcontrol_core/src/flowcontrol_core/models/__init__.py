@@ -16,6 +16,7 @@ from flowcontrol_core.models.operation import (
     ConsumedSlot,
     FlowEvent,
     FlowOperation,
+    Handout,
     Worker,
 )
 from flowcontrol_core.models.reasons import NO_REASON, Reason
@@ -45,6 +46,7 @@ __all__ = [
     "FlowRun",
     "FlowTrigger",
     "FlowVersion",
+    "Handout",
     "LimitPolicy",
     "Message",
     "MessageKind",

@@ -20,6 +20,8 @@ class Worker(models.Model):
     plugins = JsonField(_("plugins"), default=dict)
     started_at = models.DateTimeField(_("started at"))
     last_sweep_at = models.DateTimeField(_("last sweep at"), db_index=True)
+    #: Whether it claims runs: not while its heartbeat has no connection to the database.
+    claims = models.BooleanField(_("executes runs"), default=True)
 
     class Meta:
         verbose_name = _("worker")
@@ -28,6 +30,23 @@ class Worker(models.Model):
 
     def __str__(self) -> str:
         return str(self.name)
+
+
+class Handout(models.Model):
+    """How far the due runs of a queue were handed to Celery: they wait there."""
+
+    queue = KeyField(_("queue"), max_length=50, unique=True)
+    #: What was due then was handed out; what has become due since was not.
+    up_to = models.DateTimeField()
+    #: When all that was due was handed out last: the messages expire.
+    since = models.DateTimeField()
+
+    class Meta:
+        verbose_name = _("handout")
+        verbose_name_plural = _("handouts")
+
+    def __str__(self) -> str:
+        return str(self.queue)
 
 
 class BulkOperation(models.Model):

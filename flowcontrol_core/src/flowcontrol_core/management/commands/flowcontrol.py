@@ -25,6 +25,7 @@ from flowcontrol_core.management.run_commands import (
 from flowcontrol_core.management.worker import (
     MOST_THREADS,
     deregister_quietly,
+    missing_connections,
     stopping_on_signals,
     unused_queues,
     work,
@@ -140,6 +141,11 @@ class Command(BaseCommand):
         self.check()
         for queue in unused_queues(options["queues"]):
             self.stderr.write(f"No flow has the queue {queue!r}: is that its name?")
+        if missing := missing_connections(options["concurrency"]):
+            self.stderr.write(
+                f"The connection pool lacks {_counted(missing, 'connection')}: each thread needs "
+                "one, and the heartbeat. Raise its max_size, or lower --concurrency."
+            )
         self._write(options, "The worker has started.")
         with stopping_on_signals():
             work(

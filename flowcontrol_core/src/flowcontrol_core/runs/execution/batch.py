@@ -17,7 +17,9 @@ from flowcontrol_core.runs.execution.admission import end_errored, prepare, read
 from flowcontrol_core.runs.execution.checkpoint import Execution
 from flowcontrol_core.runs.execution.driver import Driver
 from flowcontrol_core.runs.execution.failures import WRITTEN, Stop, StopKind
-from flowcontrol_core.runs.queue.claim import Heartbeat, has_heartbeat, release, renew
+from flowcontrol_core.runs.queue import claim
+from flowcontrol_core.runs.queue.claim import give_back, has_heartbeat, release, renew
+from flowcontrol_core.runs.queue.heartbeat import Heartbeat
 from flowcontrol_core.runs.queue.outbox import after_checkpoint
 from flowcontrol_core.runs.queue.workers import should_stop
 from flowcontrol_core.runs.store.compiled import preload
@@ -42,7 +44,8 @@ class Batch:
 
     First all are executed in memory, and the ends of those that needed nothing else are written
     together; then the others, one after the other, as long as their steps may take. ``between`` is
-    called before each run: what has to be done in time, however long a batch is.
+    called before each run: what has to be done in time, however long a batch is. What has not
+    begun when the turn of the batch is over goes back into the queue: others may be idle.
     """
 
     def __init__(
@@ -59,12 +62,14 @@ class Batch:
         self.source = ObjectSource(runs)
         self.finished: list[tuple[Execution, Stop]] = []
         self.unfinished: list[tuple[Driver, Stop]] = []
+        self.not_begun: list[FlowRun] = []
         self._claimed_at = time.monotonic()
 
     def execute(self) -> int:
         """Execute all runs; no run, however broken, keeps another from being executed.
 
-        Return their number, without those that are given back because the process has to stop.
+        Return their number, without those that are given back: because the process has to stop, or
+        because those before them took long.
         """
         self.heartbeat.hold(self.runs)
         preload({run.version_id for run in self.runs})
@@ -78,12 +83,19 @@ class Batch:
         for driver, stop in self.unfinished:
             run = driver.execution.run
             executed -= not self._execute(run, partial(self._drive_on, driver, stop))
+        if self.not_begun:
+            self.heartbeat.drop(*self.not_begun)
+            give_back(self.not_begun)
         return executed
 
     def _execute(self, run: FlowRun, work: Callable[[], None]) -> bool:
         """Do something with one run, or give it back; return whether it was done."""
         if should_stop():
             self._bounded(run, partial(release, run))
+            return False
+        is_over = time.monotonic() - self._claimed_at > claim.TURN
+        if is_over and run is not self.runs[0]:
+            self.not_begun.append(run)
             return False
         self._do_between()
         self._bounded(run, work)

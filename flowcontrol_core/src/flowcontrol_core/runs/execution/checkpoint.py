@@ -33,7 +33,8 @@ from flowcontrol_core.models import (
 )
 from flowcontrol_core.runs.execution.activation import Activation, RunScope
 from flowcontrol_core.runs.execution.failures import Stop, StopKind
-from flowcontrol_core.runs.queue.claim import Heartbeat, lease_until
+from flowcontrol_core.runs.queue.claim import lease_until
+from flowcontrol_core.runs.queue.heartbeat import Heartbeat
 from flowcontrol_core.runs.queue.inbox import (
     cancel_children,
     empty_inbox,

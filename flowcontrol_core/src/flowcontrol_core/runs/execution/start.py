@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import uuid
 from collections.abc import Mapping
 from contextlib import nullcontext
@@ -23,9 +24,11 @@ from flowcontrol_core.redaction import storable_text
 from flowcontrol_core.runs.execution.activation import executing
 from flowcontrol_core.runs.execution.checkpoint import make_execution
 from flowcontrol_core.runs.execution.driver import Driver
-from flowcontrol_core.runs.execution.sweep import execute_due
+from flowcontrol_core.runs.execution.failures import StopKind
+from flowcontrol_core.runs.execution.sweep import execute_due, following_inline
 from flowcontrol_core.runs.queue import limits
-from flowcontrol_core.runs.queue.claim import Choice, Heartbeat, lease_until, worker_name
+from flowcontrol_core.runs.queue.claim import Choice, lease_until, worker_name
+from flowcontrol_core.runs.queue.heartbeat import Heartbeat, HeartbeatRefused
 from flowcontrol_core.runs.queue.outbox import wake_again
 from flowcontrol_core.runs.store.clock import clock
 from flowcontrol_core.runs.store.connection import (
@@ -37,6 +40,8 @@ from flowcontrol_core.runs.store.connection import (
 )
 from flowcontrol_core.runs.store.objects import ObjectSource, reference, why_nameless
 from flowcontrol_core.runs.store.rows import LostLease, make_event
+
+logger = logging.getLogger("flowcontrol.runs")
 
 
 def create_flowrun(
@@ -68,27 +73,16 @@ def create_flowrun(
     _check_fan_out(parent)
     if flow.has_limits:
         _refuse_reached(flow, run)
-    events = _events(run.created_at, by, reason)
     elsewhere = "" if at is not None else transaction_elsewhere()
     if elsewhere:
         # Until it commits, no one else sees the object. Should this process die, the run begins.
         run.due_at = lease_until(run.created_at)
-    with transaction.atomic(using=alias()) if events else nullcontext():
-        run.save(force_insert=True, using=alias())
-        for event in events:
-            event.run_id = run.pk
-            event.save(force_insert=True, using=alias())
+    _insert(run, _events(run.created_at, by, reason))
     if elsewhere:
-        transaction.on_commit(partial(_hand_over, run), using=elsewhere, robust=True)
+        transaction.on_commit(partial(wake_again, run), using=elsewhere, robust=True)
     elif at is None:
         dispatch([run.pk])
     return run
-
-
-def _hand_over(run: FlowRun) -> None:
-    """Have a run executed now that the transaction it was created in has committed."""
-    wake_again(run)
-    dispatch([run.pk])
 
 
 def start_flowrun(
@@ -113,14 +107,27 @@ def start_flowrun(
     if in_transaction or executing.get() is not None:
         return create_flowrun(flow, obj, state, **options)
     if flow.has_limits or flow.paused:
-        run = create_flowrun(flow, obj, state, **options)
-        execute_due(1, Choice(only=[run.pk]))
+        with following_inline():
+            run = create_flowrun(flow, obj, state, **options)
+            execute_due(1, Choice(only=[run.pk]))
         run.refresh_from_db(using=alias())
         return run
     check_startable(flow, obj, depth=0)
     run = _build(flow, obj, state, parent=None, trigger=trigger, payload=payload)
-    _execute_new(run, flow, _events(run.created_at, by, reason))
+    with following_inline() as following:
+        _execute_new(run, flow, _events(run.created_at, by, reason))
+        may_have_moved_on = bool(following)
+    if may_have_moved_on:
+        run.refresh_from_db(using=alias())
     return run
+
+
+def _insert(run: FlowRun, events: list[RunEvent]) -> None:
+    with transaction.atomic(using=alias()) if events else nullcontext():
+        run.save(force_insert=True, using=alias())
+        for event in events:
+            event.run_id = run.pk
+            event.save(force_insert=True, using=alias())
 
 
 def _events(now: datetime, by: Any, note: str) -> list[RunEvent]:
@@ -247,8 +254,21 @@ def _execute_new(run: FlowRun, flow: Flow, events: list[RunEvent]) -> None:
                 heartbeat.hold([run])
             return heartbeat.watch(timeout)
 
+        driver = Driver(execution, watch)
+        stop = driver.begin()
         try:
-            Driver(execution, watch).drive()
+            if stop.kind is StopKind.NEEDS:
+                heartbeat.reserve()
+            driver.drive_on(stop)
+        except HeartbeatRefused:
+            logger.warning("The run %s waits for the next sweep.", run.uuid, exc_info=True)
+            _leave(run, events)
         except LostLease:
             # A step took longer than its time-out: another worker continues the run.
             run.refresh_from_db(using=alias())
+
+
+def _leave(run: FlowRun, events: list[RunEvent]) -> None:
+    """Insert a run that could not be executed here, as it was before: a worker executes it."""
+    run.fence, run.attempt, run.worker = 0, 0, ""
+    _insert(run, events)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections import defaultdict, deque
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from operator import attrgetter
 from typing import Any
@@ -18,13 +20,21 @@ from flowcontrol_core.conf import get_settings
 from flowcontrol_core.models import FlowRun
 from flowcontrol_core.runs.execution.batch import Batch
 from flowcontrol_core.runs.queue import outbox
-from flowcontrol_core.runs.queue.claim import ANY, Choice, Heartbeat, claim
+from flowcontrol_core.runs.queue.claim import ANY, Choice, Pace, claim
+from flowcontrol_core.runs.queue.heartbeat import Heartbeat
 from flowcontrol_core.runs.queue.workers import send_heartbeat, should_stop
 from flowcontrol_core.runs.store.connection import WriteGuard, first_keys, senders
 
 logger = logging.getLogger("flowcontrol.runs")
-#: The runs that this thread has still to execute inline.
-_inline = threading.local()
+
+
+class _Inline(threading.local):
+    """The runs that this thread has still to execute inline; None where it executes none."""
+
+    waiting: deque[Sequence[int]] | None = None
+
+
+_inline = _Inline()
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,25 +46,38 @@ class SweepResult:
 
 
 def execute_due(
-    limit: int, choice: Choice = ANY, *, between: Callable[[], object] = lambda: None
+    limit: int,
+    choice: Choice = ANY,
+    *,
+    between: Callable[[], object] = lambda: None,
+    seconds: float = math.inf,
 ) -> SweepResult:
-    """Claim and execute due runs in batches, up to ``limit``.
+    """Claim and execute due runs in batches, up to ``limit``; none is claimed after this many
+    seconds.
 
-    ``between`` is called before each of them, outside of any transaction.
+    ``between`` is called before each of them, outside of any transaction. Raises HeartbeatRefused
+    where nothing can be claimed, because there is no connection for the heartbeat.
     """
     executed = 0
-    turn = choice
+    turn, until = choice, time.monotonic() + seconds
+    # The flows that fill whole batches, and the others, have a pace of their own.
+    paces = defaultdict[bool, Pace](Pace)
     guard = WriteGuard()
     with guard.installed(), Heartbeat() as heartbeat:
-        while executed < limit and not should_stop():
-            size = min(get_settings().CLAIM_BATCH, limit - executed)
+        while executed < limit and time.monotonic() < until and not should_stop():
+            pace = paces[turn is choice]
+            size = pace.size(limit - executed)
+            heartbeat.reserve()
             runs = claim(size, turn)
             if not runs and turn is choice:
                 return SweepResult(executed, more=False)
-            is_full = len(runs) == size > 1
+            is_full = len(runs) == size < limit - executed
             turn = _others_first(runs, choice) if is_full and turn is choice else choice
             if runs:
-                executed += Batch(runs, guard, heartbeat, between).execute()
+                begun = time.monotonic()
+                done = Batch(runs, guard, heartbeat, between).execute()
+                pace.learn(done, time.monotonic() - begun)
+                executed += done
             heartbeat.drop(*runs)
     return SweepResult(executed, more=True)
 
@@ -79,29 +102,49 @@ def due_by_queue(limit: int, choice: Choice = ANY) -> dict[str, list[int]]:
     return found
 
 
-def execute_inline(ids: Collection[int]) -> None:
-    """Execute runs that were just created, if no other worker has; never raises.
+def execute_inline(ids: Sequence[int]) -> None:
+    """Execute runs that were just created or woken, if no other worker has; never raises.
 
-    Those that are created by these runs are executed after them, not inside of them: a chain of
-    runs that start each other would exhaust the interpreter.
+    Those that are created or woken by these are executed after them, not inside of them: a chain of
+    runs that start or wake each other would exhaust the interpreter.
     """
-    waiting: deque[Collection[int]] | None = getattr(_inline, "waiting", None)
-    if waiting is not None:
+    with following_inline() as waiting:
         waiting.append(ids)
+
+
+@contextmanager
+def following_inline() -> Iterator[deque[Sequence[int]]]:
+    """Execute what is dispatched inline during a ``with`` block after it; yields what that is.
+
+    At most MAX_FAN_OUT runs beside the first: the next sweep continues what is without an end.
+    """
+    with _collecting_inline() as (waiting, is_outermost):
+        yield waiting
+        most = get_settings().MAX_FAN_OUT + len(waiting[0]) if waiting else 0
+        while is_outermost and waiting and most > 0:
+            most -= _execute_logged(waiting.popleft())
+
+
+@contextmanager
+def _collecting_inline() -> Iterator[tuple[deque[Sequence[int]], bool]]:
+    """Collect what is dispatched inline, for the outermost such block of this thread."""
+    if _inline.waiting is not None:
+        yield _inline.waiting, False
         return
-    _inline.waiting = waiting = deque([ids])
+    _inline.waiting = deque()
     try:
-        while waiting:
-            _execute_logged(waiting.popleft())
+        yield _inline.waiting, True
     finally:
         _inline.waiting = None
 
 
-def _execute_logged(ids: Collection[int]) -> None:
+def _execute_logged(ids: Sequence[int]) -> int:
+    """Execute those of the runs that are due; return how many were tried."""
     try:
         execute_due(len(ids), Choice(only=ids))
     except (DatabaseError, InterfaceError):
         logger.warning("The runs %s wait for the next sweep.", list(ids), exc_info=True)
+    return len(ids)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,9 +190,11 @@ def continue_flowruns(limit: int | None = None, *, queues: Collection[str] = ())
     """
     most = get_settings().SWEEP_LIMIT if limit is None else limit
     rounds = _Rounds(tuple(queues))
-    if not rounds().due:
-        return SweepResult(executed=0, more=False)
-    result = execute_due(most, Choice(queues=tuple(queues)), between=rounds)
+    # What is dispatched inline meanwhile is due, so the sweep itself takes it.
+    with _collecting_inline():
+        if not rounds().due:
+            return SweepResult(executed=0, more=False)
+        result = execute_due(most, Choice(queues=tuple(queues)), between=rounds)
     # A bulk operation that has changed runs may have more to do: the caller must not pause.
     return replace(result, more=result.more or rounds.had_more)
 

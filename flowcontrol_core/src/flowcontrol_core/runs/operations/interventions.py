@@ -159,6 +159,7 @@ def go_to_step(row: FlowRun, done: Intervention, *, step: str) -> FlowRun:
         FlowRun.objects.using(alias()).filter(pk=row.pk).update(
             due_at=clock().now(), request=Request.INBOX
         )
+        dispatch([row.pk])
     return row
 
 
@@ -214,6 +215,7 @@ def move(row: FlowRun, done: Intervention) -> FlowRun:
     if row.status == Status.BLOCKED:
         # What has blocked it may be different there.
         row.due_at = clock().now()
+        dispatch([row.pk])
     row.save(update_fields=["version", "due_at"], using=alias())
     record(row.pk, done.reason("moved", old=before.number, new=current.number), done)
     return row
@@ -411,4 +413,5 @@ def _resume_some(flow: Flow, done: Intervention) -> int:
         )
         message = done.reason("flow_resumed")
         RunEvent.objects.using(alias()).bulk_create([_event(pk, message, done) for pk in ids])
+        dispatch(ids)
     return len(ids)

@@ -1,7 +1,6 @@
 """The claim: takes due runs, each for one worker at a time, with a lease and a fencing number.
 
-A lease that has expired makes its run due, so the claim is the reaper too. The heartbeat extends
-the leases while steps run, on a connection of its own.
+A lease that has expired makes its run due, so the claim is the reaper too.
 """
 
 from __future__ import annotations
@@ -10,32 +9,33 @@ import logging
 import os
 import socket
 import threading
-import time
-from collections.abc import Collection, Iterable, Iterator
-from contextlib import contextmanager
+from collections import defaultdict
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Self
+from typing import Any
 
-from django.db import DatabaseError, InterfaceError, connections
 from django.db.models import Case, Expression, F, QuerySet, Value, When
 
 from flowcontrol_core.conf import get_settings
 from flowcontrol_core.models import FlowRun, Request, Status
 from flowcontrol_core.runs.store.clock import clock
 from flowcontrol_core.runs.store.connection import (
-    WriteGuard,
     alias,
     connection,
     durable,
     retrying,
 )
-from flowcontrol_core.runs.store.rows import LostLease, owned
+from flowcontrol_core.runs.store.rows import LostLease, owned, rows
 
 logger = logging.getLogger("flowcontrol.runs")
 _HOST = socket.gethostname()[:60]
 #: How often a claim tries again where others have taken all that it had read.
 _TRIES = 8
+#: The time in seconds that the runs of a claim are to take; what it has not begun then goes back.
+TURN = 0.2
+#: How many runs are claimed while it is not known how long they take.
+FIRST = 10
 
 
 def worker_name() -> str:
@@ -70,6 +70,25 @@ class Choice:
 
 
 ANY = Choice()
+
+
+@dataclass(slots=True)
+class Pace:
+    """How many runs a claim takes: as many as are executed in a short time, as the last one was.
+
+    So that a claim of slow runs leaves others to other workers, and one of fast runs is worth it.
+    """
+
+    _size: int = FIRST
+
+    def size(self, most: int) -> int:
+        """Return how many runs the next claim takes, ``most`` at most."""
+        return min(self._size, get_settings().CLAIM_BATCH, most)
+
+    def learn(self, executed: int, seconds: float) -> None:
+        """Take note of how many runs were executed, and how long that took."""
+        if executed:
+            self._size = max(1, int(executed * TURN / max(seconds, 1e-6)))
 
 
 def claim(limit: int, choice: Choice = ANY) -> list[FlowRun]:
@@ -128,14 +147,14 @@ def _take(runs: list[FlowRun], now: datetime, *, are_locked: bool) -> list[FlowR
             default=Value(Request.NONE.value),
         ),
     }
-    rows = FlowRun.objects.using(alias())
+    table = FlowRun.objects.using(alias())
     if are_locked or connection().vendor == "sqlite":
-        rows.filter(pk__in=[run.pk for run in runs]).update(**changes)
+        table.filter(pk__in=[run.pk for run in runs]).update(**changes)
         return runs
     return [
         run
         for run in runs
-        if rows.filter(pk=run.pk, fence=run.fence, due_at=run.due_at).update(**changes)
+        if table.filter(pk=run.pk, fence=run.fence, due_at=run.due_at).update(**changes)
     ]
 
 
@@ -148,6 +167,22 @@ def release(run: FlowRun, *, after: timedelta | None = None) -> None:
     attempt = max(run.attempt - 1, 0) if after is None else run.attempt
     due_at = clock().now() + (after or timedelta())
     owned(run.pk, run.fence).update(due_at=due_at, attempt=attempt, worker="")
+
+
+def give_back(runs: Iterable[FlowRun]) -> None:
+    """Put claimed runs back as they were, with their places in the queue: they were not begun."""
+    groups: dict[tuple[int, str], list[FlowRun]] = defaultdict(list)
+    for run in runs:
+        groups[run.fence, run.status].append(run)
+    for (fence, status), group in groups.items():
+        _give_back(fence, status, group)
+
+
+@retrying
+def _give_back(fence: int, status: str, runs: list[FlowRun]) -> None:
+    claimed = rows([run.pk for run in runs], Status.RUNNING).filter(fence=fence)
+    first = min(run.due_at for run in runs if run.due_at)
+    claimed.update(status=status, due_at=first, attempt=runs[0].attempt - 1, worker="")
 
 
 @retrying
@@ -175,89 +210,3 @@ def lease_until(now: datetime, timeout: float | None = None) -> datetime:
     if timeout is not None and not has_heartbeat():
         seconds += timeout
     return now + timedelta(seconds=seconds)
-
-
-class Heartbeat:
-    """The leases of one batch: extended every quarter of a lease, until a call's time is up.
-
-    Then none of them is: the other runs of the batch would wait for a call that hangs.
-    """
-
-    def __init__(self) -> None:
-        self._fences: dict[int, int] = {}
-        #: The time-out in seconds of the present call, and when it is up.
-        self._timeout: float | None = None
-        self._deadline: float | None = None
-        self._lock = threading.Lock()
-        self._stop = threading.Event()
-        self._thread: threading.Thread | None = None
-
-    def hold(self, runs: Iterable[FlowRun]) -> None:
-        """Extend the leases of these runs from now on."""
-        with self._lock:
-            for run in runs:
-                self._fences[run.pk] = run.fence
-            if self._thread is None and has_heartbeat():
-                self._thread = threading.Thread(
-                    target=self._beat, name="flowcontrol-heartbeat", daemon=True
-                )
-                self._thread.start()
-
-    def drop(self, *runs: FlowRun) -> None:
-        """Leave the leases of these runs alone from now on."""
-        with self._lock:
-            for run in runs:
-                self._fences.pop(run.pk, None)
-
-    @contextmanager
-    def watch(self, timeout: float | None) -> Iterator[None]:
-        """Bound the time of one call in seconds: after it no lease is extended."""
-        seconds = get_settings().STEP_TIMEOUT if timeout is None else timeout
-        self._timeout = seconds
-        self._deadline = time.monotonic() + seconds
-        try:
-            yield
-        finally:
-            self._timeout = self._deadline = None
-
-    def touch(self, run: FlowRun, guard: WriteGuard) -> None:
-        """Begin the time of the present call anew: its action reports that it is alive.
-
-        Raises LostLease, where this is the only heartbeat there is, if another worker has the run.
-        """
-        if (timeout := self._timeout) is None:
-            return
-        self._deadline = time.monotonic() + timeout
-        # Inside a transaction no other connection can write there; a call without effects must not.
-        is_alone = not has_heartbeat() and not connection().in_atomic_block
-        if is_alone and not guard.armed:
-            renew(run, timeout)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        if self._thread is not None:
-            self._thread.join()
-
-    def _beat(self) -> None:
-        try:
-            while not self._stop.wait(get_settings().LEASE / 4):
-                try:
-                    self._extend()
-                except (DatabaseError, InterfaceError):
-                    logger.warning("The heartbeat could not extend its leases.", exc_info=True)
-                    connections[alias()].close()
-        finally:
-            connections.close_all()
-
-    def _extend(self) -> None:
-        deadline = self._deadline
-        if deadline is not None and deadline <= time.monotonic():
-            return
-        with self._lock:
-            fences = dict(self._fences)
-        expiry = lease_until(clock().now())
-        for pk, fence in fences.items():
-            owned(pk, fence).update(due_at=expiry)

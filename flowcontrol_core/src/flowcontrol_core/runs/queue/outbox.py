@@ -27,7 +27,7 @@ from flowcontrol_core.models import (
     TriggerEvent,
 )
 from flowcontrol_core.runs.store.clock import clock
-from flowcontrol_core.runs.store.connection import alias, retrying
+from flowcontrol_core.runs.store.connection import alias, dispatch, retrying
 from flowcontrol_core.runs.store.rows import rows
 
 _BATCH = 500
@@ -86,11 +86,18 @@ def wait_due_at(run: FlowRun) -> datetime | None:
 
 
 def after_checkpoint(run: FlowRun) -> None:
-    """Do what follows the commit of a checkpoint: check the wait again, deliver the end."""
+    """Do what follows the commit of a checkpoint: check the wait again, deliver the end.
+
+    A run that is due still, because that has happened or it was asked for something, is dispatched.
+    """
     if run.status == Status.DONE:
         after_end(run)
-    elif run.status == Status.WAITING and (run.wait_trigger or run.wait_child):
-        recheck_wait(run)
+    elif run.request == Request.INBOX or (
+        run.status == Status.WAITING
+        and (run.wait_trigger or run.wait_child)
+        and not recheck_wait(run)
+    ):
+        dispatch([run.pk])
 
 
 def after_end(run: FlowRun) -> None:
@@ -102,18 +109,19 @@ def after_end(run: FlowRun) -> None:
 
 
 @retrying
-def recheck_wait(run: FlowRun) -> None:
+def recheck_wait(run: FlowRun) -> bool:
     """Check, after the commit that made a run wait, whether that has already happened.
 
-    Until then the run was due. ``request`` tells whether it was woken in the meantime.
+    Until then the run was due. ``request`` tells whether it was woken in the meantime. Return
+    whether it has to wait; otherwise it stays due.
     """
     if run.wait_child is not None and not _is_live(run.wait_child):
         # A child that has ended, or was deleted, wakes it.
-        return
+        return False
     if run.wait_trigger and matching_events(run).values("pk").first():
-        return
-    waiting = rows([run.pk], Status.WAITING)
-    waiting.filter(fence=run.fence, request=Request.NONE).update(due_at=wait_due_at(run))
+        return False
+    waiting = rows([run.pk], Status.WAITING).filter(fence=run.fence, request=Request.NONE)
+    return waiting.update(due_at=wait_due_at(run)) == 1
 
 
 @retrying
@@ -124,19 +132,20 @@ def _is_live(key: UUID) -> bool:
 # --- waking ---------------------------------------------------------------------------------
 
 
-def _wake(ids: Collection[int]) -> int:
-    """Make those runs due at once that wait or are blocked; return their number.
+def _wake(ids: Collection[int]) -> list[int]:
+    """Make those runs due at once that wait or are blocked; return the keys, if there were any.
 
-    Outside of any step's transaction. One that has begun to wait for something else in the
-    meantime finds out that it has to wait on.
+    Outside of any step's transaction; the caller dispatches them. One that has begun to wait for
+    something else in the meantime finds out that it has to wait on.
     """
     keys, now = sorted(ids), clock().now()
-    return sum(
+    count = sum(
         rows(keys[start : start + _BATCH], Status.WAITING, Status.BLOCKED).update(
             due_at=now, request=Request.INBOX
         )
         for start in range(0, len(keys), _BATCH)
     )
+    return keys if count else []
 
 
 def _keys(runs: QuerySet[FlowRun]) -> list[int]:
@@ -144,24 +153,26 @@ def _keys(runs: QuerySet[FlowRun]) -> list[int]:
 
 
 @retrying
-def notify(ids: Collection[int]) -> None:
+def notify(ids: Collection[int]) -> list[int]:
     """Have runs read their inboxes: running ones at their next checkpoint, waiting ones at once.
 
-    Blocked ones too: a message may send them past the step that blocks them.
+    Blocked ones too: a message may send them past the step that blocks them. Return the keys, if
+    any is due now.
 
     In this order: a running one that begins to wait in between is still found, and a waiting one
     that is claimed in between reads its inbox anyway.
     """
     running = rows(ids, Status.RUNNING)
     running.filter(request=Request.NONE).update(request=Request.INBOX)
-    _wake(ids)
+    return _wake(ids)
 
 
 @retrying
-def notify_canceled(pk: int) -> None:
-    """Make a run that has a cancellation in its inbox due, whatever its status."""
-    if not rows([pk], Status.RUNNING).update(request=Request.CANCEL):
-        rows([pk], *LIVE).update(due_at=clock().now(), request=Request.CANCEL)
+def notify_canceled(pk: int) -> bool:
+    """Have a run that has a cancellation in its inbox read it; return whether it is due now."""
+    if rows([pk], Status.RUNNING).update(request=Request.CANCEL):
+        return False
+    return bool(rows([pk], *LIVE).update(due_at=clock().now(), request=Request.CANCEL))
 
 
 @retrying
@@ -175,9 +186,7 @@ def wake_queued(run: FlowRun) -> None:
     queued = _queued(run.flow_id, now)
     same_object = queued.filter(**run.about)
     candidates = [queued] if run.object_key is None else [queued, same_object]
-    ids = {pk for runs in candidates for pk in runs.values_list("pk", flat=True)[:1]}
-    if ids:
-        rows(ids, Status.PENDING).update(due_at=now)
+    _let_try({pk for runs in candidates for pk in runs.values_list("pk", flat=True)[:1]}, now)
 
 
 @retrying
@@ -189,15 +198,20 @@ def wake_next(run: FlowRun) -> None:
     now = clock().now()
     later = Q(queued_at__gt=run.queued_at) | Q(queued_at=run.queued_at, pk__gt=run.pk)
     others = _queued(run.flow_id, now).exclude(**run.about)
-    ids = list(others.filter(later).values_list("pk", flat=True)[:1])
-    if ids:
-        rows(ids, Status.PENDING).update(due_at=now)
+    _let_try(others.filter(later).values_list("pk", flat=True)[:1], now)
 
 
 @retrying
 def wake_again(run: FlowRun) -> None:
     """Let a run begin now whose due time was to be later, unless it has begun by then."""
-    rows([run.pk], Status.PENDING).filter(fence=run.fence).update(due_at=clock().now())
+    if rows([run.pk], Status.PENDING).filter(fence=run.fence).update(due_at=clock().now()):
+        dispatch([run.pk])
+
+
+def _let_try(ids: Iterable[int], now: datetime) -> None:
+    keys = sorted(ids)
+    if keys and rows(keys, Status.PENDING).update(due_at=now):
+        dispatch(keys)
 
 
 def _queued(flow_id: int, now: datetime) -> QuerySet[FlowRun]:
@@ -231,14 +245,15 @@ def deliver_events(keys: Iterable[int] | None = None) -> int:
     events = UNDELIVERED_EVENTS.using(alias())
     if keys is not None:
         events = events.filter(pk__in=list(keys))
-    count = 0
+    woken: list[int] = []
     for event in events[:_BATCH]:
         same_object = Q(**event.about)
         anything = Q(wait_match_object=False) | Q(object_key__isnull=True)
         waiting = FlowRun.objects.using(alias()).filter(wait_trigger=event.key)
-        count += _wake(_keys(waiting.filter(anything | same_object)))
+        woken += _wake(_keys(waiting.filter(anything | same_object)))
         TriggerEvent.objects.using(alias()).filter(pk=event.pk).update(undelivered_since=None)
-    return count
+    dispatch(woken)
+    return len(woken)
 
 
 @retrying
@@ -251,9 +266,10 @@ def deliver_ends(ids: Iterable[int] | None = None) -> int:
     if not children:
         return 0
     parents = FlowRun.objects.using(alias()).filter(wait_child__in=[key for _, key in children])
-    count = _wake(_keys(parents))
+    woken = _wake(_keys(parents))
     rows([pk for pk, _ in children]).update(undelivered_since=None)
-    return count
+    dispatch(woken)
+    return len(woken)
 
 
 @retrying
@@ -266,11 +282,12 @@ def deliver_messages(run_ids: Iterable[int] | None = None) -> int:
     if not undelivered:
         return 0
     canceled = {run_id for _, run_id, kind in undelivered if kind == MessageKind.CANCEL}
-    for run_id in sorted(canceled):
-        notify_canceled(run_id)
-    notify({run_id for _, run_id, _ in undelivered} - canceled)
+    due = [run_id for run_id in sorted(canceled) if notify_canceled(run_id)]
+    due += notify({run_id for _, run_id, _ in undelivered} - canceled)
     delivered = Message.objects.using(alias()).filter(pk__in=[pk for pk, _, _ in undelivered])
-    return delivered.update(undelivered_since=None)
+    count = delivered.update(undelivered_since=None)
+    dispatch(due)
+    return count
 
 
 def unblock() -> int:
@@ -278,7 +295,9 @@ def unblock() -> int:
     known = [key for key in missing_keys() if registry.knows(key)]
     blocked = FlowRun.objects.using(alias()).filter(status=Status.BLOCKED, due_at__isnull=True)
     ids = _keys(blocked.filter(blocked_on__in=known)) if known else []
-    return rows(ids, Status.BLOCKED).update(due_at=clock().now()) if ids else 0
+    count = rows(ids, Status.BLOCKED).update(due_at=clock().now()) if ids else 0
+    dispatch(ids)
+    return count
 
 
 def missing_keys() -> Iterator[str]:

@@ -16,6 +16,7 @@ from flowcontrol_core.conf import get_settings
 from flowcontrol_core.models import Worker
 from flowcontrol_core.plugins.manager import plugin_manager
 from flowcontrol_core.plugins.reports import PluginStatus
+from flowcontrol_core.runs.queue.heartbeat import is_refused
 from flowcontrol_core.runs.store.clock import clock
 from flowcontrol_core.runs.store.connection import alias, retrying
 
@@ -52,7 +53,7 @@ def _write(name: str, queues: str) -> None:
         workers.filter(Q(name=name) | Q(host=_HOST, last_sweep_at__lt=now - _FORGET)).delete()
     workers.update_or_create(
         name=name,
-        defaults={"last_sweep_at": now, "queues": queues},
+        defaults={"last_sweep_at": now, "queues": queues, "claims": not is_refused()},
         create_defaults={
             "host": _HOST,
             "pid": os.getpid(),

@@ -65,6 +65,19 @@ def connection() -> BaseDatabaseWrapper:
     return connections[alias()]
 
 
+def pool_size() -> int | None:
+    """Return how many connections the pool of the runs' database has; None where there is none.
+
+    Each process has a pool of its own.
+    """
+    pool = connections.settings[alias()].get("OPTIONS", {}).get("pool")
+    if not pool:
+        return None
+    options = pool if isinstance(pool, dict) else {}
+    # What psycopg_pool does without these.
+    return int(options.get("max_size") or options.get("min_size") or 4)
+
+
 def is_transient(error: BaseException) -> bool:
     """Return whether the same transaction may well succeed when it is tried again."""
     return isinstance(error, OperationalError) and bool(_TRANSIENT.search(str(error)))
