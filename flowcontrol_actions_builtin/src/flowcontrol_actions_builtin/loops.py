@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from django import forms
@@ -97,6 +98,9 @@ class For(ControlAction):
         if config.variable:
             run.set_variable(config.variable, value)
         return self.enter()
+
+    def sets_variables(self, config: BoundConfig) -> Iterable[str]:
+        return filter(None, [config.source("variable")])
 
     def _bound(self, config: Any, name: str, default: int = 0) -> int:
         source = config.source(name)

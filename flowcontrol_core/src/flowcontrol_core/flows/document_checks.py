@@ -16,6 +16,7 @@ from flowcontrol_core.flows.step_checks import (
     check_flows,
     check_step,
     check_triggers,
+    check_variables,
     expression_problems,
 )
 from flowcontrol_core.models import Flow
@@ -57,6 +58,7 @@ def _inspect(document: Document, flow: Flow | None) -> Reading[frozenset[str]]:
             checked.append((yield from check_step(question)))
     sound = [step for step in checked if step]
     waits_for = yield from check_triggers(sound)
+    yield from check_variables(sound)
     yield from check_flows(sound, flow)
     return waits_for
 

@@ -17,7 +17,7 @@ from flowcontrol_core.redaction import storable_text
 #: The sentence of each code. A note, which a person or an action has written, follows it.
 TEXTS: Mapping[str, str | Promise] = {
     # How a run ends, waits or is blocked by itself.
-    "aborted": _("A step stopped the flow."),
+    "aborted": _("Step %(step)s (%(action)s) stopped the flow."),
     "guard_false": _("The guard condition is false: %(guard)s"),
     "guard_failed": _("The guard condition failed: %(error)s"),
     "object_gone": _("The object %(object)s no longer exists."),
@@ -28,6 +28,10 @@ TEXTS: Mapping[str, str | Promise] = {
     "max_iterations": _(
         "The step %(step)s entered its branch more than %(most)s times (setting MAX_ITERATIONS). "
         "Correct its condition."
+    ),
+    "idle_loop": _(
+        "The steps in %(step)s were called %(most)s times without changing anything. Let them wait "
+        "for something, or correct its condition."
     ),
     "unknown_call": _(
         "The worker died during the call of step %(step)s (%(action)s), so it is unknown whether "
