@@ -53,6 +53,8 @@ class Settings:
     OVERDUE: float = 120.0
     # How long a run may queue for a limit before health lists it.
     QUEUED_LONG: float = 21_600.0
+    # How long a run may wait before its guard is checked again.
+    GUARD_INTERVAL: float = 3_600.0
     # How long the flow triggers are cached.
     TRIGGER_CACHE_SECONDS: float = 2.0
     # What expressions may see: {"shop.order": ["total", "customer"]}; default: concrete fields.

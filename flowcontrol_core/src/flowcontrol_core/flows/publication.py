@@ -82,6 +82,7 @@ def _freeze(flow: Flow, draft: FlowVersion, document: Document, waits_for: froze
         updated_at=now,
         draft_of=None,
         object_type=document.object or "",
+        guarded=bool(document.guard),
         waits_for="\n".join(sorted(waits_for)),
         # An action that was missing when the draft was written may have come since.
         **drafts.columns_of(document),

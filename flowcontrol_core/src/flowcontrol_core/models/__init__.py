@@ -17,7 +17,7 @@ from flowcontrol_core.models.operation import (
     FlowOperation,
     Worker,
 )
-from flowcontrol_core.models.reasons import NO_REASON, Reason
+from flowcontrol_core.models.reasons import NO_REASON, PAUSES, Reason
 from flowcontrol_core.models.run import (
     LIVE,
     EventKind,
@@ -33,6 +33,7 @@ from flowcontrol_core.models.run import (
 __all__ = [
     "LIVE",
     "NO_REASON",
+    "PAUSES",
     "BulkOperation",
     "ConsumedSlot",
     "EventKind",

@@ -54,6 +54,9 @@ TEXTS: Mapping[str, str | Promise] = {
     "flow_gone": _("The flow of this run no longer exists."),
     "flow_paused": _("The flow is paused."),
     "flow_resumed": _("The flow was resumed."),
+    "parent_paused": _("The run that started this one was paused."),
+    "parent_resumed": _("The run that started this one was resumed."),
+    "pause_over": _("The time of the pause is over."),
     "recovered": _(
         "Execution %(attempt)s since the last checkpoint: the one before was cut short, because "
         "its worker died, took too long, or lost the database."
@@ -110,5 +113,7 @@ class Reason:
             return f"{self.code} {self.values}"
 
 
+#: Why a run is PAUSED: a person, its flow, or the run that started it.
+PAUSES = ("paused", "flow_paused", "parent_paused")
 #: There is nothing to say.
 NO_REASON = Reason()

@@ -34,7 +34,7 @@ from flowcontrol_core.engine.interpreter import (
     resume,
 )
 from flowcontrol_core.errors import DirectiveError, ExpressionError, UnknownActionError
-from flowcontrol_core.expressions import Expression, Scope
+from flowcontrol_core.expressions import Scope
 from flowcontrol_core.models import NO_REASON, Outcome, Reason
 from flowcontrol_core.redaction import MIN_LENGTH, redact, secrets_in
 from flowcontrol_core.runs.execution.failures import (
@@ -167,7 +167,7 @@ class Activation:
             self._release(self.cursor, position)
             stop = self._move(position)
         if stop is CONTINUE and self.compiled.guard is not None:
-            stop = self._check_guard(self.compiled.guard)
+            stop = self.check_guard()
         if stop is CONTINUE and self.budget.is_used_up(self.calls):
             stop = Stop(kind=StopKind.YIELDED, reason=Reason("yielded"))
         return self._bind() if stop is CONTINUE else stop
@@ -337,10 +337,12 @@ class Activation:
         self.cursor = ()
         return Stop(kind=StopKind.ENDED, outcome=position.value, reason=reason)
 
-    def _check_guard(self, guard: Expression) -> Stop | Continue:
+    def check_guard(self) -> Stop | Continue:
+        """Return the stop of a run whose guard is false, or cannot be evaluated."""
+        guard = self.compiled.guard
         try:
             self.context.now = self.clock.now()
-            if guard.test(self.scope):
+            if guard is None or guard.test(self.scope):
                 return CONTINUE
         except (ExpressionError, ObjectGone) as error:
             line = redact(one_line(error), self._known_secrets())

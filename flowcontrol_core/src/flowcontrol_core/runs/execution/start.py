@@ -201,7 +201,7 @@ def build_run(flow: Flow, about: Mapping[str, Any], now: datetime, **fields: Any
         status=Status.PENDING,
         queue=flow.queue,
         due_at=now,
-        created_at=now,
+        created_at=clock().time_of_start(now),
         since=now,
         **about,
         **fields,

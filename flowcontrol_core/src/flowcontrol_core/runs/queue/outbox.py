@@ -8,14 +8,16 @@ another run.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
-from datetime import UTC, datetime
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 from django.db.models import Q, QuerySet
 
 from flowcontrol_core.actions.context import Wakeup
 from flowcontrol_core.actions.registry import registry
+from flowcontrol_core.conf import get_settings
 from flowcontrol_core.engine.codec import decode
 from flowcontrol_core.models import (
     LIVE,
@@ -27,10 +29,12 @@ from flowcontrol_core.models import (
     TriggerEvent,
 )
 from flowcontrol_core.runs.store.clock import clock
+from flowcontrol_core.runs.store.compiled import get_compiled
 from flowcontrol_core.runs.store.connection import alias, retrying
 from flowcontrol_core.runs.store.rows import rows
 
 _BATCH = 500
+_ASLEEP = (Status.PENDING, Status.WAITING, Status.BLOCKED)
 #: "Not null" as a range: SQLite searches an index for the latter only.
 _EVER = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -79,7 +83,22 @@ def matching_events(run: FlowRun) -> QuerySet[TriggerEvent]:
 def wait_due_at(run: FlowRun) -> datetime | None:
     """Return when a waiting run has to be checked, if nothing wakes it before."""
     times = [time for time in (run.wait_until, run.wait_timeout) if time is not None]
-    return min(times) if times else None
+    due_at = min(times) if times else None
+    return guard_due_at(due_at, clock().now()) if is_guarded(run) else due_at
+
+
+def guard_due_at(due_at: datetime | None, now: datetime) -> datetime:
+    """Return when a waiting run of a flow with a guard has to be checked: its guard, at the latest.
+
+    ``due_at`` is when it would have to be checked without it.
+    """
+    latest = now + timedelta(seconds=get_settings().GUARD_INTERVAL)
+    return latest if due_at is None else min(due_at, latest)
+
+
+def is_guarded(run: FlowRun) -> bool:
+    """Return whether a run has begun and has a guard; raises FlowcontrolError as compiling does."""
+    return bool(run.cursor) and get_compiled(run.version_id).guard is not None
 
 
 # --- after a commit -------------------------------------------------------------------------
@@ -125,16 +144,14 @@ def _is_live(key: UUID) -> bool:
 
 
 def _wake(ids: Collection[int]) -> int:
-    """Make those runs due at once that wait or are blocked; return their number.
+    """Make those runs due at once that have not begun, wait or are blocked; return their number.
 
     Outside of any step's transaction. One that has begun to wait for something else in the
     meantime finds out that it has to wait on.
     """
     keys, now = sorted(ids), clock().now()
     return sum(
-        rows(keys[start : start + _BATCH], Status.WAITING, Status.BLOCKED).update(
-            due_at=now, request=Request.INBOX
-        )
+        rows(keys[start : start + _BATCH], *_ASLEEP).update(due_at=now, request=Request.INBOX)
         for start in range(0, len(keys), _BATCH)
     )
 
@@ -155,6 +172,28 @@ def notify(ids: Collection[int]) -> None:
     running = rows(ids, Status.RUNNING)
     running.filter(request=Request.NONE).update(request=Request.INBOX)
     _wake(ids)
+
+
+@retrying
+def wake_paused(ids: Collection[int], reason_code: str) -> None:
+    """Make those runs due that are paused for a reason which is gone."""
+    paused = rows(ids, Status.PAUSED).filter(reason_code=reason_code)
+    paused.update(due_at=clock().now(), request=Request.INBOX)
+
+
+def is_awaited(key: str, about: Mapping[str, Any]) -> bool:
+    """Return whether a run waits for an event of a trigger about an object, named by its columns.
+
+    It may already be due for another reason, and its step may refuse the event.
+    """
+    return _waiting_for(key, about["content_type_id"], about["object_key"]).exists()
+
+
+def _waiting_for(key: str, content_type_id: int | None, object_key: str | None) -> Any:
+    same_object = Q(content_type_id=content_type_id, object_key=object_key)
+    anything = Q(wait_match_object=False) | Q(object_key__isnull=True)
+    waiting = FlowRun.objects.using(alias()).filter(anything | same_object, wait_trigger=key)
+    return waiting.order_by()
 
 
 @retrying
@@ -235,10 +274,8 @@ def deliver_events(keys: Iterable[int] | None = None) -> int:
         events = events.filter(pk__in=list(keys))
     count = 0
     for event in events[:_BATCH]:
-        same_object = Q(content_type_id=event.content_type_id, object_key=event.object_key)
-        anything = Q(wait_match_object=False) | Q(object_key__isnull=True)
-        waiting = FlowRun.objects.using(alias()).filter(wait_trigger=event.key)
-        count += _wake(_keys(waiting.filter(anything | same_object)))
+        waiting = _waiting_for(event.key, event.content_type_id, event.object_key)
+        count += _wake(_keys(waiting))
         TriggerEvent.objects.using(alias()).filter(pk=event.pk).update(undelivered_since=None)
     return count
 
@@ -267,10 +304,15 @@ def deliver_messages(run_ids: Iterable[int] | None = None) -> int:
     undelivered = list(messages.values_list("pk", "run_id", "kind")[:_BATCH])
     if not undelivered:
         return 0
-    canceled = {run_id for _, run_id, kind in undelivered if kind == MessageKind.CANCEL}
+    canceled, resumed = (
+        {run_id for _, run_id, kind in undelivered if kind == wanted}
+        for wanted in (MessageKind.CANCEL, MessageKind.RESUME)
+    )
     for run_id in sorted(canceled):
         notify_canceled(run_id)
     notify({run_id for _, run_id, _ in undelivered} - canceled)
+    if resumed:
+        wake_paused(resumed, "parent_paused")
     delivered = Message.objects.using(alias()).filter(pk__in=[pk for pk, _, _ in undelivered])
     return delivered.update(undelivered_since=None)
 
