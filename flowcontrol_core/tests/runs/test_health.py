@@ -342,6 +342,21 @@ def kill_its_worker_too_often(settings: Any) -> FlowRun:
     return run
 
 
+def test_the_newest_of_many_errors_are_named(lab: Lab, works: None) -> None:
+    def fail(run: Any, obj: Any) -> None:
+        raise RuntimeError("no paper")
+
+    lab.on("fail", fail)
+    flow = publish(think("fail"))
+    runs = []
+    for _ in range(27):
+        runs.append(create_flowrun(flow))
+        sweep()
+        lab.clock.advance(minutes=1)
+    issue = the("errored")
+    assert (issue.count, list(issue.runs)) == (27, [run.pk for run in runs[:6:-1]])
+
+
 def test_runs_that_exhausted_their_attempts(lab: Lab, works: None, settings: Any) -> None:
     run = kill_its_worker_too_often(settings)
     assert the("dead_lettered").runs == [run.pk]

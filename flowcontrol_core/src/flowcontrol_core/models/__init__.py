@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from flowcontrol_core.models.columns import DamagedJson
 from flowcontrol_core.models.flow import Flow, FlowVersion, LimitPolicy
 from flowcontrol_core.models.flow_trigger import (
     FlowTrigger,
@@ -36,6 +37,7 @@ __all__ = [
     "PAUSES",
     "BulkOperation",
     "ConsumedSlot",
+    "DamagedJson",
     "EventKind",
     "Flow",
     "FlowEvent",

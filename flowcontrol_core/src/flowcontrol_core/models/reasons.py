@@ -45,6 +45,10 @@ TEXTS: Mapping[str, str | Promise] = {
         "publish a corrected version and move the run to it."
     ),
     "yielded": _("A long run: it continues with the next sweep."),
+    "damaged": _(
+        "The JSON in these columns of the run is nested too deeply to be read: %(columns)s. Find "
+        "out what wrote it, correct it, then retry the run."
+    ),
     "error": "%(error)s",
     # What happens around it.
     "dead_lettered": _(
@@ -71,6 +75,7 @@ TEXTS: Mapping[str, str | Promise] = {
     "parent_canceled": _("The run that started this one was canceled."),
     # What people do to it.
     "started": _("Started by hand."),
+    "taken_over": _("Taken over from elsewhere, at the step %(step)s."),
     "canceled": _("Canceled."),
     "paused": _("Paused."),
     "resumed": _("Resumed."),

@@ -19,6 +19,7 @@ from flowcontrol_core.errors import DirectiveError, FlowcontrolError
 from flowcontrol_core.models import (
     NO_REASON,
     PAUSES,
+    DamagedJson,
     EventKind,
     Flow,
     FlowRun,
@@ -165,18 +166,21 @@ def _is_kept_from_execution(run: FlowRun, messages: list[Message]) -> bool:
     kinds = {message.kind for message in messages} if messages else frozenset()
     if run.request == Request.CANCEL or MessageKind.CANCEL in kinds:
         end_canceled(run)
+    elif DamagedJson in map(type, vars(run).values()):
+        columns = [name for name, value in vars(run).items() if type(value) is DamagedJson]
+        end_errored(run, None, Reason.of("damaged", columns=", ".join(columns)))
     elif kinds and (pause := _last_pause(messages)) is not None:
         _pause(run, messages, pause)
     elif run.flow.paused:
         _pause_with_flow(run)
-    elif not run.cursor and kinds.isdisjoint(_WAKING) and _is_scheduled(run):
+    elif run.wait_until and not run.cursor and kinds.isdisjoint(_WAKING) and _is_early(run):
         _let_wait(run, messages, _end_pause(run, messages) if run.reason_code in PAUSES else [])
     else:
         return False
     return True
 
 
-def _is_scheduled(run: FlowRun) -> bool:
+def _is_early(run: FlowRun) -> bool:
     """Return whether the time that a run was created for has not come."""
     return run.wait_until is not None and run.wait_until > clock().now()
 

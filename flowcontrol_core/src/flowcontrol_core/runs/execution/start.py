@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Mapping
 from contextlib import nullcontext
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -14,9 +15,11 @@ from django.utils.translation import gettext
 from flowcontrol_core.actions.context import RunContext
 from flowcontrol_core.bounds import ACTOR_CHARACTERS
 from flowcontrol_core.conf import get_settings
-from flowcontrol_core.engine.codec import encode, normalize, storable
+from flowcontrol_core.engine.codec import cursor_to_json, encode, normalize, storable
+from flowcontrol_core.engine.cursor import Cursor
+from flowcontrol_core.engine.interpreter import locate
 from flowcontrol_core.engine.state import State
-from flowcontrol_core.errors import NotStartedError, UnknownFlowError
+from flowcontrol_core.errors import DirectiveError, NotStartedError, UnknownFlowError
 from flowcontrol_core.models import EventKind, Flow, FlowRun, Reason, RunEvent, Status
 from flowcontrol_core.redaction import storable_text
 from flowcontrol_core.runs.execution.activation import executing
@@ -26,6 +29,7 @@ from flowcontrol_core.runs.execution.sweep import execute_due
 from flowcontrol_core.runs.queue import limits
 from flowcontrol_core.runs.queue.claim import Choice, Heartbeat, worker_name
 from flowcontrol_core.runs.store.clock import clock
+from flowcontrol_core.runs.store.compiled import CompiledFlow, get_compiled
 from flowcontrol_core.runs.store.connection import WriteGuard, alias, connection, dispatch
 from flowcontrol_core.runs.store.objects import ObjectSource, reference
 from flowcontrol_core.runs.store.rows import LostLease, make_event
@@ -40,15 +44,17 @@ def create_flowrun(
     parent: RunContext | None = None,
     trigger: str = "",
     payload: Mapping[str, Any] | None = None,
+    place: StartPlace | None = None,
     by: Any = "",
     reason: str = "",
 ) -> FlowRun:
     """Create a run, to be executed by a later sweep (not before ``at``), and return it.
 
     Inside of a transaction it is created in it. ``parent`` is the run that starts it: it is then
-    canceled with it. ``by`` (who) and ``reason`` are recorded in its history. Raises
-    NotStartedError, whose ``reason`` is a code, UnknownFlowError, StateError for a state that
-    cannot be stored, and ValueError for a time that is naive or out of range.
+    canceled with it. ``place`` is where it begins, if not at the beginning. ``by`` (who) and
+    ``reason`` are recorded in its history. Raises NotStartedError, whose ``reason`` is a code,
+    UnknownFlowError, StateError for a state that cannot be stored, and ValueError for a time that
+    is naive or out of range.
     """
     flow = get_flow(flow)
     parent = parent or executing.get()
@@ -56,10 +62,12 @@ def create_flowrun(
     if at is not None:
         run.due_at = run.wait_until = storable(at)
     check_startable(flow, obj, depth=run.depth)
+    if place is not None:
+        _put_at(run, place)
     _check_fan_out(parent)
     if flow.has_limits:
         _refuse_reached(flow, run)
-    events = _events(run.created_at, by, reason)
+    events = _events(run.created_at, by, reason, place)
     with transaction.atomic(using=alias()) if events else nullcontext():
         run.save(force_insert=True, using=alias())
         for event in events:
@@ -101,12 +109,66 @@ def start_flowrun(
     return run
 
 
-def _events(now: datetime, by: Any, note: str) -> list[RunEvent]:
-    """Return what the history says of a run that a person has started."""
-    if not by and not note:
+def _events(now: datetime, by: Any, note: str, place: StartPlace | None = None) -> list[RunEvent]:
+    """Return what the history says of a run that a person has started, or that was taken over."""
+    if not by and not note and place is None:
         return []
     actor = storable_text(by, ACTOR_CHARACTERS)
-    return [make_event(EventKind.OPERATOR, now, Reason.of("started", note), actor=actor)]
+    reason = Reason.of("started", note)
+    if place is not None:
+        reason = Reason.of("taken_over", note, step=place.step)
+    return [make_event(EventKind.OPERATOR, now, reason, actor=actor)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StartPlace:
+    """Where a run begins that another system has executed so far.
+
+    At ``step``, or ``after`` it, and not before ``until``. ``memo`` has what steps keep of their
+    own, by their ids: the loops around the step have to be in it, with where they are.
+    """
+
+    step: str
+    after: bool = False
+    until: datetime | None = None
+    memo: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+
+def _put_at(run: FlowRun, place: StartPlace) -> None:
+    """Put a new run where it begins; raises NotStartedError where it cannot begin there."""
+    run.cursor = cursor_to_json(_cursor_at(get_compiled(run.version_id), place, run.state))
+    if place.until is not None and place.after:
+        # As if the step had suspended: the run is claimed at once, and takes its slots.
+        run.wait_until = storable(place.until)
+    elif place.until is not None:
+        run.due_at = storable(place.until)
+
+
+def _cursor_at(compiled: CompiledFlow, place: StartPlace, state: Mapping[str, Any]) -> Cursor:
+    memo: dict[str, Any] = normalize(place.memo, "memo")
+
+    def is_unknown_loop(step: str) -> bool:
+        return step not in memo and compiled.is_loop(step)
+
+    try:
+        path = locate(compiled.program, place.step, is_unknown_loop)
+    except DirectiveError as error:
+        raise NotStartedError(str(error), reason="step") from error
+    if others := sorted(memo.keys() - {frame.step for frame in path}):
+        text = gettext("The step %(step)r is not inside of %(others)s, which the memo names.")
+        values = {"step": place.step, "others": ", ".join(others)}
+        raise NotStartedError(text % values, reason="step")
+    *around, top = (frame._replace(memo=memo.get(frame.step, {})) for frame in path)
+    outer = [frame._replace(hidden=_variables_of(compiled, frame.step, state)) for frame in around]
+    return (*outer, top._replace(phase="after" if place.after else "run"))
+
+
+def _variables_of(
+    compiled: CompiledFlow, step: str, state: Mapping[str, Any]
+) -> dict[str, list[Any]]:
+    """Return the variables of a step that are in the state: they vanish when it is left."""
+    bound = compiled.bound(step)
+    return {name: [] for name in bound.action.sets_variables(bound.config) if name in state}
 
 
 def get_flow(flow: Flow | str) -> Flow:

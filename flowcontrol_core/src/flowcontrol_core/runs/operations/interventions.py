@@ -31,6 +31,7 @@ from flowcontrol_core.engine.state import State
 from flowcontrol_core.errors import DirectiveError, IllegalChangeError, StateError
 from flowcontrol_core.flows import lifecycle
 from flowcontrol_core.models import (
+    DamagedJson,
     EventKind,
     Flow,
     FlowRun,
@@ -193,6 +194,9 @@ def restart(
     published one. Raises IllegalChangeError where the version has no such step, or a loop is
     around it, or a limit is reached.
     """
+    if isinstance(row.state, DamagedJson) or isinstance(row.payload, DamagedJson):
+        text = gettext("The state or the payload of the run cannot be read, so it is not copied.")
+        raise IllegalChangeError(text)
     flow = Flow.objects.using(alias()).get(pk=row.flow_id)
     version_id = flow.published_id if current_version else row.version_id
     if version_id is None:
@@ -390,7 +394,8 @@ def _write(row: FlowRun, message: Reason, done: Intervention) -> FlowRun:
     """
     row.request = Request.NONE
     row.fence += 1
-    row.save(update_fields=[*WRITTEN_COLUMNS, "fence"], using=alias())
+    columns = [name for name in WRITTEN_COLUMNS if not isinstance(getattr(row, name), DamagedJson)]
+    row.save(update_fields=[*columns, "fence"], using=alias())
     record(row.pk, message, done)
     return row
 
