@@ -86,6 +86,7 @@ from flowcontrol_core.flows.publication import (
     present_problems,
     publish,
 )
+from flowcontrol_core.flows.references import Reference, find_references
 from flowcontrol_core.runs.operations.interventions import resume_flow as resume
 
 __all__ = [
@@ -96,6 +97,7 @@ __all__ = [
     "DiffLine",
     "Edit",
     "ImportResult",
+    "Reference",
     "StepForm",
     "activate",
     "add_step",
@@ -124,6 +126,7 @@ __all__ = [
     "duplicate_step",
     "edit_draft",
     "export_flows",
+    "find_references",
     "find_step",
     "form_prefix",
     "get_document",

@@ -111,5 +111,5 @@ def test_place_that_is_not_there_is_refused(lab: Lab, arguments: Any, message: s
 )
 def test_arguments_that_mean_nothing_together_are_refused(lab: Lab, arguments: Any) -> None:
     publish(think("a", id="a"))
-    with pytest.raises(ValueError, match="need a step|make it aware"):
+    with pytest.raises(ValueError, match=r"need a step|make it aware"):
         runs.create("flow", **arguments)

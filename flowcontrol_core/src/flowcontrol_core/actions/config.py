@@ -179,7 +179,10 @@ def read_config(
             form = _filled(form_class, stored)
             if form.is_valid():
                 return dict(form.cleaned_data)
-            errors = {name: [str(each) for each in found] for name, found in form.errors.items()}
+            errors = {
+                name: [_missing_row(form, name, stored) or str(each) for each in found]
+                for name, found in form.errors.items()
+            }
     except (DatabaseProblem, FlowcontrolError):
         raise
     except Exception as error:
@@ -190,6 +193,18 @@ def read_config(
         raise ConfigError(text % {"type": type(error).__name__, "error": error}) from error
     text = gettext("The configuration does not validate: %(errors)s")
     raise ConfigError(text % {"errors": list_errors(errors)}, errors)
+
+
+def _missing_row(form: forms.Form, name: str, stored: Mapping[str, Any]) -> str:
+    """Name the row that was chosen in a field and is gone; empty where that is not what is wrong.
+
+    The field itself says "not one of the available choices", as if somebody had just chosen it.
+    """
+    field, chosen = form.fields.get(name), stored.get(name)
+    if not isinstance(field, forms.ModelChoiceField) or field.queryset is None or not chosen:
+        return ""
+    text = gettext("The chosen %(model)s %(key)s does not exist any more, or is not offered.")
+    return text % {"model": field.queryset.model._meta.verbose_name, "key": chosen}
 
 
 def list_errors(errors: Mapping[str, Iterable[Any]]) -> str:

@@ -18,6 +18,7 @@ from flowcontrol_core.flows.step_checks import (
     check_triggers,
     check_variables,
     expression_problems,
+    is_loop,
 )
 from flowcontrol_core.models import Flow
 
@@ -61,6 +62,21 @@ def _inspect(document: Document, flow: Flow | None) -> Reading[frozenset[str]]:
     yield from check_variables(sound)
     yield from check_flows(sound, flow)
     return waits_for
+
+
+def empty_loops(document: Document) -> list[Problem]:
+    """Return a warning for each loop without steps: it repeats nothing, perhaps without an end."""
+    text = gettext(
+        "There are no steps in the loop. While nothing changes, it ends only as an error. Add a "
+        "step, or disable the loop."
+    )
+    return [
+        Problem(visit.path, text, visit.step.id)
+        for visit in document.index.values()
+        if not any(around.step.disabled for around in visit.lineage)
+        if is_loop(visit.step, if_missing=False)
+        if all(step.disabled for branch in visit.step.branches.values() for step in branch)
+    ]
 
 
 def find_model(label: str) -> type[Model] | None:

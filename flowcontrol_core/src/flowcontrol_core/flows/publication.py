@@ -11,8 +11,12 @@ from django.utils.translation import gettext
 from flowcontrol_core.document.diff import Diff, diff
 from flowcontrol_core.document.tree import Document
 from flowcontrol_core.errors import Problem, PublishError
-from flowcontrol_core.flows import drafts
-from flowcontrol_core.flows.document_checks import check_document, inspect_document
+from flowcontrol_core.flows import drafts, references
+from flowcontrol_core.flows.document_checks import (
+    check_document,
+    empty_loops,
+    inspect_document,
+)
 from flowcontrol_core.flows.flow_triggers import check_associations
 from flowcontrol_core.flows.lifecycle import record
 from flowcontrol_core.models import Flow, FlowOperation, FlowVersion
@@ -44,9 +48,13 @@ def publish(
     problems += check_associations(flow, document)
     if problems:
         raise PublishError(problems)
+    # An action may have been registered since the site started.
+    references.connect()
+    values: dict[str, Any] = {"version": draft.number}
+    if warnings := [str(problem) for problem in empty_loops(document)]:
+        values["warnings"] = warnings
     with drafts.atomic():
         _freeze(flow, draft, document, waits_for)
-        values = {"version": draft.number}
         record(flow.key, FlowOperation.PUBLISH, values, by=by, reason=reason)
     logger.info("%s was published by %s.", draft, by or "code")
     return draft

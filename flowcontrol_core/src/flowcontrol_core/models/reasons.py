@@ -41,8 +41,8 @@ TEXTS: Mapping[str, str | Promise] = {
         "The action %(action)s is not registered. Install or enable the plugin %(plugin)s."
     ),
     "invalid_config": _(
-        "The configuration of step %(step)s cannot be used: %(error)s Correct the plugin, or "
-        "publish a corrected version and move the run to it."
+        "The configuration of step %(step)s cannot be used: %(error)s Publish a corrected version "
+        "and move the run to it, or correct the plugin."
     ),
     "yielded": _("A long run: it continues with the next sweep."),
     "damaged": _(
