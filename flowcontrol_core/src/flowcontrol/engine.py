@@ -6,12 +6,8 @@ from flowcontrol_core.runs.execution.start import create_flowrun, start_flowrun
 from flowcontrol_core.runs.execution.sweep import SweepResult, continue_flowruns
 from flowcontrol_core.runs.operations.operator_actions import cancel_flowrun
 from flowcontrol_core.runs.triggers.fire import trigger_flows
-from flowcontrol_core.runs.triggers.result import FiringOutcome, FiringResult, RefusedFlow
 
 __all__ = [
-    "FiringOutcome",
-    "FiringResult",
-    "RefusedFlow",
     "SweepResult",
     "cancel_flowrun",
     "continue_flowruns",

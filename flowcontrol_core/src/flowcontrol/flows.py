@@ -86,7 +86,7 @@ from flowcontrol_core.flows.publication import (
     present_problems,
     publish,
 )
-from flowcontrol_core.flows.references import Reference, find_references
+from flowcontrol_core.flows.references import RowReference, find_references
 from flowcontrol_core.runs.operations.interventions import resume_flow as resume
 
 __all__ = [
@@ -97,7 +97,7 @@ __all__ = [
     "DiffLine",
     "Edit",
     "ImportResult",
-    "Reference",
+    "RowReference",
     "StepForm",
     "activate",
     "add_step",

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 from django.core.exceptions import SynchronousOnlyOperation
 
-from flowcontrol.engine import FiringOutcome, create_flowrun, trigger_flows
+from flowcontrol.engine import create_flowrun
 from flowcontrol.testing import flow, publish_flow, step
+from flowcontrol.triggers import FiringOutcome, trigger_flows
 from flowcontrol_core.flows.lifecycle import deactivate
 from flowcontrol_core.models import FlowRun, Status, TriggerEvent
 from tests.shop.models import Customer

@@ -198,7 +198,7 @@ def read_config(
 def _missing_row(form: forms.Form, name: str, stored: Mapping[str, Any]) -> str:
     """Name the row that was chosen in a field and is gone; empty where that is not what is wrong.
 
-    The field itself says "not one of the available choices", as if somebody had just chosen it.
+    The field itself says "not one of the available choices", as if it had just been chosen.
     """
     field, chosen = form.fields.get(name), stored.get(name)
     if not isinstance(field, forms.ModelChoiceField) or field.queryset is None or not chosen:

@@ -1,7 +1,7 @@
 """Rows of the project that published flows name in the configurations of their steps.
 
 Such a row cannot be deleted: Django's ``ProtectedError`` says which flows name it. Otherwise their
-runs would be blocked, some day, at a step that nobody has changed.
+runs would be blocked, some day, at a step that no one has changed.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from flowcontrol_core.models import Flow, FlowVersion
 
 
 @dataclass(frozen=True, slots=True)
-class Reference:
+class RowReference:
     """A step of a published flow that names a row, in a field of its configuration."""
 
     flow: str
@@ -39,7 +39,7 @@ class Reference:
 
 
 @dataclass(frozen=True, slots=True)
-class _Choice:
+class _ChosenRow:
     """What was chosen in a field of a step that offers the rows of a model."""
 
     step: str
@@ -64,20 +64,20 @@ def connect() -> None:
             )
 
 
-def find_references(obj: Model) -> list[Reference]:
+def find_references(obj: Model) -> list[RowReference]:
     """Return the steps of published flows that name a row of the project."""
     published = Flow.objects.filter(published__isnull=False).order_by("key")
     digests = list(published.values_list("key", "published__digest"))
     choices = _choices_by_digest({digest for _key, digest in digests})
     return [
-        Reference(key, choice.step, choice.name)
+        RowReference(key, choice.step, choice.name)
         for key, digest in digests
         for choice in choices[digest]
         if choice.names(obj)
     ]
 
 
-def _choices_by_digest(digests: set[str]) -> Mapping[str, Sequence[_Choice]]:
+def _choices_by_digest(digests: set[str]) -> Mapping[str, Sequence[_ChosenRow]]:
     """Return what was chosen in documents, each read once: many rows may be deleted at once."""
     keys = {digest: (digest, registry.generation) for digest in digests}
     if len(_known) > _MOST:
@@ -91,7 +91,7 @@ def _choices_by_digest(digests: set[str]) -> Mapping[str, Sequence[_Choice]]:
 
 _MOST = 2_000
 #: By the digest of the document, and by what is registered.
-_known: dict[tuple[str, int], Sequence[_Choice]] = {}
+_known: dict[tuple[str, int], Sequence[_ChosenRow]] = {}
 
 
 def _refuse(*, instance: Model, **_: Any) -> None:
@@ -107,7 +107,7 @@ def _refuse(*, instance: Model, **_: Any) -> None:
         raise ProtectedError(message, set(flows))
 
 
-def _choices(data: Any) -> Iterator[_Choice]:
+def _choices(data: Any) -> Iterator[_ChosenRow]:
     try:
         document = parse(data)
     except FlowcontrolError:
@@ -117,7 +117,7 @@ def _choices(data: Any) -> Iterator[_Choice]:
             yield from _choices_of(visit.step)
 
 
-def _choices_of(step: Step) -> Iterator[_Choice]:
+def _choices_of(step: Step) -> Iterator[_ChosenRow]:
     try:
         action = registry.get_action(step.action).action
         config: Mapping[str, Any] = upgraded_config(step, action)
@@ -127,7 +127,7 @@ def _choices_of(step: Step) -> Iterator[_Choice]:
         if (stored := config.get(name)) is not None:
             is_many = isinstance(field, forms.ModelMultipleChoiceField)
             items = stored if is_many and isinstance(stored, list) else [stored]
-            yield _Choice(step.id, name, _single(field), items)
+            yield _ChosenRow(step.id, name, _single(field), items)
 
 
 def _single(field: Any) -> Any:

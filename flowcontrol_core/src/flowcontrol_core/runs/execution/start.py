@@ -44,17 +44,15 @@ def create_flowrun(
     parent: RunContext | None = None,
     trigger: str = "",
     payload: Mapping[str, Any] | None = None,
-    place: StartPlace | None = None,
     by: Any = "",
     reason: str = "",
 ) -> FlowRun:
     """Create a run, to be executed by a later sweep (not before ``at``), and return it.
 
     Inside of a transaction it is created in it. ``parent`` is the run that starts it: it is then
-    canceled with it. ``place`` is where it begins, if not at the beginning. ``by`` (who) and
-    ``reason`` are recorded in its history. Raises NotStartedError, whose ``reason`` is a code,
-    UnknownFlowError, StateError for a state that cannot be stored, and ValueError for a time that
-    is naive or out of range.
+    canceled with it. ``by`` (who) and ``reason`` are recorded in its history. Raises
+    NotStartedError, whose ``reason`` is a code, UnknownFlowError, StateError for a state that
+    cannot be stored, and ValueError for a time that is naive or out of range.
     """
     flow = get_flow(flow)
     parent = parent or executing.get()
@@ -62,20 +60,48 @@ def create_flowrun(
     if at is not None:
         run.due_at = run.wait_until = storable(at)
     check_startable(flow, obj, depth=run.depth)
-    if place is not None:
-        _put_at(run, place)
     _check_fan_out(parent)
+    _insert(flow, run, _events(run.created_at, by, reason))
+    if at is None:
+        dispatch([run.pk])
+    return run
+
+
+def take_over(
+    flow: Flow | str,
+    obj: models.Model | None,
+    state: Mapping[str, Any] | None,
+    place: StartPlace,
+    *,
+    payload: Mapping[str, Any] | None = None,
+    by: Any = "",
+    reason: str = "",
+) -> FlowRun:
+    """Create a run that begins somewhere else than at the beginning.
+
+    Raises as ``create_flowrun`` does; NotStartedError, too, where it cannot begin there.
+    """
+    flow = get_flow(flow)
+    run = _build(flow, obj, state, parent=None, trigger="", payload=payload)
+    check_startable(flow, obj, depth=0)
+    _put_at(run, place)
+    actor, note = (
+        storable_text(by, ACTOR_CHARACTERS),
+        Reason.of("taken_over", reason, step=place.step),
+    )
+    _insert(flow, run, [make_event(EventKind.OPERATOR, run.created_at, note, actor=actor)])
+    dispatch([run.pk])
+    return run
+
+
+def _insert(flow: Flow, run: FlowRun, events: list[RunEvent]) -> None:
     if flow.has_limits:
         _refuse_reached(flow, run)
-    events = _events(run.created_at, by, reason, place)
     with transaction.atomic(using=alias()) if events else nullcontext():
         run.save(force_insert=True, using=alias())
         for event in events:
             event.run_id = run.pk
             event.save(force_insert=True, using=alias())
-    if at is None:
-        dispatch([run.pk])
-    return run
 
 
 def start_flowrun(
@@ -109,15 +135,12 @@ def start_flowrun(
     return run
 
 
-def _events(now: datetime, by: Any, note: str, place: StartPlace | None = None) -> list[RunEvent]:
-    """Return what the history says of a run that a person has started, or that was taken over."""
-    if not by and not note and place is None:
+def _events(now: datetime, by: Any, note: str) -> list[RunEvent]:
+    """Return what the history says of a run that a person has started."""
+    if not by and not note:
         return []
     actor = storable_text(by, ACTOR_CHARACTERS)
-    reason = Reason.of("started", note)
-    if place is not None:
-        reason = Reason.of("taken_over", note, step=place.step)
-    return [make_event(EventKind.OPERATOR, now, reason, actor=actor)]
+    return [make_event(EventKind.OPERATOR, now, Reason.of("started", note), actor=actor)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

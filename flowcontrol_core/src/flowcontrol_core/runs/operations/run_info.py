@@ -173,18 +173,15 @@ def create(
     version has no such step or a loop is not in ``memo``; and ValueError where ``after``, ``until``
     or ``memo`` come without a step, or ``at`` with one.
     """
-    place = None
+    who: dict[str, Any] = {"payload": payload, "by": by, "reason": reason}
     if step and at is None:
         place = StartPlace(step=step, after=after, until=until, memo=memo or {})
-    elif step or after or until or memo:
+        return _info(execution_start.take_over(flow, obj, state, place, **who))
+    if step or after or until or memo:
         raise ValueError(
             gettext("“after”, “until” and “memo” need a step, and a step needs “until”, not “at”.")
         )
-    return _info(
-        execution_start.create_flowrun(
-            flow, obj, state, at=at, payload=payload, place=place, by=by, reason=reason
-        )
-    )
+    return _info(execution_start.create_flowrun(flow, obj, state, at=at, **who))
 
 
 def get(run: Run) -> RunInfo:

@@ -172,7 +172,7 @@ def _store(event: FiredEvent, found: Match, unique_key: str, *, is_waited: bool)
     key = _unique(event.trigger.key, unique_key)
     if _is_taken(event, found, is_waited=is_waited):
         return _store_event(event, is_waited=is_waited, unique_key=key)
-    # What nobody takes leaves its key to the next event.
+    # What no one takes leaves its key to the next event.
     is_new = not TriggerEvent.objects.using(alias()).filter(unique_key=key).exists()
     if is_new and is_waited:
         _store_event(event, is_waited=True)
