@@ -206,10 +206,10 @@ def test_suspending_in_the_last_step_resumes_by_returning_to_the_parent(nested: 
 
 @pytest.mark.parametrize("phase", ["run", "return"])
 def test_suspending_to_repeat_resumes_in_the_same_method(nested: Program, phase: Any) -> None:
-    cursor = (Frame("loop", phase, "body", {"a": 1}, ("i",), tries=2, passes=3, calling=True),)
+    cursor = (Frame("loop", phase, "body", {"a": 1}, {"i": []}, tries=2, passes=3, calling=True),)
     directive = FlowDirective(Kind.SUSPEND_AND_REPEAT, wait=Wait())
     position = advance(nested, cursor, directive, no_loops)
-    assert position == (Frame("loop", phase, "body", {"a": 1}, ("i",), passes=3),)
+    assert position == (Frame("loop", phase, "body", {"a": 1}, {"i": []}, passes=3),)
     assert resume(nested, position) == position
 
 

@@ -53,7 +53,7 @@ def test_row_that_a_published_flow_names_cannot_be_deleted(
         refusal = pytest.raises(ProtectedError, match="flow “welcome”, step g")
         with refusal as refused, transaction.atomic():
             delete()
-        assert {found.key for found in refused.value.protected_objects} == {"welcome"}
+        assert refused.value.protected_objects == {Flow.objects.get(key="welcome")}
     bob.delete()
     assert list(Customer.objects.all()) == [ada]
 

@@ -99,7 +99,7 @@ def test_run_that_is_scheduled_is_sent_or_woken_with_the_payload(
 
 def test_run_that_queues_is_sent_to_the_step_once_it_has_its_slot(ada: Customer, lab: Lab) -> None:
     seen = note_payload(lab, "a", "b")
-    limits = {"max_concurrent": 1, "max_concurrent_policy": "queue"}
+    limits: dict[str, Any] = {"max_concurrent": 1, "max_concurrent_policy": "queue"}
     target = publish(think("wait", id="w"), think("a", id="a"), think("b", id="b"), **limits)
     first = waiting(lab, target, Customer.objects.create(name="Bob"))
     listener(flow=target, mode="go_to", step="b")

@@ -99,7 +99,8 @@ class State(MutableMapping[str, Any]):
     def give_back(self, hidden: Mapping[str, list[Any]]) -> None:
         """Set keys to what their variables hid: a list of the value, empty where there was none.
 
-        For a state without changes. It is no change, and never too much: the state had it before.
+        For a state without changes. It does not count as one, and is never too much: the state had
+        it before.
         """
         for key, value in hidden.items():
             self._total -= self._sizes.pop(key, 0)

@@ -325,7 +325,7 @@ class Activation:
         return Reason.of("aborted", directive.reason, step=step.id, action=step.action)
 
     def _release(self, before: Cursor, position: Position) -> None:
-        """Give back what the variables of the frames that were left have hidden."""
+        """Put back what the variables of the frames that were left have hidden."""
         is_left = isinstance(position, End) or len(position) < len(before)
         if (is_left or before[-1].hidden) and (hidden := given_back(before, position)):
             self.context.state.give_back(hidden)

@@ -261,7 +261,7 @@ def _last_pause(messages: list[Message]) -> Message | None:
 
 
 def _pause(run: FlowRun, messages: list[Message], pause: Message) -> None:
-    """Pause a claimed run, its children first: whoever dies in between does it again."""
+    """Pause a claimed run, its children first: after a death in between it is done again."""
     children = put_to_children(run.pk, MessageKind.PAUSE, pause.actor)
     outbox.deliver_messages(children)
     until = decode(pause.data.get("until"))
@@ -275,7 +275,7 @@ def _pause_with_flow(run: FlowRun) -> None:
     run.due_at = None
     _put_paused(run, Reason("flow_paused"))
     if not Flow.objects.using(alias()).filter(pk=run.flow_id, paused=True).exists():
-        # Whoever resumed the flow in the meantime did not find the run paused.
+        # The flow was resumed in the meantime, when the run was not paused yet.
         outbox.wake_paused([run.pk], "flow_paused")
 
 
@@ -297,8 +297,8 @@ _ENDS = {
 def _end_pause(run: FlowRun, messages: list[Message]) -> list[RunEvent]:
     """Note that a claimed run is not paused any more, and resume its children.
 
-    Before its own checkpoint, until which its row has the reason: whoever dies in between does it
-    again.
+    Before its own checkpoint, until which its row has the reason: after a death in between it is
+    done again.
     """
     ended = run.reason_code
     is_resumed = any(m.kind == MessageKind.RESUME for m in messages)

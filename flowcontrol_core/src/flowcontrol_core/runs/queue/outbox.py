@@ -189,7 +189,9 @@ def is_awaited(key: str, about: Mapping[str, Any]) -> bool:
     return _waiting_for(key, about["content_type_id"], about["object_key"]).exists()
 
 
-def _waiting_for(key: str, content_type_id: int | None, object_key: str | None) -> Any:
+def _waiting_for(
+    key: str, content_type_id: int | None, object_key: str | None
+) -> QuerySet[FlowRun]:
     same_object = Q(content_type_id=content_type_id, object_key=object_key)
     anything = Q(wait_match_object=False) | Q(object_key__isnull=True)
     waiting = FlowRun.objects.using(alias()).filter(anything | same_object, wait_trigger=key)
