@@ -8,7 +8,9 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from asgiref.sync import sync_to_async
 from django.core.exceptions import SynchronousOnlyOperation
+from django.db import connections
 
 from flowcontrol.engine import create_flowrun
 from flowcontrol.testing import flow, publish_flow, step
@@ -151,6 +153,8 @@ def test_event_that_async_code_awaits_starts_a_run(ada: Customer) -> None:
     async def view() -> None:
         await PAID.afire(ada, {"amount": 5}, unique_key="7")
         await PAID.afire(ada, {"amount": 5}, unique_key="7")
+        # The one of the thread that has fired.
+        await sync_to_async(connections.close_all)()
 
     asyncio.run(view())
     assert list(FlowRun.objects.values_list("payload", flat=True)) == [{"amount": 5}]
