@@ -74,8 +74,8 @@ def test_run_can_be_canceled_and_keeps_what_is_damaged(lab: Lab, column: str) ->
     assert fresh(run).outcome == "canceled"
     if column != "reason_values":
         with connection.cursor() as cursor:
-            table = FlowRun._meta.db_table
-            cursor.execute(f"SELECT {column} FROM {table} WHERE id = %s", [run.pk])
+            name, table = map(connection.ops.quote_name, (column, FlowRun._meta.db_table))
+            cursor.execute(f"SELECT {name} FROM {table} WHERE id = %s", [run.pk])
             assert len(str(cursor.fetchone()[0])) > 1_000
 
 
