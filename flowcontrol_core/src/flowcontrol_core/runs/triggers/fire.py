@@ -6,6 +6,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Mapping
+from contextvars import copy_context
 from functools import partial
 from typing import Any
 
@@ -26,11 +27,17 @@ from flowcontrol_core.runs.queue.outbox import (
     is_awaited,
 )
 from flowcontrol_core.runs.store.clock import clock
-from flowcontrol_core.runs.store.connection import after_commit, alias, connection, dispatch
+from flowcontrol_core.runs.store.connection import (
+    after_commit,
+    alias,
+    connection,
+    dispatch,
+    transaction_elsewhere,
+)
 from flowcontrol_core.runs.triggers import listeners
 from flowcontrol_core.runs.triggers.listeners import Listeners, cache
 from flowcontrol_core.runs.triggers.match import ConditionDatabaseError, FiredEvent, Match, match
-from flowcontrol_core.runs.triggers.result import UNHEARD, FiringResult, RefusedFlow
+from flowcontrol_core.runs.triggers.result import DEFERRED, UNHEARD, FiringResult, RefusedFlow
 
 logger = logging.getLogger("flowcontrol.triggers")
 _MAX_UNIQUE_KEY = 200
@@ -91,11 +98,12 @@ def trigger_flows(
 ) -> FiringResult:
     """Fire a trigger by its key; return what became of the event: a sequence of the runs started.
 
-    They are created in the present transaction and executed after its commit. An event whose
-    ``unique_key`` was that of an earlier one is a duplicate; only an event that started or notified
-    a run, or that a run waits for, spends its key. Raises UnknownTriggerError, StateError (a
-    payload that is not JSON, or too large) and, in an event loop, SynchronousOnlyOperation;
-    Trigger.fire logs the others.
+    They are created in the present transaction and executed after its commit; in a transaction of
+    another database than that of the runs, it fires after the commit, and the result says so. An
+    event whose ``unique_key`` was that of an earlier one is a duplicate; only an event that started
+    or notified a run, or that a run waits for, spends its key. Raises UnknownTriggerError,
+    StateError (a payload that is not JSON, or too large) and, in an event loop,
+    SynchronousOnlyOperation; Trigger.fire logs the others.
     """
     return _fire(registry.get_trigger(key), obj, payload, unique_key)
 
@@ -109,7 +117,13 @@ def _fire(
     known = cache.get()
     if not (known.hears(trigger.key) or known.guards(obj)):
         return UNHEARD
-    insert = partial(_insert_match, trigger, obj, _payload(payload), unique_key, known)
+    checked = _payload(payload)
+    if elsewhere := transaction_elsewhere():
+        # Under the run whose step fires it: what it starts is deeper by one.
+        fire = partial(copy_context().run, Dispatcher().fire, trigger, obj, checked, unique_key)
+        transaction.on_commit(fire, using=elsewhere)
+        return DEFERRED
+    insert = partial(_insert_match, trigger, obj, checked, unique_key, known)
     try:
         found = insert()
     except ConditionDatabaseError as failure:
@@ -204,8 +218,7 @@ def _store_event(event: FiredEvent, *, is_waited: bool, unique_key: str | None =
     """Insert the row of an event; return False where one with its key is there already."""
     row = TriggerEvent(
         key=event.trigger.key,
-        content_type_id=event.about["content_type_id"],
-        object_key=event.about["object_key"],
+        **event.about,
         payload=encode(event.payload),
         unique_key=unique_key,
         created_at=event.now,

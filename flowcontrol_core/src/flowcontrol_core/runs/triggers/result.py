@@ -15,13 +15,15 @@ class FiringOutcome(StrEnum):
 
     STARTED runs; NOTIFIED runs, which it woke or sent to a step; DUPLICATE: an event with its
     unique key was taken before; STORED for runs that wait, or will wait, for it; REFUSED by all
-    flows that listen to it; UNHEARD: none does.
+    flows that listen to it; DEFERRED until the present transaction, which is one of another
+    database, has committed; UNHEARD: nothing listens to it.
     """
 
     STARTED = "started"
     NOTIFIED = "notified"
     DUPLICATE = "duplicate"
     STORED = "stored"
+    DEFERRED = "deferred"
     REFUSED = "refused"
     UNHEARD = "unheard"
 
@@ -48,6 +50,7 @@ class FiringResult(Sequence[FlowRun]):
     refused: tuple[RefusedFlow, ...] = ()
     is_stored: bool = False
     is_duplicate: bool = False
+    is_deferred: bool = False
     is_heard: bool = True
 
     @property
@@ -58,6 +61,7 @@ class FiringResult(Sequence[FlowRun]):
             (self.notified, FiringOutcome.NOTIFIED),
             (self.is_duplicate, FiringOutcome.DUPLICATE),
             (self.is_stored, FiringOutcome.STORED),
+            (self.is_deferred, FiringOutcome.DEFERRED),
             (self.is_heard, FiringOutcome.REFUSED),
         )
         return next((outcome for is_so, outcome in answers if is_so), FiringOutcome.UNHEARD)
@@ -72,4 +76,5 @@ class FiringResult(Sequence[FlowRun]):
         return self.runs[index]
 
 
+DEFERRED = FiringResult(is_deferred=True)
 UNHEARD = FiringResult(is_heard=False)
