@@ -80,7 +80,12 @@ def test_by_default_a_date_in_the_past_continues_immediately_and_logs_it(
 
 
 def test_a_date_in_the_past_can_stop_the_flow(call: Any) -> None:
-    assert call(Delay, **PAST, if_past="abort") == FlowDirective.ABORT
+    directive = call(Delay, **PAST, if_past="abort")
+    assert directive.kind == FlowDirective.ABORT.kind
+    # The date, in the zone of the flow, and the choice.
+    assert directive.reason == (
+        "2024-05-01 13:00+02:00 is in the past, and “stop the flow” is chosen for that case."
+    )
 
 
 def test_a_date_in_the_past_can_wait_for_the_next_suitable_day(call: Any, run: RunContext) -> None:

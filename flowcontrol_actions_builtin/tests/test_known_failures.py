@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 from django.core import mail
 
 from flowcontrol.base import BaseAction, Effects, FlowDirective
+from flowcontrol.flows import check_document
 from flowcontrol.registry import Trigger, registry
 from flowcontrol.testing import MemoryRun, flow, run_flow, step, temporary_registry
 
@@ -143,7 +145,7 @@ def test_stopping_inside_of_a_loop_aborts_the_flow() -> None:
     body = [count("n"), step("builtin.stop_flow", condition="n > 2", reason="{{ n }} is enough")]
     run = execute(step("builtin.while", condition="True", body=body), n=0)
     assert (run.outcome, run.state) == ("aborted", {"n": 3})
-    assert run.reason == "A step stopped the flow. 3 is enough"
+    assert run.reason == "Step s3 (builtin.stop_flow) stopped the flow. 3 is enough"
 
 
 # Delay: computed in UTC; "Monday" on a Monday whose time has passed continues immediately; a date
@@ -251,3 +253,48 @@ def test_managers_in_their_new_form_are_not_taken_for_one_character(
     execute(step("builtin.send_email", to_groups=["managers"], subject="Hello", text="A text"))
     (message,) = mail.outbox
     assert message.to == ["ann@example.com"]
+
+
+# Nested loops share a variable: the outer body sees the inner one's last value.
+
+
+def test_nested_loops_with_one_variable_are_refused_at_publish() -> None:
+    def nested(inner: str) -> Any:
+        around = step(
+            "builtin.if", condition="True", then=[step("builtin.for", end="2", variable=inner)]
+        )
+        return flow(step("builtin.for", end="2", variable="i", body=[around]))
+
+    assert check_document(nested("j")) == []
+    assert check_document(nested("")) == []
+    (problem,) = check_document(nested("i"))
+    assert problem.step == "s3"
+    assert "Its variable 'i' is the one of the step 's1' around it too." in problem.message
+
+
+def test_loops_one_after_the_other_may_have_one_variable() -> None:
+    one, two = (step("builtin.for", end="2", variable="i", body=[count("n")]) for _ in "ab")
+    assert check_document(flow(one, two)) == []
+    assert execute(one, two, n=0, i="kept").state == {"n": 4, "i": "kept"}
+
+
+# A date in the past stops the flow, and nothing says which step, which date, and why.
+
+
+def test_a_flow_that_a_past_date_stops_names_the_step_the_date_and_the_choice() -> None:
+    run = execute(step("builtin.delay", mode="date", base="'2024-05-01'", if_past="abort"))
+    assert run.outcome == "aborted"
+    assert run.reason == (
+        "Step s1 (builtin.delay) stopped the flow. 2024-05-01 00:00+02:00 is in the past, and "
+        "“stop the flow” is chosen for that case."
+    )
+
+
+# An endless loop without steps keeps a worker busy for a minute.
+
+
+def test_an_endless_loop_without_steps_costs_about_a_second() -> None:
+    begun = time.process_time()
+    run = execute(step("builtin.while", condition="True"))
+    assert (run.outcome, len(run.steps)) == ("errored", 10_000)
+    assert time.process_time() - begun < 5

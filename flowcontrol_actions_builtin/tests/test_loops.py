@@ -113,7 +113,7 @@ def test_a_variable_that_expressions_cannot_name_is_refused(errors_of: Any, name
 def test_without_a_variable_the_state_stays_as_it_is(call: Any, run: RunContext) -> None:
     call(For, end="3")
     assert dict(run.state) == {}
-    assert run.variables == ()
+    assert run.hidden == {}
 
 
 def test_while_evaluates_its_condition_before_each_pass(call: Any, run: RunContext) -> None:

@@ -179,7 +179,7 @@ def test_a_call_that_is_retried_waits_for_the_same_run(
     call: Any, run: RunContext, engine: FakeEngine
 ) -> None:
     first = call(StartFlow, flow="other", wait="on")
-    run.wakeup = Wakeup(kind="time")
+    run.wakeup = None
     assert call(StartFlow, flow="other", wait="on") == first
     assert engine.calls == 1
 

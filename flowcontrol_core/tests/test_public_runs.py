@@ -72,6 +72,12 @@ def failed(published: Flow) -> RunInfo:
     return runs.get(made)
 
 
+def test_a_payload_is_read_with_its_types() -> None:
+    publish_flow(flow(step("test.work")))
+    info = runs.create("flow", payload={"total": Decimal("120.50"), "on": DAY})
+    assert runs.get(info.pk).payload == {"total": Decimal("120.50"), "on": DAY}
+
+
 def test_a_run_is_read_as_a_value_with_typed_state(waiting: RunInfo, published: Flow) -> None:
     row = FlowRun.objects.get()
     assert (waiting.pk, waiting.uuid, waiting.flow, waiting.version) == (

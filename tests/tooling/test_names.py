@@ -25,7 +25,7 @@ ROOMS = {
     "execution": {
         "activation", "driver", "batch", "checkpoint", "admission", "failures", "sweep", "start",
     },
-    "triggers": {"listeners", "match", "fire"},
+    "triggers": {"listeners", "match", "result", "fire"},
     "operations": {"operator_actions", "interventions", "bulk", "retention", "run_info"},
 }  # fmt: skip
 

@@ -104,6 +104,12 @@ class Delay(BaseAction):
         return join_phrases(values, sentences[mode], at)
 
 
+def _choice(name: str) -> str:
+    """Return the text of what is to be done with a time that is in the past."""
+    field: Any = _DelayForm.base_fields["if_past"]
+    return str(dict(field.choices)[name])
+
+
 def _due_time(run: RunContext, config: Any) -> datetime:
     match config.mode:
         case "weekday":
@@ -136,6 +142,8 @@ def _handle_past(run: RunContext, config: Any, due: datetime) -> FlowDirective:
         case "next_year":
             return run.suspend(until=calendar.next_year(due, run.now, run.time_zone))
         case "abort":
-            return FlowDirective.ABORT
+            text = gettext("%(time)s is in the past, and “%(choice)s” is chosen for that case.")
+            time = due.astimezone(run.time_zone).isoformat(sep=" ", timespec="minutes")
+            return BaseAction.abort(text % {"time": time, "choice": _choice(config.if_past)})
         case _:
             return FlowDirective.CONTINUE

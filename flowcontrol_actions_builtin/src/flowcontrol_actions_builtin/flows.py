@@ -125,8 +125,7 @@ class StartFlow(BaseAction):
 
     def _take_result(self, run: RunContext, config: Any) -> FlowDirective:
         wakeup = run.wakeup
-        # A call that is retried after an error has a wake-up too, of the kind "time".
-        if wakeup is None or wakeup.kind not in ("child", "operator"):
+        if wakeup is None:
             return run.suspend(child=run.memo["child"], repeat=True)
         result: dict[str, Any] = {"started": True, "run": run.memo["child"]}
         if wakeup.kind == "operator":

@@ -99,6 +99,9 @@ class For(ControlAction):
             run.set_variable(config.variable, value)
         return self.enter()
 
+    def sets_variables(self, config: BoundConfig) -> Iterable[str]:
+        return filter(None, [config.source("variable")])
+
     def _bound(self, config: Any, name: str, default: int = 0) -> int:
         source = config.source(name)
         what = f"“{self.Config.base_fields[name].label}” ({source})"

@@ -59,8 +59,7 @@ class WaitForTrigger(BaseAction):
     Config = _WaitForm
 
     def run(self, *, run: RunContext, config: Any, **_: Any) -> FlowDirective:
-        # A call that is retried after an error has a wake-up too, of the kind "time".
-        kind = run.wakeup.kind if run.wakeup is not None and run.memo else None
+        kind = run.wakeup.kind if run.wakeup is not None else None
         if kind == "timeout":
             return self._end(run, config, self.enter("timed_out"))
         if kind == "operator":

@@ -11,3 +11,9 @@ class FlowcontrolAdminConfig(AppConfig):
 
     name = "flowcontrol_admin"
     verbose_name = _("Flow control admin")
+
+    def ready(self) -> None:
+        # Models, which it needs, can be imported only now.
+        from flowcontrol_admin import protection  # noqa: PLC0415
+
+        protection.connect()

@@ -112,6 +112,9 @@ def _field(argument: Argument, steps: dict[str, str], present: Any) -> forms.Fie
         return forms.ChoiceField(choices=list(steps.items()), required=argument.required, **texts)
     if argument.kind == "flag":
         return forms.BooleanField(required=False, **texts)
+    if argument.kind == "time":
+        widget = forms.DateTimeInput(attrs={"type": "datetime-local"})
+        return forms.DateTimeField(required=argument.required, widget=widget, **texts)
     return StateField(argument, present)
 
 

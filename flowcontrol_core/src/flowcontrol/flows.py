@@ -86,6 +86,7 @@ from flowcontrol_core.flows.publication import (
     present_problems,
     publish,
 )
+from flowcontrol_core.flows.references import RowReference, find_references
 from flowcontrol_core.flows.warnings import find_warnings
 from flowcontrol_core.runs.operations.interventions import resume_flow as resume
 
@@ -97,6 +98,7 @@ __all__ = [
     "DiffLine",
     "Edit",
     "ImportResult",
+    "RowReference",
     "StepForm",
     "activate",
     "add_step",
@@ -124,6 +126,7 @@ __all__ = [
     "duplicate_step",
     "edit_draft",
     "export_flows",
+    "find_references",
     "find_step",
     "find_warnings",
     "form_prefix",

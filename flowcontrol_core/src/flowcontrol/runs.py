@@ -21,6 +21,7 @@ from flowcontrol_core.runs.operations.run_info import (
     EditState,
     GoToStep,
     OperatorFunction,
+    Pause,
     Restart,
     RunInfo,
     create,
@@ -37,6 +38,7 @@ __all__ = [
     "GoToStep",
     "OperatorAction",
     "OperatorFunction",
+    "Pause",
     "Pruned",
     "Restart",
     "RunInfo",
@@ -67,7 +69,7 @@ cancel: OperatorFunction = operator_function("cancel")
 edit_state: EditState = operator_function("edit_state")
 go_to_step: GoToStep = operator_function("go_to_step")
 move: OperatorFunction = operator_function("move")
-pause: OperatorFunction = operator_function("pause")
+pause: Pause = operator_function("pause")
 restart: Restart = operator_function("restart")
 resume: OperatorFunction = operator_function("resume")
 retry: OperatorFunction = operator_function("retry")

@@ -25,6 +25,7 @@ class FlowcontrolConfig(AppConfig):
     def ready(self) -> None:
         # Models can be imported only now.
         from flowcontrol_core import checks  # noqa: PLC0415
+        from flowcontrol_core.flows import references  # noqa: PLC0415
         from flowcontrol_core.plugins.manager import plugin_manager  # noqa: PLC0415
         from flowcontrol_core.runs.operations import bulk  # noqa: PLC0415
         from flowcontrol_core.runs.triggers import fire  # noqa: PLC0415
@@ -36,6 +37,7 @@ class FlowcontrolConfig(AppConfig):
         plugin_manager.load()
         load_dispatcher()
         autodiscover_modules("flow_actions")
+        references.connect()
 
 
 def load_dispatcher() -> None:

@@ -51,6 +51,11 @@ STATE_INTEGER_DIGITS = 1_000
 EARLIEST = datetime(1000, 1, 2, tzinfo=UTC)
 LATEST = datetime(9999, 12, 30, tzinfo=UTC)
 
+# How deep JSON in a column may be nested: deeper than all that is checked when it is written.
+JSON_DEPTH = 250
+# Calls in a row that change nothing, of steps without effects: a loop that waits for nothing.
+IDLE_CALLS = 10_000
+
 # The history between two checkpoints: the first and last calls of a step, calls with effects or an
 # error, entries in all, and the length of a value as JSON.
 HISTORY_FIRST_CALLS = 2

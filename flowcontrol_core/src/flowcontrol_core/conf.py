@@ -57,6 +57,8 @@ class Settings:
     QUEUED_LONG: float = 21_600.0
     # What a probe without a login names to read health.json; empty: there is none.
     HEALTH_TOKEN: str = ""
+    # How long a run may wait before its guard is checked again.
+    GUARD_INTERVAL: float = 3_600.0
     # How long the flow triggers are cached.
     TRIGGER_CACHE_SECONDS: float = 2.0
     # What expressions may see: {"shop.order": ["total", "customer"]}; default: concrete fields.

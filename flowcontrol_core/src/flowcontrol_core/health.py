@@ -19,7 +19,7 @@ from django.utils.translation import gettext_lazy as _
 
 from flowcontrol_core.actions.registry import registry
 from flowcontrol_core.conf import get_settings
-from flowcontrol_core.models import LIVE, FlowRun, Outcome, Reason, Status, Worker
+from flowcontrol_core.models import LIVE, PAUSES, FlowRun, Outcome, Reason, Status, Worker
 from flowcontrol_core.plugins.manager import plugin_manager
 from flowcontrol_core.runs.queue.claim import ANY
 from flowcontrol_core.runs.queue.outbox import missing_keys
@@ -135,6 +135,14 @@ ISSUE_KINDS: Mapping[str, IssueKind] = {
             "%(count)d run waits for nothing.", "%(count)d runs wait for nothing.", "count"
         ),
         _("Let them run now, and please report it: this must not happen."),
+    ),
+    "paused_by_nothing": IssueKind(
+        ngettext_lazy(
+            "%(count)d run is paused, but neither by a person nor by its flow or its parent.",
+            "%(count)d runs are paused, but neither by a person nor by their flows or parents.",
+            "count",
+        ),
+        _("Resume them, and please report it: this must not happen."),
     ),
     "ended_child": IssueKind(
         ngettext_lazy(
@@ -335,6 +343,16 @@ def _forgotten_issues(limit: datetime) -> Iterator[HealthIssue]:
         ~Q(status=Status.WAITING) | (Q(wait_trigger__isnull=True) & Q(wait_child__isnull=True))
     )
     yield from _issues("no_wake_up", forgotten)
+    paused = FlowRun.objects.using(alias()).filter(status=Status.PAUSED)
+    # What has been resumed just now is about to be delivered.
+    stale = paused.filter(since__lt=limit)
+    parent = FlowRun.objects.using(alias()).filter(pk=OuterRef("parent_id"), status=Status.PAUSED)
+    without_flow = stale.filter(reason_code="flow_paused", flow__paused=False)
+    without_parent = stale.filter(~Exists(parent), reason_code="parent_paused")
+    keys = [without_flow.values("pk"), without_parent.values("pk")]
+    unknown = paused.exclude(reason_code__in=PAUSES)
+    lost = Q(pk__in=keys[0]) | Q(pk__in=keys[1]) | Q(pk__in=unknown.values("pk"))
+    yield from _issues("paused_by_nothing", paused.filter(lost))
     # One that has ended just now is about to be delivered.
     present = Q(finished_at__isnull=True) | Q(finished_at__gte=limit)
     child = FlowRun.objects.using(alias()).filter(present, uuid=OuterRef("wait_child"))
@@ -353,9 +371,9 @@ def _issues(
     code: str, runs: QuerySet[FlowRun], detail: str = "", **values: str
 ) -> Sequence[HealthIssue]:
     """Return the issue that is about these runs, if there are any."""
-    # Counted and listed at once: either reads all of them. Not ordered by the primary key, which
-    # PostgreSQL would then search for among all runs.
-    counted = runs.annotate(number=Window(Count("*"))).order_by("since", "pk")
+    # Counted and listed at once: either reads all of them. The newest first, but not ordered by the
+    # primary key, which PostgreSQL would then search for among all runs.
+    counted = runs.annotate(number=Window(Count("*"))).order_by("-since", "-pk")
     first: Any = list(counted.values_list("pk", "reason_code", "reason_values", "number")[:_MOST])
     if not first:
         return ()

@@ -132,7 +132,14 @@ def test_a_variable_is_named_once_however_often_it_is_set(run: RunContext) -> No
     run.set_variable("i", 0)
     run.set_variable("i", 1)
     run.set_variable("j", 2)
-    assert (run.variables, dict(run.state)) == (("i", "j"), {"i": 1, "j": 2})
+    assert (run.hidden, dict(run.state)) == ({"i": [], "j": []}, {"i": 1, "j": 2})
+
+
+def test_a_variable_hides_the_value_that_its_key_had_before(run: RunContext) -> None:
+    run.state["i"] = ["kept"]
+    run.set_variable("i", 0)
+    run.set_variable("i", 1)
+    assert (run.hidden, dict(run.state)) == ({"i": [["kept"]]}, {"i": 1})
 
 
 def test_the_idempotency_key_belongs_to_the_run_and_its_step(run: RunContext) -> None:

@@ -18,7 +18,14 @@ from tests.cases import each
 
 def test_a_cursor_is_read_back_as_it_was_written_with_the_types_of_its_memo() -> None:
     cursor = (
-        Frame("loop", "inside", "body", {"value": Decimal("1.5"), "$x": 1}, ("i",), passes=3),
+        Frame(
+            "loop",
+            "inside",
+            "body",
+            {"value": Decimal("1.5"), "$x": 1},
+            {"i": [Decimal(2)], "j": []},
+            passes=3,
+        ),
         Frame("mail", tries=2, calling=True, wakeup={"kind": "time", "payload": {"a": Decimal(1)}}),
     )
     data = json.loads(json.dumps(cursor_to_json(cursor)))

@@ -18,8 +18,8 @@ from flowcontrol_core.engine.interpreter import (
     Position,
     advance,
     begin,
+    given_back,
     locate,
-    released_variables,
     resume,
 )
 from flowcontrol_core.engine.program import Program
@@ -161,23 +161,31 @@ def test_abort_ends_the_run_from_any_depth(nested: Program) -> None:
 
 
 def test_leaving_drops_what_the_frames_inside_had_kept(nested: Program) -> None:
-    inner = Frame("inner", "inside", "body", {"value": 5}, ("j",), passes=5)
-    outer = Frame("loop", "inside", "body", {"value": 1}, ("i",), passes=1)
+    inner = Frame("inner", "inside", "body", {"value": 5}, {"j": ["kept"]}, passes=5)
+    outer = Frame("loop", "inside", "body", {"value": 1}, {"i": []}, passes=1)
     cursor = (outer, Frame("if", "inside", "body"), inner, Frame("x"))
     position = advance(nested, cursor, break_(), loops("inner", "loop"))
-    assert released_variables(cursor, position) == ["j"]
+    assert given_back(cursor, position) == {"j": ["kept"]}
     assert not isinstance(position, End)
     assert position[0] is outer
     # Coming to the inner loop again begins with nothing.
     returned = advance(nested, cursor, leave("loop"), loops("loop"))
-    assert returned == (Frame("loop", "return", "body", {"value": 1}, ("i",), passes=1),)
-    assert released_variables(cursor, returned) == ["j"]
-    assert released_variables(cursor, End.ABORTED) == ["i", "j"]
+    assert returned == (Frame("loop", "return", "body", {"value": 1}, {"i": []}, passes=1),)
+    assert given_back(cursor, returned) == {"j": ["kept"]}
+    assert given_back(cursor, End.ABORTED) == {"i": [], "j": ["kept"]}
 
 
-def test_a_variable_that_an_outer_frame_has_too_is_kept() -> None:
-    outer, inner = Frame("a", variables=("i",)), Frame("b", variables=("i", "j"))
-    assert released_variables((outer, inner), (outer,)) == ["j"]
+def test_a_variable_that_an_outer_frame_has_too_is_the_outer_ones_again() -> None:
+    outer, inner = Frame("a", hidden={"i": ["kept"]}), Frame("b", hidden={"i": [1], "j": []})
+    assert given_back((outer, inner), (outer,)) == {"i": [1], "j": []}
+    assert given_back((outer, inner), End.COMPLETE) == {"i": ["kept"], "j": []}
+
+
+def test_a_run_that_is_sent_elsewhere_leaves_all_frames_with_variables() -> None:
+    outer, inner = Frame("a", "inside", "body", hidden={"i": [1]}), Frame("b")
+    assert given_back((outer, inner), (Frame("a", "inside", "body"), Frame("c"))) == {"i": [1]}
+    assert given_back((outer,), (Frame("a"),)) == {"i": [1]}
+    assert given_back((outer, inner), (outer, Frame("c"))) == {}
 
 
 def test_suspending_resumes_after_the_step_without_entering_an_ancestor(
@@ -198,10 +206,10 @@ def test_suspending_in_the_last_step_resumes_by_returning_to_the_parent(nested: 
 
 @pytest.mark.parametrize("phase", ["run", "return"])
 def test_suspending_to_repeat_resumes_in_the_same_method(nested: Program, phase: Any) -> None:
-    cursor = (Frame("loop", phase, "body", {"a": 1}, ("i",), tries=2, passes=3, calling=True),)
+    cursor = (Frame("loop", phase, "body", {"a": 1}, {"i": []}, tries=2, passes=3, calling=True),)
     directive = FlowDirective(Kind.SUSPEND_AND_REPEAT, wait=Wait())
     position = advance(nested, cursor, directive, no_loops)
-    assert position == (Frame("loop", phase, "body", {"a": 1}, ("i",), passes=3),)
+    assert position == (Frame("loop", phase, "body", {"a": 1}, {"i": []}, passes=3),)
     assert resume(nested, position) == position
 
 

@@ -281,3 +281,15 @@ def test_a_key_that_came_and_went_in_one_step_is_not_a_change() -> None:
 
 def test_absent_stays_itself_when_it_is_copied() -> None:
     assert copy.deepcopy(NO_VALUE) is NO_VALUE
+
+
+def test_what_a_variable_hid_is_given_back_unseen_and_counts_again() -> None:
+    state = State({"a": 1, "b": "x" * 50}, max_bytes=100)
+    state["b"] = 0
+    state["c"] = "y" * 50
+    state.take_changes()
+    state.give_back({"a": [], "b": ["x" * 50], "d": []})
+    assert (dict(state), state.take_changes()) == ({"c": "y" * 50, "b": "x" * 50}, {})
+    state["e"] = 1
+    with pytest.raises(StateError, match="more than the 100 allowed"):
+        state.take_changes()

@@ -98,7 +98,7 @@ def test_each_operator_action_is_a_command_with_its_arguments(call: Call) -> Non
     for action in OPERATOR_ACTIONS.values():
         parser = Command().create_parser("manage.py", "flowcontrol")
         options = [f"--{each.name.replace('_', '-')}" for each in action.arguments if each.for_one]
-        values = {"step": ["id"], "flag": [], "values": ["{}"]}
+        values = {"step": ["id"], "flag": [], "values": ["{}"], "time": ["2030-01-31T09:00"]}
         given = [
             part
             for each in action.arguments

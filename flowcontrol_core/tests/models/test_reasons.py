@@ -10,7 +10,7 @@ from typing import Any
 
 import flowcontrol_core
 from flowcontrol_core.models import NO_REASON, FlowRun, Reason, RunEvent
-from flowcontrol_core.models.reasons import TEXTS
+from flowcontrol_core.models.reasons import PAUSES, TEXTS
 from tests.cases import each
 from tests.translation import words
 
@@ -102,6 +102,7 @@ def codes_of(call: ast.Call) -> list[str]:
 
 def test_each_code_that_the_source_uses_has_a_text_and_each_text_is_used() -> None:
     assert {code for call in calls() for code in codes_of(call)} == set(TEXTS)
+    assert set(TEXTS) > set(PAUSES)
 
 
 def test_each_reason_has_the_values_of_its_sentence() -> None:
@@ -122,4 +123,4 @@ def test_the_source_asks_for_codes_that_there_are() -> None:
         for keyword in call.keywords
         if keyword.arg == "reason_code" and isinstance(keyword.value, ast.Constant)
     }
-    assert asked - {""} == {"dead_lettered", "flow_paused"}
+    assert {"dead_lettered", "flow_paused"} <= asked - {""} <= set(TEXTS)

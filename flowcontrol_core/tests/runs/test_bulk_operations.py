@@ -314,6 +314,24 @@ def test_a_damaged_run_does_not_stop_the_others(
     assert refusals(operation) == {f"{type(error).__name__}: {error}": 1}
 
 
+def test_a_bug_in_an_operator_action_is_no_refusal(
+    runs: list[FlowRun], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """For a page of runs it is raised; in the sweeps, which go on, it is logged and named."""
+
+    def broken(*_: Any, **__: Any) -> FlowRun:
+        raise TypeError("a bug")
+
+    put_in_place_of("pause", broken, monkeypatch)
+    with pytest.raises(TypeError, match="a bug"):
+        perform_on_each("pause", [run.pk for run in runs])
+    assert "failed for run" in caplog.text
+    operation = start_bulk_operation("pause", {"pk__in": [runs[0].pk]})
+    work_on_bulk_operations()
+    operation.refresh_from_db()
+    assert refusal_text(operation, operation.refusals[0]) == "TypeError: a bug"
+
+
 @pytest.mark.parametrize(
     "damage",
     [

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import product
 from typing import Any
 
@@ -166,7 +166,9 @@ def test_an_unknown_operator_action_is_answered_with_those_that_there_are(lab: L
 @each(
     ("name", "arguments", "message"),
     [
-        ("pause", {"until": 1}, "“pause” takes no argument “until”"),
+        ("resume", {"until": 1}, "“resume” takes no argument “until”"),
+        ("pause", {"until": 1}, "“until” has to be a date with a time"),
+        ("pause", {"until": datetime(2030, 1, 1)}, "has no time zone; make it aware"),
         ("restart", {}, "“step” has to be the id of a step"),
         ("restart", {"step": ""}, "“step” has to be the id of a step"),
         ("restart", {"step": 7}, "“step” has to be the id of a step"),

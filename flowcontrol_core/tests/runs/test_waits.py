@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from flowcontrol.errors import Retry
+from flowcontrol.registry import registry
 from flowcontrol_core.document.tree import RetryPolicy
 from flowcontrol_core.models import FlowRun, Message, MessageKind, Status, TriggerEvent
 from flowcontrol_core.runs.execution.start import create_flowrun
@@ -46,6 +49,17 @@ def wait(lab: Lab, **options: Any) -> None:
         return None
 
     lab.on("wait", work)
+
+
+@contextmanager
+def without_actions() -> Iterator[None]:
+    """Have a worker that lacks the plugin."""
+    before = registry.snapshot()
+    registry.remove({"lab.think"})
+    try:
+        yield
+    finally:
+        registry.restore(before)
 
 
 # Retries
@@ -141,6 +155,66 @@ def test_run_continues_when_its_time_has_come_and_not_before(lab: Lab) -> None:
     assert sweep() == 1
     row = fresh(run)
     assert (row.outcome, row.state["woken by"], row.wait_until) == ("complete", "time", None)
+
+
+@pytest.mark.parametrize("make", [think, write, send])
+@pytest.mark.parametrize(
+    "options", [{"until": timedelta(days=1)}, {"trigger": "lab.paid"}, {"trigger": "lab.x"}]
+)
+def test_what_woke_a_step_is_not_seen_by_the_step_after_it(
+    lab: Lab, make: Any, options: Any
+) -> None:
+    lab.on("before", lambda run, obj: run.suspend(timeout=86_400, **options))
+    wait(lab, trigger="lab.paid")
+    run = start(think("before"), make("wait"))
+    sweep()
+    if "lab.paid" in options.values():
+        event(amount=1)
+    lab.clock.advance(days=1)
+    sweep()
+    assert (fresh(run).status, fresh(run).state) == (Status.WAITING, {})
+    event(amount=2)
+    sweep()
+    row = fresh(run)
+    assert (row.outcome, row.state["payload"]) == ("complete", {"amount": 2})
+
+
+@pytest.mark.parametrize("make", [think, write, send])
+def test_timer_of_a_retry_is_no_wakeup(lab: Lab, make: Any) -> None:
+    """Not where an operator ends it early either."""
+    seen: list[Any] = []
+
+    def work(run: Any, obj: Any) -> Any:
+        seen.append(run.wakeup and run.wakeup.kind)
+        if run.wakeup is None:
+            if len(seen) < 3:
+                raise Retry(after=60)
+            return run.suspend(trigger="lab.paid", repeat=True)
+        return None
+
+    lab.on("wait", work)
+    run = start(make("wait"))
+    sweep()
+    lab.clock.advance(minutes=1)
+    sweep()
+    operate.run_now(run)
+    sweep()
+    assert (fresh(run).status, seen) == (Status.WAITING, [None, None, None])
+    event(amount=2)
+    sweep()
+    assert (fresh(run).outcome, seen[3:]) == ("complete", ["trigger"])
+
+
+def test_what_woke_a_step_is_there_although_its_action_was_missing(lab: Lab) -> None:
+    wait(lab, trigger="lab.paid")
+    run = start(think("wait"))
+    sweep()
+    event(amount=3)
+    with without_actions():
+        sweep()
+        assert fresh(run).status == Status.BLOCKED
+    sweep()
+    assert fresh(run).state["payload"] == {"amount": 3}
 
 
 def test_run_gives_up_waiting_at_its_time_out(lab: Lab) -> None:

@@ -78,11 +78,23 @@ class Times(BaseAction):
         return self.enter()
 
 
+class Spin(BaseAction):
+    name = "spin"
+    effects = Effects.NONE
+    has_children = True
+    is_loop = True
+
+    def run(self, *, run: RunContext, obj: Any, config: Any) -> FlowDirective:
+        return self.enter()
+
+    return_from_children = run
+
+
 @pytest.fixture(autouse=True)
 def hooks(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Callable[..., Any]]]:
     """What the steps with the action ``test.do`` do, by id."""
     monkeypatch.setattr(Do, "hooks", {})
-    with temporary_registry(Do, Send, Box, Times):
+    with temporary_registry(Do, Send, Box, Times, Spin):
         yield Do.hooks
 
 
@@ -129,6 +141,27 @@ def test_a_loops_variable_and_counter_vanish_however_it_is_left(hooks: Any) -> N
     loop = step("test.times", count=5, variable="i", body=[inner])
     run = run_flow(flow(step("test.times", count=2, variable="k", body=[loop])))
     assert (run.outcome, run.state, seen) == ("complete", {}, [0, 1, 0, 1])
+
+
+def test_a_loops_variable_gives_back_what_it_hid_however_it_is_left(hooks: Any) -> None:
+    seen: list[Any] = []
+    hooks["in"] = lambda run: seen.append(run.state["i"])
+    for directive in (None, BaseAction.break_("loop"), FlowDirective.ABORT):
+        hooks["out"] = lambda run, answer=directive: answer
+        body = [step("test.do", id="in"), step("test.do", id="out")]
+        loop = step("test.times", id="loop", count=2, variable="i", body=body)
+        run = run_flow(flow(loop, step("test.do")), state={"i": Decimal("1.5")})
+        assert run.state == {"i": Decimal("1.5")}
+    assert seen == [0, 1, 0, 0]
+
+
+def test_nested_loops_that_share_a_variable_each_have_their_own(hooks: Any) -> None:
+    seen: list[Any] = []
+    hooks["after"] = lambda run: seen.append(run.state["i"])
+    inner = step("test.times", count=3, variable="i", body=[step("test.do")])
+    outer = step("test.times", count=2, variable="i", body=[inner, step("test.do", id="after")])
+    assert run_flow(flow(outer), state={"i": "kept"}).state == {"i": "kept"}
+    assert seen == [0, 1]
 
 
 def test_leaving_to_the_loop_begins_its_next_pass_from_any_depth(hooks: Any) -> None:
@@ -372,6 +405,48 @@ def test_a_repeated_call_sees_what_woke_it_and_resuming_enters_no_ancestor(hooks
     assert (again.outcome, woken[-1]) == ("complete", ("timeout", {}))
 
 
+def wait_for_an_event(seen: list[Any]) -> Callable[[RunContext], FlowDirective | None]:
+    """Return what a step does that waits as documented, and notes what has woken it."""
+
+    def wait(run: RunContext) -> FlowDirective | None:
+        seen.append(run.wakeup and run.wakeup.kind)
+        if run.wakeup is None:
+            return run.suspend(trigger="shop.paid", repeat=True)
+        return None
+
+    return wait
+
+
+@pytest.mark.parametrize(
+    "wait", [{"until": timedelta(days=1)}, {"trigger": "shop.paid"}, {"timeout": 60}]
+)
+def test_what_woke_a_step_is_not_seen_by_the_step_after_it(hooks: Any, wait: Any) -> None:
+    seen: list[Any] = []
+    hooks["s1"] = lambda run: run.suspend(**wait)
+    hooks["s2"] = wait_for_an_event(seen)
+    run = run_flow(flow(step("test.do"), step("test.do")))
+    run.fire("shop.paid", {"amount": 1}).advance(days=1)
+    assert (run.status, seen) == ("waiting", [None])
+    run.fire("shop.paid", {"amount": 2})
+    assert (run.outcome, seen) == ("complete", [None, "trigger"])
+
+
+def test_the_timer_of_a_retry_is_no_wakeup(hooks: Any) -> None:
+    seen: list[Any] = []
+    wait = wait_for_an_event(seen)
+
+    def retried(run: RunContext) -> FlowDirective | None:
+        if run.attempt == 1 and not seen:
+            seen.append("retry")
+            raise Retry(after=60)
+        return wait(run)
+
+    hooks["s1"] = retried
+    run = run_flow(flow(step("test.do"))).advance(minutes=1)
+    assert (run.status, seen) == ("waiting", ["retry", None])
+    assert run.fire("shop.paid").outcome == "complete"
+
+
 def test_a_run_waits_for_a_child(hooks: Any) -> None:
     results = []
 
@@ -425,6 +500,22 @@ def test_a_loop_without_end_is_stopped_by_the_setting(hooks: Any, settings: Any)
     # The long run was given a fresh budget in between; the numbers continue.
     numbers = [entry["number"] for entry in run.trace if "number" in entry]
     assert numbers == sorted(set(numbers))
+
+
+@pytest.mark.parametrize("body", [[], [step("test.do", disabled=True)], [step("test.box")]])
+def test_a_loop_that_changes_nothing_is_stopped_soon(hooks: Any, body: list[Any]) -> None:
+    run = run_flow(flow(step("test.spin", id="loop", body=body)))
+    assert (run.outcome, len(run.steps)) == ("errored", 10_000)
+    assert run.reason.startswith("The steps in loop were called 10000 times without changing")
+
+
+def test_a_loop_that_waits_or_changes_the_state_is_not_idle(hooks: Any, monkeypatch: Any) -> None:
+    monkeypatch.setattr("flowcontrol_core.bounds.IDLE_CALLS", 5)
+    counting = step("test.times", count=20, body=[step("test.do"), step("test.box")])
+    assert run_flow(flow(counting)).outcome == "complete"
+    hooks["in"] = lambda run: run.suspend(until=timedelta(days=1))
+    polling = run_flow(flow(step("test.spin", body=[step("test.do", id="in")])))
+    assert polling.advance(days=20).status == "waiting"
 
 
 def test_the_guard_is_evaluated_between_steps(hooks: Any) -> None:

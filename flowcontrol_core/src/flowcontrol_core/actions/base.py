@@ -113,6 +113,13 @@ class BaseAction(Generic[ConfigType]):
         """Return whether the step answers with ``to="loop"``: publish refuses it outside of one."""
         return False
 
+    def sets_variables(self, config: ConfigType) -> Iterable[str]:
+        """Return the state keys that it passes to ``run.set_variable()`` for its sub-steps.
+
+        Publish refuses a step inside of it that has the same one.
+        """
+        return ()
+
     def sets_state(self, config: ConfigType) -> Iterable[str]:
         """Return the keys of the state that the step may set: names that expressions can use.
 

@@ -184,7 +184,10 @@ def read_config(
             form = _filled(form_class, stored)
             if form.is_valid():
                 return dict(form.cleaned_data)
-            errors = {name: [str(each) for each in found] for name, found in form.errors.items()}
+            errors = {
+                name: [_missing_row(form, name, stored) or str(each) for each in found]
+                for name, found in form.errors.items()
+            }
             missing = _missing_filter(form)
     except (DatabaseProblem, FlowcontrolError):
         raise
@@ -202,6 +205,18 @@ def _missing_filter(form: forms.BaseForm) -> BaseException | None:
     """Return why a form does not validate where that is a filter whose plugin is missing."""
     causes = (each.__cause__ for found in form.errors.as_data().values() for each in found)
     return next((cause for cause in causes if isinstance(cause, UnknownFilterError)), None)
+
+
+def _missing_row(form: forms.Form, name: str, stored: Mapping[str, Any]) -> str:
+    """Name the row that was chosen in a field and is gone; empty where that is not what is wrong.
+
+    The field itself says "not one of the available choices", as if it had just been chosen.
+    """
+    field, chosen = form.fields.get(name), stored.get(name)
+    if not isinstance(field, forms.ModelChoiceField) or field.queryset is None or not chosen:
+        return ""
+    text = gettext("The chosen %(model)s %(key)s does not exist any more, or is not offered.")
+    return text % {"model": field.queryset.model._meta.verbose_name, "key": chosen}
 
 
 def list_errors(errors: Mapping[str, Iterable[Any]]) -> str:

@@ -9,7 +9,7 @@ from typing import Any, Literal, Protocol
 from uuid import UUID, uuid5
 
 from flowcontrol_core import bounds
-from flowcontrol_core.engine.codec import storable
+from flowcontrol_core.engine.codec import private_copy, storable
 from flowcontrol_core.engine.directives import FlowDirective, Kind, Wait
 from flowcontrol_core.engine.state import State
 from flowcontrol_core.errors import DirectiveError
@@ -76,7 +76,8 @@ class RunContext:
     #: How many steps the run has finished: what makes the idempotency key.
     sequence: int = 0
     step: str = ""
-    variables: tuple[str, ...] = ()
+    #: The variables of the step, each with a list of the value that it hides.
+    hidden: Mapping[str, list[Any]] = field(default_factory=dict)
     messages: list[str] = field(default_factory=list)
     load_object: Callable[[], Any] = _nothing
     lock: Callable[[], Any] = _nothing
@@ -109,10 +110,15 @@ class RunContext:
         return self.lock()
 
     def set_variable(self, name: str, value: Any) -> None:
-        """Set a value of the state that vanishes when the present step is left."""
+        """Set a value of the state until the present step is left, however that happens.
+
+        Then the key has the value again that it had before, or vanishes.
+        """
+        if name not in self.hidden:
+            values = self.state.peek()
+            hidden = [private_copy(values[name])] if name in values else []
+            self.hidden = {**self.hidden, name: hidden}
         self.state[name] = value
-        if name not in self.variables:
-            self.variables = (*self.variables, name)
 
     def suspend(
         self,

@@ -323,7 +323,12 @@ def register_trigger(
     ``key`` is ``<app label>.<name>``; the other parameters are those of Trigger. Raises
     RegistrationError for a malformed key.
     """
-    plugin, _, name = key.partition(".")
+    plugin, dot, name = key.partition(".")
+    if not dot:
+        raise RegistrationError(
+            f"{key!r} is not a valid key for the trigger {str(label) or key!r}: it does not say "
+            f"which app it belongs to. Write `<app label>.{key}`, such as `shop.{key}`."
+        )
     trigger = Trigger(
         name=name,
         label=label or name.replace("_", " "),

@@ -6,8 +6,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from asgiref.sync import sync_to_async
 from django import forms
 from django.db.models import Model
+from django.utils.asyncio import async_unsafe
 from django.utils.functional import Promise
 
 
@@ -20,7 +22,7 @@ class TriggerReceiver(Protocol):
         obj: Model | None,
         payload: Mapping[str, Any] | None,
         unique_key: str,
-    ) -> None: ...
+    ) -> object: ...
 
     def is_listened_to(self, key: str) -> bool: ...
 
@@ -56,6 +58,7 @@ class Trigger:
     accepts: Accepts | None = None
     key: str = ""
 
+    @async_unsafe("Firing a trigger asks the database. In async code, await its afire() instead.")
     def fire(
         self,
         obj: Model | None = None,
@@ -66,13 +69,25 @@ class Trigger:
         """Notify the flows that it happened; never raises because of a flow's or engine's fault.
 
         Inside a transaction the runs are created in it and execute after its commit. A second
-        event with the same ``unique_key`` is ignored.
+        event with the same ``unique_key`` is ignored. Raises SynchronousOnlyOperation where an
+        event loop is running.
         """
         if connection.receiver is not None:
             connection.receiver.fire(self, obj, payload, unique_key)
 
     __call__ = fire
 
+    async def afire(
+        self,
+        obj: Model | None = None,
+        payload: Mapping[str, Any] | None = None,
+        *,
+        unique_key: str = "",
+    ) -> None:
+        """Do what ``fire`` does, from async code."""
+        await sync_to_async(self.fire)(obj, payload, unique_key=unique_key)
+
+    @async_unsafe("Whether a trigger is listened to is asked of the database: not in async code.")
     def is_listened_to(self) -> bool:
         """Return whether a flow or a waiting run is interested (cached, as a rule no query)."""
         return connection.receiver is not None and connection.receiver.is_listened_to(self.key)

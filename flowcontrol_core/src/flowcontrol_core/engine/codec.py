@@ -249,7 +249,7 @@ def cursor_from_json(data: Any) -> Cursor:
 def _frame_to_json(frame: Frame) -> dict[str, Any]:
     values = frame._asdict() | {
         "memo": encode(dict(frame.memo)),
-        "variables": list(frame.variables),
+        "hidden": encode(dict(frame.hidden)),
         "wakeup": encode(dict(frame.wakeup or {})),
     }
     return {name: value for name, value in values.items() if value}
@@ -263,9 +263,13 @@ def _frame_from_json(data: dict[str, Any]) -> Frame:
         phase=data["phase"],
         branch=data.get("branch"),
         memo=dict(decode(data.get("memo", {}))),
-        variables=tuple(data.get("variables", ())),
+        hidden=_hidden_from_json(data.get("hidden", {})),
         tries=int(data.get("tries", 0)),
         passes=int(data.get("passes", 0)),
         calling=bool(data.get("calling", False)),
         wakeup=decode(data["wakeup"]) if "wakeup" in data else None,
     )
+
+
+def _hidden_from_json(data: Any) -> dict[str, list[Any]]:
+    return {name: list(value) for name, value in decode(data).items()}

@@ -14,7 +14,8 @@ PHASES: tuple[Phase, ...] = get_args(Phase)
 class Frame(NamedTuple):
     """One step that a run is in; never changed in place (a tuple, because many are made).
 
-    ``memo`` is the step's own JSON; ``variables`` are the state keys that vanish with the frame;
+    ``memo`` is the step's own JSON; ``hidden`` has the state keys that are its variables, each with
+    a list of the value that the variable hides (empty: there was none), given back with the frame;
     ``tries`` counts failed calls of the present one, ``passes`` how often a branch was entered;
     ``calling`` is set during an external call; ``wakeup`` is what woke the run, for a call that is
     made again.
@@ -24,7 +25,7 @@ class Frame(NamedTuple):
     phase: Phase = "run"
     branch: str | None = None
     memo: Mapping[str, Any] = {}
-    variables: tuple[str, ...] = ()
+    hidden: Mapping[str, list[Any]] = {}
     tries: int = 0
     passes: int = 0
     calling: bool = False

@@ -94,10 +94,24 @@ def locate(program: Program, step_id: str, is_loop: IsLoop) -> Cursor:
     return (*frames, Frame(step_id))
 
 
-def released_variables(before: Cursor, after: Position) -> list[str]:
-    """Return the state keys whose frames were left between two positions."""
-    kept = set() if isinstance(after, End) else {n for f in after for n in f.variables}
-    return [name for frame in before for name in frame.variables if name not in kept]
+def given_back(before: Cursor, after: Position) -> dict[str, list[Any]]:
+    """Return the variables of the frames that were left between two positions.
+
+    Each comes with a list of the value that it hid. Where several frames have the same variable,
+    the outermost of those left counts.
+    """
+    kept = () if isinstance(after, End) else after
+    found: dict[str, list[Any]] = {}
+    for depth in range(len(before) - 1, -1, -1):
+        frame = before[depth]
+        if frame.hidden and not (depth < len(kept) and _is_same(frame, kept[depth])):
+            found.update(frame.hidden)
+    return found
+
+
+def _is_same(frame: Frame, later: Frame) -> bool:
+    """Return whether a frame with variables is still there: one that is entered anew has none."""
+    return frame.step == later.step and frame.hidden == later.hidden
 
 
 def _after(program: Program, cursor: Cursor) -> Position:
@@ -112,7 +126,7 @@ def _return_to(parent: Cursor) -> Position:
         return End.COMPLETE
     top = parent[-1]
     # Frames are built by position, which is twice as fast as _replace.
-    frame = Frame(top.step, "return", top.branch, top.memo, top.variables, 0, top.passes)
+    frame = Frame(top.step, "return", top.branch, top.memo, top.hidden, 0, top.passes)
     return (*parent[:-1], frame)
 
 
@@ -124,7 +138,7 @@ def _enter(program: Program, cursor: Cursor, branch: str | None) -> Position:
         raise DirectiveError(text % {"step": top.step})
     first = program.nodes[top.step].first.get(branch)
     phase: Phase = "return" if first is None else "inside"
-    frame = Frame(top.step, phase, branch, top.memo, top.variables, 0, top.passes + 1)
+    frame = Frame(top.step, phase, branch, top.memo, top.hidden, 0, top.passes + 1)
     return (*cursor[:-1], frame) if first is None else (*cursor[:-1], frame, Frame(first))
 
 

@@ -96,6 +96,20 @@ class State(MutableMapping[str, Any]):
                 self._values[key] = before
         self._before, self._lent = {}, set()
 
+    def give_back(self, hidden: Mapping[str, list[Any]]) -> None:
+        """Set keys to what their variables hid: a list of the value, empty where there was none.
+
+        For a state without changes. It does not count as one, and is never too much: the state had
+        it before.
+        """
+        for key, value in hidden.items():
+            self._total -= self._sizes.pop(key, 0)
+            self._values.pop(key, None)
+            for item in value:
+                self._values[key] = private_copy(item)
+                self._sizes[key] = _size(key, item)
+                self._total += self._sizes[key]
+
     def replace(self, values: Mapping[str, Any]) -> None:
         """Set all values at once, dropping the present ones."""
         fresh = _normalized(values)

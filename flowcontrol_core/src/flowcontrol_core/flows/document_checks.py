@@ -18,7 +18,9 @@ from flowcontrol_core.flows.step_checks import (
     check_flows,
     check_step,
     check_triggers,
+    check_variables,
     expression_problems,
+    is_loop,
 )
 from flowcontrol_core.models import Flow
 
@@ -57,8 +59,23 @@ def _inspect(document: Document, flow: Flow | None) -> Reading[frozenset[str]]:
         if step is not None:
             sound.append(step)
     waits_for = yield from check_triggers(sound)
+    yield from check_variables(sound)
     yield from check_flows(sound, flow)
     return waits_for
+
+
+def empty_loops(document: Document) -> list[Problem]:
+    """Return a warning for each loop without steps: it repeats nothing, perhaps without an end."""
+    text = gettext(
+        "There are no steps in the loop. While nothing changes, it ends only as an error. Add a "
+        "step, or disable the loop."
+    )
+    return [
+        question.problem(text)
+        for question in questions_of(document, None)
+        if is_loop(question.visit.step, if_missing=False)
+        if all(step.disabled for inside in question.visit.step.branches.values() for step in inside)
+    ]
 
 
 def questions_of(document: Document, model: type[Model] | None) -> Iterator[Question]:

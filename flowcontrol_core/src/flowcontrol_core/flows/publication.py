@@ -11,8 +11,11 @@ from django.utils.translation import gettext
 from flowcontrol_core.document.diff import Diff, diff
 from flowcontrol_core.document.tree import Document
 from flowcontrol_core.errors import Problem, PublishError
-from flowcontrol_core.flows import drafts
-from flowcontrol_core.flows.document_checks import check_document, inspect_document
+from flowcontrol_core.flows import drafts, references
+from flowcontrol_core.flows.document_checks import (
+    check_document,
+    inspect_document,
+)
 from flowcontrol_core.flows.flow_triggers import check_associations
 from flowcontrol_core.flows.lifecycle import record
 from flowcontrol_core.flows.warnings import find_warnings
@@ -46,6 +49,8 @@ def publish(
     problems += check_associations(flow, document)
     if problems:
         raise PublishError(problems)
+    # An action may have been registered since the site started.
+    references.connect()
     warnings = [str(warning) for warning in find_warnings(document, flow=flow)]
     with drafts.atomic():
         _freeze(flow, draft, document, waits_for)
@@ -85,6 +90,7 @@ def _freeze(flow: Flow, draft: FlowVersion, document: Document, waits_for: froze
         updated_at=now,
         draft_of=None,
         object_type=document.object or "",
+        guarded=bool(document.guard),
         waits_for="\n".join(sorted(waits_for)),
         # An action that was missing when the draft was written may have come since.
         **drafts.columns_of(document),

@@ -101,6 +101,20 @@ def check_triggers(steps: Sequence[CheckedStep]) -> Reading[frozenset[str]]:
     return frozenset(key for _, key in waited)
 
 
+def check_variables(steps: Sequence[CheckedStep]) -> Reading[None]:
+    """Check that no step has a variable of a step around it: it would hide it."""
+    variables: dict[str, set[str]] = {}
+    text = gettext(
+        "Its variable %(name)r is the one of the step %(step)r around it too. Choose another name."
+    )
+    for step in steps:
+        visit = step.question.visit
+        own = variables[visit.step.id] = {*(yield from step.ask("sets_variables"))}
+        for around in visit.ancestors:
+            for name in sorted(own & variables.get(around.id, set())):
+                yield step.question.problem(text % {"name": name, "step": around.id})
+
+
 def check_flows(steps: Sequence[CheckedStep], flow: Flow | None) -> Reading[None]:
     """Check that the flows that steps start exist; one query."""
     started = yield from _asked(steps, "starts_flows")

@@ -12,7 +12,7 @@ from flowcontrol_core.actions.registry import registry
 from flowcontrol_core.document.reader import drain
 from flowcontrol_core.document.tree import Document
 from flowcontrol_core.errors import Problem
-from flowcontrol_core.flows.document_checks import find_model, questions_of
+from flowcontrol_core.flows.document_checks import empty_loops, find_model, questions_of
 from flowcontrol_core.flows.step_checks import (
     CheckedStep,
     check_step,
@@ -25,13 +25,14 @@ from flowcontrol_core.models import Flow, FlowTrigger
 def find_warnings(document: Document, *, flow: Flow | None = None) -> list[Problem]:
     """Return what is probably wrong with a document, in reading order.
 
-    These are names in expressions that nothing in the flow brings: no step, no loop, and no payload
-    of its triggers. ``flow`` is the one the document belongs to; without it, the names of payloads
-    are not checked. Steps that have problems are left out.
+    These are loops without steps, and names in expressions that nothing in the flow brings: no
+    step, no loop, and no payload of its triggers. ``flow`` is the one the document belongs to;
+    without it, the names of payloads are not checked. Steps that have problems are left out.
     """
     questions = questions_of(document, find_model(document.object or ""))
     checked = [drain(check_step(question))[1] for question in questions]
-    return list(_unknown_names(document, [step for step in checked if step], flow))
+    names = _unknown_names(document, [step for step in checked if step], flow)
+    return [*empty_loops(document), *names]
 
 
 def _unknown_names(

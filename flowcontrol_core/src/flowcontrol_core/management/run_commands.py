@@ -7,9 +7,11 @@ import json
 import uuid
 from argparse import ArgumentTypeError
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 from typing import Any
 
 from django.core.management import CommandError, CommandParser
+from django.utils import timezone
 
 from flowcontrol_core.engine.codec import decode
 from flowcontrol_core.errors import StateError
@@ -151,11 +153,22 @@ def _read_values(text: str) -> Any:
         raise ArgumentTypeError(f"{text!r} is not a JSON object such as {example}.") from error
 
 
+def _read_time(text: str) -> datetime:
+    """Read a date with a time, in the site's zone where it names none."""
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError as error:
+        example = "2026-01-31T09:00"
+        raise ArgumentTypeError(f"{text!r} is not a time such as {example}.") from error
+    return time if timezone.is_aware(time) else timezone.make_aware(time)
+
+
 #: What argparse needs for an option, by the kind of its argument.
 _OPTIONS_BY_KIND: dict[ArgumentKind, dict[str, Any]] = {
     "flag": {"action": "store_true", "default": None},
     "values": {"metavar": "JSON", "type": _read_values},
     "step": {"metavar": "ID"},
+    "time": {"metavar": "TIME", "type": _read_time},
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from flowcontrol_core.models.about import MAX_KEY, NO_OBJECT, about_object, database_of
+from flowcontrol_core.models.columns import DamagedJson
 from flowcontrol_core.models.flow import Flow, FlowVersion, LimitPolicy
 from flowcontrol_core.models.flow_trigger import (
     FlowTrigger,
@@ -19,7 +20,7 @@ from flowcontrol_core.models.operation import (
     Handout,
     Worker,
 )
-from flowcontrol_core.models.reasons import NO_REASON, Reason
+from flowcontrol_core.models.reasons import NO_REASON, PAUSES, Reason
 from flowcontrol_core.models.run import (
     LIVE,
     EventKind,
@@ -37,8 +38,10 @@ __all__ = [
     "MAX_KEY",
     "NO_OBJECT",
     "NO_REASON",
+    "PAUSES",
     "BulkOperation",
     "ConsumedSlot",
+    "DamagedJson",
     "EventKind",
     "Flow",
     "FlowEvent",

@@ -179,6 +179,8 @@ class FlowVersion(models.Model):
     object_type = models.CharField(max_length=200, blank=True, default="", editable=False)
     #: The keys of the triggers its steps wait for, one a line; written when it is published.
     waits_for = models.TextField(blank=True, default="", editable=False)
+    #: Whether it has a guard; written when it is published, too.
+    guarded = models.BooleanField(default=False, editable=False)
     #: Set while it is the draft: unique, so that a flow has one draft at most, on any database.
     draft_of = models.OneToOneField(
         Flow, null=True, editable=False, on_delete=models.CASCADE, related_name="draft"

@@ -17,7 +17,7 @@ from flowcontrol_core.redaction import storable_text
 #: The sentence of each code. A note, which a person or an action has written, follows it.
 TEXTS: Mapping[str, str | Promise] = {
     # How a run ends, waits or is blocked by itself.
-    "aborted": _("A step stopped the flow."),
+    "aborted": _("Step %(step)s (%(action)s) stopped the flow."),
     "guard_false": _("The guard condition is false: %(guard)s"),
     "guard_failed": _("The guard condition failed: %(error)s"),
     "object_gone": _("The object %(object)s no longer exists."),
@@ -27,6 +27,10 @@ TEXTS: Mapping[str, str | Promise] = {
     "max_iterations": _(
         "The step %(step)s entered its branch more than %(most)s times (setting MAX_ITERATIONS). "
         "Correct its condition."
+    ),
+    "idle_loop": _(
+        "The steps in %(step)s were called %(most)s times without changing anything. Let them wait "
+        "for something, or correct its condition."
     ),
     "unknown_call": _(
         "The worker died during the call of step %(step)s (%(action)s), so it is unknown whether "
@@ -39,10 +43,14 @@ TEXTS: Mapping[str, str | Promise] = {
         "Expressions have no %(filter)s here. Install or enable the plugin that it comes from."
     ),
     "invalid_config": _(
-        "The configuration of step %(step)s cannot be used: %(error)s Correct the plugin, or "
-        "publish a corrected version and move the run to it."
+        "The configuration of step %(step)s cannot be used: %(error)s Publish a corrected version "
+        "and move the run to it, or correct the plugin."
     ),
     "yielded": _("A long run: it continues with the next sweep."),
+    "damaged": _(
+        "The JSON in these columns of the run is nested too deeply to be read: %(columns)s. Find "
+        "out what wrote it, correct it, then retry the run."
+    ),
     "error": "%(error)s",
     # What happens around it.
     "dead_lettered": _(
@@ -52,6 +60,9 @@ TEXTS: Mapping[str, str | Promise] = {
     "flow_gone": _("The flow of this run no longer exists."),
     "flow_paused": _("The flow is paused."),
     "flow_resumed": _("The flow was resumed."),
+    "parent_paused": _("The run that started this one was paused."),
+    "parent_resumed": _("The run that started this one was resumed."),
+    "pause_over": _("The time of the pause is over."),
     "recovered": _(
         "Execution %(attempt)s since the last checkpoint: the one before was cut short, because "
         "its worker died, took too long, or lost the database."
@@ -66,6 +77,7 @@ TEXTS: Mapping[str, str | Promise] = {
     "parent_canceled": _("The run that started this one was canceled."),
     # What people do to it.
     "started": _("Started by hand."),
+    "taken_over": _("Taken over from elsewhere, at the step %(step)s."),
     "canceled": _("Canceled."),
     "paused": _("Paused."),
     "resumed": _("Resumed."),
@@ -108,5 +120,7 @@ class Reason:
             return f"{self.code} {self.values}"
 
 
+#: Why a run is PAUSED: a person, its flow, or the run that started it.
+PAUSES = ("paused", "flow_paused", "parent_paused")
 #: There is nothing to say.
 NO_REASON = Reason()

@@ -265,6 +265,8 @@ class MessageKind(models.TextChoices):
     GO_TO = "go_to", _("go to a step")
     CANCEL = "cancel", _("cancel")
     PAUSE = "pause", _("pause")
+    RESUME = "resume", _("resume")
+    CHECK = "check", _("check the guard")
 
 
 class Message(models.Model):

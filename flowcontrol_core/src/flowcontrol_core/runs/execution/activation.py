@@ -16,6 +16,7 @@ from typing import Any
 from django.db import InterfaceError, OperationalError
 from django.utils.functional import SimpleLazyObject
 
+from flowcontrol_core import bounds
 from flowcontrol_core.actions.base import Effects
 from flowcontrol_core.actions.bound_step import BoundStep
 from flowcontrol_core.actions.context import RunContext, Wakeup
@@ -29,7 +30,7 @@ from flowcontrol_core.engine.interpreter import (
     Position,
     advance,
     begin,
-    released_variables,
+    given_back,
     resume,
 )
 from flowcontrol_core.errors import (
@@ -38,8 +39,8 @@ from flowcontrol_core.errors import (
     UnknownActionError,
     UnknownFilterError,
 )
-from flowcontrol_core.expressions import Expression, Scope
-from flowcontrol_core.models import Outcome, Reason
+from flowcontrol_core.expressions import Scope
+from flowcontrol_core.models import NO_REASON, Outcome, Reason
 from flowcontrol_core.redaction import MIN_LENGTH, redact, secrets_in
 from flowcontrol_core.runs.execution.failures import (
     CONTINUE,
@@ -106,7 +107,7 @@ class Activation:
 
     ``context`` is what its actions see of the run, ``scope`` what its expressions see;
     ``sequence`` counts the steps that it has finished, ``attempt`` its executions since the last
-    checkpoint, ``calls`` those of actions.
+    checkpoint, ``calls`` those of actions, ``idle_calls`` the last ones that have changed nothing.
     """
 
     context: RunContext
@@ -121,6 +122,7 @@ class Activation:
     has_object: bool = False
     history: Recorder = field(default_factory=Recorder)
     calls: int = 0
+    idle_calls: int = 0
     budget: Budget = field(default_factory=Budget)
 
     def renew_budget(self) -> None:
@@ -128,9 +130,23 @@ class Activation:
         self.budget = Budget(self.calls)
 
     def wake(self, wakeup: Wakeup | None) -> None:
-        """Set what woke the run; a call that is made again keeps what it was woken by at first."""
-        kept = self.cursor[-1].wakeup if self.cursor else None
-        self.context.wakeup = Wakeup(**kept) if kept else wakeup
+        """Set what woke the run, for a call that repeats its own suspension.
+
+        Its retries keep it. Neither the step after a suspension nor a retry's own timer has one.
+        """
+        top = self.cursor[-1] if self.cursor else None
+        if top is None or top.phase == "after":
+            self.context.wakeup = None
+        elif top.wakeup or top.tries:
+            self.context.wakeup = Wakeup(**top.wakeup) if top.wakeup else None
+        else:
+            self.context.wakeup = wakeup
+
+    def go_to(self, cursor: Cursor) -> None:
+        """Continue at another step than the present one."""
+        self.context.state.give_back(given_back(self.cursor, cursor))
+        self.cursor, self.started = cursor, True
+        self.context.wakeup = None
 
     def run_in_memory(self) -> Stop:
         """Execute steps that need no database, up to the first thing that does."""
@@ -156,7 +172,7 @@ class Activation:
             self._release(self.cursor, position)
             stop = self._move(position)
         if stop is CONTINUE and self.compiled.guard is not None:
-            stop = self._check_guard(self.compiled.guard)
+            stop = self.check_guard()
         if stop is CONTINUE and self.budget.is_used_up(self.calls):
             stop = Stop(kind=StopKind.YIELDED, reason=Reason("yielded"))
         return self._bind() if stop is CONTINUE else stop
@@ -180,7 +196,7 @@ class Activation:
             directive = FlowDirective.CONTINUE if answer is None else _checked(answer, bound)
             memo = normalize(context.memo, "memo") if context.memo else {}
             top = Frame(
-                frame.step, frame.phase, frame.branch, memo, context.variables, 0, frame.passes
+                frame.step, frame.phase, frame.branch, memo, context.hidden, 0, frame.passes
             )
             before = (*self.cursor[:-1], top)
             position = advance(self.compiled.program, before, directive, self.compiled.is_loop)
@@ -193,6 +209,8 @@ class Activation:
             executing.reset(token)
             self.guard.armed = False
         self._record(bound, frame, directive, begun, changes)
+        is_idle = not changes and memo == frame.memo and bound.effects is Effects.NONE
+        self.idle_calls = self.idle_calls + 1 if is_idle else 0
         return self._continue(before, position, directive)
 
     def fail(self, bound: BoundStep, error: Exception, begun: float | None = None) -> Stop:
@@ -270,7 +288,7 @@ class Activation:
         context.now = self.clock.now()
         # A copy through and through: a failed call leaves the memo as it was.
         context.memo = private_copy(frame.memo) if frame.memo else {}
-        context.variables = frame.variables
+        context.hidden = frame.hidden
         context.sequence = self.sequence
         context.attempt = frame.tries + self.attempt
         context.step = frame.step
@@ -287,38 +305,49 @@ class Activation:
         self.context.wakeup = None
         self.sequence += 1
         if directive.wait is not None:
+            self.idle_calls = 0
             self.cursor = position if isinstance(position, tuple) else ()
             return Stop(kind=StopKind.SUSPENDED, wait=directive.wait)
-        if len(before) > 1 or before[-1].variables:
+        if len(before) > 1 or before[-1].hidden:
             self._release(before, position)
-        most = get_settings().MAX_ITERATIONS
-        if directive.kind is Kind.ENTER and before[-1].passes >= most:
+        if directive.kind is Kind.ENTER and (reason := self._why_endless(before[-1])):
             self.cursor = before
-            reason = Reason.of("max_iterations", step=before[-1].step, most=most)
             return self.give_up(DirectiveError(str(reason)), reason)
-        return self._move(position, directive.reason)
+        is_stopped = directive.kind is Kind.ABORT
+        return self._move(position, self._aborted(directive) if is_stopped else NO_REASON)
+
+    def _why_endless(self, frame: Frame) -> Reason:
+        """Return why a step may not enter a branch once more; without a code: it may."""
+        if frame.passes >= (most := get_settings().MAX_ITERATIONS):
+            return Reason.of("max_iterations", step=frame.step, most=most)
+        if self.idle_calls >= bounds.IDLE_CALLS:
+            return Reason.of("idle_loop", step=frame.step, most=bounds.IDLE_CALLS)
+        return NO_REASON
+
+    def _aborted(self, directive: FlowDirective) -> Reason:
+        """Return why the run ends: the step on top stops it."""
+        step = self.compiled.program.nodes[self.cursor[-1].step].step
+        return Reason.of("aborted", directive.reason, step=step.id, action=step.action)
 
     def _release(self, before: Cursor, position: Position) -> None:
-        """Drop the variables of the frames that were left."""
+        """Put back what the variables of the frames that were left have hidden."""
         is_left = isinstance(position, End) or len(position) < len(before)
-        if not is_left and not before[-1].variables:
-            return
-        for name in released_variables(before, position):
-            self.context.state.pop(name, None)
-            self.context.state.take_changes()
+        if (is_left or before[-1].hidden) and (hidden := given_back(before, position)):
+            self.context.state.give_back(hidden)
 
-    def _move(self, position: Position, note: str = "") -> Stop | Continue:
+    def _move(self, position: Position, reason: Reason = NO_REASON) -> Stop | Continue:
         if not isinstance(position, End):
             self.cursor = position
             return CONTINUE
         self.cursor = ()
-        reason = Reason() if position is End.COMPLETE else Reason.of("aborted", note)
         return Stop(kind=StopKind.ENDED, outcome=position.value, reason=reason)
 
-    def _check_guard(self, guard: Expression) -> Stop | Continue:
+    def check_guard(self) -> Stop | Continue:
+        """Return the stop of a run whose guard is false, or cannot be evaluated."""
+        guard = self.compiled.guard
         try:
             self.context.now = self.clock.now()
-            if guard.test(self.scope):
+            if guard is None or guard.test(self.scope):
                 return CONTINUE
         except (ExpressionError, ObjectGone) as error:
             if isinstance(error, UnknownFilterError):
@@ -349,7 +378,7 @@ class Activation:
         except UnknownActionError as error:
             plugin = error.key.partition(".")[0]
             reason = Reason.of("missing_action", action=error.key, plugin=plugin)
-            return Stop(kind=StopKind.BLOCKED, blocked_on=error.key, reason=reason)
+            return self._blocked(reason, error.key)
         except Exception as error:
             # A form may raise anything.
             if is_of_own_database(error):
@@ -359,7 +388,15 @@ class Activation:
                     return _missing_filter(cause)
             text = redact(one_line(error), self._known_secrets())
             reason = Reason.of("invalid_config", step=step_id, error=text)
-            return Stop(kind=StopKind.BLOCKED, reason=reason)
+            return self._blocked(reason)
+
+    def _blocked(self, reason: Reason, action: str | None = None) -> Stop:
+        """Return the stop of a run that cannot call its step; the call to come keeps what woke it.
+
+        ``action`` is the key of an action that is missing.
+        """
+        self.cursor = (*self.cursor[:-1], self._top_with())
+        return Stop(kind=StopKind.BLOCKED, blocked_on=action, reason=reason)
 
     def _secrets(self, bound: BoundStep) -> list[str]:
         """Return what must not be read in the history of a call."""

@@ -6,18 +6,23 @@ import logging
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.db.models import Count, Max, Q, QuerySet
 
 from flowcontrol_core.actions.context import Wakeup
 from flowcontrol_core.conf import get_settings
 from flowcontrol_core.engine.codec import decode
+from flowcontrol_core.engine.cursor import Cursor
 from flowcontrol_core.engine.interpreter import locate
 from flowcontrol_core.errors import DirectiveError, FlowcontrolError
 from flowcontrol_core.models import (
     NO_OBJECT,
+    NO_REASON,
+    PAUSES,
+    DamagedJson,
     EventKind,
+    Flow,
     FlowRun,
     LimitPolicy,
     Message,
@@ -37,13 +42,26 @@ from flowcontrol_core.runs.execution.checkpoint import (
     set_status,
     write_ended,
 )
-from flowcontrol_core.runs.execution.failures import WRITTEN, Written, describe, one_line
+from flowcontrol_core.runs.execution.driver import Driver
+from flowcontrol_core.runs.execution.failures import (
+    CONTINUE,
+    WRITTEN,
+    Written,
+    describe,
+    one_line,
+)
 from flowcontrol_core.runs.queue import limits, outbox
 from flowcontrol_core.runs.queue.claim import release
 from flowcontrol_core.runs.queue.heartbeat import Heartbeat
-from flowcontrol_core.runs.queue.inbox import put_cancellations, reason_of, remove_messages
+from flowcontrol_core.runs.queue.inbox import (
+    put_messages,
+    put_to_children,
+    reason_of,
+    remove_messages,
+)
 from flowcontrol_core.runs.queue.outbox import after_checkpoint
 from flowcontrol_core.runs.store.clock import clock
+from flowcontrol_core.runs.store.compiled import get_compiled
 from flowcontrol_core.runs.store.connection import WriteGuard, alias, dispatch, durable, retrying
 from flowcontrol_core.runs.store.objects import ObjectSource
 from flowcontrol_core.runs.store.rows import LostLease, make_event, set_reason, write_guarded
@@ -75,24 +93,38 @@ def prepare(
     """
     if _is_kept_from_execution(run, messages) or _is_refused(run):
         return WRITTEN
-    sent = [each for each in messages if each.kind == MessageKind.GO_TO] if messages else []
-    wakeup = None
-    if sent:
+    mail = _open(run, messages) if messages or run.reason_code in PAUSES else _NO_MAIL
+    if mail.target is not None:
         clear_wait(run)
-    elif outbox.waits(run):
+    wakeup = None
+    if is_waiting := outbox.waits(run):
         wakeup = _wakeup_of(messages) or outbox.find_wakeup(run, clock().now())
-        if wakeup is None:
-            _let_wait(run, messages)
-            return WRITTEN
+        is_waiting = wakeup is None
+    if is_waiting and not outbox.is_guarded(run):
+        _let_wait(run, messages, mail.events)
+        return WRITTEN
+    run.payload = run.payload if mail.payload is None else mail.payload
     execution = make_execution(run, run.flow, source, guard, heartbeat, wakeup)
-    execution.taken = messages
+    execution.taken, execution.notes = messages, [*mail.events]
+    execution.brings_payload = mail.payload is not None
+    if mail.target is not None:
+        execution.activation.go_to(mail.target)
+    if is_waiting:
+        _check_guard(execution)
+        return WRITTEN
     if run.attempt > 1:
         reason = Reason.of("recovered", attempt=run.attempt)
-        event = make_event(EventKind.RECOVERED, clock().now(), reason)
-        execution.notes.append(event)
-    if sent:
-        execution.notes += [_go_to(execution, message) for message in sent]
+        execution.notes.append(make_event(EventKind.RECOVERED, clock().now(), reason))
     return execution
+
+
+def _check_guard(execution: Execution) -> None:
+    """Let a run that nothing has woken wait on, or end it because its guard is false."""
+    stop = execution.activation.check_guard()
+    if stop is CONTINUE:
+        _let_wait(execution.run, execution.taken, execution.notes)
+    else:
+        Driver(execution).finish(stop)
 
 
 def _is_refused(run: FlowRun) -> bool:
@@ -136,16 +168,27 @@ def _is_kept_from_execution(run: FlowRun, messages: list[Message]) -> bool:
     kinds = {message.kind for message in messages} if messages else frozenset()
     if run.request == Request.CANCEL or MessageKind.CANCEL in kinds:
         end_canceled(run)
-    elif MessageKind.PAUSE in kinds:
-        pauses = [message for message in messages if message.kind == MessageKind.PAUSE]
-        _pause(run, reason_of(pauses[-1], "paused"), pauses, pauses[-1].actor)
+    elif DamagedJson in map(type, vars(run).values()):
+        columns = [name for name, value in vars(run).items() if type(value) is DamagedJson]
+        end_errored(run, None, Reason.of("damaged", columns=", ".join(columns)))
+    elif kinds and (pause := _last_pause(messages)) is not None:
+        _pause(run, messages, pause)
     elif run.flow.paused:
-        _pause(run, Reason("flow_paused"))
-    elif not (run.cursor or kinds) and run.wait_until and run.wait_until > clock().now():
-        _let_wait(run, messages)
+        _pause_with_flow(run)
+    elif run.wait_until and not run.cursor and kinds.isdisjoint(_WAKING) and _is_early(run):
+        _let_wait(run, messages, _end_pause(run, messages) if run.reason_code in PAUSES else [])
     else:
         return False
     return True
+
+
+def _is_early(run: FlowRun) -> bool:
+    """Return whether the time that a run was created for has not come."""
+    return run.wait_until is not None and run.wait_until > clock().now()
+
+
+#: The messages that end a wait.
+_WAKING = frozenset({MessageKind.WAKE, MessageKind.GO_TO})
 
 
 def _wakeup_of(messages: list[Message]) -> Wakeup | None:
@@ -159,38 +202,126 @@ def _wakeup_of(messages: list[Message]) -> Wakeup | None:
     return None
 
 
-def _go_to(execution: Execution, message: Message) -> RunEvent:
-    """Send the run to a step; return what its history says of it."""
-    activation = execution.activation
-    step = str(message.data.get("step", ""))
-    try:
-        activation.cursor = locate(activation.compiled.program, step, activation.compiled.is_loop)
-        activation.started = True
-        reason = Reason.of("went_to_step", message.data.get("note", ""), step=step)
-        kind = EventKind.OPERATOR
-    except DirectiveError as error:
-        reason = Reason.of("step_refused", step=step, error=str(error))
-        kind = EventKind.REFUSED
-    return make_event(kind, clock().now(), reason, actor=message.actor)
+class _Mail(NamedTuple):
+    """What was in the inbox of a run: where it is sent, the payload of the event that woke it or
+    sent it, and what its history says.
+    """
+
+    target: Cursor | None = None
+    payload: Any = None
+    events: Sequence[RunEvent] = ()
+
+
+_NO_MAIL = _Mail()
+
+
+def _open(run: FlowRun, messages: list[Message]) -> _Mail:
+    """Return what the messages say to a run that may continue."""
+    ended = _end_pause(run, messages)
+    target, sent = _target_of(run, messages)
+    payload = _payload_of(messages, has_target=target is not None)
+    return _Mail(target, payload, [*ended, *sent])
+
+
+def _target_of(run: FlowRun, messages: list[Message]) -> tuple[Cursor | None, list[RunEvent]]:
+    """Return where the last message sends a run that can, and what the history says of each."""
+    target: Cursor | None = None
+    events: list[RunEvent] = []
+    for message in messages:
+        if message.kind != MessageKind.GO_TO:
+            continue
+        compiled, step = get_compiled(run.version_id), str(message.data.get("step", ""))
+        try:
+            target = locate(compiled.program, step, compiled.is_loop)
+            reason = Reason.of("went_to_step", message.data.get("note", ""), step=step)
+            kind = EventKind.OPERATOR
+        except DirectiveError as error:
+            reason = Reason.of("step_refused", step=step, error=str(error))
+            kind = EventKind.REFUSED
+        events.append(make_event(kind, clock().now(), reason, actor=message.actor))
+    return target, events
+
+
+def _payload_of(messages: list[Message], *, has_target: bool) -> Any:
+    """Return the payload, as JSON, of the last event that woke a run or sent it to a step."""
+    brought = [
+        message.data["payload"]
+        for message in messages
+        if message.kind == MessageKind.WAKE or (message.kind == MessageKind.GO_TO and has_target)
+        if "payload" in message.data
+    ]
+    return brought[-1] if brought else None
+
+
+# --- pausing --------------------------------------------------------------------------------
+
+
+def _last_pause(messages: list[Message]) -> Message | None:
+    """Return the request to pause that no request to resume has followed, if there is one."""
+    asked = [m for m in messages if m.kind in (MessageKind.PAUSE, MessageKind.RESUME)]
+    return asked[-1] if asked and asked[-1].kind == MessageKind.PAUSE else None
+
+
+def _pause(run: FlowRun, messages: list[Message], pause: Message) -> None:
+    """Pause a claimed run, its children first: after a death in between it is done again."""
+    children = put_to_children(run.pk, MessageKind.PAUSE, pause.actor)
+    outbox.deliver_messages(children)
+    until = decode(pause.data.get("until"))
+    run.due_at = until if isinstance(until, datetime) else None
+    dealt = [m for m in messages if m.kind in (MessageKind.PAUSE, MessageKind.RESUME)]
+    _put_paused(run, reason_of(pause, "paused"), dealt, pause.actor)
+
+
+def _pause_with_flow(run: FlowRun) -> None:
+    """Pause a claimed run because its flow was paused when it was read; then read that again."""
+    run.due_at = None
+    _put_paused(run, Reason("flow_paused"))
+    if not Flow.objects.using(alias()).filter(pk=run.flow_id, paused=True).exists():
+        # The flow was resumed in the meantime, when the run was not paused yet.
+        dispatch(outbox.wake_paused([run.pk], "flow_paused"))
+
+
+def _put_paused(
+    run: FlowRun, reason: Reason, messages: Iterable[Message] = (), actor: str = ""
+) -> None:
+    event = make_event(EventKind.OPERATOR, clock().now(), reason, run_id=run.pk, actor=actor)
+    _put_back(run, Status.PAUSED, reason, messages, [event])
+
+
+#: What the history says of the end of a pause, by its reason.
+_ENDS = {
+    "paused": Reason("pause_over"),
+    "flow_paused": Reason("flow_resumed"),
+    "parent_paused": Reason("parent_resumed"),
+}
+
+
+def _end_pause(run: FlowRun, messages: list[Message]) -> list[RunEvent]:
+    """Note that a claimed run is not paused any more, and resume its children.
+
+    Before its own checkpoint, until which its row has the reason: after a death in between it is
+    done again.
+    """
+    ended = run.reason_code
+    is_resumed = any(m.kind == MessageKind.RESUME for m in messages)
+    if is_resumed or ended in ("paused", "parent_paused"):
+        outbox.deliver_messages(put_to_children(run.pk, MessageKind.RESUME, ""))
+    if ended not in _ENDS:
+        return []
+    set_reason(run, NO_REASON)
+    return [make_event(EventKind.OPERATOR, clock().now(), _ENDS[ended], run_id=run.pk)]
 
 
 # --- writing a run back that is not executed ------------------------------------------------
 
 
-def _let_wait(run: FlowRun, messages: list[Message]) -> None:
+def _let_wait(run: FlowRun, messages: list[Message], events: Sequence[RunEvent] = ()) -> None:
     """Put a run back that was claimed although nothing woke it."""
     status = Status.WAITING if run.cursor else Status.PENDING
     waits_for_others = run.wait_trigger or run.wait_child
     run.due_at = clock().now() if waits_for_others else outbox.wait_due_at(run)
-    _put_back(run, status, run.explanation, messages)
+    _put_back(run, status, run.explanation, messages, events)
     after_checkpoint(run)
-
-
-def _pause(run: FlowRun, reason: Reason, messages: Iterable[Message] = (), actor: str = "") -> None:
-    run.due_at = None
-    now = clock().now()
-    event = make_event(EventKind.OPERATOR, now, reason, run_id=run.pk, actor=actor)
-    _put_back(run, Status.PAUSED, reason, messages, event)
 
 
 def _put_back(
@@ -198,22 +329,22 @@ def _put_back(
     status: Status,
     reason: Reason,
     messages: Iterable[Message] = (),
-    event: RunEvent | None = None,
+    events: Sequence[RunEvent] = (),
 ) -> None:
     """Write a claimed run back without having executed it."""
     if run.status != status:
         set_status(run, status, clock().now())
     set_reason(run, reason)
     run.worker = ""
-    _write_back(run, messages, event)
+    _write_back(run, messages, events)
 
 
 def _write_back(
-    run: FlowRun, messages: Iterable[Message] = (), event: RunEvent | None = None
+    run: FlowRun, messages: Iterable[Message] = (), events: Sequence[RunEvent] = ()
 ) -> None:
     """Write a claimed run; one that was asked for something by now is given back instead."""
     attempt, run.attempt = run.attempt, 0
-    if not _write_row(run, messages, event):
+    if not _write_row(run, messages, events):
         run.attempt = attempt
         release(run)
         dispatch([run.pk])
@@ -221,12 +352,13 @@ def _write_back(
 
 
 @retrying
-def _write_row(run: FlowRun, messages: Iterable[Message], event: RunEvent | None) -> bool:
+def _write_row(run: FlowRun, messages: Iterable[Message], events: Sequence[RunEvent]) -> bool:
     with durable():
         written = write_guarded([run]) == 1
-        if written and event is not None:
-            event.save(force_insert=True, using=alias())
         if written:
+            for event in events:
+                event.run_id = run.pk
+                event.save(force_insert=True, using=alias())
             remove_messages(messages)
     return written
 
@@ -249,7 +381,7 @@ def _refuse(run: FlowRun, limit: str) -> None:
         reason = Reason("limit_of_ancestor" if by_ancestor else "limit", values)
         end(run, Outcome.CANCELED, now, reason)
         event = make_event(EventKind.REFUSED, now, reason, run_id=run.pk)
-        _write_back(run, event=event)
+        _write_back(run, events=[event])
         after_checkpoint(run)
         return
     replaces = policy == LimitPolicy.REPLACE and not is_final
@@ -301,7 +433,7 @@ def _yield_slot(run: FlowRun, limit: str) -> bool:
     found = newer.aggregate(number=Count("pk"), newest=Max("pk"))
     if found["number"] < getattr(run.flow, limit):
         return False
-    put_cancellations([run.pk], Reason.of("replaced", run=found["newest"]))
+    put_messages([run.pk], MessageKind.CANCEL, Reason.of("replaced", run=found["newest"]))
     end_canceled(run)
     return True
 
@@ -316,7 +448,7 @@ def _replace_older(run: FlowRun, limit: str) -> None:
     superfluous = sorted(counted, reverse=True)[getattr(run.flow, limit) :]
     # The others are not refused, or are, and replaced, when they are claimed.
     replaced = [pk for pk, slot, queued_at in superfluous if slot or queued_at]
-    put_cancellations(replaced, Reason.of("replaced", run=run.pk))
+    put_messages(replaced, MessageKind.CANCEL, Reason.of("replaced", run=run.pk))
     outbox.deliver_messages(replaced)
 
 

@@ -36,12 +36,12 @@ from flowcontrol_core.runs.execution.failures import Stop, StopKind
 from flowcontrol_core.runs.queue.claim import lease_until
 from flowcontrol_core.runs.queue.heartbeat import Heartbeat
 from flowcontrol_core.runs.queue.inbox import (
-    cancel_children,
     empty_inbox,
+    put_to_children,
     reason_of,
     remove_messages,
 )
-from flowcontrol_core.runs.queue.outbox import after_end, deliver_messages
+from flowcontrol_core.runs.queue.outbox import after_end, deliver_messages, guard_due_at
 from flowcontrol_core.runs.store.clock import clock
 from flowcontrol_core.runs.store.compiled import get_compiled
 from flowcontrol_core.runs.store.connection import WriteGuard, alias, durable, retrying
@@ -50,6 +50,7 @@ from flowcontrol_core.runs.store.rows import (
     CancelRequested,
     LostLease,
     make_event,
+    rows,
     set_reason,
     write_end,
     write_guarded,
@@ -64,8 +65,8 @@ class Execution:
     """A claimed run: its row, its activation, and what goes with them.
 
     ``stored`` is False for a run that is executed before its row is inserted; ``taken`` are the
-    messages that the next checkpoint takes out of the inbox, and ``notes`` the rows of history
-    that it writes before its own.
+    messages that the next checkpoint takes out of the inbox, ``notes`` the rows of history that it
+    writes before its own, and ``brings_payload`` whether one of the messages has.
     """
 
     run: FlowRun
@@ -75,6 +76,7 @@ class Execution:
     stored: bool = True
     taken: list[Message] = field(default_factory=list)
     notes: list[RunEvent] = field(default_factory=list)
+    brings_payload: bool = False
     #: The row in memory as of the last commit, to return to.
     _committed: dict[str, Any]
 
@@ -83,7 +85,7 @@ class Execution:
         self.activation.history.clear()
         self.activation.attempt = 1
         self.activation.context.pk = self.run.pk
-        self.taken, self.notes = [], []
+        self.taken, self.notes, self.brings_payload = [], [], False
         self.object.forget()
         self._committed = vars(self.run).copy()
 
@@ -161,6 +163,8 @@ def apply(run: FlowRun, activation: Activation, stop: Stop, now: datetime) -> No
     run.started_at = run.started_at or now
     clear_wait(run)
     _APPLY[stop.kind](run, stop, now)
+    if activation.compiled.guard is not None and run.status == Status.WAITING:
+        run.due_at = guard_due_at(run.due_at, now)
 
 
 def clear_wait(run: FlowRun) -> None:
@@ -293,6 +297,8 @@ def _write_history(finished: list[tuple[Execution, Stop]], now: datetime) -> Non
             event.run_id = execution.run.pk
         events += own
         taken += execution.taken
+        if execution.brings_payload:
+            rows([execution.run.pk]).update(payload=execution.run.payload)
     if events:
         RunEvent.objects.using(alias()).bulk_create(events)
     if taken:
@@ -343,7 +349,7 @@ def end_canceled(run: FlowRun) -> None:
         end(run, Outcome.CANCELED, now, reason)
         run.attempt = 0
         write_ended(run, make_event(EventKind.OPERATOR, now, reason, actor=actor))
-        children = cancel_children(run.pk, actor)
+        children = put_to_children(run.pk, MessageKind.CANCEL, actor)
     deliver_messages(children)
     after_end(run)
 

@@ -6,6 +6,7 @@ import logging
 import uuid
 from collections.abc import Mapping
 from contextlib import nullcontext
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -16,9 +17,11 @@ from django.utils.translation import gettext
 from flowcontrol_core.actions.context import RunContext
 from flowcontrol_core.bounds import ACTOR_CHARACTERS
 from flowcontrol_core.conf import get_settings
-from flowcontrol_core.engine.codec import encode, normalize, storable
+from flowcontrol_core.engine.codec import cursor_to_json, encode, normalize, storable
+from flowcontrol_core.engine.cursor import Cursor
+from flowcontrol_core.engine.interpreter import locate
 from flowcontrol_core.engine.state import State
-from flowcontrol_core.errors import NotStartedError, UnknownFlowError
+from flowcontrol_core.errors import DirectiveError, NotStartedError, UnknownFlowError
 from flowcontrol_core.models import EventKind, Flow, FlowRun, Reason, RunEvent, Status
 from flowcontrol_core.redaction import storable_text
 from flowcontrol_core.runs.execution.activation import executing
@@ -31,6 +34,7 @@ from flowcontrol_core.runs.queue.claim import Choice, lease_until, worker_name
 from flowcontrol_core.runs.queue.heartbeat import Heartbeat, HeartbeatRefused
 from flowcontrol_core.runs.queue.outbox import wake_again
 from flowcontrol_core.runs.store.clock import clock
+from flowcontrol_core.runs.store.compiled import CompiledFlow, get_compiled
 from flowcontrol_core.runs.store.connection import (
     WriteGuard,
     alias,
@@ -71,18 +75,49 @@ def create_flowrun(
         run.due_at = run.wait_until = storable(at)
     check_startable(flow, obj, depth=run.depth)
     _check_fan_out(parent)
+    _create(flow, run, _events(run.created_at, by, reason), is_due=at is None)
+    return run
+
+
+def take_over(
+    flow: Flow | str,
+    obj: models.Model | None,
+    state: Mapping[str, Any] | None,
+    place: StartPlace,
+    *,
+    payload: Mapping[str, Any] | None = None,
+    by: Any = "",
+    reason: str = "",
+) -> FlowRun:
+    """Create a run that begins somewhere else than at the beginning.
+
+    Raises as ``create_flowrun`` does; NotStartedError, too, where it cannot begin there.
+    """
+    flow = get_flow(flow)
+    run = _build(flow, obj, state, parent=None, trigger="", payload=payload)
+    check_startable(flow, obj, depth=0)
+    _put_at(run, place)
+    actor, note = (
+        storable_text(by, ACTOR_CHARACTERS),
+        Reason.of("taken_over", reason, step=place.step),
+    )
+    event = make_event(EventKind.OPERATOR, run.created_at, note, actor=actor)
+    _create(flow, run, [event], is_due=place.until is None or place.after)
+    return run
+
+
+def _create(flow: Flow, run: FlowRun, events: list[RunEvent], *, is_due: bool) -> None:
     if flow.has_limits:
         _refuse_reached(flow, run)
-    elsewhere = "" if at is not None else transaction_elsewhere()
+    elsewhere = transaction_elsewhere() if is_due else ""
     if elsewhere:
         # Until it commits, no one else sees the object. Should this process die, the run begins.
         run.due_at = lease_until(run.created_at)
-    _insert(run, _events(run.created_at, by, reason))
+    _insert(run, events)
     if elsewhere:
         transaction.on_commit(partial(wake_again, run), using=elsewhere, robust=True)
-    elif at is None:
+    elif is_due:
         dispatch([run.pk])
-    return run
 
 
 def start_flowrun(
@@ -136,6 +171,57 @@ def _events(now: datetime, by: Any, note: str) -> list[RunEvent]:
         return []
     actor = storable_text(by, ACTOR_CHARACTERS)
     return [make_event(EventKind.OPERATOR, now, Reason.of("started", note), actor=actor)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StartPlace:
+    """Where a run begins that another system has executed so far.
+
+    At ``step``, or ``after`` it, and not before ``until``. ``memo`` has what steps keep of their
+    own, by their ids: the loops around the step have to be in it, with where they are.
+    """
+
+    step: str
+    after: bool = False
+    until: datetime | None = None
+    memo: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+
+def _put_at(run: FlowRun, place: StartPlace) -> None:
+    """Put a new run where it begins; raises NotStartedError where it cannot begin there."""
+    run.cursor = cursor_to_json(_cursor_at(get_compiled(run.version_id), place, run.state))
+    if place.until is not None and place.after:
+        # As if the step had suspended: the run is claimed at once, and takes its slots.
+        run.wait_until = storable(place.until)
+    elif place.until is not None:
+        run.due_at = storable(place.until)
+
+
+def _cursor_at(compiled: CompiledFlow, place: StartPlace, state: Mapping[str, Any]) -> Cursor:
+    memo: dict[str, Any] = normalize(place.memo, "memo")
+
+    def is_unknown_loop(step: str) -> bool:
+        return step not in memo and compiled.is_loop(step)
+
+    try:
+        path = locate(compiled.program, place.step, is_unknown_loop)
+    except DirectiveError as error:
+        raise NotStartedError(str(error), reason="step") from error
+    if others := sorted(memo.keys() - {frame.step for frame in path}):
+        text = gettext("The step %(step)r is not inside of %(others)s, which the memo names.")
+        values = {"step": place.step, "others": ", ".join(others)}
+        raise NotStartedError(text % values, reason="step")
+    *around, top = (frame._replace(memo=memo.get(frame.step, {})) for frame in path)
+    outer = [frame._replace(hidden=_variables_of(compiled, frame.step, state)) for frame in around]
+    return (*outer, top._replace(phase="after" if place.after else "run"))
+
+
+def _variables_of(
+    compiled: CompiledFlow, step: str, state: Mapping[str, Any]
+) -> dict[str, list[Any]]:
+    """Return the variables of a step that are in the state: they vanish when it is left."""
+    bound = compiled.bound(step)
+    return {name: [] for name in bound.action.sets_variables(bound.config) if name in state}
 
 
 def get_flow(flow: Flow | str) -> Flow:
@@ -229,7 +315,7 @@ def build_run(flow: Flow, about: Mapping[str, Any], now: datetime, **fields: Any
         status=Status.PENDING,
         queue=flow.queue,
         due_at=now,
-        created_at=now,
+        created_at=clock().time_of_start(now),
         since=now,
         **about,
         **fields,

@@ -86,7 +86,8 @@ def perform_on_each(
 ) -> BulkOperation:
     """Do an operator action to these runs now, without the sweeps; return the result, unsaved.
 
-    For a page of runs. Raises as ``start_bulk_operation`` does.
+    For a page of runs. Raises as ``start_bulk_operation`` does. An error of the action itself,
+    which is a bug, is logged and raised on.
     """
     operation = _operation(operator_action, arguments, by, reason)
     listed = list(keys)
@@ -209,11 +210,14 @@ def _do_chunk(pk: int) -> int:
         operation = operations.select_for_update(skip_locked=skips).first()
         if operation is None:
             return 0
+        if not operation.filters:
+            # A damaged row must not choose all runs.
+            raise FlowcontrolError(gettext("The filters of the bulk operation cannot be read."))
         matching = FlowRun.objects.using(alias()).filter(
             Q(**operation.filters), pk__lte=operation.up_to, pk__gt=operation.last
         )
         ids = list(matching.order_by("pk").values_list("pk", flat=True)[:CHUNK])
-        refusals = [refusal for pk in ids for refusal in _perform(operation, pk)]
+        refusals = [refusal for pk in ids for refusal in _perform_isolated(operation, pk)]
         operation.done += len(ids) - len(refusals)
         operation.refused += len(refusals)
         operation.refusals = _counted(operation.refusals, refusals)
@@ -224,8 +228,23 @@ def _do_chunk(pk: int) -> int:
     return len(ids)
 
 
+def _perform_isolated(operation: BulkOperation, pk: int) -> list[dict[str, Any]]:
+    """Do the action to one run; return why it was not done, if so.
+
+    A run that is damaged must not stop the others, nor the sweeps.
+    """
+    try:
+        return _perform(operation, pk)
+    except Exception as error:
+        if isinstance(error, DatabaseError | InterfaceError) and not isinstance(error, _OWN):
+            # The whole chunk is done again, or the next sweep does it.
+            raise
+        text = f"{type(error).__name__}: {error}"[:500]
+        return [{"code": "error", "values": {"error": text}}]
+
+
 def _perform(operation: BulkOperation, pk: int) -> list[dict[str, Any]]:
-    """Do the action to one run; return why it was refused, if so: it does not stop the others."""
+    """Do the action to one run; return why it was refused, if so. Other errors are raised."""
     try:
         action = get_operator_action(operation.operator_action)
         arguments = decode(operation.arguments)
@@ -236,13 +255,9 @@ def _perform(operation: BulkOperation, pk: int) -> list[dict[str, Any]]:
             return [{"code": error.code, "values": {}}]
         return [{"code": "error", "values": {"error": str(error)}}]
     except Exception as error:
-        if isinstance(error, DatabaseError | InterfaceError) and not isinstance(error, _OWN):
-            # The whole chunk is done again, or the next sweep does it.
-            raise
-        # A run that is damaged must not stop the others, nor the sweeps.
-        logger.exception("The operator action %r failed for run %s.", operation, pk)
-        text = f"{type(error).__name__}: {error}"[:500]
-        return [{"code": "error", "values": {"error": text}}]
+        if not isinstance(error, DatabaseError | InterfaceError) or isinstance(error, _OWN):
+            logger.exception("The operator action %r failed for run %s.", operation, pk)
+        raise
     return []
 
 

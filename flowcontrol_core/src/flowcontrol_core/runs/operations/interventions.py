@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 from typing import Any
 from uuid import UUID
@@ -21,14 +22,16 @@ from flowcontrol_core.engine.codec import (
     cursor_from_json,
     cursor_to_json,
     decode,
+    encode,
     private_copy,
 )
 from flowcontrol_core.engine.cursor import Cursor
-from flowcontrol_core.engine.interpreter import locate
+from flowcontrol_core.engine.interpreter import given_back, locate
 from flowcontrol_core.engine.state import State
 from flowcontrol_core.errors import DirectiveError, IllegalChangeError, StateError
 from flowcontrol_core.flows import lifecycle
 from flowcontrol_core.models import (
+    DamagedJson,
     EventKind,
     Flow,
     FlowRun,
@@ -44,7 +47,7 @@ from flowcontrol_core.redaction import storable_text
 from flowcontrol_core.runs.execution.checkpoint import clear_wait, end, set_status
 from flowcontrol_core.runs.execution.start import build_run
 from flowcontrol_core.runs.queue import limits
-from flowcontrol_core.runs.queue.inbox import cancel_children, empty_inbox, put_message
+from flowcontrol_core.runs.queue.inbox import empty_inbox, put_message, put_to_children
 from flowcontrol_core.runs.queue.outbox import after_end, deliver_messages, waits
 from flowcontrol_core.runs.store.clock import clock
 from flowcontrol_core.runs.store.compiled import get_compiled
@@ -86,28 +89,47 @@ def cancel(row: FlowRun, done: Intervention) -> FlowRun:
     end(row, Outcome.CANCELED, clock().now(), done.reason("canceled"))
     _write(row, row.explanation, done)
     empty_inbox(row.pk)
-    children = cancel_children(row.pk, done.by)
-    after_commit(partial(deliver_messages, children))
+    _pass_on(row, MessageKind.CANCEL, done)
     after_commit(partial(after_end, row))
     return row
 
 
-def pause(row: FlowRun, done: Intervention) -> FlowRun:
-    """Keep a run from continuing until it is resumed; a running one at its next checkpoint."""
+def pause(row: FlowRun, done: Intervention, *, until: datetime | None = None) -> FlowRun:
+    """Keep a run, and its children, from continuing until it is resumed, or until a time.
+
+    Running ones pause at their next checkpoint.
+    """
     if row.status == Status.RUNNING:
-        _ask(row, MessageKind.PAUSE, done, Request.INBOX)
+        _ask(row, MessageKind.PAUSE, done, Request.INBOX, until=encode(until))
         return row
     set_status(row, Status.PAUSED, clock().now(), done.reason("paused"))
-    row.due_at = None
-    return _write(row, row.explanation, done)
+    row.due_at = until
+    _write(row, row.explanation, done)
+    _pass_on(row, MessageKind.PAUSE, done)
+    return row
 
 
 def resume(row: FlowRun, done: Intervention) -> FlowRun:
-    """Let a paused run continue: at once, or when what it waits for comes."""
+    """Let a paused run continue: at once, or when what it waits for comes.
+
+    The runs that were paused with it are resumed with it.
+    """
+    if row.status == Status.RUNNING:
+        # It was asked to pause, and has not read it yet.
+        _ask(row, MessageKind.RESUME, done, Request.INBOX)
+        return row
     # The claim checks what it waits for, and its inbox.
     row.due_at = clock().now()
     set_status(row, Status.WAITING if row.cursor else Status.PENDING, row.due_at)
-    return _write_due(row, done.reason("resumed"), done)
+    _write_due(row, done.reason("resumed"), done)
+    _pass_on(row, MessageKind.RESUME, done)
+    return row
+
+
+def _pass_on(row: FlowRun, kind: MessageKind, done: Intervention) -> None:
+    """Ask the children of a run for the same, after the commit."""
+    children = put_to_children(row.pk, kind, done.by)
+    after_commit(partial(deliver_messages, children))
 
 
 def run_now(row: FlowRun, done: Intervention) -> FlowRun:
@@ -149,6 +171,7 @@ def go_to_step(row: FlowRun, done: Intervention, *, step: str) -> FlowRun:
     """
     cursor = _placed(row.version_id, step)
     if row.status == Status.DONE:
+        row.state = _given_back(row, cursor)
         _reopen(row, cursor)
         return _write_due(row, done.reason("went_to_step", step=step), done)
     data = {"step": step, "note": done.note}
@@ -172,6 +195,9 @@ def restart(
     published one. Raises IllegalChangeError where the version has no such step, or a loop is
     around it, or a limit is reached.
     """
+    if isinstance(row.state, DamagedJson) or isinstance(row.payload, DamagedJson):
+        text = gettext("The state or the payload of the run cannot be read, so it is not copied.")
+        raise IllegalChangeError(text)
     flow = Flow.objects.using(alias()).get(pk=row.flow_id)
     version_id = flow.published_id if current_version else row.version_id
     if version_id is None:
@@ -181,7 +207,7 @@ def restart(
         flow,
         {**row.about, "object_text": row.object_text},
         clock().now(),
-        state=private_copy(row.state),
+        state=private_copy(_given_back(row, ())),
         payload=private_copy(row.payload),
         trigger=row.trigger,
         depth=row.depth,
@@ -309,6 +335,19 @@ def _placed(version_id: int, step: str) -> Cursor:
         raise IllegalChangeError(str(error)) from error
 
 
+def _given_back(row: FlowRun, cursor: Cursor) -> Any:
+    """Return the state, as JSON, of a run that continues elsewhere: what variables hid is back."""
+    try:
+        before = cursor_from_json(row.cursor)
+    except StateError:
+        return row.state
+    if not isinstance(row.state, dict):
+        return row.state
+    hidden = given_back(before, cursor)
+    kept = {key: value for key, value in row.state.items() if key not in hidden}
+    return kept | {key: encode(value[0]) for key, value in hidden.items() if value}
+
+
 def _child_of(cursor: Cursor) -> UUID | None:
     """Return the run whose end has woken the step on top, if one has."""
     wakeup = cursor[-1].wakeup if cursor else None
@@ -353,7 +392,8 @@ def _write(row: FlowRun, message: Reason, done: Intervention) -> FlowRun:
     """
     row.request = Request.NONE
     row.fence += 1
-    row.save(update_fields=[*WRITTEN_COLUMNS, "fence"], using=alias())
+    columns = [name for name in WRITTEN_COLUMNS if not isinstance(getattr(row, name), DamagedJson)]
+    row.save(update_fields=[*columns, "fence"], using=alias())
     record(row.pk, message, done)
     return row
 
@@ -373,9 +413,12 @@ def _event(pk: int, message: Reason, done: Intervention) -> RunEvent:
     return make_event(EventKind.OPERATOR, clock().now(), message, run_id=pk, actor=done.by)
 
 
-def _ask(row: FlowRun, kind: MessageKind, done: Intervention, request: Request) -> None:
+def _ask(
+    row: FlowRun, kind: MessageKind, done: Intervention, request: Request, **data: Any
+) -> None:
     """Put a message into the inbox of a running run, and have it read there."""
-    put_message(row.pk, kind, {"values": {"note": done.note} if done.note else {}}, done.by)
+    data["values"] = {"note": done.note} if done.note else {}
+    put_message(row.pk, kind, data, done.by)
     _request(row, request)
 
 

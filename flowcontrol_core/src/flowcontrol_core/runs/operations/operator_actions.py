@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final, Literal, TypeAlias
 
 from django.db import transaction
@@ -13,15 +14,25 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
+from flowcontrol_core.engine.codec import storable
 from flowcontrol_core.errors import FlowcontrolError, IllegalChangeError, UnknownRunError
-from flowcontrol_core.models import LIVE, FlowRun, Outcome, Status
+from flowcontrol_core.models import (
+    LIVE,
+    FlowRun,
+    Message,
+    MessageKind,
+    Outcome,
+    Request,
+    Status,
+)
 from flowcontrol_core.runs.operations import interventions
 from flowcontrol_core.runs.operations.interventions import Intervention
 from flowcontrol_core.runs.store.connection import alias, retrying
 from flowcontrol_core.suggest import did_you_mean
 
-#: ``step``: the id of a step; ``flag``: true or false; ``values``: a mapping with text keys.
-ArgumentKind: TypeAlias = Literal["step", "flag", "values"]
+#: ``step``: the id of a step; ``flag``: true or false; ``values``: a mapping with text keys;
+#: ``time``: an aware datetime.
+ArgumentKind: TypeAlias = Literal["step", "flag", "values", "time"]
 Text: TypeAlias = str | Promise
 
 
@@ -45,17 +56,25 @@ class Argument:
         """Return a value that fits; raises FlowcontrolError for one that does not."""
         if value is None and not self.required:
             return None
-        types = {"step": str, "flag": bool, "values": Mapping}
+        types = {"step": str, "flag": bool, "values": Mapping, "time": datetime}
         is_empty = value in ("", {}) and not self.may_be_empty
         if is_empty or not isinstance(value, types[self.kind]):
             wanted = {
                 "step": gettext("the id of a step"),
                 "flag": gettext("true or false"),
                 "values": gettext("keys of the state with their values"),
+                "time": gettext("a date with a time"),
             }
             text = gettext("The argument “%(name)s” has to be %(wanted)s.")
             raise FlowcontrolError(text % {"name": self.name, "wanted": wanted[self.kind]})
-        return value
+        return _storable(value) if isinstance(value, datetime) else value
+
+
+def _storable(value: datetime) -> datetime:
+    try:
+        return storable(value)
+    except ValueError as error:
+        raise FlowcontrolError(str(error)) from error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,6 +138,15 @@ class OperatorAction:
                 raise FlowcontrolError(text % {"action": self.name, "name": name})
         checked = {name: argument.checked(given.get(name)) for name, argument in known.items()}
         return {name: value for name, value in checked.items() if value is not None}
+
+
+def _is_to_pause(run: FlowRun) -> bool:
+    """Return whether a run is paused, or was asked to, and has not read it yet."""
+    if run.status != Status.RUNNING:
+        return True
+    # Without a hint there is nothing in the inbox.
+    asked = Message.objects.using(alias()).filter(run_id=run.pk, kind=MessageKind.PAUSE)
+    return run.request == Request.INBOX and asked.exists()
 
 
 def _has_failed(run: FlowRun) -> bool:
@@ -248,20 +276,34 @@ OPERATOR_ACTIONS: Final[Mapping[str, OperatorAction]] = {
             name="pause",
             label=_("Pause"),
             question=_("Pause this run?"),
-            effect=_("The run does not continue until it is resumed."),
+            effect=_("The run, and the runs it started, do not continue until it is resumed."),
             success=_("The run is paused."),
             statuses=_LIVE - {Status.PAUSED},
             why_not=_("it has ended or is paused already"),
+            arguments=(
+                Argument(
+                    name="until",
+                    kind="time",
+                    label=_("Until"),
+                    help=_("It is resumed then. Leave empty to resume it by hand."),
+                    required=False,
+                ),
+            ),
             function=interventions.pause,
         ),
         OperatorAction(
             name="resume",
             label=_("Resume"),
             question=_("Resume this run?"),
-            effect=_("The run continues, or waits on for what it was waiting for."),
+            effect=_(
+                "The run continues, or waits on for what it was waiting for; the runs that were "
+                "paused with it do too."
+            ),
             success=_("The run is resumed."),
-            statuses=frozenset({Status.PAUSED}),
+            statuses=frozenset({Status.PAUSED, Status.RUNNING}),
             why_not=_("it is not paused"),
+            is_useful=_is_to_pause,
+            why_useless=_("it is not paused"),
             function=interventions.resume,
         ),
         OperatorAction(

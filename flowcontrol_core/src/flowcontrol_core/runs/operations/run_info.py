@@ -11,11 +11,13 @@ from uuid import UUID
 
 from django.core.exceptions import ValidationError
 from django.db.models import Model
+from django.utils.translation import gettext
 
 from flowcontrol_core.engine.codec import decode
 from flowcontrol_core.errors import StateError, UnknownRunError
 from flowcontrol_core.models import FlowRun, FlowVersion, Outcome, Status
 from flowcontrol_core.runs.execution import start as execution_start
+from flowcontrol_core.runs.execution.start import StartPlace
 from flowcontrol_core.runs.operations.bulk import check_choices
 from flowcontrol_core.runs.operations.operator_actions import OPERATOR_ACTIONS, perform
 from flowcontrol_core.runs.store.connection import alias
@@ -26,7 +28,8 @@ class RunInfo:
     """A run as it stood when it was read.
 
     ``flow`` is the key of its flow, ``version`` the number of its version; ``state`` has its typed
-    values (decimals, dates), and is empty where the stored one cannot be read. ``step`` is the id
+    values (decimals, dates), as has ``payload``; either is empty where the stored one cannot be
+    read. ``step`` is the id
     of the step it is at; ``reason`` a sentence, ``reason_code`` the same for code; ``outcome`` is
     ``None`` until it has ended. Times are aware and in UTC.
     """
@@ -40,6 +43,7 @@ class RunInfo:
     reason: str
     reason_code: str
     state: Mapping[str, Any]
+    payload: Mapping[str, Any]
     step: str
     object_type: str
     object_database: str
@@ -76,6 +80,14 @@ class OperatorFunction(Protocol):
     """
 
     def __call__(self, run: Run, *, by: object = "", reason: str = "") -> RunInfo: ...
+
+
+class Pause(Protocol):
+    """Pauses a run, and the runs that it started, until they are resumed, or until a time."""
+
+    def __call__(
+        self, run: Run, *, until: datetime | None = None, by: object = "", reason: str = ""
+    ) -> RunInfo: ...
 
 
 class GoToStep(Protocol):
@@ -147,18 +159,31 @@ def create(
     *,
     at: datetime | None = None,
     payload: Mapping[str, Any] | None = None,
+    step: str = "",
+    after: bool = False,
+    until: datetime | None = None,
+    memo: Mapping[str, Mapping[str, Any]] | None = None,
     by: object = "",
     reason: str = "",
 ) -> RunInfo:
     """Create a run of the flow with this key, for a later sweep (not before ``at``).
 
-    Raises as ``flowcontrol.engine.create_flowrun`` does.
+    With ``step`` it is taken over from elsewhere: it begins at the step with this id, or ``after``
+    it, and not before ``until``. ``memo`` has, by the ids of the steps, what the step and those
+    around it keep in ``run.memo``; a loop around the step has to be in it. Raises as
+    ``flowcontrol.engine.create_flowrun`` does; NotStartedError with the reason ``step`` where the
+    version has no such step or a loop is not in ``memo``; and ValueError where ``after``, ``until``
+    or ``memo`` come without a step, or ``at`` with one.
     """
-    return _info(
-        execution_start.create_flowrun(
-            flow, obj, state, at=at, payload=payload, by=by, reason=reason
+    who: dict[str, Any] = {"payload": payload, "by": by, "reason": reason}
+    if step and at is None:
+        place = StartPlace(step=step, after=after, until=until, memo=memo or {})
+        return _info(execution_start.take_over(flow, obj, state, place, **who))
+    if step or after or until or memo:
+        raise ValueError(
+            gettext("“after”, “until” and “memo” need a step, and a step needs “until”, not “at”.")
         )
-    )
+    return _info(execution_start.create_flowrun(flow, obj, state, at=at, **who))
 
 
 def get(run: Run) -> RunInfo:
@@ -221,15 +246,17 @@ def _built(run: FlowRun, flow: str, version: int) -> RunInfo:
         version=version,
         status=Status(run.status),
         outcome=Outcome(run.outcome) if run.outcome else None,
-        state=MappingProxyType(_state_of(run)),
+        state=MappingProxyType(_typed(run.state)),
+        payload=MappingProxyType(_typed(run.payload)),
         step=str(top.get("step", "")) if isinstance(top, dict) else "",
         parent=run.parent_id,
         **{name: getattr(run, name) for name in _COPIED},
     )
 
 
-def _state_of(run: FlowRun) -> dict[str, Any]:
+def _typed(stored: Any) -> dict[str, Any]:
+    """Return the typed values of a stored object; nothing where it is damaged."""
     try:
-        return {key: decode(value) for key, value in run.state.items()}
+        return {key: decode(value) for key, value in stored.items()}
     except (AttributeError, StateError):
         return {}

@@ -41,14 +41,14 @@ def put_message(
     )
 
 
-def put_cancellations(ids: Iterable[int], reason: Reason, actor: str = "") -> None:
-    """Insert a cancellation for each run, to be delivered after the commit."""
+def put_messages(ids: Iterable[int], kind: MessageKind, reason: Reason, actor: str = "") -> None:
+    """Insert a message for each run, to be delivered after the commit."""
     now = clock().now()
     data = {"code": reason.code, "values": dict(reason.values)}
     Message.objects.using(alias()).bulk_create(
         Message(
             run_id=pk,
-            kind=MessageKind.CANCEL,
+            kind=kind,
             data=data,
             actor=actor[:200],
             created_at=now,
@@ -64,9 +64,17 @@ def reason_of(message: Message, code: str) -> Reason:
     return Reason(data.get("code", code), data.get("values", {}))
 
 
-def cancel_children(pk: int, actor: str) -> list[int]:
-    """Put a cancellation into the inboxes of a run's live children; return their keys."""
+#: Why the children of a run are asked for what it was asked for.
+_WITH_PARENT = {
+    MessageKind.CANCEL: Reason("parent_canceled"),
+    MessageKind.PAUSE: Reason("parent_paused"),
+    MessageKind.RESUME: Reason("parent_resumed"),
+}
+
+
+def put_to_children(pk: int, kind: MessageKind, actor: str) -> list[int]:
+    """Put a message into the inboxes of a run's live children; return their keys."""
     live = FlowRun.objects.using(alias()).filter(parent_id=pk).live()
     children = list(live.values_list("pk", flat=True))
-    put_cancellations(children, Reason("parent_canceled"), actor)
+    put_messages(children, kind, _WITH_PARENT[kind], actor)
     return children

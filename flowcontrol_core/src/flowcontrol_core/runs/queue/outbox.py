@@ -8,14 +8,16 @@ another run.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
-from datetime import UTC, datetime
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 from django.db.models import Q, QuerySet
 
 from flowcontrol_core.actions.context import Wakeup
 from flowcontrol_core.actions.registry import registry
+from flowcontrol_core.conf import get_settings
 from flowcontrol_core.engine.codec import decode
 from flowcontrol_core.models import (
     LIVE,
@@ -27,10 +29,12 @@ from flowcontrol_core.models import (
     TriggerEvent,
 )
 from flowcontrol_core.runs.store.clock import clock
+from flowcontrol_core.runs.store.compiled import get_compiled
 from flowcontrol_core.runs.store.connection import alias, dispatch, retrying
 from flowcontrol_core.runs.store.rows import rows
 
 _BATCH = 500
+_ASLEEP = (Status.PENDING, Status.WAITING, Status.BLOCKED)
 #: "Not null" as a range: SQLite searches an index for the latter only.
 _EVER = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -79,7 +83,22 @@ def matching_events(run: FlowRun) -> QuerySet[TriggerEvent]:
 def wait_due_at(run: FlowRun) -> datetime | None:
     """Return when a waiting run has to be checked, if nothing wakes it before."""
     times = [time for time in (run.wait_until, run.wait_timeout) if time is not None]
-    return min(times) if times else None
+    due_at = min(times) if times else None
+    return guard_due_at(due_at, clock().now()) if is_guarded(run) else due_at
+
+
+def guard_due_at(due_at: datetime | None, now: datetime) -> datetime:
+    """Return when a waiting run of a flow with a guard has to be checked: its guard, at the latest.
+
+    ``due_at`` is when it would have to be checked without it.
+    """
+    latest = now + timedelta(seconds=get_settings().GUARD_INTERVAL)
+    return latest if due_at is None else min(due_at, latest)
+
+
+def is_guarded(run: FlowRun) -> bool:
+    """Return whether a run has begun and has a guard; raises FlowcontrolError as compiling does."""
+    return bool(run.cursor) and get_compiled(run.version_id).guard is not None
 
 
 # --- after a commit -------------------------------------------------------------------------
@@ -133,16 +152,16 @@ def _is_live(key: UUID) -> bool:
 
 
 def _wake(ids: Collection[int]) -> list[int]:
-    """Make those runs due at once that wait or are blocked; return the keys, if there were any.
+    """Make those runs due at once that have not begun, wait or are blocked.
+
+    Return the keys, if there were any.
 
     Outside of any step's transaction; the caller dispatches them. One that has begun to wait for
     something else in the meantime finds out that it has to wait on.
     """
     keys, now = sorted(ids), clock().now()
     count = sum(
-        rows(keys[start : start + _BATCH], Status.WAITING, Status.BLOCKED).update(
-            due_at=now, request=Request.INBOX
-        )
+        rows(keys[start : start + _BATCH], *_ASLEEP).update(due_at=now, request=Request.INBOX)
         for start in range(0, len(keys), _BATCH)
     )
     return keys if count else []
@@ -165,6 +184,29 @@ def notify(ids: Collection[int]) -> list[int]:
     running = rows(ids, Status.RUNNING)
     running.filter(request=Request.NONE).update(request=Request.INBOX)
     return _wake(ids)
+
+
+@retrying
+def wake_paused(ids: Collection[int], reason_code: str) -> list[int]:
+    """Make those runs due that are paused for a reason which is gone; return the keys, if any."""
+    paused = rows(ids, Status.PAUSED).filter(reason_code=reason_code)
+    woken = paused.update(due_at=clock().now(), request=Request.INBOX)
+    return sorted(ids) if woken else []
+
+
+def is_awaited(key: str, about: Mapping[str, Any]) -> bool:
+    """Return whether a run waits for an event of a trigger about an object, named by its columns.
+
+    It may already be due for another reason, and its step may refuse the event.
+    """
+    return _waiting_for(key, about).exists()
+
+
+def _waiting_for(key: str, about: Mapping[str, Any]) -> QuerySet[FlowRun]:
+    same_object = Q(**about)
+    anything = Q(wait_match_object=False) | Q(object_key__isnull=True)
+    waiting = FlowRun.objects.using(alias()).filter(anything | same_object, wait_trigger=key)
+    return waiting.order_by()
 
 
 @retrying
@@ -247,10 +289,7 @@ def deliver_events(keys: Iterable[int] | None = None) -> int:
         events = events.filter(pk__in=list(keys))
     woken: list[int] = []
     for event in events[:_BATCH]:
-        same_object = Q(**event.about)
-        anything = Q(wait_match_object=False) | Q(object_key__isnull=True)
-        waiting = FlowRun.objects.using(alias()).filter(wait_trigger=event.key)
-        woken += _wake(_keys(waiting.filter(anything | same_object)))
+        woken += _wake(_keys(_waiting_for(event.key, event.about)))
         TriggerEvent.objects.using(alias()).filter(pk=event.pk).update(undelivered_since=None)
     dispatch(woken)
     return len(woken)
@@ -281,9 +320,14 @@ def deliver_messages(run_ids: Iterable[int] | None = None) -> int:
     undelivered = list(messages.values_list("pk", "run_id", "kind")[:_BATCH])
     if not undelivered:
         return 0
-    canceled = {run_id for _, run_id, kind in undelivered if kind == MessageKind.CANCEL}
+    canceled, resumed = (
+        {run_id for _, run_id, kind in undelivered if kind == wanted}
+        for wanted in (MessageKind.CANCEL, MessageKind.RESUME)
+    )
     due = [run_id for run_id in sorted(canceled) if notify_canceled(run_id)]
     due += notify({run_id for _, run_id, _ in undelivered} - canceled)
+    if resumed:
+        due += wake_paused(resumed, "parent_paused")
     delivered = Message.objects.using(alias()).filter(pk__in=[pk for pk, _, _ in undelivered])
     count = delivered.update(undelivered_since=None)
     dispatch(due)

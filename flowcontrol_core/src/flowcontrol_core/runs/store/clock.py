@@ -51,11 +51,47 @@ class Clock(Protocol):
     def learn(self, reading: datetime) -> None:
         """Take note of a time that was just read from the database."""
 
+    def time_of_event(self) -> datetime:
+        """Return the time for an event that happens now."""
 
-class DatabaseClock:
+    def time_of_start(self, now: datetime) -> datetime:
+        """Return the time for a run that begins now: after the events before it."""
+
+
+#: How far the times of what happens at one instant of a clock may be set apart.
+_INSTANT = timedelta(milliseconds=1)
+_NEVER = datetime.min.replace(tzinfo=UTC)
+
+
+class _Sequence:
+    """Keeps events and starts apart that happen in a process at one instant of its clock.
+
+    A run sees the events since it began. A clock has instants: whole milliseconds, or as long as a
+    test likes. So a run begins a microsecond after an event before it at the same instant.
+    """
+
+    def __init__(self) -> None:
+        self._last_event = self._last_start = _NEVER
+
+    def now(self) -> datetime:
+        raise NotImplementedError
+
+    def time_of_event(self) -> datetime:
+        now, after = self.now(), self._last_start
+        self._last_event = after if now < after < now + _INSTANT else now
+        return self._last_event
+
+    def time_of_start(self, now: datetime) -> datetime:
+        after = self._last_event + timedelta(microseconds=1)
+        self._last_start = after if now < after < now + _INSTANT else now
+        return self._last_start
+
+
+class DatabaseClock(_Sequence):
     """The database's time; read once a minute at most, and with each claim."""
 
     def __init__(self) -> None:
+        super().__init__()
         #: What was read, and the monotonic time of it: one value, as threads share it.
         self._known: tuple[datetime, float] | None = None
 
@@ -83,10 +119,11 @@ class _FixedTime(Value):
         return f"CAST({sql} AS DATETIME(6))", params
 
 
-class ManualClock:
+class ManualClock(_Sequence):
     """A clock that stands still until it is moved; for tests."""
 
     def __init__(self, start: datetime | None = None) -> None:
+        super().__init__()
         self._now = start or datetime(2026, 1, 5, 12, 0, tzinfo=UTC)
 
     def now(self) -> datetime:

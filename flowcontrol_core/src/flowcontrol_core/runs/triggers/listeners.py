@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from django.db import transaction
-from django.db.models import F, OuterRef, Q, Subquery
+from django.db.models import F, Model, OuterRef, Q, Subquery
 from django.db.models.functions import Coalesce
 from django.db.models.signals import post_delete, post_save
 from django.utils import timezone
@@ -29,17 +29,23 @@ from flowcontrol_core.runs.store.connection import alias, connection, is_registe
 class Listeners:
     """The flow triggers by trigger key, and the keys that some live version waits for.
 
-    ``limited`` are the keys of the flows that have limits.
+    ``limited`` are the keys of the flows that have limits, ``guarded`` the labels of the models of
+    flows with a guard.
     """
 
     flow_triggers: Mapping[str, tuple[FlowTrigger, ...]] = field(default_factory=dict)
     waited: frozenset[str] = frozenset()
     limited: frozenset[int] = frozenset()
+    guarded: frozenset[str] = frozenset()
     _configs: dict[int, BoundConfig] = field(default_factory=dict)
 
     def hears(self, key: str) -> bool:
         """Return whether a flow or a waiting run is interested in a trigger."""
         return key in self.flow_triggers or key in self.waited
+
+    def guards(self, obj: Model | None) -> bool:
+        """Return whether a run about an object may have a guard that sees it."""
+        return obj is not None and obj.pk is not None and obj._meta.label_lower in self.guarded
 
     def config_of(self, flow_trigger: FlowTrigger, trigger: Trigger) -> BoundConfig:
         """Return the configuration of a flow trigger, compiled once."""
@@ -130,11 +136,13 @@ def _query() -> Listeners:
     ]
     versions = (
         FlowVersion.objects.using(alias())
-        .exclude(waits_for="")
+        .exclude(waits_for="", guarded=False)
         .annotate(live=Coalesce(*first))
         .filter(Q(flow__published_id=F("pk")) | Q(live__isnull=False), published_at__isnull=False)
     )
-    waited = {key for keys in versions.values_list("waits_for", flat=True) for key in keys.split()}
+    used = list(versions.values_list("waits_for", "guarded", "object_type"))
+    waited = {key for keys, *_ in used for key in keys.split()}
+    guarded = {model for _, has_guard, model in used if has_guard and model}
     flow_triggers = {key: tuple(found) for key, found in by_key.items()}
     limited = {each.flow_id for found in by_key.values() for each in found if each.flow.has_limits}
-    return Listeners(flow_triggers, frozenset(waited), frozenset(limited))
+    return Listeners(flow_triggers, frozenset(waited), frozenset(limited), frozenset(guarded))

@@ -103,11 +103,15 @@ class FiredEvent:
 
 
 class Match(NamedTuple):
-    """What comes of a firing: the rows to insert."""
+    """What comes of a firing: the rows to insert.
+
+    ``checks`` are the messages to runs that have to check their guards.
+    """
 
     runs: Sequence[FlowRun] = ()
     messages: Sequence[Message] = ()
     skipped: Sequence[SkippedFiring] = ()
+    checks: Sequence[Message] = ()
 
 
 def match(event: FiredEvent, listeners: Listeners, *, careful: bool = False) -> Match:
@@ -131,9 +135,11 @@ def match(event: FiredEvent, listeners: Listeners, *, careful: bool = False) -> 
             skipped += record
     starts = [item for item in wanted if item.mode == Mode.START]
     others = [item for item in wanted if item.mode != Mode.START]
-    runs, _, not_started = _starts(event, starts, listeners) if starts else Match()
-    _, messages, not_notified = _messages(event, others) if others else Match()
-    return Match(runs, messages, [*skipped, *not_started, *not_notified])
+    started = _starts(event, starts, listeners) if starts else Match()
+    told = _messages(event, others) if others else Match()
+    checks = _checks(event) if listeners.guards(event.obj) else ()
+    skipped += [*started.skipped, *told.skipped]
+    return Match(started.runs, told.messages, skipped, checks)
 
 
 Checked = tuple[bool, Sequence[SkippedFiring]]
@@ -282,9 +288,7 @@ def _messages(event: FiredEvent, flow_triggers: list[FlowTrigger]) -> Match:
     by_flow: dict[int, list[FlowTrigger]] = {}
     for flow_trigger in flow_triggers:
         by_flow.setdefault(flow_trigger.flow_id, []).append(flow_trigger)
-    live = FlowRun.objects.using(alias()).filter(
-        flow_id__in=by_flow, status__in=[s for s in LIVE if s != Status.PENDING]
-    )
+    live = FlowRun.objects.using(alias()).filter(flow_id__in=by_flow, status__in=LIVE)
     if event.about["object_key"] is not None:
         live = live.filter(**event.about)
     most = get_settings().MAX_FAN_OUT
@@ -302,23 +306,39 @@ def _messages(event: FiredEvent, flow_triggers: list[FlowTrigger]) -> Match:
     return Match(messages=messages, skipped=skipped)
 
 
+#: A run that is being executed, or blocked, waits for nothing that an event could cut short.
+_WAKEABLE = frozenset({Status.PENDING, Status.WAITING, Status.PAUSED})
+
+
 def _message(
     event: FiredEvent, flow_trigger: FlowTrigger, pk: int, status: str
 ) -> Sequence[Message]:
-    trigger = event.trigger.key
+    trigger, payload = event.trigger.key, encode(event.payload)
+    data: dict[str, Any] = {"payload": payload}
     if flow_trigger.mode == Mode.GO_TO:
-        kind, data = MessageKind.GO_TO, {"step": flow_trigger.step, "note": trigger}
-    elif status == Status.WAITING:
-        kind, data = MessageKind.WAKE, {"trigger": trigger, "payload": encode(event.payload)}
+        kind, data = MessageKind.GO_TO, {**data, "step": flow_trigger.step, "note": trigger}
+    elif status in _WAKEABLE:
+        kind, data = MessageKind.WAKE, {**data, "trigger": trigger}
     else:
         return ()
-    return [
-        Message(
-            run_id=pk,
-            kind=kind,
-            data=data,
-            actor=f"trigger {trigger}",
-            created_at=event.now,
-            undelivered_since=event.now,
-        )
-    ]
+    return [_message_to(event, pk, kind, data)]
+
+
+def _checks(event: FiredEvent) -> list[Message]:
+    """Have the guards checked of the runs that wait and belong to the object."""
+    waiting = FlowRun.objects.using(alias()).filter(
+        **event.about, status=Status.WAITING, version__guarded=True
+    )
+    keys = waiting.order_by().values_list("pk", flat=True)[: get_settings().MAX_FAN_OUT]
+    return [_message_to(event, pk, MessageKind.CHECK, {}) for pk in keys]
+
+
+def _message_to(event: FiredEvent, pk: int, kind: MessageKind, data: dict[str, Any]) -> Message:
+    return Message(
+        run_id=pk,
+        kind=kind,
+        data=data,
+        actor=f"trigger {event.trigger.key}",
+        created_at=event.now,
+        undelivered_since=event.now,
+    )
