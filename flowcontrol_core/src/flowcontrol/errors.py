@@ -22,6 +22,7 @@ from flowcontrol_core.errors import (
     UnknownFlowError,
     UnknownRunError,
     UnknownTriggerError,
+    UnknownZoneError,
 )
 
 __all__ = [
@@ -44,4 +45,5 @@ __all__ = [
     "UnknownFlowError",
     "UnknownRunError",
     "UnknownTriggerError",
+    "UnknownZoneError",
 ]

@@ -137,6 +137,18 @@ class UnknownTriggerError(FlowcontrolError):
         super().__init__(text % {"key": key})
 
 
+class UnknownZoneError(FlowcontrolError):
+    """The machine does not know a time zone, or no longer does."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        text = gettext(
+            "The time zone %(zone)s is not known on this machine. Install its data "
+            "(`pip install tzdata`, or on Debian the package tzdata-legacy), or choose another one."
+        )
+        super().__init__(text % {"zone": name})
+
+
 class UnknownFlowError(FlowcontrolError):
     """No flow has that key."""
 

@@ -14,12 +14,12 @@ from django import forms
 from django.core.exceptions import ObjectDoesNotExist
 from django.db import Error as DatabaseProblem
 from django.db.models import Model, QuerySet
-from django.utils import timezone, translation
 
 from flowcontrol_core.actions.storage import raw, restore, store
 from flowcontrol_core.engine.codec import private_copy
 from flowcontrol_core.errors import ConfigError, FlowcontrolError, gettext
 from flowcontrol_core.expressions import Scope
+from flowcontrol_core.zones import neutral
 
 
 class Evaluable(Protocol):
@@ -149,7 +149,7 @@ def initial_values(
 
     A value that cannot be read any more is shown as it was stored, so that nothing is lost.
     """
-    with translation.override(None), timezone.override(zone):
+    with neutral(zone):
         return {
             name: _initial_value(field, stored[name])
             for name, field in form_class.base_fields.items()
@@ -175,7 +175,7 @@ def read_config(
     Raises ConfigError with the errors by field where it no longer validates.
     """
     try:
-        with translation.override(None), timezone.override(zone):
+        with neutral(zone):
             form = _filled(form_class, stored)
             if form.is_valid():
                 return dict(form.cleaned_data)

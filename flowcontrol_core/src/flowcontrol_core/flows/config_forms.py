@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
-from functools import cache
+from functools import cache, partial
 from typing import Any, cast
-from zoneinfo import ZoneInfo
 
 from django import forms
 from django.utils import timezone, translation
+from django.utils.choices import flatten_choices
 from django.utils.translation import gettext
 
 from flowcontrol_core.actions.base import BaseAction
@@ -19,11 +19,12 @@ from flowcontrol_core.actions.config import initial_values, list_errors, to_stor
 from flowcontrol_core.actions.registry import registry
 from flowcontrol_core.document.tree import Document, Step
 from flowcontrol_core.errors import ConfigError, EditError, FlowcontrolError
+from flowcontrol_core.zones import find_zone, in_zone, neutral
 
 
 def zone_of(document: Document) -> tzinfo:
-    """Return the time zone in which the times of a flow are meant."""
-    return ZoneInfo(document.time_zone) if document.time_zone else timezone.get_default_timezone()
+    """Return the time zone in which the times of a flow are meant; raises UnknownZoneError."""
+    return find_zone(document.time_zone)
 
 
 def known_action(key: str) -> BaseAction | None:
@@ -52,11 +53,11 @@ def step_form(step: Step, data: Mapping[str, Any] | None = None, *, document: Do
     """
     try:
         action = registry.get_action(step.action).action
-        stored = upgraded_config(step, action)
+        stored, zone = upgraded_config(step, action), zone_of(document)
     except FlowcontrolError as error:
         return StepForm(None, str(error))
     prefix = form_prefix(step.id)
-    return StepForm(config_form(action.Config, stored, data, document=document, prefix=prefix))
+    return StepForm(config_form(action.Config, stored, data, zone=zone, prefix=prefix))
 
 
 def why_no_form(step: Step) -> str:
@@ -75,9 +76,9 @@ def trigger_form(
     *,
     document: Document,
 ) -> forms.BaseForm:
-    """Return the form of a trigger; raises UnknownTriggerError."""
-    trigger = registry.get_trigger(trigger_key)
-    return config_form(trigger.Config, stored or {}, data, document=document, prefix="trigger")
+    """Return the form of a trigger; raises UnknownTriggerError and UnknownZoneError."""
+    trigger, zone = registry.get_trigger(trigger_key), zone_of(document)
+    return config_form(trigger.Config, stored or {}, data, zone=zone, prefix="trigger")
 
 
 def config_form(
@@ -85,18 +86,43 @@ def config_form(
     stored: Mapping[str, Any],
     data: Mapping[str, Any] | None,
     *,
-    document: Document,
+    zone: tzinfo,
     prefix: str,
 ) -> forms.BaseForm:
     """Return a form for a stored configuration; its times are those of the flow's zone."""
-    zone = zone_of(document)
     initial = {
         name: _local(value, zone)
         for name, value in initial_values(form_class, stored, zone).items()
     }
     form = _zoned(form_class)(data=data, initial=initial, prefix=prefix)
     cast("_Zoned", form).zone = zone
+    offer_unknown(form)
     return form
+
+
+def offer_unknown(form: forms.BaseForm) -> None:
+    """Let what a form is filled with stay chosen, also where it is not offered any more.
+
+    A browser would choose the first of the others, and saving would lose what was stored.
+    """
+    for name, field in form.fields.items():
+        chosen = form.get_initial_for_field(field, name)
+        # The choices of a field of model objects are rows.
+        if isinstance(field, forms.ModelChoiceField) or not chosen:
+            continue
+        if isinstance(field, forms.ChoiceField):
+            field.choices = partial(_with_chosen, field.choices, chosen)
+
+
+def _with_chosen(offered: Any, chosen: Any) -> list[tuple[Any, Any]]:
+    """Return choices, with those that are chosen and not among them."""
+    choices = list(offered)
+    flat: Any = flatten_choices(choices)
+    known = {str(key) for key, _label in flat}
+    values = chosen if isinstance(chosen, list | tuple | set) else [chosen]
+    text = gettext("%(value)s (unknown here)")
+    unknown = [(value, text % {"value": value}) for value in values if str(value) not in known]
+    return [*choices, *unknown]
 
 
 def stored_config(form: forms.BaseForm) -> dict[str, Any]:
@@ -118,7 +144,7 @@ def initial_config(action: BaseAction, document: Document) -> dict[str, Any]:
     It need not be valid yet; an initial value that cannot be stored is left to the form.
     """
     config: dict[str, Any] = {}
-    with translation.override(None), timezone.override(zone_of(document)):
+    with neutral(zone_of(document)):
         form = action.Config()
         for name, field in form.fields.items():
             value = form.get_initial_for_field(field, name)
@@ -138,7 +164,7 @@ class _Zoned:
     zone: tzinfo
 
     def full_clean(self) -> None:
-        with timezone.override(self.zone):
+        with in_zone(self.zone):
             super().full_clean()  # type: ignore[misc]
 
 

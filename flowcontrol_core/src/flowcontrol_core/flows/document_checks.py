@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import tzinfo
+
 from django.apps import apps
 from django.db.models import Model
 from django.utils.translation import gettext
@@ -9,8 +11,7 @@ from django.utils.translation import gettext
 from flowcontrol_core.document.format import parse
 from flowcontrol_core.document.reader import Reading, drain
 from flowcontrol_core.document.tree import Document
-from flowcontrol_core.errors import DocumentError, Problem
-from flowcontrol_core.flows.config_forms import zone_of
+from flowcontrol_core.errors import DocumentError, Problem, UnknownZoneError
 from flowcontrol_core.flows.step_checks import (
     Question,
     check_flows,
@@ -19,6 +20,7 @@ from flowcontrol_core.flows.step_checks import (
     expression_problems,
 )
 from flowcontrol_core.models import Flow
+from flowcontrol_core.zones import find_zone
 
 
 def check_document(document: Document, *, flow: Flow | None = None) -> list[Problem]:
@@ -50,7 +52,7 @@ def _inspect(document: Document, flow: Flow | None) -> Reading[frozenset[str]]:
     for message in expression_problems(document.guard, model):
         yield Problem("guard", message, field="guard")
     checked = []
-    zone, object_type = zone_of(document), document.object or ""
+    zone, object_type = (yield from _zone_of(document)), document.object or ""
     for visit in document.index.values():
         if not any(around.step.disabled for around in visit.lineage):
             question = Question(visit=visit, zone=zone, object_type=object_type, model=model)
@@ -59,6 +61,15 @@ def _inspect(document: Document, flow: Flow | None) -> Reading[frozenset[str]]:
     waits_for = yield from check_triggers(sound)
     yield from check_flows(sound, flow)
     return waits_for
+
+
+def _zone_of(document: Document) -> Reading[tzinfo]:
+    """Return the time zone of a flow; one that is unknown is a problem, and the site's is used."""
+    try:
+        return find_zone(document.time_zone)
+    except UnknownZoneError as error:
+        yield Problem("time_zone", str(error), field="time_zone")
+        return find_zone(None)
 
 
 def find_model(label: str) -> type[Model] | None:

@@ -85,14 +85,18 @@ def edit_draft(
 
 
 def _apply(
-    flow: Flow, operation: Callable[[Document], _Change], revision: Revision, author: Author
+    flow: Flow,
+    operation: Callable[[Document], _Change],
+    revision: Revision,
+    author: Author,
+    read: Callable[[FlowVersion], Document] = drafts.get_document,
 ) -> Edit:
     with drafts.atomic():
         drafts.lock(flow)
         version = drafts.present_version(flow) or drafts.open_draft(flow, author)
         if revision is not None and revision != version.revision:
             raise drafts.stale_revision(flow)
-        old = drafts.get_document(version)
+        old = read(version)
         change = operation(old)
         columns = drafts.columns_of(change.document)
         if columns["digest"] == version.digest:
@@ -110,8 +114,18 @@ def restore_version(
     if version.flow_id != flow.pk:
         text = gettext("%(version)s is not a version of the flow %(flow)r; choose one of its own.")
         raise EditError(text % {"version": version, "flow": flow.key})
-    document = drafts.get_document(version)
-    return edit_draft(flow, lambda _: document, revision=revision, author=author)
+    return replace_draft(flow, drafts.get_document(version), revision=revision, author=author)
+
+
+def replace_draft(
+    flow: Flow, document: Document, *, revision: Revision, author: Author
+) -> FlowVersion:
+    """Make a document the draft, also where the present one cannot be read; as ``edit_draft``."""
+
+    def change(_: Document) -> _Change:
+        return _Change(document)
+
+    return _apply(flow, change, revision, author, read=drafts.readable_document).version
 
 
 def add_step(

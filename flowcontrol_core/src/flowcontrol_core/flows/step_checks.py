@@ -28,6 +28,7 @@ from flowcontrol_core.errors import ConfigError, ExpressionError, Problem, Unkno
 from flowcontrol_core.expressions import Expression, check_names, compile_expression
 from flowcontrol_core.flows.config_forms import known_action
 from flowcontrol_core.models import Flow
+from flowcontrol_core.zones import in_zone
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +58,8 @@ class CheckedStep:
         """Call a method of the action that returns texts; what it raises becomes a problem."""
         call: Callable[[BoundConfig], Iterable[str]] = getattr(self.action, method)
         try:
-            return [str(text) for text in call(self.config) if text]
+            with in_zone(self.question.zone):
+                return [str(text) for text in call(self.config) if text]
         except Exception as error:  # noqa: BLE001 - a plugin's code may raise anything
             yield _broken(self.question, f"{method}()", error)
             return []

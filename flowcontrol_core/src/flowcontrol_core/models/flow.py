@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import tzinfo
 from typing import Any
 
 from django.conf import settings
@@ -14,6 +15,7 @@ from django.utils.translation import gettext_lazy as _
 from flowcontrol_core import bounds
 from flowcontrol_core.errors import EditError
 from flowcontrol_core.models.columns import JsonField, KeyField
+from flowcontrol_core.zones import find_zone
 
 
 class LimitPolicy(models.TextChoices):
@@ -127,6 +129,11 @@ class Flow(models.Model):
         return (self.key,)
 
     @property
+    def zone(self) -> tzinfo:
+        """Return the time zone of the published version; raises UnknownZoneError."""
+        return find_zone(self.published.time_zone if self.published else None)
+
+    @property
     def has_limits(self) -> bool:
         """Return whether any limit is set."""
         return any((self.max_concurrent, self.max_per_object, self.max_concurrent_per_object))
@@ -158,8 +165,10 @@ class FlowVersion(models.Model):
     number = models.PositiveIntegerField(_("number"))
     document = JsonField(_("document"), default=dict)
     digest = models.CharField(_("digest"), max_length=64, editable=False)
-    #: The label of the model of its objects; it and the next are known without reading it.
+    #: The label of the model of its objects; it and the next two are known without reading it.
     object_type = models.CharField(max_length=200, blank=True, default="", editable=False)
+    #: The name of the time zone of its flow; empty for that of the site.
+    time_zone = models.CharField(max_length=100, blank=True, default="", editable=False)
     #: The keys of the triggers its steps wait for, one a line; written when it is published.
     waits_for = models.TextField(blank=True, default="", editable=False)
     #: Set while it is the draft: unique, so that a flow has one draft at most, on any database.

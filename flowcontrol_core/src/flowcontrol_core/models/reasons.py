@@ -36,6 +36,15 @@ TEXTS: Mapping[str, str | Promise] = {
     "missing_action": _(
         "The action %(action)s is not registered. Install or enable the plugin %(plugin)s."
     ),
+    "missing_zone": _(
+        "The time zone %(zone)s is not known on this machine. Install its data (`pip install "
+        "tzdata`, or on Debian the package tzdata-legacy), or publish a version with another zone "
+        "and move the run to it."
+    ),
+    "unusable_version": _(
+        "The version of this run cannot be used: %(error)s Upgrade flowcontrol or the plugin, or "
+        "publish a corrected version and move the run to it."
+    ),
     "invalid_config": _(
         "The configuration of step %(step)s cannot be used: %(error)s Correct the plugin, or "
         "publish a corrected version and move the run to it."

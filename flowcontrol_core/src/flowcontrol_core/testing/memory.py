@@ -21,6 +21,7 @@ from flowcontrol_core.runs.execution.failures import Stop, StopKind
 from flowcontrol_core.runs.store.clock import ManualClock
 from flowcontrol_core.runs.store.compiled import compile_flow
 from flowcontrol_core.runs.store.connection import WriteGuard
+from flowcontrol_core.zones import in_zone
 
 _MOST_WAKEUPS = 100_000
 _STATUS = {
@@ -172,7 +173,7 @@ def run_flow(
 
 
 def _drive(activation: Activation) -> Stop:
-    with activation.guard.installed():
+    with activation.guard.installed(), in_zone(activation.compiled.zone):
         while True:
             step = activation.next_step()
             stop = step if isinstance(step, Stop) else activation.call(step)

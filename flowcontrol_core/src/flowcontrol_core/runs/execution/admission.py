@@ -28,6 +28,7 @@ from flowcontrol_core.models import (
     Status,
 )
 from flowcontrol_core.runs.execution.checkpoint import (
+    BLOCKED_RECHECK,
     Execution,
     clear_wait,
     end,
@@ -42,6 +43,7 @@ from flowcontrol_core.runs.queue.claim import Heartbeat, release
 from flowcontrol_core.runs.queue.inbox import put_cancellations, reason_of, remove_messages
 from flowcontrol_core.runs.queue.outbox import after_checkpoint
 from flowcontrol_core.runs.store.clock import clock
+from flowcontrol_core.runs.store.compiled import UnusableVersion, get_compiled
 from flowcontrol_core.runs.store.connection import WriteGuard, alias, durable, retrying
 from flowcontrol_core.runs.store.objects import ObjectSource
 from flowcontrol_core.runs.store.rows import LostLease, make_event, set_reason, write_guarded
@@ -68,10 +70,18 @@ def prepare(
 ) -> Execution | Written:
     """Prepare a claimed run, with its flow, for execution; WRITTEN: it is not executed now.
 
-    In that case its row has been written. Raises LostLease; and FlowcontrolError where the run
+    In that case its row has been written. Where its version cannot be executed here it is BLOCKED,
+    and waits for that as it is. Raises LostLease; and FlowcontrolError where the run
     cannot be executed at all, to be given to ``end_errored``.
     """
-    if _is_kept_from_execution(run, messages) or _is_refused(run):
+    if _is_kept_from_execution(run, messages):
+        return WRITTEN
+    try:
+        compiled = get_compiled(run.version_id)
+    except UnusableVersion as error:
+        _block(run, error)
+        return WRITTEN
+    if _is_refused(run):
         return WRITTEN
     sent = [each for each in messages if each.kind == MessageKind.GO_TO] if messages else []
     wakeup = None
@@ -82,15 +92,20 @@ def prepare(
         if wakeup is None:
             _let_wait(run, messages)
             return WRITTEN
-    execution = make_execution(run, run.flow, source, guard, heartbeat, wakeup)
+    execution = make_execution(run, run.flow, compiled, source, guard, heartbeat, wakeup)
     execution.taken = messages
-    if run.attempt > 1:
-        reason = Reason.of("recovered", attempt=run.attempt)
-        event = make_event(EventKind.RECOVERED, clock().now(), reason)
-        execution.notes.append(event)
-    if sent:
-        execution.notes += [_go_to(execution, message) for message in sent]
+    if run.attempt > 1 or sent:
+        execution.notes = _notes(execution, sent)
     return execution
+
+
+def _notes(execution: Execution, sent: Iterable[Message]) -> list[RunEvent]:
+    """Return what the history says of a run that was cut short, or was sent to steps: send it."""
+    notes = []
+    if (attempt := execution.run.attempt) > 1:
+        reason = Reason.of("recovered", attempt=attempt)
+        notes.append(make_event(EventKind.RECOVERED, clock().now(), reason))
+    return [*notes, *(_go_to(execution, message) for message in sent)]
 
 
 def _is_refused(run: FlowRun) -> bool:
@@ -191,6 +206,15 @@ def _pause(run: FlowRun, reason: Reason, messages: Iterable[Message] = (), actor
     _put_back(run, Status.PAUSED, reason, messages, event)
 
 
+def _block(run: FlowRun, error: UnusableVersion) -> None:
+    """Put a run back whose version cannot be executed here; its inbox stays as it is."""
+    now, is_news = clock().now(), run.explanation != error.reason
+    run.blocked_on = error.missing
+    run.due_at = None if error.missing else now + BLOCKED_RECHECK
+    event = make_event(EventKind.BLOCKED, now, error.reason, run_id=run.pk) if is_news else None
+    _put_back(run, Status.BLOCKED, error.reason, event=event)
+
+
 def _put_back(
     run: FlowRun,
     status: Status,
@@ -201,6 +225,8 @@ def _put_back(
     """Write a claimed run back without having executed it."""
     if run.status != status:
         set_status(run, status, clock().now())
+    if status != Status.BLOCKED:
+        run.blocked_on = None
     set_reason(run, reason)
     run.worker = ""
     _write_back(run, messages, event)

@@ -26,6 +26,7 @@ from flowcontrol_core.runs.execution.sweep import execute_due
 from flowcontrol_core.runs.queue import limits
 from flowcontrol_core.runs.queue.claim import Choice, Heartbeat, worker_name
 from flowcontrol_core.runs.store.clock import clock
+from flowcontrol_core.runs.store.compiled import get_compiled, is_executable
 from flowcontrol_core.runs.store.connection import WriteGuard, alias, connection, dispatch
 from flowcontrol_core.runs.store.objects import ObjectSource, reference
 from flowcontrol_core.runs.store.rows import LostLease, make_event
@@ -90,7 +91,7 @@ def start_flowrun(
     options: dict[str, Any] = {"trigger": trigger, "payload": payload, "by": by, "reason": reason}
     if connection().in_atomic_block or executing.get() is not None:
         return create_flowrun(flow, obj, state, **options)
-    if flow.has_limits or flow.paused:
+    if flow.has_limits or flow.paused or not is_executable(flow.published_id):
         run = create_flowrun(flow, obj, state, **options)
         execute_due(1, Choice(only=[run.pk]))
         run.refresh_from_db(using=alias())
@@ -214,9 +215,9 @@ def build_run(flow: Flow, about: Mapping[str, Any], now: datetime, **fields: Any
 def _execute_new(run: FlowRun, flow: Flow, events: list[RunEvent]) -> None:
     """Execute a run before it is inserted: a crash then is as one before the call."""
     run.fence, run.attempt, run.worker = 1, 1, worker_name()
-    guard = WriteGuard()
+    guard, compiled = WriteGuard(), get_compiled(run.version_id)
     with guard.installed(), Heartbeat() as heartbeat:
-        execution = make_execution(run, flow, ObjectSource([run]), guard, heartbeat)
+        execution = make_execution(run, flow, compiled, ObjectSource([run]), guard, heartbeat)
         execution.stored = False
         execution.notes = events
 

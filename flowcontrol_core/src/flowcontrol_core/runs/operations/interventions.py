@@ -47,7 +47,7 @@ from flowcontrol_core.runs.queue import limits
 from flowcontrol_core.runs.queue.inbox import cancel_children, empty_inbox, put_message
 from flowcontrol_core.runs.queue.outbox import after_end, deliver_messages, waits
 from flowcontrol_core.runs.store.clock import clock
-from flowcontrol_core.runs.store.compiled import get_compiled
+from flowcontrol_core.runs.store.compiled import get_compiled, get_program
 from flowcontrol_core.runs.store.connection import after_commit, alias, dispatch, retrying
 from flowcontrol_core.runs.store.rows import WRITTEN_COLUMNS, make_event, rows
 
@@ -232,11 +232,11 @@ def check_move(run: FlowRun) -> str:
     current = run.flow.published
     if current is None or current.pk == run.version_id:
         return gettext("it is on the published version already")
-    old, new = get_compiled(run.version_id), get_compiled(current.pk)
+    old, new = get_program(run.version), get_program(current)
     cursor = cursor_from_json(run.cursor)
     for depth, frame in enumerate(cursor):
         values = {"step": frame.step}
-        here, there = old.program.nodes.get(frame.step), new.program.nodes.get(frame.step)
+        here, there = old.nodes.get(frame.step), new.nodes.get(frame.step)
         if here is None or there is None:
             return gettext("the published version has no enabled step %(step)s") % values
         if here.step.action != there.step.action:

@@ -39,6 +39,7 @@ from flowcontrol_core.runs.queue.limits import limits_of, skipping
 from flowcontrol_core.runs.store.connection import alias
 from flowcontrol_core.runs.store.objects import describe_object, reference
 from flowcontrol_core.runs.triggers.listeners import Listeners
+from flowcontrol_core.zones import in_zone
 
 
 class ConditionDatabaseError(Exception):
@@ -103,12 +104,14 @@ class Match(NamedTuple):
 def match(event: FiredEvent, listeners: Listeners, *, careful: bool = False) -> Match:
     """Return which flow triggers do something, whatever language and zone the user has.
 
+    A condition is checked in the zone of its flow.
+
     With ``careful`` each condition is checked in a savepoint of its own. Raises
     ConditionDatabaseError, without it, where a condition fails in the database.
     """
     wanted: list[FlowTrigger] = []
     skipped: list[SkippedFiring] = []
-    with translation.override(None), timezone.override(timezone.get_default_timezone()):
+    with translation.override(None):
         for flow_trigger in listeners.flow_triggers.get(event.trigger.key, ()):
             is_wanted, record = _check(event, flow_trigger, listeners, careful=careful)
             if is_wanted:
@@ -131,7 +134,8 @@ def _check(
     if event.trigger.accepts is None and not flow_trigger.condition:
         return True, ()
     try:
-        with transaction.atomic(using=alias()) if careful else nullcontext():
+        zone = flow_trigger.flow.zone
+        with in_zone(zone), transaction.atomic(using=alias()) if careful else nullcontext():
             return _holds(event, flow_trigger, listeners)
     except Exception as error:
         if isinstance(error, DatabaseError) and not careful:
