@@ -90,5 +90,9 @@ DATE_FORMAT_CHARACTERS = 200
 RENDER_ITERATIONS = 10_000
 RENDER_CHARACTERS = 100_000
 RENDER_SECONDS = 5.0
+# A text that secrets are taken out of, how much beside a cut is dropped, and how many secrets.
+REDACTED_CHARACTERS = 100_000
+REDACTED_MARGIN = 1_000
+REDACTED_SECRETS = 1_000
 # How deep the value of an expression is nested.
 VALUE_DEPTH = 100

@@ -12,7 +12,7 @@ from typing import Any
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
-from flowcontrol_core.redaction import storable_text
+from flowcontrol_core.texts import storable_text
 
 #: The sentence of each code. A note, which a person or an action has written, follows it.
 TEXTS: Mapping[str, str | Promise] = {
@@ -101,7 +101,14 @@ class Reason:
     @classmethod
     def of(cls, code: str, note: object = "", **values: Any) -> Reason:
         """Return the reason of a code with its values, and a note if there is one."""
-        return cls(code, {**values, "note": storable_text(note)} if note else values)
+        return cls(code, {**values, "note": str(note)} if note else values)
+
+    def stored(self) -> dict[str, Any]:
+        """Return the values as they are stored."""
+        return {
+            name: storable_text(value) if isinstance(value, str) else value
+            for name, value in self.values.items()
+        }
 
     def __bool__(self) -> bool:
         return bool(self.code)

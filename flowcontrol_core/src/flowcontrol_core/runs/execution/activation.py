@@ -196,7 +196,7 @@ class Activation:
         frame = self.cursor[-1]
         tries = frame.tries + 1
         secrets = self._secrets(bound)
-        line = redact(one_line(error), secrets)
+        line = one_line(error, secrets)
         self._record(bound, frame, None, begun, {}, error=line)
         described = describe(error, frame.step, bound.key, secrets)
         self.cursor = (*self.cursor[:-1], self._top_with(tries=tries, calling=False))
@@ -316,7 +316,7 @@ class Activation:
             if guard.test(self.scope):
                 return CONTINUE
         except (ExpressionError, ObjectGone) as error:
-            line = redact(one_line(error), self._known_secrets())
+            line = one_line(error, self._known_secrets())
             reason = Reason.of("guard_failed", error=line)
             return self._not_the_step(error) or self.give_up(error, reason)
         return Stop(
@@ -338,7 +338,7 @@ class Activation:
         except DatabaseError:
             raise
         except Exception as error:  # noqa: BLE001 - a form may raise anything
-            text = redact(one_line(error), self._known_secrets())
+            text = one_line(error, self._known_secrets())
             reason = Reason.of("invalid_config", step=step_id, error=text)
             return Stop(kind=StopKind.BLOCKED, reason=reason)
 

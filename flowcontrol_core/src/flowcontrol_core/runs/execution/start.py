@@ -18,7 +18,6 @@ from flowcontrol_core.engine.codec import encode, normalize, storable
 from flowcontrol_core.engine.state import State
 from flowcontrol_core.errors import NotStartedError, UnknownFlowError
 from flowcontrol_core.models import EventKind, Flow, FlowRun, Reason, RunEvent, Status
-from flowcontrol_core.redaction import storable_text
 from flowcontrol_core.runs.execution.activation import executing
 from flowcontrol_core.runs.execution.checkpoint import make_execution
 from flowcontrol_core.runs.execution.driver import Driver
@@ -30,6 +29,7 @@ from flowcontrol_core.runs.store.compiled import get_compiled, is_executable
 from flowcontrol_core.runs.store.connection import WriteGuard, alias, connection, dispatch
 from flowcontrol_core.runs.store.objects import ObjectSource, reference
 from flowcontrol_core.runs.store.rows import LostLease, make_event
+from flowcontrol_core.texts import storable_text
 
 
 def create_flowrun(

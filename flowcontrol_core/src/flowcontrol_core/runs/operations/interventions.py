@@ -40,7 +40,6 @@ from flowcontrol_core.models import (
     RunEvent,
     Status,
 )
-from flowcontrol_core.redaction import storable_text
 from flowcontrol_core.runs.execution.checkpoint import clear_wait, end, set_status
 from flowcontrol_core.runs.execution.start import build_run
 from flowcontrol_core.runs.queue import limits
@@ -50,6 +49,7 @@ from flowcontrol_core.runs.store.clock import clock
 from flowcontrol_core.runs.store.compiled import get_compiled, get_program
 from flowcontrol_core.runs.store.connection import after_commit, alias, dispatch, retrying
 from flowcontrol_core.runs.store.rows import WRITTEN_COLUMNS, make_event, rows
+from flowcontrol_core.texts import storable_text
 
 #: Runs that are resumed in one transaction, when their flow is.
 _CHUNK = 500

@@ -13,6 +13,7 @@ from django.db import models
 
 from flowcontrol_core.models import FlowRun, Reason
 from flowcontrol_core.runs.store.connection import alias, connection, is_lost_connection
+from flowcontrol_core.texts import storable_text
 
 MAX_TEXT = 200
 
@@ -45,7 +46,7 @@ def describe_object(obj: models.Model | None) -> str:
         text = str(obj)
     except Exception:  # noqa: BLE001 - a project's own method
         text = f"{obj._meta.label} {obj.pk}"
-    return text.replace("\x00", "")[:MAX_TEXT]
+    return storable_text(text, MAX_TEXT)
 
 
 class ObjectSource:
