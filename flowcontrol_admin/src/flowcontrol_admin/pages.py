@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -23,7 +23,6 @@ from django.http import (
     HttpResponseNotAllowed,
     HttpResponseRedirect,
 )
-from django.http.request import QueryDict
 from django.shortcuts import get_object_or_404
 from django.template.response import TemplateResponse
 from django.urls import NoReverseMatch, URLPattern, path, reverse
@@ -33,6 +32,7 @@ from django.utils.translation import gettext as _
 
 from flowcontrol.errors import DocumentError, EditError, FlowcontrolError, StaleRevisionError
 from flowcontrol_admin.fields import MAX_REASON, RevisionForm
+from flowcontrol_core.flows.config_forms import plain_newlines
 
 APP = "flowcontrol_core"
 POST = ("POST",)
@@ -94,9 +94,9 @@ class Page:
         return self.request.method == "POST"
 
     @property
-    def data(self) -> QueryDict | None:
+    def data(self) -> Mapping[str, Any] | None:
         """Return what was sent, for a form to be bound to."""
-        return self.request.POST if self.is_post else None
+        return plain_newlines(self.request.POST) if self.is_post else None
 
     @property
     def reason(self) -> str:

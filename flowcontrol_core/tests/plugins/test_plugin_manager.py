@@ -311,7 +311,8 @@ REFUSED_HOOKS = {
     ),
     "unknown": (
         "@hookimpl\ndef celebrate(): return []",
-        "The hooks are flowcontrol_actions, flowcontrol_ready, flowcontrol_triggers.",
+        "The hooks are flowcontrol_actions, flowcontrol_ready, flowcontrol_secret, "
+        "flowcontrol_triggers.",
     ),
     "misspelled specname": (
         "@hookimpl(specname='flowcontrol_trigger')\ndef mine(): return []",

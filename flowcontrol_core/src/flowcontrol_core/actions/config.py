@@ -15,6 +15,7 @@ from django.core.exceptions import ObjectDoesNotExist
 from django.db import Error as DatabaseProblem
 from django.db.models import Model, QuerySet
 
+from flowcontrol_core.actions.secrets import SecretReference
 from flowcontrol_core.actions.storage import raw, restore, store
 from flowcontrol_core.engine.codec import private_copy
 from flowcontrol_core.errors import ConfigError, FlowcontrolError, gettext
@@ -90,6 +91,12 @@ class BoundConfig:
 
 def _is_container(value: Any) -> bool:
     return isinstance(value, list | dict | set)
+
+
+def secrets_of(config: BoundConfig) -> dict[str, str]:
+    """Return the names of the secrets that a configuration refers to, by field."""
+    computed = config._computed.items()  # noqa: SLF001 - a function of this class
+    return {name: each.name for name, each in computed if isinstance(each, SecretReference)}
 
 
 class _Reference:

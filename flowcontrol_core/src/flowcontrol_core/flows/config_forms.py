@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
 from functools import cache, partial
+from types import MappingProxyType
 from typing import Any, cast
 
 from django import forms
 from django.utils import timezone, translation
 from django.utils.choices import flatten_choices
+from django.utils.datastructures import MultiValueDict
 from django.utils.translation import gettext
 
 from flowcontrol_core.actions.base import BaseAction
 from flowcontrol_core.actions.bound_step import upgraded_config
-from flowcontrol_core.actions.config import initial_values, list_errors, to_stored
+from flowcontrol_core.actions.config import (
+    initial_values,
+    list_errors,
+    read_config,
+    store_values,
+    to_stored,
+)
 from flowcontrol_core.actions.registry import registry
+from flowcontrol_core.actions.secrets import SecretField
 from flowcontrol_core.document.tree import Document, Step
 from flowcontrol_core.errors import ConfigError, EditError, FlowcontrolError
+from flowcontrol_core.redaction import HIDDEN
 from flowcontrol_core.zones import find_zone, in_zone, neutral
 
 
@@ -45,11 +55,18 @@ class StepForm:
     reason: str = ""
 
 
-def step_form(step: Step, data: Mapping[str, Any] | None = None, *, document: Document) -> StepForm:
+def step_form(
+    step: Step,
+    data: Mapping[str, Any] | None = None,
+    *,
+    document: Document,
+    with_secrets: bool = True,
+) -> StepForm:
     """Return the form of a step: with what is stored, or bound to what was sent.
 
     For a step without a configuration it shows the initial values of the form itself, and no
-    errors.
+    errors. Without ``with_secrets``, the secrets of the step can be read only: their names. The
+    values of the action's ``secret_fields`` are never shown; left empty, they stay.
     """
     try:
         action = registry.get_action(step.action).action
@@ -57,7 +74,21 @@ def step_form(step: Step, data: Mapping[str, Any] | None = None, *, document: Do
     except FlowcontrolError as error:
         return StepForm(None, str(error))
     prefix = form_prefix(step.id)
-    return StepForm(config_form(action.Config, stored, data, zone=zone, prefix=prefix))
+    form = config_form(action.Config, stored, data, zone=zone, prefix=prefix)
+    _withhold(form, action.secret_fields)
+    for field in form.fields.values():
+        field.disabled = field.disabled or (isinstance(field, SecretField) and not with_secrets)
+    return StepForm(form)
+
+
+def _withhold(form: forms.BaseForm, names: Iterable[str]) -> None:
+    """Take stored values out of a form that is shown; those that are not typed anew stay."""
+    zoned = cast("_Zoned", form)
+    for name in names:
+        if name in form.fields and form.initial.get(name) not in (None, ""):
+            zoned.withheld = {**zoned.withheld, name: form.initial.pop(name)}
+            form.fields[name].required = False
+            form.fields[name].widget.attrs["placeholder"] = HIDDEN
 
 
 def why_no_form(step: Step) -> str:
@@ -94,10 +125,33 @@ def config_form(
         name: _local(value, zone)
         for name, value in initial_values(form_class, stored, zone).items()
     }
-    form = _zoned(form_class)(data=data, initial=initial, prefix=prefix)
+    form = _zoned(form_class)(data=plain_newlines(data), initial=initial, prefix=prefix)
     cast("_Zoned", form).zone = zone
     offer_unknown(form)
     return form
+
+
+def plain_newlines(data: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+    """Return what was sent, lines ended as they were before a browser sent them."""
+    if data is None or not any("\r\n" in text for text in _texts(data)):
+        return data
+    if not isinstance(data, MultiValueDict):
+        return {name: _plain_newlines(value) for name, value in data.items()}
+    copy = data.copy()
+    for name, values in data.lists():
+        copy.setlist(name, [_plain_newlines(value) for value in values])
+    return copy
+
+
+def _texts(data: Mapping[str, Any]) -> Iterator[str]:
+    values: Iterable[Any] = data.values()
+    if isinstance(data, MultiValueDict):
+        values = (value for _name, listed in data.lists() for value in listed)
+    return (value for value in values if isinstance(value, str))
+
+
+def _plain_newlines(value: Any) -> Any:
+    return value.replace("\r\n", "\n") if isinstance(value, str) else value
 
 
 def offer_unknown(form: forms.BaseForm) -> None:
@@ -138,6 +192,28 @@ def stored_config(form: forms.BaseForm) -> dict[str, Any]:
         return to_stored(form)
 
 
+def changed_config(
+    step: Step, action: BaseAction, config: Mapping[str, Any], document: Document
+) -> dict[str, Any]:
+    """Return a new configuration of a step in which what means the same stays as it is stored.
+
+    Such as a text from a file with a line break at its end, which a form does without, or a value
+    that is left out because it is the default.
+    """
+    try:
+        meant = read_config(action.Config, upgraded_config(step, action), zone_of(document))
+        same = store_values(action.Config.base_fields, meant)
+    except FlowcontrolError:
+        return dict(config)
+    old = step.config if step.config_version == action.config_version else same
+    is_same = {name for name, value in config.items() if name in same and same[name] == value}
+    return {
+        name: old[name] if name in is_same else value
+        for name, value in config.items()
+        if name in old or name not in is_same
+    }
+
+
 def initial_config(action: BaseAction, document: Document) -> dict[str, Any]:
     """Return the initial values of an action's form as the configuration of a new step.
 
@@ -162,10 +238,19 @@ class _Zoned:
     """Reads what was typed in the zone of the flow, not in that of the editor."""
 
     zone: tzinfo
+    #: Stored values that are not shown, by field.
+    withheld: Mapping[str, Any] = MappingProxyType({})
 
     def full_clean(self) -> None:
         with in_zone(self.zone):
             super().full_clean()  # type: ignore[misc]
+
+    def _clean_fields(self) -> None:
+        super()._clean_fields()  # type: ignore[misc]
+        cleaned: dict[str, Any] = self.cleaned_data  # type: ignore[attr-defined]
+        cleaned.update(
+            {name: value for name, value in self.withheld.items() if not cleaned.get(name)}
+        )
 
 
 @cache

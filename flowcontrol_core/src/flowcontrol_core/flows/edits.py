@@ -11,6 +11,7 @@ from django import forms
 from django.utils.translation import gettext, ngettext
 
 from flowcontrol_core.actions.registry import registry
+from flowcontrol_core.actions.secrets import SecretField
 from flowcontrol_core.document import edit
 from flowcontrol_core.document.places import legal_places
 from flowcontrol_core.document.tree import (
@@ -23,7 +24,12 @@ from flowcontrol_core.document.tree import (
 )
 from flowcontrol_core.errors import EditError
 from flowcontrol_core.flows import drafts
-from flowcontrol_core.flows.config_forms import initial_config, known_action, stored_config
+from flowcontrol_core.flows.config_forms import (
+    changed_config,
+    initial_config,
+    known_action,
+    stored_config,
+)
 from flowcontrol_core.flows.drafts import Author, Revision
 from flowcontrol_core.models import Flow, FlowVersion
 
@@ -58,6 +64,9 @@ def places(document: Document, *, moving: str | None = None) -> list[Place]:
     """Return all places for a new step, or for the one with the id ``moving``."""
     return legal_places(document, moving=moving, branches=offered_branches)
 
+
+#: The permission to choose the secret that a step gets.
+USE_SECRET = "flowcontrol_core.use_secret"  # noqa: S105 - the name of a permission
 
 Operation: TypeAlias = Callable[[Document], Document]
 
@@ -167,7 +176,8 @@ def configure_step(
             text = gettext("The form does not belong to the step %(step)r; use step_form().")
             raise EditError(text % {"step": step_id})
         version = action.config_version
-        return edit.change_step(document, step_id, config=config, config_version=version)
+        changed = changed_config(document.visit(step_id).step, action, config, document)
+        return edit.change_step(document, step_id, config=changed, config_version=version)
 
     done = gettext("Saved “%(step)s”.")
     unchanged = gettext("The step was configured like that already.")
@@ -313,14 +323,41 @@ def refuse_forbidden(old: Document, new: Document, author: Author) -> None:
         if not is_same and not may_place(step.action, author):
             text = gettext("You need the permission %(permission)r for the action %(action)r.")
             raise EditError(text % {"permission": _permission(step.action), "action": step.action})
+        if chosen_secrets(step) - (chosen_secrets(before) if before else frozenset()):
+            _refuse_secrets(author)
+
+
+def chosen_secrets(step: Step) -> frozenset[str]:
+    """Return the names of the secrets that the configuration of a step refers to."""
+    action = known_action(step.action)
+    fields = action.Config.base_fields if action else {}
+    chosen = (
+        step.config.get(name) for name, field in fields.items() if isinstance(field, SecretField)
+    )
+    return frozenset(str(name) for name in chosen if name)
+
+
+def _refuse_secrets(author: Author) -> None:
+    if not may_use_secrets(author):
+        text = gettext("You need the permission %(permission)r to choose a secret.")
+        raise EditError(text % {"permission": USE_SECRET})
+
+
+def may_use_secrets(author: Author) -> bool:
+    """Return whether an author may choose the secrets of steps."""
+    return _has_permission(author, USE_SECRET)
 
 
 def may_place(action_key: str, author: Author) -> bool:
     """Return whether an author may place an action; to be asked before it is offered."""
     permission = _permission(action_key)
+    return not permission or _has_permission(author, permission)
+
+
+def _has_permission(author: Author, permission: str) -> bool:
     # A user model of a project's own need not have permissions: then it has none.
     has_perm = getattr(author, "has_perm", None)
-    return author is None or not permission or bool(has_perm and has_perm(permission))
+    return author is None or bool(has_perm and has_perm(permission))
 
 
 def _permission(action_key: str) -> str:

@@ -14,7 +14,7 @@ from django.utils.translation import gettext_lazy as _
 
 from flowcontrol_core import bounds
 from flowcontrol_core.errors import EditError
-from flowcontrol_core.models.columns import JsonField, KeyField
+from flowcontrol_core.models.columns import JsonField, KeyField, LongTextField, ShortTextField
 from flowcontrol_core.zones import find_zone
 
 
@@ -57,8 +57,8 @@ class Flow(models.Model):
         ],
         help_text=_("The name by which code, other flows and exports refer to it."),
     )
-    name = models.CharField(_("name"), max_length=200)
-    description = models.TextField(_("description"), blank=True)
+    name = ShortTextField(_("name"), max_length=200)
+    description = LongTextField(_("description"), blank=True)
     active = models.BooleanField(
         _("active"), default=False, help_text=_("Only an active, published flow starts runs.")
     )
@@ -120,10 +120,11 @@ class Flow(models.Model):
             ("publish_flow", "Can publish a flow"),
             ("activate_flow", "Can activate, deactivate, pause and resume a flow"),
             ("start_flow", "Can start a run of a flow"),
+            ("use_secret", "Can choose the secrets of steps"),
         ]
 
     def __str__(self) -> str:
-        return self.name
+        return str(self.name)
 
     def natural_key(self) -> tuple[str]:
         return (self.key,)

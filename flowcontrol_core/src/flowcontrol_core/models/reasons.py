@@ -36,6 +36,10 @@ TEXTS: Mapping[str, str | Promise] = {
     "missing_action": _(
         "The action %(action)s is not registered. Install or enable the plugin %(plugin)s."
     ),
+    "missing_secret": _(
+        "Step %(step)s (%(action)s) needs the secret %(secret)s, which has no value here. Set it "
+        "in the setting SECRETS or in the environment of the workers, or have a plugin return it."
+    ),
     "missing_zone": _(
         "The time zone %(zone)s is not known on this machine. Install its data (`pip install "
         "tzdata`, or on Debian the package tzdata-legacy), or publish a version with another zone "

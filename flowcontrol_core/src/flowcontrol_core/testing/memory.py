@@ -16,6 +16,7 @@ from flowcontrol_core.engine.directives import Wait
 from flowcontrol_core.engine.history import Call, Recorder
 from flowcontrol_core.engine.state import State
 from flowcontrol_core.errors import FlowcontrolError
+from flowcontrol_core.plugins.manager import plugin_manager
 from flowcontrol_core.runs.execution.activation import Activation, RunScope
 from flowcontrol_core.runs.execution.failures import Stop, StopKind
 from flowcontrol_core.runs.store.clock import ManualClock
@@ -140,10 +141,12 @@ def run_flow(
     payload: Mapping[str, Any] | None = None,
     now: datetime | None = None,
     clock: ManualClock | None = None,
+    secrets: Mapping[str, str] | None = None,
 ) -> MemoryRun:
     """Execute a flow in memory up to its end or its first wait.
 
-    ``obj`` may be any object, saved or not. Actions are called as they are; those that use the
+    ``obj`` may be any object, saved or not; ``secrets`` are the values of secrets by name, by
+    default those of the site. Actions are called as they are; those that use the
     database need one. Raises FlowcontrolError for a document that is not valid.
     """
     clock = clock or ManualClock(now)
@@ -166,6 +169,7 @@ def run_flow(
         history=trail,
         clock=clock,
         guard=WriteGuard(),
+        ask=plugin_manager.secret if secrets is None else secrets.get,
         has_object=obj is not None,
     )
     stop = _drive(activation)

@@ -19,6 +19,7 @@ from django.utils.functional import SimpleLazyObject
 from flowcontrol_core.actions.base import Effects
 from flowcontrol_core.actions.bound_step import BoundStep
 from flowcontrol_core.actions.context import RunContext, Wakeup
+from flowcontrol_core.actions.secrets import Ask, resolve
 from flowcontrol_core.conf import get_settings
 from flowcontrol_core.engine.codec import normalize, private_copy
 from flowcontrol_core.engine.cursor import Cursor, Frame
@@ -32,10 +33,16 @@ from flowcontrol_core.engine.interpreter import (
     released_variables,
     resume,
 )
-from flowcontrol_core.errors import DirectiveError, ExpressionError, UnknownActionError
+from flowcontrol_core.errors import (
+    DirectiveError,
+    ExpressionError,
+    MissingSecretError,
+    UnknownActionError,
+)
 from flowcontrol_core.expressions import Expression, Scope
 from flowcontrol_core.models import Outcome, Reason
-from flowcontrol_core.redaction import MIN_LENGTH, redact, secrets_in
+from flowcontrol_core.plugins.manager import plugin_manager
+from flowcontrol_core.redaction import MIN_LENGTH, hiding, redact, secrets_in
 from flowcontrol_core.runs.execution.failures import (
     CONTINUE,
     NEEDS_DATABASE,
@@ -49,6 +56,7 @@ from flowcontrol_core.runs.execution.failures import (
     one_line,
     retry_after,
 )
+from flowcontrol_core.runs.store import needs
 from flowcontrol_core.runs.store.clock import Clock
 from flowcontrol_core.runs.store.compiled import CompiledFlow
 from flowcontrol_core.runs.store.connection import WriteGuard, is_lost_connection, is_transient
@@ -65,6 +73,7 @@ class RunScope(Scope):
 
     def __init__(self, context: RunContext) -> None:
         self._context = context
+        self.secrets = {}
 
     obj = property(lambda self: self._context.object)
     state = property(lambda self: self._context.state.peek())
@@ -114,6 +123,7 @@ class Activation:
     attempt: int = 1
     started: bool = False
     has_object: bool = False
+    ask: Ask = plugin_manager.secret
     history: Recorder = field(default_factory=Recorder)
     calls: int = 0
     budget: Budget = field(default_factory=Budget)
@@ -162,6 +172,8 @@ class Activation:
         Errors of the action become a Stop; errors of the database that concern the transaction
         around it are raised on.
         """
+        if bound.secrets and not self.scope.secrets:
+            return self._call_with_secrets(bound)
         frame = self.cursor[-1]
         context = self._enter_step(bound, frame)
         method = bound.action.run if frame.phase == "run" else bound.action.return_from_children
@@ -189,6 +201,24 @@ class Activation:
             self.guard.armed = False
         self._record(bound, frame, directive, begun, changes)
         return self._continue(before, position, directive)
+
+    def _call_with_secrets(self, bound: BoundStep) -> Stop | Continue:
+        """Call an action with the secrets that its configuration refers to, and forget them."""
+        try:
+            secrets = resolve(bound.secrets, self.ask)
+        except MissingSecretError as error:
+            # The call is not made.
+            self.cursor = (*self.cursor[:-1], self._top_with(calling=False))
+            values = {"step": bound.step.id, "action": bound.key, "secret": error.name}
+            reason = Reason("missing_secret", values)
+            missing = needs.secret_key(error.name)
+            return Stop(kind=StopKind.BLOCKED, blocked_on=missing, reason=reason)
+        self.scope.secrets = secrets
+        try:
+            with hiding(secrets):
+                return self.call(bound)
+        finally:
+            self.scope.secrets = {}
 
     def fail(self, bound: BoundStep, error: Exception, begun: float | None = None) -> Stop:
         """Return the stop for a failed call of the step on top: retried later, or the end."""

@@ -13,7 +13,9 @@ from typing import Any, NamedTuple
 from django.db import DatabaseError, models, transaction
 from django.utils import timezone, translation
 
+from flowcontrol_core.actions.config import secrets_of
 from flowcontrol_core.actions.context import RunContext
+from flowcontrol_core.actions.secrets import resolve
 from flowcontrol_core.actions.trigger import Trigger
 from flowcontrol_core.conf import get_settings
 from flowcontrol_core.engine.codec import encode
@@ -32,6 +34,7 @@ from flowcontrol_core.models import (
     SkippedFiring,
     Status,
 )
+from flowcontrol_core.plugins.manager import plugin_manager
 from flowcontrol_core.redaction import redact
 from flowcontrol_core.runs.execution.activation import executing
 from flowcontrol_core.runs.execution.start import build_run, check_startable
@@ -148,6 +151,7 @@ def _holds(event: FiredEvent, flow_trigger: FlowTrigger, listeners: Listeners) -
     scope, accepts = event.scope(), event.trigger.accepts
     if accepts is not None:
         config = listeners.config_of(flow_trigger, event.trigger)
+        scope.secrets = resolve(secrets_of(config).values(), plugin_manager.secret)
         if not accepts(config.at(scope), event.obj, event.payload):
             return False, ()
     condition = flow_trigger.condition
