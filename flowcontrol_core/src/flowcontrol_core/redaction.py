@@ -25,7 +25,7 @@ from flowcontrol_core.texts import storable_text
 HIDDEN: Final = "•••"
 #: Shorter values are parts of too many words to be taken out of a text.
 MIN_LENGTH: Final = 4
-#: From this length on, a value that stands inside of a text is no accident.
+#: From this length on, a value does not stand inside of a text by accident.
 SURE_LENGTH: Final = 8
 
 # Secrets wherever they stand in a name ("accesstoken", "passwordhash").

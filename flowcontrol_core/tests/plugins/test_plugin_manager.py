@@ -311,8 +311,7 @@ REFUSED_HOOKS = {
     ),
     "unknown": (
         "@hookimpl\ndef celebrate(): return []",
-        "The hooks are flowcontrol_actions, flowcontrol_ready, flowcontrol_secret, "
-        "flowcontrol_triggers.",
+        "The hooks are flowcontrol_actions, flowcontrol_ready, flowcontrol_secret, flowcontro",
     ),
     "misspelled specname": (
         "@hookimpl(specname='flowcontrol_trigger')\ndef mine(): return []",

@@ -36,6 +36,12 @@ class _StorableText:
         value = super().get_db_prep_value(value, connection, prepared)  # type: ignore[misc]
         if not isinstance(value, str):
             return value
+        if (
+            value.isascii()
+            and "\x00" not in value
+            and len(value) <= (self.max_length or len(value))
+        ):
+            return value
         text = storable_text(value, self.max_length)
         if BEYOND_THREE_BYTES.search(text) and not holds_all_characters(connection):
             return BEYOND_THREE_BYTES.sub("?", text)
