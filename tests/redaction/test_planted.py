@@ -64,8 +64,8 @@ HOW: dict[str, Callable[[Any, str], Any]] = {
     "state": lambda run, texts: run.state.update(text=texts),
     "memo": lambda run, texts: run.memo.update(text=[texts]),
     "abort": lambda run, texts: Spread.abort(texts),
-    "child": lambda run, texts: None if create_flowrun("quiet", state={"n": texts}).pk else None,
-    "fire": lambda run, texts: None if trigger_flows("test.heard", None, {"n": texts}) else None,
+    "child": lambda run, texts: [create_flowrun("quiet", state={"n": texts})].clear(),
+    "fire": lambda run, texts: trigger_flows("test.heard", None, {"n": texts}).clear(),
     "log": lambda run, texts: None,
 }
 
