@@ -117,6 +117,7 @@ def test_a_missing_secret_blocks_the_run_before_the_call_and_names_it(seen: list
 def test_the_site_knows_secrets_by_its_setting_and_the_environment(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.delenv("FLOWCONTROL_SECRET_PLANTED")
     monkeypatch.setenv("FLOWCONTROL_SECRET_SMS_TOKEN", "from the environment")
     monkeypatch.setenv("FLOWCONTROL_SECRET_OTHER", "other")
     settings = {"SECRETS": {"pay": "from the setting", "sms.token": None}}
