@@ -73,10 +73,10 @@ from flowcontrol_core.flows.lifecycle import (
 from flowcontrol_core.flows.overview import (
     associations,
     at_step,
-    count_name,
     counts_by_step,
     documents_of,
     find_step,
+    live_counts,
     step_of,
     versions_with_runs,
     with_facts,
@@ -87,6 +87,7 @@ from flowcontrol_core.flows.publication import (
     present_problems,
     publish,
 )
+from flowcontrol_core.flows.warnings import find_warnings
 from flowcontrol_core.runs.operations.interventions import resume_flow as resume
 
 __all__ = [
@@ -112,7 +113,6 @@ __all__ = [
     "check_document",
     "check_options",
     "configure_step",
-    "count_name",
     "counts_by_step",
     "create_flow",
     "deactivate",
@@ -126,10 +126,12 @@ __all__ = [
     "edit_draft",
     "export_flows",
     "find_step",
+    "find_warnings",
     "form_prefix",
     "get_document",
     "import_flows",
     "is_unchanged",
+    "live_counts",
     "may_place",
     "may_use_secrets",
     "move_step",

@@ -61,6 +61,9 @@ class Settings:
     # that are secrets: ["iban", "tax_id"].
     SECRETS: dict[str, str | None] = field(default_factory=dict, repr=False)
     SECRET_NAMES: tuple[str, ...] = ()
+    # Filters of template libraries that expressions may use, one by one:
+    # {"django.contrib.humanize.templatetags.humanize": ["intcomma"]}.
+    EXPRESSION_FILTERS: dict[str, list[str]] = field(default_factory=dict)
     # Plugins by entry point name that are not imported, and whether a broken one is an error.
     DISABLE_PLUGINS: tuple[str, ...] = ()
     STRICT_PLUGINS: bool = False

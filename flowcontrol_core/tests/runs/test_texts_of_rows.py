@@ -135,7 +135,7 @@ def test_an_emoji_is_replaced_where_the_character_set_has_none(lab: Lab, three_b
     assert events(run)[0].actor == "Ada ?"
     assert EMOJI in events(run)[-1].error["message"]
     (warning,) = check_characters(databases=["default"])
-    assert warning.id == "flowcontrol.W007"
+    assert warning.id == "flowcontrol.W012"
     assert "utf8mb4" in (warning.hint or "")
 
 

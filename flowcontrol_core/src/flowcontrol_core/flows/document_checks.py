@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import tzinfo
 
 from django.apps import apps
@@ -51,13 +52,11 @@ def _inspect(document: Document, flow: Flow | None) -> Reading[frozenset[str]]:
         yield Problem("object", text % {"model": document.object}, field="object")
     for message in expression_problems(document.guard, model):
         yield Problem("guard", message, field="guard")
-    checked = []
-    zone, object_type = (yield from _zone_of(document)), document.object or ""
-    for visit in document.index.values():
-        if not any(around.step.disabled for around in visit.lineage):
-            question = Question(visit=visit, zone=zone, object_type=object_type, model=model)
-            checked.append((yield from check_step(question)))
-    sound = [step for step in checked if step]
+    zone, sound = (yield from _zone_of(document)), []
+    for question in questions_of(document, model, zone):
+        step = yield from check_step(question)
+        if step is not None:
+            sound.append(step)
     waits_for = yield from check_triggers(sound)
     yield from check_flows(sound, flow)
     return waits_for
@@ -70,6 +69,17 @@ def _zone_of(document: Document) -> Reading[tzinfo]:
     except UnknownZoneError as error:
         yield Problem("time_zone", str(error), field="time_zone")
         return find_zone(None)
+
+
+def questions_of(
+    document: Document, model: type[Model] | None, zone: tzinfo | None = None
+) -> Iterator[Question]:
+    """Yield what is asked about each step that can be executed, in reading order."""
+    known = zone or drain(_zone_of(document))[1]
+    object_type = document.object or ""
+    for visit in document.index.values():
+        if not any(around.step.disabled for around in visit.lineage):
+            yield Question(visit=visit, zone=known, object_type=object_type, model=model)
 
 
 def find_model(label: str) -> type[Model] | None:

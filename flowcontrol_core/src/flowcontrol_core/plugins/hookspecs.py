@@ -18,6 +18,7 @@ import pluggy
 if TYPE_CHECKING:
     from flowcontrol_core.actions.base import BaseAction
     from flowcontrol_core.actions.trigger import Trigger
+    from flowcontrol_core.expressions.filters import ExpressionFilter, ExpressionFunction
 
 PROJECT_NAME: Final = "flowcontrol"
 
@@ -44,6 +45,16 @@ def flowcontrol_secret(name: str) -> str | None:
     Called before each call of an action whose configuration refers to it, and while a run is
     blocked on it: answer quickly. The first plugin that has an answer is the one that counts; then
     come the setting ``SECRETS`` and the environment.
+    """
+    raise NotImplementedError
+
+
+@hookspec
+def flowcontrol_filters() -> Iterable[ExpressionFilter | ExpressionFunction]:
+    """Return filters and functions for expressions: ``name|shorten``, ``name|<plugin>.shorten``.
+
+    They have to be pure: the same values give the same result, and nothing else changes. Where two
+    plugins have a name, only the long form works; a name of Django's filters is refused.
     """
     raise NotImplementedError
 

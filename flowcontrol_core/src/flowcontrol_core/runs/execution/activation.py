@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import timedelta
 from typing import Any
 
-from django.db import DatabaseError
+from django.db import InterfaceError, OperationalError
 from django.utils.functional import SimpleLazyObject
 
 from flowcontrol_core.actions.base import Effects
@@ -38,6 +38,7 @@ from flowcontrol_core.errors import (
     ExpressionError,
     MissingSecretError,
     UnknownActionError,
+    UnknownFilterError,
 )
 from flowcontrol_core.expressions import Expression, Scope
 from flowcontrol_core.models import Outcome, Reason
@@ -59,7 +60,7 @@ from flowcontrol_core.runs.execution.failures import (
 from flowcontrol_core.runs.store import needs
 from flowcontrol_core.runs.store.clock import Clock
 from flowcontrol_core.runs.store.compiled import CompiledFlow
-from flowcontrol_core.runs.store.connection import WriteGuard, is_lost_connection, is_transient
+from flowcontrol_core.runs.store.connection import WriteGuard, is_of_own_database
 from flowcontrol_core.runs.store.objects import ObjectGone
 
 #: The run whose action is being called in this thread: what it starts is deeper by one.
@@ -279,13 +280,13 @@ class Activation:
     def _not_the_step(self, error: Exception) -> Stop | None:
         """Return a stop where the step is not to blame, because its object is gone.
 
-        A failure of the database is raised. An expression that reads the object raises its own
-        error from either of them.
+        A failure of the runs' own database is raised. An expression that reads the object raises
+        its own error from either of them.
         """
         for cause in causes(error):
             if isinstance(cause, ObjectGone):
                 return Stop(kind=StopKind.ENDED, outcome=Outcome.OBSOLETE, reason=cause.reason)
-            if is_transient(cause) or is_lost_connection(cause):
+            if is_of_own_database(cause):
                 # Its own cause says what kind of failure it is.
                 raise cause from cause.__cause__
         return None
@@ -346,14 +347,24 @@ class Activation:
             if guard.test(self.scope):
                 return CONTINUE
         except (ExpressionError, ObjectGone) as error:
+            if isinstance(error, UnknownFilterError):
+                return _missing_filter(error)
+            if (stop := self._not_the_step(error)) is not None:
+                return stop
+            if any(isinstance(cause, OperationalError | InterfaceError) for cause in causes(error)):
+                return self._fail_at_guard(error)
             line = one_line(error, self._known_secrets())
-            reason = Reason.of("guard_failed", error=line)
-            return self._not_the_step(error) or self.give_up(error, reason)
+            return self.give_up(error, Reason.of("guard_failed", error=line))
         return Stop(
             kind=StopKind.ENDED,
             outcome=Outcome.OBSOLETE,
             reason=Reason.of("guard_false", guard=guard.source),
         )
+
+    def _fail_at_guard(self, error: Exception) -> Stop:
+        """Return the stop for a guard whose object cannot be read now: its step may be retried."""
+        bound = self._bind()
+        return bound if isinstance(bound, Stop) else self.fail(bound, error)
 
     def _bind(self) -> BoundStep | Stop:
         step_id = self.cursor[-1].step
@@ -365,9 +376,13 @@ class Activation:
             plugin = error.key.partition(".")[0]
             reason = Reason.of("missing_action", action=error.key, plugin=plugin)
             return Stop(kind=StopKind.BLOCKED, blocked_on=error.key, reason=reason)
-        except DatabaseError:
-            raise
-        except Exception as error:  # noqa: BLE001 - a form may raise anything
+        except Exception as error:
+            # A form may raise anything.
+            if is_of_own_database(error):
+                raise
+            for cause in causes(error):
+                if isinstance(cause, UnknownFilterError):
+                    return _missing_filter(cause)
             text = one_line(error, self._known_secrets())
             reason = Reason.of("invalid_config", step=step_id, error=text)
             return Stop(kind=StopKind.BLOCKED, reason=reason)
@@ -414,6 +429,12 @@ class Activation:
     def _messages(self, bound: BoundStep) -> tuple[str, ...]:
         secrets = self._secrets(bound)
         return tuple(redact(message, secrets) for message in self.context.messages)
+
+
+def _missing_filter(error: UnknownFilterError) -> Stop:
+    """Return the stop of a run that waits for the plugin of a filter, as for that of an action."""
+    reason = Reason.of("missing_filter", filter=error.key)
+    return Stop(kind=StopKind.BLOCKED, blocked_on=error.key, reason=reason)
 
 
 def _checked(answer: Any, bound: BoundStep) -> FlowDirective:

@@ -99,11 +99,11 @@ class Batch:
         except LostLease:
             logger.info("Run %s belongs to another worker by now.", run.pk)
         except Exception as error:
-            if isinstance(error, DatabaseError | InterfaceError) and (
-                is_lost_connection(error) or is_transient(error)
-            ):
+            is_lost = is_lost_connection(error)
+            if is_lost or is_transient(error):
+                # Asked before: that connects anew.
                 self._postpone(run)
-                if is_lost_connection(error):
+                if is_lost:
                     raise
                 return
             logger.exception("Run %s cannot be executed and is ended as errored.", run.pk)

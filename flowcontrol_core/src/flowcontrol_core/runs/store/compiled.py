@@ -16,6 +16,7 @@ from flowcontrol_core.errors import (
     DirectiveError,
     FlowcontrolError,
     UnknownActionError,
+    UnknownFilterError,
     UnknownZoneError,
 )
 from flowcontrol_core.expressions import Expression, compile_expression
@@ -91,8 +92,16 @@ class UnusableVersion(FlowcontrolError):
 def compile_flow(document: Document, source: Registry = registry) -> CompiledFlow:
     """Compile a valid document; raises ExpressionError for a bad guard, and UnknownZoneError."""
     zone = find_zone(document.time_zone)
-    guard = compile_expression(document.guard) if document.guard else None
+    guard = _compile_guard(document.guard) if document.guard else None
     return CompiledFlow(document, Program.compile(document), zone, guard, source)
+
+
+def _compile_guard(text: str) -> Expression:
+    """Compile a guard; one that lacks a plugin is compiled when a run reaches it, or blocks it."""
+    try:
+        return compile_expression(text)
+    except UnknownFilterError:
+        return Expression(text, {}, lambda scope: compile_expression(text).evaluate(scope))
 
 
 _MOST = 2_000

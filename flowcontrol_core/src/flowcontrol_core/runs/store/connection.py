@@ -12,6 +12,7 @@ from functools import partial, wraps
 from typing import Any, ParamSpec, TypeVar
 
 from django.db import (
+    Error,
     InterfaceError,
     OperationalError,
     connections,
@@ -41,6 +42,8 @@ _MYSQL_GONE = frozenset({1053, 1927, 2006, 2013, 2055, 4031})
 #: PostgreSQL's classes and codes for a connection that failed, a server that shuts down or starts
 #: up, and a session that was idle for too long.
 _POSTGRESQL_GONE = ("08", "57P01", "57P02", "57P03", "57P05", "25P03")
+#: What ``WriteGuard`` notes on an error: the alias of the database that it came from.
+_SOURCE = "flowcontrol_source"
 _TRIES = 8
 #: Seconds of work, and of leaving the lock to others, in ``yield_lock``.
 _TURN = 0.02
@@ -67,8 +70,27 @@ def is_transient(error: BaseException) -> bool:
     return isinstance(error, OperationalError) and bool(_TRANSIENT.search(str(error)))
 
 
+def is_of_own_database(error: BaseException) -> bool:
+    """Return whether a step met a failure of the runs' own database.
+
+    Then the step is not to blame: its transaction is to be repeated, or the connection is gone. A
+    failure of any other database is the step's own, as is that of any service it asks.
+    """
+    if not is_transient(error) and not is_lost_connection(error):
+        return False
+    source = vars(error).get(_SOURCE)
+    if source is not None:
+        return bool(source == alias())
+    # It was met on connecting, or at a commit: no statement says where.
+    database = connection()
+    return is_transient(error) or database.connection is None or not database.is_usable()
+
+
 def is_lost_connection(error: BaseException) -> bool:
-    """Return whether the database itself failed, not what was asked of it."""
+    """Return whether the database itself failed, not what was asked of it.
+
+    To be asked about the runs' own: see ``is_of_own_database``.
+    """
     if isinstance(error, InterfaceError):
         return True
     if not isinstance(error, OperationalError):
@@ -139,6 +161,27 @@ def durable() -> transaction.Atomic:
     return transaction.atomic(using=alias(), durable=True)
 
 
+def transaction_elsewhere() -> str:
+    """Return the alias of another database whose transaction this thread is in; empty: of none.
+
+    What happens in it may be rolled back, and no one else sees it before its commit.
+    """
+    own = alias()
+    for database in connections.all(initialized_only=True):
+        if database.alias != own and database.in_atomic_block and _will_end(database):
+            return database.alias
+    return ""
+
+
+def _will_end(database: BaseDatabaseWrapper) -> bool:
+    """Return whether a transaction is one of the code, not that of a ``TestCase`` around it.
+
+    Django has no public way to ask.
+    """
+    blocks: Any = database.atomic_blocks
+    return not all(block._from_testcase for block in blocks)  # noqa: SLF001
+
+
 def after_commit(work: Callable[[], object]) -> None:
     """Do something once the present transaction has committed, at once if there is none.
 
@@ -193,7 +236,10 @@ def first_keys(queries: Sequence[QuerySet[Any]]) -> Sequence[Any]:
 
 
 class WriteGuard:
-    """Refuses database writes while an action that declared no effects is called."""
+    """Refuses database writes while an action that declared no effects is called.
+
+    And notes on each error of a statement which database it came from.
+    """
 
     __slots__ = ("armed",)
 
@@ -208,7 +254,11 @@ class WriteGuard:
                 "An action with Effects.NONE wrote to the database. Declare Effects.DATABASE, so "
                 "that its writes and the checkpoint are one transaction."
             )
-        return execute(sql, params, many, context)
+        try:
+            return execute(sql, params, many, context)
+        except Error as error:
+            vars(error)[_SOURCE] = context["connection"].alias
+            raise
 
     @contextmanager
     def installed(self) -> Iterator[WriteGuard]:

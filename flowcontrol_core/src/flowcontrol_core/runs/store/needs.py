@@ -40,4 +40,4 @@ _IS_THERE: Mapping[str, Callable[[str], bool]] = {_ZONE: zones.is_known, _SECRET
 def is_there(key: str) -> bool:
     """Return whether this process has what a run was blocked on."""
     kind, colon, name = key.partition(":")
-    return _IS_THERE[kind](name) if colon and kind in _IS_THERE else registry.knows_action(key)
+    return _IS_THERE[kind](name) if colon and kind in _IS_THERE else registry.knows(key)
