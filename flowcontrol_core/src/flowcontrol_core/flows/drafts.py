@@ -23,7 +23,7 @@ from flowcontrol_core.document.format import digest, parse, to_data
 from flowcontrol_core.document.tree import Document, Step, map_steps
 from flowcontrol_core.errors import DocumentError, EditError, StaleRevisionError, UnknownFlowError
 from flowcontrol_core.models import Flow, FlowVersion
-from flowcontrol_core.redaction import storable_text
+from flowcontrol_core.texts import storable_text
 
 Author: TypeAlias = AbstractBaseUser | None
 """Who edits; code that names no author may do everything."""
