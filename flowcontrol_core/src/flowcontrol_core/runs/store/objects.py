@@ -17,7 +17,6 @@ from django.utils.translation import gettext
 from flowcontrol_core.errors import FlowcontrolError
 from flowcontrol_core.models import MAX_KEY, NO_OBJECT, FlowRun, Reason, about_object
 from flowcontrol_core.runs.store.connection import alias, connection
-from flowcontrol_core.texts import storable_text
 
 MAX_TEXT = 200
 
@@ -44,7 +43,8 @@ def describe_object(obj: models.Model | None) -> str:
         text = str(obj)
     except Exception:  # noqa: BLE001 - a project's own method
         text = f"{obj._meta.label} {obj.pk}"
-    return storable_text(text, MAX_TEXT)
+    # Its column stores of it what the database can.
+    return text[:MAX_TEXT]
 
 
 def why_nameless(obj: models.Model) -> str:
