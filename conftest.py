@@ -18,6 +18,7 @@ import flowcontrol_core  # noqa: F401
 import flowcontrol_triggers_signals  # noqa: F401
 from tests.databases import Database, ScratchDatabase, chosen_database
 from tests.databases import scratch_database as open_scratch_database
+from tests.planted import planted, watch
 from tests.services import SERVICES_OF_MARKER, why_unreachable
 
 # A test with one of these chooses its services itself, and is run once, not on every database.
@@ -134,6 +135,20 @@ def _needed_services(item: pytest.Item) -> list[str]:
     for mark in item.iter_markers():
         needed += mark.args if mark.name == "service" else SERVICES_OF_MARKER.get(mark.name, ())
     return needed
+
+
+@pytest.fixture(scope="session", autouse=True)
+def planted_secrets() -> Iterator[None]:
+    """Plant secrets for all tests, and read what leaves the process."""
+    with planted():
+        yield
+
+
+@pytest.fixture(autouse=True)
+def _no_planted_secret_appears() -> Iterator[None]:
+    watch.leaks.clear()
+    yield
+    assert not watch.leaks, f"a planted secret is in: {', '.join(watch.leaks)}"
 
 
 @pytest.fixture(

@@ -14,13 +14,13 @@ CORE = ROOT / "flowcontrol_core/src/flowcontrol_core"
 
 #: The core, bottom up.
 PLAN = {
-    "errors", "bounds", "redaction", "conf", "suggest", "document", "engine", "expressions",
-    "actions", "plugins", "models", "migrations", "flows", "runs", "health", "management",
-    "checks", "tasks", "apps", "testing",
+    "errors", "bounds", "texts", "redaction", "conf", "suggest", "zones", "document", "engine",
+    "expressions", "actions", "plugins", "models", "migrations", "flows", "runs", "health",
+    "management", "checks", "tasks", "apps", "testing",
 }  # fmt: skip
 #: The rooms of `runs`, bottom up, and what is in them.
 ROOMS = {
-    "store": {"connection", "clock", "rows", "objects", "compiled"},
+    "store": {"connection", "clock", "needs", "rows", "objects", "compiled"},
     "queue": {"claim", "handouts", "heartbeat", "limits", "inbox", "outbox", "workers"},
     "execution": {
         "activation", "driver", "batch", "checkpoint", "admission", "failures", "sweep", "start",

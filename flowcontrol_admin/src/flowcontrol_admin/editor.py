@@ -21,12 +21,11 @@ from flowcontrol_core.document.tree import Document
 def show_editor(page: Page, flow: Flow) -> HttpResponse:
     """Show the draft, or the published version, whose first edit opens a draft."""
     version = flows.present_version(flow)
-    document, problems = read_version(version)
-    if not problems:
-        problems = [
-            *flows.check_document(document, flow=flow),
-            *flows.check_associations(flow, document),
-        ]
+    document, unreadable = read_version(version)
+    problems = unreadable or [
+        *flows.check_document(document, flow=flow),
+        *flows.check_associations(flow, document),
+    ]
     waiting = flows.counts_by_step(flow)
     return page.render(
         "editor.html",
@@ -35,6 +34,7 @@ def show_editor(page: Page, flow: Flow) -> HttpResponse:
         version=version,
         revision=version.revision if version else 1,
         document=document,
+        unreadable=bool(unreadable),
         lines=TreeBuilder(document, by_step(problems), waiting).lines(),
         problems=problems,
         other_problems=[item for item in problems if item.step not in document.index],

@@ -17,9 +17,11 @@ from flowcontrol import flows
 from flowcontrol.errors import DocumentError, EditError, NotPermittedError
 from flowcontrol.flows import bounds
 from flowcontrol.models import Flow, FlowRun
-from flowcontrol_admin.fields import RevisionField, add_problems, choice_field, code_input
+from flowcontrol_admin.editor import read_version
+from flowcontrol_admin.fields import RevisionField, add_problems, code_input
 from flowcontrol_admin.pages import CHANGE_FLOW, Page, Text
 from flowcontrol_core.document.tree import Document
+from flowcontrol_core.flows.config_forms import offer_unknown
 from flowcontrol_core.flows.drafts import atomic
 from flowcontrol_core.flows.lifecycle import FIELDS, LIMITS, POLICIES, RETENTION, delete_flow
 
@@ -104,23 +106,14 @@ class FlowForm(forms.ModelForm):  # type: ignore[type-arg]
             )
         if document is not None:
             self.initial.update({name: getattr(document, name) or "" for name in OPTIONS})
-            self._offer_unknown("object")
-            self._offer_unknown("time_zone")
-
-    def _offer_unknown(self, name: str) -> None:
-        """Offer the present model or zone also where it is not known here."""
-        field, value = choice_field(self, name), self.initial[name]
-        known: Any = list(field.choices)  # type: ignore[arg-type]
-        if value and value not in dict(known):
-            unknown = gettext("%(value)s (unknown here)") % {"value": value}
-            field.choices = [*known, (value, unknown)]
+            offer_unknown(self)
 
     def clean(self) -> dict[str, Any]:
         cleaned: dict[str, Any] = super().clean() or self.cleaned_data
         defaults = Flow()
         for name in DEFAULTED:
             cleaned[name] = cleaned.get(name) or getattr(defaults, name)
-        if not set(OPTIONS) & set(self.errors):
+        if set(OPTIONS) <= set(cleaned) and set(OPTIONS) & set(self.changed_data):
             add_problems(self, flows.check_options(**self.options()))
         return cleaned
 
@@ -136,12 +129,21 @@ class FlowForm(forms.ModelForm):  # type: ignore[type-arg]
 
 
 class ChangeFlowForm(FlowForm):
-    """The same for a flow that exists: its key stays."""
+    """The same for a flow that exists: its key stays.
+
+    ``problems`` are those of what it is filled with. Where the document cannot be read, the form
+    is about the rest, and the document stays as it is.
+    """
 
     revision = RevisionField()
 
     def __init__(self, page: Page, flow: Flow) -> None:
-        super().__init__(page.data, instance=flow, document=flows.present_document(flow))
+        document, unreadable = read_version(flows.present_version(flow))
+        super().__init__(page.data, instance=flow, document=document)
+        options = {name: getattr(document, name) for name in OPTIONS}
+        self.problems = unreadable or flows.check_options(**options)
+        for name in OPTIONS if unreadable else ():
+            del self.fields[name]
         self.initial["revision"] = flows.present_revision(flow)
         may_change = page.may(CHANGE_FLOW)
         #: Whether the user may change the draft only. What is sent nevertheless is refused.
@@ -185,6 +187,7 @@ def change_flow(page: Page, flow: Flow) -> HttpResponse:
         title=gettext("Settings of “%(flow)s”") % {"flow": flow.name},
         crumb=gettext("Settings"),
         form=form,
+        problems=() if form.is_bound else form.problems,
         submit=gettext("Save") if page.may(CHANGE_FLOW) else "",
     )
 
@@ -194,7 +197,8 @@ def _save(page: Page, flow: Flow, form: ChangeFlowForm) -> bool:
     revision = form.cleaned_data["revision"]
     try:
         with atomic():
-            flows.set_options(flow, **form.options(), revision=revision, author=page.user)
+            if set(OPTIONS) <= set(form.fields):
+                flows.set_options(flow, **form.options(), revision=revision, author=page.user)
             flows.change_flow(flow, author=page.user, **form.columns())
     except NotPermittedError:
         raise

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -25,7 +25,6 @@ from django.http import (
     HttpResponseNotAllowed,
     HttpResponseRedirect,
 )
-from django.http.request import QueryDict
 from django.template.response import TemplateResponse
 from django.urls import NoReverseMatch, URLPattern, path, reverse
 from django.utils.functional import Promise
@@ -42,6 +41,7 @@ from flowcontrol.errors import (
 )
 from flowcontrol_admin.fields import MAX_REASON, RevisionForm
 from flowcontrol_admin.objects import ObjectRights
+from flowcontrol_core.flows.config_forms import plain_newlines
 
 APP = "flowcontrol_core"
 POST = ("POST",)
@@ -110,9 +110,9 @@ class Page:
         return self.request.method == "POST"
 
     @property
-    def data(self) -> QueryDict | None:
+    def data(self) -> Mapping[str, Any] | None:
         """Return what was sent, for a form to be bound to."""
-        return self.request.POST if self.is_post else None
+        return plain_newlines(self.request.POST) if self.is_post else None
 
     @property
     def reason(self) -> str:

@@ -45,7 +45,7 @@ def publish(page: Page, flow: Flow) -> HttpResponse:
 def _publish_page(
     page: Page, flow: Flow, problems: list[Problem], *, status: int = 200
 ) -> HttpResponse:
-    document, unreadable = read_version(flows.present_version(flow))
+    document, _problems = read_version(flows.present_version(flow))
     return page.render(
         "publish.html",
         status=status,
@@ -53,7 +53,7 @@ def _publish_page(
         crumb=gettext("Publish"),
         problems=[(item, item.step in document.index) for item in problems],
         warnings=flows.find_warnings(document, flow=flow),
-        difference=[] if unreadable else _difference(flow),
+        difference=_difference(flows.published_version(flow), flows.present_version(flow)),
         is_unchanged=flows.is_unchanged(flow),
         live=FlowRun.objects.filter(flow=flow).live().count(),
         published=flows.published_version(flow),
@@ -104,7 +104,6 @@ def show_version(page: Page, flow: Flow, number: int) -> HttpResponse:
     """Show one version, and how the present document differs from it."""
     version = get_object_or_404(FlowVersion, flow=flow, number=number)
     document, problems = read_version(version)
-    present, _problems = read_version(flows.present_version(flow))
     return page.render(
         "version.html",
         title=str(version),
@@ -114,7 +113,7 @@ def show_version(page: Page, flow: Flow, number: int) -> HttpResponse:
         document=document,
         problems=problems,
         lines=TreeBuilder(document).lines(),
-        difference=flows.describe_diff(document, present),
+        difference=_difference(version, flows.present_version(flow)),
         revision=flows.present_revision(flow),
     )
 
@@ -140,15 +139,16 @@ def discard(page: Page, flow: Flow) -> HttpResponse:
         "discard.html",
         title=gettext("Discard the draft?"),
         crumb=gettext("Discard the draft"),
-        difference=_difference(flow),
+        difference=_difference(flows.published_version(flow), draft),
         submit=gettext("Discard the draft"),
         revision=draft.revision,
     )
 
 
-def _difference(flow: Flow) -> list[Any]:
-    published = flows.get_document(flows.published_version(flow))
-    return flows.describe_diff(published, flows.present_document(flow))
+def _difference(old: FlowVersion | None, new: FlowVersion | None) -> list[Any]:
+    """Return what changed from one version to another; nothing where either cannot be read."""
+    (before, unreadable), (after, as_well) = read_version(old), read_version(new)
+    return [] if unreadable or as_well else flows.describe_diff(before, after)
 
 
 class Change(NamedTuple):

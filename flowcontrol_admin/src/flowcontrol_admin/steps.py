@@ -59,7 +59,10 @@ def configure(page: Page, flow: Flow, step_id: str) -> HttpResponse:
         raise PermissionDenied
     label = flows.step_label(step)
     with plugin_code(label):
-        bound = flows.step_form(step, page.data, document=target.document)
+        may_use_secrets = flows.may_use_secrets(page.user)
+        bound = flows.step_form(
+            step, page.data, document=target.document, with_secrets=may_use_secrets
+        )
         form = bound.form
         is_valid = form is not None and form.is_bound and form.is_valid()
         body = "" if form is None or is_valid else form.render("flowcontrol_admin/fields.html")

@@ -19,6 +19,7 @@ from flowcontrol_admin.fields import add_problems, choice_field, code_input
 from flowcontrol_admin.pages import CHANGE_FLOW, Page, plugin_code, url
 from flowcontrol_admin.pickers import Offer, grouped, search_query
 from flowcontrol_core.document.tree import Document
+from flowcontrol_core.flows.config_forms import offer_unknown
 from flowcontrol_core.flows.document_checks import find_model
 
 SHOWN_FIRINGS = 20
@@ -48,10 +49,10 @@ class FlowTriggerForm(forms.Form):
     def __init__(self, data: Any, flow_trigger: FlowTrigger, document: Document) -> None:
         names = ("mode", "condition", "step", "active")
         super().__init__(data, initial={name: getattr(flow_trigger, name) for name in names})
-        words, present = flows.Describer(document), flow_trigger.step
+        words = flows.Describer(document)
         steps = [(one, words.step(one)) for one in document.index]
-        gone = [(present, present)] if present and present not in document.index else []
-        choice_field(self, "step").choices = [("", "---------"), *gone, *steps]
+        choice_field(self, "step").choices = [("", "---------"), *steps]
+        offer_unknown(self)
 
 
 def pick(page: Page, flow: Flow) -> HttpResponse:

@@ -11,6 +11,7 @@ from flowcontrol_core.errors import (
     ExpressionError,
     FlowcontrolError,
     IllegalChangeError,
+    MissingSecretError,
     NotPermittedError,
     NotStartedError,
     Problem,
@@ -24,6 +25,7 @@ from flowcontrol_core.errors import (
     UnknownFlowError,
     UnknownRunError,
     UnknownTriggerError,
+    UnknownZoneError,
 )
 
 __all__ = [
@@ -35,6 +37,7 @@ __all__ = [
     "ExpressionError",
     "FlowcontrolError",
     "IllegalChangeError",
+    "MissingSecretError",
     "NotPermittedError",
     "NotStartedError",
     "Problem",
@@ -48,4 +51,5 @@ __all__ = [
     "UnknownFlowError",
     "UnknownRunError",
     "UnknownTriggerError",
+    "UnknownZoneError",
 ]

@@ -79,7 +79,7 @@ from flowcontrol_core.flows.overview import (
     versions_with_runs,
     with_facts,
 )
-from flowcontrol_core.flows.permissions import may_change_live, may_place
+from flowcontrol_core.flows.permissions import may_change_live, may_place, may_use_secrets
 from flowcontrol_core.flows.publication import (
     diff_with_published,
     is_unchanged,
@@ -136,6 +136,7 @@ __all__ = [
     "live_counts",
     "may_change_live",
     "may_place",
+    "may_use_secrets",
     "move_step",
     "offered_branches",
     "open_draft",

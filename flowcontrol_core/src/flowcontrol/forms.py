@@ -11,6 +11,7 @@ from flowcontrol_core.actions.fields import (
     check_texts,
 )
 from flowcontrol_core.actions.mapping_field import MappingField
+from flowcontrol_core.actions.secrets import SecretField
 from flowcontrol_core.expressions.scope import RESERVED_NAMES
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "FlowField",
     "JSONExpressionField",
     "MappingField",
+    "SecretField",
     "TemplateField",
     "TriggerField",
     "check_texts",

@@ -10,6 +10,7 @@ from django.utils.module_loading import autodiscover_modules
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
+from flowcontrol_core import redaction
 from flowcontrol_core.conf import get_settings
 from flowcontrol_core.errors import translations
 
@@ -30,6 +31,7 @@ class FlowcontrolConfig(AppConfig):
         from flowcontrol_core.runs.operations import bulk  # noqa: PLC0415
         from flowcontrol_core.runs.triggers import fire  # noqa: PLC0415
 
+        redaction.use_names(get_settings().SECRET_NAMES)
         translations.gettext, translations.ngettext = gettext, ngettext
         checks.register_checks()
         fire.connect()

@@ -100,5 +100,9 @@ EVALUATION_STEPS = 50_000
 # One rendering of a text template: iterations of all loops together, characters.
 RENDER_ITERATIONS = 10_000
 RENDER_CHARACTERS = 100_000
+# A text that secrets are taken out of, how much beside a cut is dropped, and how many secrets.
+REDACTED_CHARACTERS = 100_000
+REDACTED_MARGIN = 1_000
+REDACTED_SECRETS = 1_000
 # How deep the value of an expression is nested.
 VALUE_DEPTH = 100

@@ -27,8 +27,10 @@ from flowcontrol_core.flows.document_checks import check_document
 from flowcontrol_core.flows.drafts import get_document
 from flowcontrol_core.flows.flow_triggers import check_association
 from flowcontrol_core.models import Flow, FlowTrigger
+from flowcontrol_core.models.columns import holds_all_characters
 from flowcontrol_core.plugins.discovery import installed_version
 from flowcontrol_core.plugins.manager import plugin_manager
+from flowcontrol_core.redaction import HIDDEN, is_secret
 from flowcontrol_core.runs.store.connection import alias, pool_size
 from flowcontrol_core.suggest import did_you_mean
 
@@ -57,6 +59,7 @@ def register_checks() -> None:
     register(check_filters, TAG)
     register(check_sqlite, TAG)
     register(check_pool, TAG)
+    register(check_characters, TAG, Tags.database)
     register(check_flows, TAG, Tags.database)
 
 
@@ -216,6 +219,27 @@ def check_pool(**_: Any) -> list[CheckMessage]:
     ]
 
 
+def check_characters(databases: Sequence[str] | None = None, **_: Any) -> list[CheckMessage]:
+    """W012: the connection or the tables use utf8mb3, so that emoji are replaced."""
+    if alias() not in (databases or ()):
+        return []
+    try:
+        if holds_all_characters(connections[alias()]):
+            return []
+    except DatabaseError:
+        return []
+    name = alias()
+    return [
+        CheckWarning(
+            f"MariaDB ({name}) uses the character set utf8mb3 for the connection or the tables: "
+            "characters of four bytes, such as emoji, are stored as “?”.",
+            hint=f'Write DATABASES["{name}"]["OPTIONS"]["charset"] = "utf8mb4", and convert the '
+            "tables: ALTER TABLE … CONVERT TO CHARACTER SET utf8mb4.",
+            id="flowcontrol.W012",
+        )
+    ]
+
+
 def check_flows(databases: Sequence[str] | None = None, **_: Any) -> list[CheckMessage]:
     """W005: steps of active flows that would not run. W006: the same of their triggers."""
     if alias() not in (databases or ()):
@@ -267,8 +291,9 @@ def _unknown_name(name: object) -> CheckMessage:
 
 
 def _wrong_value(place: str, value: object, wanted: str) -> CheckMessage:
+    shown = HIDDEN if is_secret(place) and "SECRET_NAMES" not in place else repr(value)
     return Error(
-        f"{place} is {value!r}, which is not {wanted}.",
+        f"{place} is {shown}, which is not {wanted}.",
         hint=f"Write {wanted}.",
         id="flowcontrol.E002",
     )
@@ -310,6 +335,12 @@ def _are_texts_by_name(value: object) -> bool:
     return isinstance(value, dict) and _are_texts([*value, *value.values()])
 
 
+def _are_secrets(value: object) -> bool:
+    return isinstance(value, dict) and all(
+        isinstance(name, str) and isinstance(item, str | None) for name, item in value.items()
+    )
+
+
 def _are_lists(value: object) -> bool:
     return isinstance(value, dict) and all(
         isinstance(name, str) and _are_texts(listed) for name, listed in value.items()
@@ -325,6 +356,10 @@ _KINDS: dict[Any, tuple[str, Callable[[Any], bool]]] = {
     float: ("a number of seconds", _is_number),
     tuple[str, ...]: ('a list of texts, such as ["name"]', _are_texts),
     dict[str, str]: ('texts by name, such as {"sms": "acme-sms"}', _are_texts_by_name),
+    dict[str, str | None]: (
+        'values by name, such as {"sms": os.environ["SMS_TOKEN"], "vault": None}',
+        _are_secrets,
+    ),
     dict[str, list[str]]: ('lists of texts, such as {"shop.order": ["total"]}', _are_lists),
 }
 

@@ -9,7 +9,7 @@ from typing import Any
 from django.conf import settings as django_settings
 from django.core.signals import setting_changed
 
-from flowcontrol_core import bounds
+from flowcontrol_core import bounds, redaction
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +63,10 @@ class Settings:
     TRIGGER_CACHE_SECONDS: float = 2.0
     # What expressions may see: {"shop.order": ["total", "customer"]}; default: concrete fields.
     EXPRESSION_FIELDS: dict[str, list[str]] = field(default_factory=dict)
+    # Secrets by name (None: a plugin or the environment has the value), and further names of values
+    # that are secrets: ["iban", "tax_id"].
+    SECRETS: dict[str, str | None] = field(default_factory=dict, repr=False)
+    SECRET_NAMES: tuple[str, ...] = ()
     # Filters of template libraries that expressions may use, one by one:
     # {"django.contrib.humanize.templatetags.humanize": ["intcomma"]}.
     EXPRESSION_FILTERS: dict[str, list[str]] = field(default_factory=dict)
@@ -94,6 +98,7 @@ def known_names() -> frozenset[str]:
 def _forget(*, setting: str, **_: Any) -> None:
     if setting == "FLOWCONTROL":
         get_settings.cache_clear()
+        redaction.use_names(get_settings().SECRET_NAMES)
 
 
 setting_changed.connect(_forget, dispatch_uid="flowcontrol_core.conf")

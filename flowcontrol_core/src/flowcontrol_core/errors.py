@@ -153,6 +153,30 @@ class UnknownTriggerError(FlowcontrolError):
         super().__init__(text % {"key": key})
 
 
+class UnknownZoneError(FlowcontrolError):
+    """The machine does not know a time zone, or no longer does."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        text = gettext(
+            "The time zone %(zone)s is not known on this machine. Install its data "
+            "(`pip install tzdata`, or on Debian the package tzdata-legacy), or choose another one."
+        )
+        super().__init__(text % {"zone": name})
+
+
+class MissingSecretError(FlowcontrolError):
+    """A secret that a step names has no value here; ``name`` is its name."""
+
+    def __init__(self, name: str, *, problem: str = "") -> None:
+        self.name = name
+        text = gettext(
+            "The secret %(name)s has no value here%(problem)s. Set it in the setting SECRETS or in "
+            "the environment, or have a plugin return it."
+        )
+        super().__init__(text % {"name": name, "problem": f" ({problem})" if problem else ""})
+
+
 class UnknownFlowError(FlowcontrolError):
     """No flow has that key."""
 

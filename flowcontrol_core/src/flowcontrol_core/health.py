@@ -26,6 +26,7 @@ from flowcontrol_core.runs.queue.outbox import missing_keys
 from flowcontrol_core.runs.queue.workers import gone_after
 from flowcontrol_core.runs.store.clock import clock
 from flowcontrol_core.runs.store.connection import alias
+from flowcontrol_core.runs.store.needs import is_there
 
 #: At most this many runs of an issue are named.
 _MOST = 20
@@ -318,7 +319,7 @@ def _run_issues(now: datetime) -> Iterator[HealthIssue]:
     queued_before = now - timedelta(seconds=settings.QUEUED_LONG)
     yield from _issues("stuck", runs.filter(status=Status.RUNNING, due_at__lt=lease_over))
     yield from _issues("queued", runs.filter(status=Status.PENDING, queued_at__lt=queued_before))
-    missing = [key for key in missing_keys() if not registry.knows(key)]
+    missing = [key for key in missing_keys() if not is_there(key)]
     named = gettext("Missing: %(keys)s.") % {"keys": ", ".join(missing)} if missing else ""
     yield from _issues("blocked", runs.filter(status=Status.BLOCKED), named)
     waiting = runs.filter(status=Status.WAITING, wait_trigger__isnull=False)

@@ -233,8 +233,8 @@ def test_the_options_of_the_document_are_replaced() -> None:
     )
     assert changed.steps == DOCUMENT.steps
     assert set_options(changed, object=None, guard="", time_zone=None) == DOCUMENT
-    with pytest.raises(EditError, match="Europe/Atlantis"):
-        set_options(DOCUMENT, object=None, guard="", time_zone="Europe/Atlantis")
+    with pytest.raises(EditError, match=r"\.\./Atlantis"):
+        set_options(DOCUMENT, object=None, guard="", time_zone="../Atlantis")
 
 
 def test_legal_places_are_in_reading_order_and_know_branches_that_are_not_listed() -> None:

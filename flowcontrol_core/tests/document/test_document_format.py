@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from typing import Any
+from zoneinfo import available_timezones
 
 import pytest
 
@@ -248,10 +249,15 @@ def test_a_bad_object_is_refused(value: object) -> None:
 
 @each(
     "name",
-    ["Europe/Atlantis", "", "Europe", "../etc/passwd", "/etc", "a\x00", "\ud800", "x" * 99, 1],
+    ["", "../etc/passwd", "/etc", "Europe/", "Berlin!", "a\x00", "\ud800", "x" * 101, 1],
 )
-def test_an_unknown_time_zone_is_refused(name: object) -> None:
+def test_what_is_not_the_name_of_a_time_zone_is_refused(name: object) -> None:
     assert problem_of(document_with(time_zone=name)).path == "time_zone"
+
+
+@each("name", [*sorted(available_timezones()), "Europe/Atlantis"])
+def test_the_name_of_a_zone_is_read_also_where_the_machine_does_not_know_it(name: str) -> None:
+    assert parse(document_with(time_zone=name)).time_zone == name
 
 
 @each(

@@ -7,7 +7,7 @@ from datetime import tzinfo
 from typing import Any
 
 from flowcontrol_core.actions.base import BaseAction, Effects
-from flowcontrol_core.actions.config import BoundConfig, bind, read_config
+from flowcontrol_core.actions.config import BoundConfig, bind, read_config, secrets_of
 from flowcontrol_core.actions.registry import Registry, registry
 from flowcontrol_core.document.tree import Step
 from flowcontrol_core.engine.codec import private_copy
@@ -25,6 +25,8 @@ class BoundStep:
     effects: Effects
     branch: str | None
     timeout: float | None
+    #: The names of the secrets that its configuration refers to.
+    secrets: frozenset[str] = frozenset()
 
 
 def bind_step(step: Step, zone: tzinfo, source: Registry = registry) -> BoundStep:
@@ -36,14 +38,16 @@ def bind_step(step: Step, zone: tzinfo, source: Registry = registry) -> BoundSte
     entry = source.get_action(step.action)
     action = entry.action
     values = read_config(action.Config, upgraded_config(step, action), zone)
+    config = bind(action.Config, values)
     return BoundStep(
         step=step,
         key=entry.key,
         action=action,
-        config=bind(action.Config, values),
+        config=config,
         effects=action.effects,
         branch=next(iter(action.branch_names()), None),
         timeout=step.timeout or action.timeout,
+        secrets=frozenset(secrets_of(config).values()),
     )
 
 

@@ -14,8 +14,8 @@ from django import forms
 from django.core.exceptions import ObjectDoesNotExist
 from django.db import Error as DatabaseProblem
 from django.db.models import Model, QuerySet
-from django.utils import timezone, translation
 
+from flowcontrol_core.actions.secrets import SecretReference
 from flowcontrol_core.actions.storage import raw, restore, store
 from flowcontrol_core.engine.codec import private_copy
 from flowcontrol_core.errors import (
@@ -25,6 +25,7 @@ from flowcontrol_core.errors import (
     gettext,
 )
 from flowcontrol_core.expressions import Scope
+from flowcontrol_core.zones import neutral
 
 
 class Evaluable(Protocol):
@@ -97,6 +98,12 @@ def _is_container(value: Any) -> bool:
     return isinstance(value, list | dict | set)
 
 
+def secrets_of(config: BoundConfig) -> dict[str, str]:
+    """Return the names of the secrets that a configuration refers to, by field."""
+    computed = config._computed.items()  # noqa: SLF001 - a function of this class
+    return {name: each.name for name, each in computed if isinstance(each, SecretReference)}
+
+
 class _Reference:
     """A model object that was chosen: read again for each call, as others may change it."""
 
@@ -154,7 +161,7 @@ def initial_values(
 
     A value that cannot be read any more is shown as it was stored, so that nothing is lost.
     """
-    with translation.override(None), timezone.override(zone):
+    with neutral(zone):
         return {
             name: _initial_value(field, stored[name])
             for name, field in form_class.base_fields.items()
@@ -180,7 +187,7 @@ def read_config(
     Raises ConfigError with the errors by field where it no longer validates.
     """
     try:
-        with translation.override(None), timezone.override(zone):
+        with neutral(zone):
             form = _filled(form_class, stored)
             if form.is_valid():
                 return dict(form.cleaned_data)

@@ -13,6 +13,7 @@ from flowcontrol_core.engine.codec import private_copy, storable
 from flowcontrol_core.engine.directives import FlowDirective, Kind, Wait
 from flowcontrol_core.engine.state import State
 from flowcontrol_core.errors import DirectiveError
+from flowcontrol_core.texts import key_problem
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +144,8 @@ class RunContext:
             )
         if trigger is not None and not isinstance(trigger, str):
             raise DirectiveError(f"suspend() takes the key of a trigger, not {trigger!r}.")
+        if trigger and (problem := key_problem(trigger, bounds.ACTION_KEY_CHARACTERS)):
+            raise DirectiveError(f"suspend() takes the key of a trigger; {trigger!r} {problem}.")
         wait = Wait(
             until=self._time(until),
             timeout=self._time(timeout),

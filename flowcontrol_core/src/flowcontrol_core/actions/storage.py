@@ -99,7 +99,8 @@ _WRITERS: tuple[tuple[type | tuple[type, ...], Callable[[Any], Any]], ...] = (
     ((bool, type(None)), lambda value: value),
     (int, int),
     (float, float),
-    (str, str.__str__),
+    # One text has one form, wherever it was typed.
+    (str, lambda value: str.__str__(value).replace("\r\n", "\n")),
     (Decimal, lambda value: format(value, "f")),
     (datetime, _utc),
     ((date, time), lambda value: value.isoformat()),

@@ -11,6 +11,7 @@ from typing import Any, Final, NamedTuple, TypeAlias, TypeVar
 from flowcontrol_core import bounds
 from flowcontrol_core.errors import DocumentError, Problem, gettext
 from flowcontrol_core.suggest import did_you_mean
+from flowcontrol_core.texts import UNSTORABLE
 
 _Value = TypeVar("_Value")
 
@@ -20,7 +21,6 @@ Reading: TypeAlias = Generator[Problem, None, _Value]
 _DURATION: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?([smhd])")
 _SECONDS: Final = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 #: Characters that PostgreSQL's jsonb refuses: NUL and lone surrogates.
-_UNSTORABLE: Final = re.compile("[\x00\ud800-\udfff]")
 _PLAIN_KEY: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,99}")
 _SHOWN: Final = 40
 
@@ -260,7 +260,7 @@ def _key_problem(key: object) -> str:
 
 def text_problem(text: str) -> str:
     """Return why a text cannot be stored; empty where it can."""
-    found = _UNSTORABLE.search(text)
+    found = UNSTORABLE.search(text)
     if found is None:
         return ""
     message = gettext("contains the character %(code)s at position %(position)d; remove it.")

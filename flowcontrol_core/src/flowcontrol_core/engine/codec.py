@@ -17,6 +17,7 @@ from typing import Any
 from flowcontrol_core import bounds
 from flowcontrol_core.engine.cursor import PHASES, Cursor, Frame
 from flowcontrol_core.errors import StateError, gettext
+from flowcontrol_core.redaction import IN_USE, secret_in
 
 _LARGEST_INTEGER = 10**bounds.STATE_INTEGER_DIGITS
 _LARGE_FLOAT = 1e16
@@ -104,6 +105,9 @@ def _refused(path: str, message: str, **values: object) -> StateError:
 def _text(value: str, path: str, _: int) -> str:
     # An enumeration's own str() may be its name.
     value = str.__str__(value)
+    if IN_USE.get() and (name := secret_in(value)):
+        text = gettext("text with the value of the secret %(name)s cannot be stored.")
+        raise _refused(path, text, name=name)
     if "\x00" in value:
         raise _refused(path, gettext("text with a NUL character cannot be stored."))
     try:

@@ -22,11 +22,12 @@ class Scope:
     ``object`` and ``obj`` are the model object (or None), ``state`` the run's state, whose keys are
     also names of their own; ``variables`` are further names that go before the keys of the state.
     Neither shadows ``object``, ``obj``, ``state``, ``now`` and ``payload``.
-    ``now`` is an aware datetime. ``obj`` may be a lazy object; a subclass may make it a property.
-    ``steps`` are those that are left of the present evaluation.
+    ``secrets`` are those of the present call by name, for fields of a configuration: no expression
+    sees them. ``now`` is an aware datetime. ``obj`` may be a lazy object; a subclass may make it a
+    property. ``steps`` are those that are left of the present evaluation.
     """
 
-    __slots__ = ("now", "obj", "payload", "state", "steps", "variables")
+    __slots__ = ("now", "obj", "payload", "secrets", "state", "steps", "variables")
 
     def __init__(
         self,
@@ -36,8 +37,10 @@ class Scope:
         now: datetime,
         payload: Mapping[str, Any] | None = None,
         variables: Mapping[str, Any] = _NOTHING,
+        secrets: Mapping[str, str] = _NOTHING,
     ) -> None:
         self.obj = obj
+        self.secrets = secrets
         self.state = state
         self.now = now
         self.payload = payload

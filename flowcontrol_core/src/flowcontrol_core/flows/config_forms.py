@@ -2,28 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
-from functools import cache
+from functools import cache, partial
+from types import MappingProxyType
 from typing import Any, cast
-from zoneinfo import ZoneInfo
 
 from django import forms
 from django.utils import timezone, translation
+from django.utils.choices import flatten_choices
+from django.utils.datastructures import MultiValueDict
 from django.utils.translation import gettext
 
 from flowcontrol_core.actions.base import BaseAction
 from flowcontrol_core.actions.bound_step import upgraded_config
-from flowcontrol_core.actions.config import initial_values, list_errors, to_stored
+from flowcontrol_core.actions.config import (
+    initial_values,
+    list_errors,
+    read_config,
+    store_values,
+    to_stored,
+)
 from flowcontrol_core.actions.registry import registry
+from flowcontrol_core.actions.secrets import SecretField
 from flowcontrol_core.document.tree import Document, Step
 from flowcontrol_core.errors import ConfigError, EditError, FlowcontrolError
+from flowcontrol_core.redaction import HIDDEN
+from flowcontrol_core.zones import find_zone, in_zone, neutral
 
 
 def zone_of(document: Document) -> tzinfo:
-    """Return the time zone in which the times of a flow are meant."""
-    return ZoneInfo(document.time_zone) if document.time_zone else timezone.get_default_timezone()
+    """Return the time zone in which the times of a flow are meant; raises UnknownZoneError."""
+    return find_zone(document.time_zone)
 
 
 def known_action(key: str) -> BaseAction | None:
@@ -44,19 +55,40 @@ class StepForm:
     reason: str = ""
 
 
-def step_form(step: Step, data: Mapping[str, Any] | None = None, *, document: Document) -> StepForm:
+def step_form(
+    step: Step,
+    data: Mapping[str, Any] | None = None,
+    *,
+    document: Document,
+    with_secrets: bool = True,
+) -> StepForm:
     """Return the form of a step: with what is stored, or bound to what was sent.
 
     For a step without a configuration it shows the initial values of the form itself, and no
-    errors.
+    errors. Without ``with_secrets``, the secrets of the step can be read only: their names. The
+    values of the action's ``secret_fields`` are never shown; left empty, they stay.
     """
     try:
         action = registry.get_action(step.action).action
-        stored = upgraded_config(step, action)
+        stored, zone = upgraded_config(step, action), zone_of(document)
     except FlowcontrolError as error:
         return StepForm(None, str(error))
     prefix = form_prefix(step.id)
-    return StepForm(config_form(action.Config, stored, data, document=document, prefix=prefix))
+    form = config_form(action.Config, stored, data, zone=zone, prefix=prefix)
+    _withhold(form, action.secret_fields)
+    for field in form.fields.values():
+        field.disabled = field.disabled or (isinstance(field, SecretField) and not with_secrets)
+    return StepForm(form)
+
+
+def _withhold(form: forms.BaseForm, names: Iterable[str]) -> None:
+    """Take stored values out of a form that is shown; those that are not typed anew stay."""
+    zoned = cast("_Zoned", form)
+    for name in names:
+        if name in form.fields and form.initial.get(name) not in (None, ""):
+            zoned.withheld = {**zoned.withheld, name: form.initial.pop(name)}
+            form.fields[name].required = False
+            form.fields[name].widget.attrs["placeholder"] = HIDDEN
 
 
 def why_no_form(step: Step) -> str:
@@ -75,9 +107,9 @@ def trigger_form(
     *,
     document: Document,
 ) -> forms.BaseForm:
-    """Return the form of a trigger; raises UnknownTriggerError."""
-    trigger = registry.get_trigger(trigger_key)
-    return config_form(trigger.Config, stored or {}, data, document=document, prefix="trigger")
+    """Return the form of a trigger; raises UnknownTriggerError and UnknownZoneError."""
+    trigger, zone = registry.get_trigger(trigger_key), zone_of(document)
+    return config_form(trigger.Config, stored or {}, data, zone=zone, prefix="trigger")
 
 
 def config_form(
@@ -85,18 +117,66 @@ def config_form(
     stored: Mapping[str, Any],
     data: Mapping[str, Any] | None,
     *,
-    document: Document,
+    zone: tzinfo,
     prefix: str,
 ) -> forms.BaseForm:
     """Return a form for a stored configuration; its times are those of the flow's zone."""
-    zone = zone_of(document)
     initial = {
         name: _local(value, zone)
         for name, value in initial_values(form_class, stored, zone).items()
     }
-    form = _zoned(form_class)(data=data, initial=initial, prefix=prefix)
+    form = _zoned(form_class)(data=plain_newlines(data), initial=initial, prefix=prefix)
     cast("_Zoned", form).zone = zone
+    offer_unknown(form)
     return form
+
+
+def plain_newlines(data: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+    """Return what was sent, lines ended as they were before a browser sent them."""
+    if data is None or not any("\r\n" in text for text in _texts(data)):
+        return data
+    if not isinstance(data, MultiValueDict):
+        return {name: _plain_newlines(value) for name, value in data.items()}
+    copy = data.copy()
+    for name, values in data.lists():
+        copy.setlist(name, [_plain_newlines(value) for value in values])
+    return copy
+
+
+def _texts(data: Mapping[str, Any]) -> Iterator[str]:
+    values: Iterable[Any] = data.values()
+    if isinstance(data, MultiValueDict):
+        values = (value for _name, listed in data.lists() for value in listed)
+    return (value for value in values if isinstance(value, str))
+
+
+def _plain_newlines(value: Any) -> Any:
+    return value.replace("\r\n", "\n") if isinstance(value, str) else value
+
+
+def offer_unknown(form: forms.BaseForm) -> None:
+    """Let what a form is filled with stay chosen, also where it is not offered any more.
+
+    A browser would choose the first of the others, and saving would lose what was stored.
+    """
+    for name, field in form.fields.items():
+        chosen = form.get_initial_for_field(field, name)
+        # The choices of a field of model objects are rows.
+        if isinstance(field, forms.ModelChoiceField) or not chosen:
+            continue
+        if isinstance(field, forms.ChoiceField):
+            field.choices = partial(_with_chosen, field.choices, chosen)
+
+
+def _with_chosen(offered: Any, chosen: Any) -> list[tuple[Any, Any]]:
+    """Return choices, with those that are chosen and not among them."""
+    choices = list(offered)
+    flat: Any = flatten_choices(choices)
+    known = {str(key) for key, _label in flat}
+    values = chosen if isinstance(chosen, list | tuple | set) else [chosen]
+    text = gettext("%(value)s (unknown here)")
+    unknown = [(value, text % {"value": value}) for value in values if str(value) not in known]
+    return [*choices, *unknown]
 
 
 def stored_config(form: forms.BaseForm) -> dict[str, Any]:
@@ -112,13 +192,35 @@ def stored_config(form: forms.BaseForm) -> dict[str, Any]:
         return to_stored(form)
 
 
+def changed_config(
+    step: Step, action: BaseAction, config: Mapping[str, Any], document: Document
+) -> dict[str, Any]:
+    """Return a new configuration of a step in which what means the same stays as it is stored.
+
+    Such as a text from a file with a line break at its end, which a form does without, or a value
+    that is left out because it is the default.
+    """
+    try:
+        meant = read_config(action.Config, upgraded_config(step, action), zone_of(document))
+        same = store_values(action.Config.base_fields, meant)
+    except FlowcontrolError:
+        return dict(config)
+    old = step.config if step.config_version == action.config_version else same
+    is_same = {name for name, value in config.items() if name in same and same[name] == value}
+    return {
+        name: old[name] if name in is_same else value
+        for name, value in config.items()
+        if name in old or name not in is_same
+    }
+
+
 def initial_config(action: BaseAction, document: Document) -> dict[str, Any]:
     """Return the initial values of an action's form as the configuration of a new step.
 
     It need not be valid yet; an initial value that cannot be stored is left to the form.
     """
     config: dict[str, Any] = {}
-    with translation.override(None), timezone.override(zone_of(document)):
+    with neutral(zone_of(document)):
         form = action.Config()
         for name, field in form.fields.items():
             value = form.get_initial_for_field(field, name)
@@ -136,10 +238,19 @@ class _Zoned:
     """Reads what was typed in the zone of the flow, not in that of the editor."""
 
     zone: tzinfo
+    #: Stored values that are not shown, by field.
+    withheld: Mapping[str, Any] = MappingProxyType({})
 
     def full_clean(self) -> None:
-        with timezone.override(self.zone):
+        with in_zone(self.zone):
             super().full_clean()  # type: ignore[misc]
+
+    def _clean_fields(self) -> None:
+        super()._clean_fields()  # type: ignore[misc]
+        cleaned: dict[str, Any] = self.cleaned_data  # type: ignore[attr-defined]
+        cleaned.update(
+            {name: value for name, value in self.withheld.items() if not cleaned.get(name)}
+        )
 
 
 @cache

@@ -17,6 +17,7 @@ from flowcontrol_core.errors import FlowcontrolError
 from flowcontrol_core.flows.config_forms import known_action, zone_of
 from flowcontrol_core.flows.edits import step_label
 from flowcontrol_core.redaction import HIDDEN
+from flowcontrol_core.zones import in_zone
 
 logger = logging.getLogger(__name__)
 MAX_SHOWN = 300
@@ -25,8 +26,10 @@ MAX_SHOWN = 300
 def summarize_step(step: Step, document: Document) -> str:
     """Return in a plain sentence what a step does; empty where its action has none."""
     try:
-        bound = bind_step(step, zone_of(document))
-        return str(bound.action.summary(bound.config))
+        zone = zone_of(document)
+        bound = bind_step(step, zone)
+        with in_zone(zone):
+            return str(bound.action.summary(bound.config))
     except FlowcontrolError:
         return ""
     except Exception:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import tzinfo
 
 from django.apps import apps
 from django.db.models import Model
@@ -11,8 +12,7 @@ from django.utils.translation import gettext
 from flowcontrol_core.document.format import parse
 from flowcontrol_core.document.reader import Reading, drain
 from flowcontrol_core.document.tree import Document
-from flowcontrol_core.errors import DocumentError, Problem
-from flowcontrol_core.flows.config_forms import zone_of
+from flowcontrol_core.errors import DocumentError, Problem, UnknownZoneError
 from flowcontrol_core.flows.step_checks import (
     Question,
     check_flows,
@@ -23,6 +23,7 @@ from flowcontrol_core.flows.step_checks import (
     is_loop,
 )
 from flowcontrol_core.models import Flow
+from flowcontrol_core.zones import find_zone
 
 
 def check_document(document: Document, *, flow: Flow | None = None) -> list[Problem]:
@@ -53,8 +54,8 @@ def _inspect(document: Document, flow: Flow | None) -> Reading[frozenset[str]]:
         yield Problem("object", text % {"model": document.object}, field="object")
     for message in expression_problems(document.guard, model):
         yield Problem("guard", message, field="guard")
-    sound = []
-    for question in questions_of(document, model):
+    zone, sound = (yield from _zone_of(document)), []
+    for question in questions_of(document, model, zone):
         step = yield from check_step(question)
         if step is not None:
             sound.append(step)
@@ -78,12 +79,24 @@ def empty_loops(document: Document) -> list[Problem]:
     ]
 
 
-def questions_of(document: Document, model: type[Model] | None) -> Iterator[Question]:
+def _zone_of(document: Document) -> Reading[tzinfo]:
+    """Return the time zone of a flow; one that is unknown is a problem, and the site's is used."""
+    try:
+        return find_zone(document.time_zone)
+    except UnknownZoneError as error:
+        yield Problem("time_zone", str(error), field="time_zone")
+        return find_zone(None)
+
+
+def questions_of(
+    document: Document, model: type[Model] | None, zone: tzinfo | None = None
+) -> Iterator[Question]:
     """Yield what is asked about each step that can be executed, in reading order."""
-    zone, object_type = zone_of(document), document.object or ""
+    known = zone or drain(_zone_of(document))[1]
+    object_type = document.object or ""
     for visit in document.index.values():
         if not any(around.step.disabled for around in visit.lineage):
-            yield Question(visit=visit, zone=zone, object_type=object_type, model=model)
+            yield Question(visit=visit, zone=known, object_type=object_type, model=model)
 
 
 def find_model(label: str) -> type[Model] | None:

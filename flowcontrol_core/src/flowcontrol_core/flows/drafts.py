@@ -21,9 +21,9 @@ from flowcontrol_core.actions.registry import registry
 from flowcontrol_core.bounds import ACTOR_CHARACTERS
 from flowcontrol_core.document.format import digest, parse, to_data
 from flowcontrol_core.document.tree import Document, Step, map_steps
-from flowcontrol_core.errors import EditError, StaleRevisionError, UnknownFlowError
+from flowcontrol_core.errors import DocumentError, EditError, StaleRevisionError, UnknownFlowError
 from flowcontrol_core.models import Flow, FlowVersion
-from flowcontrol_core.redaction import storable_text
+from flowcontrol_core.texts import storable_text
 
 Author: TypeAlias = AbstractBaseUser | None
 """Who edits; code that names no author may do everything."""
@@ -58,6 +58,14 @@ def get_document(version: FlowVersion | None) -> Document:
     if version is None:
         return Document()
     return _parsed(_Source(version.pk, version.digest, version.document))
+
+
+def readable_document(version: FlowVersion | None) -> Document:
+    """Return the document of a version, an empty one where it cannot be read (any more)."""
+    try:
+        return get_document(version)
+    except DocumentError:
+        return Document()
 
 
 def present_version(flow: Flow) -> FlowVersion | None:

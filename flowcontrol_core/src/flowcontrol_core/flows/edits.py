@@ -23,7 +23,12 @@ from flowcontrol_core.document.tree import (
 )
 from flowcontrol_core.errors import EditError
 from flowcontrol_core.flows import drafts
-from flowcontrol_core.flows.config_forms import initial_config, known_action, stored_config
+from flowcontrol_core.flows.config_forms import (
+    changed_config,
+    initial_config,
+    known_action,
+    stored_config,
+)
 from flowcontrol_core.flows.drafts import Author, Revision
 from flowcontrol_core.flows.permissions import refuse_unplaceable
 from flowcontrol_core.models import Flow, FlowVersion
@@ -60,6 +65,8 @@ def places(document: Document, *, moving: str | None = None) -> list[Place]:
     return legal_places(document, moving=moving, branches=offered_branches)
 
 
+#: The permission to choose the secret that a step gets.
+
 Operation: TypeAlias = Callable[[Document], Document]
 
 
@@ -86,14 +93,18 @@ def edit_draft(
 
 
 def _apply(
-    flow: Flow, operation: Callable[[Document], _Change], revision: Revision, author: Author
+    flow: Flow,
+    operation: Callable[[Document], _Change],
+    revision: Revision,
+    author: Author,
+    read: Callable[[FlowVersion], Document] = drafts.get_document,
 ) -> Edit:
     with drafts.atomic():
         drafts.lock(flow)
         version = drafts.present_version(flow) or drafts.open_draft(flow, author)
         if revision is not None and revision != version.revision:
             raise drafts.stale_revision(flow)
-        old = drafts.get_document(version)
+        old = read(version)
         change = operation(old)
         columns = drafts.columns_of(change.document)
         if columns["digest"] == version.digest:
@@ -111,8 +122,18 @@ def restore_version(
     if version.flow_id != flow.pk:
         text = gettext("%(version)s is not a version of the flow %(flow)r; choose one of its own.")
         raise EditError(text % {"version": version, "flow": flow.key})
-    document = drafts.get_document(version)
-    return edit_draft(flow, lambda _: document, revision=revision, author=author)
+    return replace_draft(flow, drafts.get_document(version), revision=revision, author=author)
+
+
+def replace_draft(
+    flow: Flow, document: Document, *, revision: Revision, author: Author
+) -> FlowVersion:
+    """Make a document the draft, also where the present one cannot be read; as ``edit_draft``."""
+
+    def change(_: Document) -> _Change:
+        return _Change(document)
+
+    return _apply(flow, change, revision, author, read=drafts.readable_document).version
 
 
 def add_step(
@@ -154,7 +175,8 @@ def configure_step(
             text = gettext("The form does not belong to the step %(step)r; use step_form().")
             raise EditError(text % {"step": step_id})
         version = action.config_version
-        return edit.change_step(document, step_id, config=config, config_version=version)
+        changed = changed_config(document.visit(step_id).step, action, config, document)
+        return edit.change_step(document, step_id, config=changed, config_version=version)
 
     done = gettext("Saved “%(step)s”.")
     unchanged = gettext("The step was configured like that already.")

@@ -11,7 +11,7 @@ from flowcontrol_core.actions.config import read_config, unknown_fields
 from flowcontrol_core.actions.registry import registry
 from flowcontrol_core.actions.trigger import Trigger
 from flowcontrol_core.document.tree import Document
-from flowcontrol_core.errors import ConfigError, DocumentError, Problem
+from flowcontrol_core.errors import ConfigError, DocumentError, Problem, UnknownZoneError
 from flowcontrol_core.flows.config_forms import zone_of
 from flowcontrol_core.flows.document_checks import find_model
 from flowcontrol_core.flows.drafts import Author, present_document
@@ -166,6 +166,8 @@ def _config_problems(
         read_config(trigger.Config, association.config, zone_of(document))
     except ConfigError as error:
         found = [(name, text) for name, texts in error.errors.items() for text in texts]
+    except UnknownZoneError as error:
+        found = [("time_zone", str(error))]
     else:
         text = gettext("The trigger has no such field; remove it.")
         found = [(name, text) for name in unknown_fields(trigger.Config, association.config)]

@@ -15,7 +15,7 @@ from flowcontrol_core.document.tree import Document, Step, map_steps
 from flowcontrol_core.errors import DocumentError, FlowcontrolError, Problem
 from flowcontrol_core.flows import drafts, lifecycle, publication
 from flowcontrol_core.flows.drafts import Author
-from flowcontrol_core.flows.edits import edit_draft
+from flowcontrol_core.flows.edits import replace_draft
 from flowcontrol_core.flows.exports import MARKER
 from flowcontrol_core.flows.flow_triggers import COLUMNS, check_association
 from flowcontrol_core.flows.import_files import File, FileFlow, placed, read_file
@@ -86,7 +86,8 @@ def import_flows(
 
 def _import(item: FileFlow, file: File, who: Importer, *, publish: bool) -> ImportResult:
     found = Flow.objects.filter(key=item.key).first()
-    known = _known_values(item.document, drafts.present_document(found) if found else Document())
+    present = drafts.present_version(found) if found else None
+    known = _known_values(item.document, drafts.readable_document(present))
     document = _filled(item.document, known)
     with _placing(item.path):
         flow = found or lifecycle.create_flow(
@@ -113,7 +114,7 @@ def _update(flow: Flow, item: FileFlow, document: Document, who: Importer) -> li
     notes = []
     had_changes = drafts.published_version(flow) is not None and not publication.is_unchanged(flow)
     revision = drafts.present_revision(flow)
-    version = edit_draft(flow, lambda _: document, revision=None, author=who.author)
+    version = replace_draft(flow, document, revision=None, author=who.author)
     if had_changes and version.revision != revision:
         notes.append(gettext("The draft had changes that were not published; they are replaced."))
     columns = item.columns.items()

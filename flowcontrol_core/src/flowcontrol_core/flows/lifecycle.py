@@ -17,7 +17,7 @@ from flowcontrol_core.flows import drafts
 from flowcontrol_core.flows.drafts import Author
 from flowcontrol_core.flows.permissions import refuse_live_change, refuse_unplaceable
 from flowcontrol_core.models import Flow, FlowEvent, FlowOperation, FlowRun, Status
-from flowcontrol_core.redaction import storable_text
+from flowcontrol_core.texts import storable_text
 
 #: The limits, and what happens to a run that exceeds one; one that counts all runs ever skips it.
 LIMITS = ("max_concurrent", "max_concurrent_per_object", "max_per_object")

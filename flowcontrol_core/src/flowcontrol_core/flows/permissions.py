@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from django.utils.translation import gettext
 
-from flowcontrol_core.document.tree import Document, Visit
+from flowcontrol_core.actions.secrets import SecretField
+from flowcontrol_core.document.tree import Document, Step, Visit
 from flowcontrol_core.errors import NotPermittedError
 from flowcontrol_core.flows.config_forms import known_action
 from flowcontrol_core.flows.drafts import Author
@@ -15,6 +16,7 @@ from flowcontrol_core.models import Flow, FlowRun
 
 PUBLISH = "flowcontrol_core.publish_flow"
 ACTIVATE = "flowcontrol_core.activate_flow"
+USE_SECRET = "flowcontrol_core.use_secret"  # noqa: S105 - the name of a permission
 
 
 def has_permission(author: Author, permission: str, obj: object = None) -> bool:
@@ -41,6 +43,21 @@ def may_place(action_key: str, author: Author) -> bool:
     return not permission or has_permission(author, permission)
 
 
+def may_use_secrets(author: Author) -> bool:
+    """Return whether an author may choose the secrets of steps."""
+    return has_permission(author, USE_SECRET)
+
+
+def chosen_secrets(step: Step) -> frozenset[str]:
+    """Return the names of the secrets that the configuration of a step refers to."""
+    action = known_action(step.action)
+    fields = action.Config.base_fields if action else {}
+    chosen = (
+        step.config.get(name) for name, field in fields.items() if isinstance(field, SecretField)
+    )
+    return frozenset(str(name) for name in chosen if name)
+
+
 def refuse_unplaceable(old: Document, new: Document, author: Author, *, about: str = "") -> None:
     """Raise NotPermittedError where an edit asks for the permission of an action that is missing.
 
@@ -55,6 +72,9 @@ def refuse_unplaceable(old: Document, new: Document, author: Author, *, about: s
             text = gettext("You need the permission %(permission)r for the action %(action)r.")
             words = {"permission": _permission(action), "action": action}
             raise NotPermittedError(text % words)
+        before = old.find(visit.step.id)
+        if chosen_secrets(visit.step) - (chosen_secrets(before) if before else frozenset()):
+            refuse_without(USE_SECRET, author)
 
 
 def may_change_live(flow: Flow, author: Author) -> bool:

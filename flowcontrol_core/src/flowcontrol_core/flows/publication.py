@@ -10,12 +10,9 @@ from django.utils.translation import gettext
 
 from flowcontrol_core.document.diff import Diff, diff
 from flowcontrol_core.document.tree import Document
-from flowcontrol_core.errors import Problem, PublishError
+from flowcontrol_core.errors import DocumentError, Problem, PublishError
 from flowcontrol_core.flows import drafts, references
-from flowcontrol_core.flows.document_checks import (
-    check_document,
-    inspect_document,
-)
+from flowcontrol_core.flows.document_checks import check_document, inspect_document
 from flowcontrol_core.flows.flow_triggers import check_associations
 from flowcontrol_core.flows.lifecycle import record
 from flowcontrol_core.flows.warnings import find_warnings
@@ -77,7 +74,10 @@ def diff_with_published(flow: Flow) -> Diff:
 
 def present_problems(flow: Flow) -> list[Problem]:
     """Return what prevents publishing what the editor shows."""
-    document = drafts.present_document(flow)
+    try:
+        document = drafts.present_document(flow)
+    except DocumentError as error:
+        return list(error.problems)
     return check_document(document, flow=flow) + check_associations(flow, document)
 
 
@@ -91,6 +91,7 @@ def _freeze(flow: Flow, draft: FlowVersion, document: Document, waits_for: froze
         draft_of=None,
         object_type=document.object or "",
         guarded=bool(document.guard),
+        time_zone=document.time_zone or "",
         waits_for="\n".join(sorted(waits_for)),
         # An action that was missing when the draft was written may have come since.
         **drafts.columns_of(document),

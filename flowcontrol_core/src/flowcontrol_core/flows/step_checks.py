@@ -18,17 +18,27 @@ from flowcontrol_core.actions.config import (
     ComputedField,
     Evaluable,
     read_config,
+    secrets_of,
     unknown_fields,
 )
 from flowcontrol_core.actions.fields import describe_error
 from flowcontrol_core.actions.registry import registry
+from flowcontrol_core.actions.secrets import resolve
 from flowcontrol_core.document.reader import Reading, child_path
 from flowcontrol_core.document.tree import Step, Visit
-from flowcontrol_core.errors import ConfigError, ExpressionError, Problem, UnknownActionError
+from flowcontrol_core.errors import (
+    ConfigError,
+    ExpressionError,
+    MissingSecretError,
+    Problem,
+    UnknownActionError,
+)
 from flowcontrol_core.expressions import check_names, compile_expression
 from flowcontrol_core.expressions.name_checks import HasPlaces
 from flowcontrol_core.flows.config_forms import known_action
 from flowcontrol_core.models import Flow
+from flowcontrol_core.plugins.manager import plugin_manager
+from flowcontrol_core.zones import in_zone
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +72,8 @@ class CheckedStep:
         """Call a method of the action that returns texts; what it raises becomes a problem."""
         call: Callable[[BoundConfig], Iterable[str]] = getattr(self.action, method)
         try:
-            return [str(text) for text in call(self.config) if text]
+            with in_zone(self.question.zone):
+                return [str(text) for text in call(self.config) if text]
         except Exception as error:  # noqa: BLE001 - a plugin's code may raise anything
             yield _broken(self.question, f"{method}()", error)
             return []
@@ -240,7 +251,18 @@ def _compile(
     yield from name_problems(question, computed, model=question.model)
     if failed:
         yield failed
-    return None if failed else (BoundConfig(values, computed), computed)
+        return None
+    config = BoundConfig(values, computed)
+    yield from _secret_problems(question, config)
+    return config, computed
+
+
+def _secret_problems(question: Question, config: BoundConfig) -> Iterator[Problem]:
+    for field, name in secrets_of(config).items():
+        try:
+            resolve([name], plugin_manager.secret)
+        except MissingSecretError as error:
+            yield question.problem(str(error), field)
 
 
 def _config_problems(question: Question, error: ConfigError) -> Iterator[Problem]:

@@ -9,6 +9,7 @@ from django.db import models
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from flowcontrol_core import bounds
+from flowcontrol_core.texts import BEYOND_THREE_BYTES, storable_text
 
 _BRACKETS = re.compile(r'"(?:[^"\\]|\\.)*"|[\[{]|[\]}]')
 
@@ -26,6 +27,61 @@ class KeyField(models.CharField):  # type: ignore[type-arg]
             is_mariadb = getattr(connection, "mysql_is_mariadb", False)
             parameters["collation"] = "utf8mb4_nopad_bin" if is_mariadb else "utf8mb4_0900_bin"
         return parameters
+
+
+class _StorableText:
+    """Stores texts for people as the database can: without what it refuses, and no longer."""
+
+    max_length: int | None
+
+    def get_db_prep_value(
+        self, value: Any, connection: BaseDatabaseWrapper, prepared: bool = False
+    ) -> Any:
+        value = super().get_db_prep_value(value, connection, prepared)  # type: ignore[misc]
+        if not isinstance(value, str):
+            return value
+        if (
+            value.isascii()
+            and "\x00" not in value
+            and len(value) <= (self.max_length or len(value))
+        ):
+            return value
+        text = storable_text(value, self.max_length)
+        if BEYOND_THREE_BYTES.search(text) and not holds_all_characters(connection):
+            return BEYOND_THREE_BYTES.sub("?", text)
+        return text
+
+
+class ShortTextField(_StorableText, models.CharField):  # type: ignore[type-arg]
+    """A line of text for people, of which the database stores what it can."""
+
+
+class LongTextField(_StorableText, models.TextField):  # type: ignore[type-arg]
+    """A text for people, of which the database stores what it can."""
+
+
+#: By database: whether it holds all characters. A conversion of its tables needs a new start.
+_holds_all: dict[tuple[str, str], bool] = {}
+_CHARACTER_SETS = (
+    "SELECT @@character_set_client, character_set_name FROM information_schema.columns "
+    "WHERE table_schema = DATABASE() AND table_name = %s AND column_name = %s"
+)
+
+
+def holds_all_characters(connection: BaseDatabaseWrapper) -> bool:
+    """Return whether a database stores all characters: MariaDB's utf8mb3 has none of four bytes."""
+    if connection.vendor != "mysql":
+        return True
+    key = connection.alias, str(connection.settings_dict["NAME"])
+    if key not in _holds_all:
+        with connection.cursor() as cursor:
+            cursor.execute(_CHARACTER_SETS, ["flowcontrol_core_flowrun", "object_text"])
+            found = cursor.fetchone()
+        if found is None:
+            # Nothing is migrated yet.
+            return True
+        _holds_all[key] = all(name == "utf8mb4" for name in found)
+    return _holds_all[key]
 
 
 class DamagedJson(dict[str, Any]):

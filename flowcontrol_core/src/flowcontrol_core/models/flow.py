@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import tzinfo
 from typing import Any
 
 from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
@@ -12,7 +13,8 @@ from django.utils.translation import gettext_lazy as _
 
 from flowcontrol_core import bounds
 from flowcontrol_core.errors import EditError
-from flowcontrol_core.models.columns import JsonField, KeyField
+from flowcontrol_core.models.columns import JsonField, KeyField, LongTextField, ShortTextField
+from flowcontrol_core.zones import find_zone
 
 
 class LimitPolicy(models.TextChoices):
@@ -62,8 +64,8 @@ class Flow(models.Model):
         ],
         help_text=_("The name by which code, other flows and exports refer to it."),
     )
-    name = models.CharField(_("name"), max_length=200)
-    description = models.TextField(_("description"), blank=True)
+    name = ShortTextField(_("name"), max_length=200)
+    description = LongTextField(_("description"), blank=True)
     active = models.BooleanField(
         _("active"), default=False, help_text=_("Only an active, published flow starts runs.")
     )
@@ -127,13 +129,19 @@ class Flow(models.Model):
             ("publish_flow", "Can publish a flow"),
             ("activate_flow", "Can activate, deactivate, pause and resume a flow"),
             ("start_flow", "Can start a run of a flow"),
+            ("use_secret", "Can choose the secrets of steps"),
         ]
 
     def __str__(self) -> str:
-        return self.name
+        return str(self.name)
 
     def natural_key(self) -> tuple[str]:
         return (self.key,)
+
+    @property
+    def zone(self) -> tzinfo:
+        """Return the time zone of the published version; raises UnknownZoneError."""
+        return find_zone(self.published.time_zone if self.published else None)
 
     @property
     def has_limits(self) -> bool:
@@ -175,8 +183,10 @@ class FlowVersion(models.Model):
     number = models.PositiveIntegerField(_("number"))
     document = JsonField(_("document"), default=dict)
     digest = models.CharField(_("digest"), max_length=64, editable=False)
-    #: The label of the model of its objects; it and the next are known without reading it.
+    #: The label of the model of its objects; it and the next two are known without reading it.
     object_type = models.CharField(max_length=200, blank=True, default="", editable=False)
+    #: The name of the time zone of its flow; empty for that of the site.
+    time_zone = models.CharField(max_length=100, blank=True, default="", editable=False)
     #: The keys of the triggers its steps wait for, one a line; written when it is published.
     waits_for = models.TextField(blank=True, default="", editable=False)
     #: Whether it has a guard; written when it is published, too.

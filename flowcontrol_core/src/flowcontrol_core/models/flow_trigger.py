@@ -6,7 +6,7 @@ from django.db import models
 from django.utils.translation import gettext_lazy as _
 
 from flowcontrol_core.models.about import AboutObject
-from flowcontrol_core.models.columns import JsonField, KeyField
+from flowcontrol_core.models.columns import JsonField, KeyField, LongTextField, ShortTextField
 from flowcontrol_core.models.flow import Flow
 
 
@@ -94,8 +94,8 @@ class SkippedFiring(models.Model):
     )
     reason = models.CharField(_("reason"), max_length=12, choices=Refusal.choices)
     #: The condition, the limit, the number or the error that the reason is about.
-    detail = models.TextField(_("detail"), blank=True)
-    object_text = models.CharField(_("object"), max_length=200, blank=True)
+    detail = LongTextField(_("detail"), blank=True)
+    object_text = ShortTextField(_("object"), max_length=200, blank=True)
     created_at = models.DateTimeField(_("at"))
 
     class Meta:

@@ -6,16 +6,16 @@ from django.db import models
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
-from flowcontrol_core.models.columns import JsonField, KeyField
+from flowcontrol_core.models.columns import JsonField, KeyField, LongTextField, ShortTextField
 
 
 class Worker(models.Model):
     """A process that executes runs, as of its last heartbeat."""
 
     name = KeyField(_("name"), max_length=100, unique=True)
-    host = models.CharField(_("host"), max_length=100)
+    host = ShortTextField(_("host"), max_length=100)
     pid = models.PositiveIntegerField(_("process"))
-    queues = models.CharField(_("queues"), max_length=500, blank=True)
+    queues = ShortTextField(_("queues"), max_length=500, blank=True)
     #: ``{"flowcontrol-core": "0.1.0", ...}``: the distributions that it has loaded.
     plugins = JsonField(_("plugins"), default=dict)
     started_at = models.DateTimeField(_("started at"))
@@ -57,8 +57,8 @@ class BulkOperation(models.Model):
     #: What chooses the runs: see ``runs.operations.bulk.FILTERS``.
     filters = JsonField(_("filters"), default=dict)
     arguments = JsonField(default=dict)
-    actor = models.CharField(_("by"), max_length=200, blank=True)
-    note = models.TextField(_("reason"), blank=True)
+    actor = ShortTextField(_("by"), max_length=200, blank=True)
+    note = LongTextField(_("reason"), blank=True)
     #: Runs with a greater primary key were created after it, and are left alone.
     up_to = models.PositiveBigIntegerField()
     #: The primary key of the last run that it has done.
@@ -112,8 +112,8 @@ class FlowEvent(models.Model):
     operation = models.CharField(_("operation"), max_length=20, choices=FlowOperation.choices)
     #: What it did, such as ``{"version": 3}`` or ``{"fields": ["name"]}``.
     values = JsonField(default=dict)
-    note = models.TextField(_("reason"), blank=True)
-    actor = models.CharField(_("by"), max_length=200, blank=True)
+    note = LongTextField(_("reason"), blank=True)
+    actor = ShortTextField(_("by"), max_length=200, blank=True)
     at = models.DateTimeField(_("at"))
 
     class Meta:

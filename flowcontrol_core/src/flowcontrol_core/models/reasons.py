@@ -12,7 +12,7 @@ from typing import Any
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
-from flowcontrol_core.redaction import storable_text
+from flowcontrol_core.texts import storable_text
 
 #: The sentence of each code. A note, which a person or an action has written, follows it.
 TEXTS: Mapping[str, str | Promise] = {
@@ -41,6 +41,19 @@ TEXTS: Mapping[str, str | Promise] = {
     ),
     "missing_filter": _(
         "Expressions have no %(filter)s here. Install or enable the plugin that it comes from."
+    ),
+    "missing_secret": _(
+        "Step %(step)s (%(action)s) needs the secret %(secret)s, which has no value here. Set it "
+        "in the setting SECRETS or in the environment of the workers, or have a plugin return it."
+    ),
+    "missing_zone": _(
+        "The time zone %(zone)s is not known on this machine. Install its data (`pip install "
+        "tzdata`, or on Debian the package tzdata-legacy), or publish a version with another zone "
+        "and move the run to it."
+    ),
+    "unusable_version": _(
+        "The version of this run cannot be used: %(error)s Upgrade flowcontrol or the plugin, or "
+        "publish a corrected version and move the run to it."
     ),
     "invalid_config": _(
         "The configuration of step %(step)s cannot be used: %(error)s Publish a corrected version "
@@ -106,7 +119,14 @@ class Reason:
     @classmethod
     def of(cls, code: str, note: object = "", **values: Any) -> Reason:
         """Return the reason of a code with its values, and a note if there is one."""
-        return cls(code, {**values, "note": storable_text(note)} if note else values)
+        return cls(code, {**values, "note": str(note)} if note else values)
+
+    def stored(self) -> dict[str, Any]:
+        """Return the values as they are stored."""
+        return {
+            name: storable_text(value) if isinstance(value, str) else value
+            for name, value in self.values.items()
+        }
 
     def __bool__(self) -> bool:
         return bool(self.code)

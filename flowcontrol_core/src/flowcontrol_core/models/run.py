@@ -14,7 +14,7 @@ from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
 from flowcontrol_core.models.about import AboutObject, about_object
-from flowcontrol_core.models.columns import JsonField, KeyField
+from flowcontrol_core.models.columns import JsonField, KeyField, ShortTextField
 from flowcontrol_core.models.flow import Flow, FlowVersion
 from flowcontrol_core.models.reasons import Reason
 
@@ -99,7 +99,7 @@ class FlowRun(AboutObject):
     state = JsonField(_("state"), default=dict)
     sequence = models.PositiveBigIntegerField(_("steps finished"), default=0)
 
-    object_text = models.CharField(_("object"), max_length=200, blank=True)
+    object_text = ShortTextField(_("object"), max_length=200, blank=True)
 
     #: When a worker has to see the run: its due time, or while it runs the expiry of its lease.
     due_at = models.DateTimeField(_("next check"), null=True)
@@ -242,7 +242,7 @@ class RunEvent(models.Model):
     values = JsonField(default=dict)
     #: ``{"type", "message", "traceback", "step", "action"}`` of a failure.
     error = JsonField(_("error"), null=True)
-    actor = models.CharField(_("by"), max_length=200, blank=True)
+    actor = ShortTextField(_("by"), max_length=200, blank=True)
 
     class Meta:
         verbose_name = _("run event")
@@ -277,7 +277,7 @@ class Message(models.Model):
     )
     kind = models.CharField(max_length=10, choices=MessageKind.choices)
     data = JsonField(default=dict)
-    actor = models.CharField(max_length=200, blank=True)
+    actor = ShortTextField(max_length=200, blank=True)
     created_at = models.DateTimeField()
     #: Set until the run was notified; never where that happens in the same transaction.
     undelivered_since = models.DateTimeField(null=True, db_index=True)

@@ -2,7 +2,7 @@
 
 A plugin is a module that its distribution names in the entry point group ``flowcontrol.plugins``;
 the name of the entry point is the first part of the keys of its actions and triggers. It defines
-some of the functions below, without parameters and decorated with ``hookimpl``. The module is
+some of the functions below, with these parameters, and decorated with ``hookimpl``. The module is
 imported when Django is set up (``AppConfig.ready``), so it may import models.
 
 This module imports neither Django nor any plugin.
@@ -35,6 +35,17 @@ def flowcontrol_actions() -> Iterable[type[BaseAction]]:
 @hookspec
 def flowcontrol_triggers() -> Iterable[Trigger]:
     """Return the triggers of the plugin; each gets the key ``<plugin>.<name>``."""
+    raise NotImplementedError
+
+
+@hookspec(firstresult=True)
+def flowcontrol_secret(name: str) -> str | None:
+    """Return the value of a secret, or None where it is not one of the plugin's.
+
+    Called before each call of an action whose configuration refers to it, and while a run is
+    blocked on it: answer quickly. The first plugin that has an answer is the one that counts; then
+    come the setting ``SECRETS`` and the environment.
+    """
     raise NotImplementedError
 
 

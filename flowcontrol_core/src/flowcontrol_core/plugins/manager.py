@@ -13,6 +13,7 @@ from typing import Any, Final
 import pluggy
 
 from flowcontrol_core.actions.registry import Registry, registry
+from flowcontrol_core.actions.secrets import secret_of_site
 from flowcontrol_core.errors import RegistrationError
 from flowcontrol_core.plugins import hookspecs, reports
 from flowcontrol_core.plugins.catalogues import add_catalogue
@@ -65,6 +66,14 @@ class PluginManager:
             report = self._make_ready(source, self._load(source, Rules(), module))
             self.reports += (report,)
             return report
+
+    def secret(self, name: str) -> str | None:
+        """Return the value of a secret: that of a plugin, or else of the site; None for none.
+
+        Raises what a plugin raises.
+        """
+        answer: str | None = self._pluggy.hook.flowcontrol_secret(name=name)
+        return secret_of_site(name) if answer is None else answer
 
     def _load_all(self) -> list[tuple[PluginSource, PluginReport]]:
         try:

@@ -16,11 +16,13 @@ from flowcontrol_core.engine.directives import Wait
 from flowcontrol_core.engine.history import Call, Recorder
 from flowcontrol_core.engine.state import State
 from flowcontrol_core.errors import FlowcontrolError
+from flowcontrol_core.plugins.manager import plugin_manager
 from flowcontrol_core.runs.execution.activation import Activation, RunScope
 from flowcontrol_core.runs.execution.failures import Stop, StopKind
 from flowcontrol_core.runs.store.clock import ManualClock
 from flowcontrol_core.runs.store.compiled import compile_flow
 from flowcontrol_core.runs.store.connection import WriteGuard
+from flowcontrol_core.zones import in_zone
 
 _MOST_WAKEUPS = 100_000
 _STATUS = {
@@ -139,10 +141,12 @@ def run_flow(
     payload: Mapping[str, Any] | None = None,
     now: datetime | None = None,
     clock: ManualClock | None = None,
+    secrets: Mapping[str, str] | None = None,
 ) -> MemoryRun:
     """Execute a flow in memory up to its end or its first wait.
 
-    ``obj`` may be any object, saved or not. Actions are called as they are; those that use the
+    ``obj`` may be any object, saved or not; ``secrets`` are the values of secrets by name, by
+    default those of the site. Actions are called as they are; those that use the
     database need one. Raises FlowcontrolError for a document that is not valid.
     """
     clock = clock or ManualClock(now)
@@ -165,6 +169,7 @@ def run_flow(
         history=trail,
         clock=clock,
         guard=WriteGuard(),
+        ask=plugin_manager.secret if secrets is None else secrets.get,
         has_object=obj is not None,
     )
     stop = _drive(activation)
@@ -172,7 +177,7 @@ def run_flow(
 
 
 def _drive(activation: Activation) -> Stop:
-    with activation.guard.installed():
+    with activation.guard.installed(), in_zone(activation.compiled.zone):
         while True:
             step = activation.next_step()
             stop = step if isinstance(step, Stop) else activation.call(step)

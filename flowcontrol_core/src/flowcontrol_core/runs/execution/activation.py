@@ -20,6 +20,7 @@ from flowcontrol_core import bounds
 from flowcontrol_core.actions.base import Effects
 from flowcontrol_core.actions.bound_step import BoundStep
 from flowcontrol_core.actions.context import RunContext, Wakeup
+from flowcontrol_core.actions.secrets import Ask, resolve
 from flowcontrol_core.conf import get_settings
 from flowcontrol_core.engine.codec import normalize, private_copy
 from flowcontrol_core.engine.cursor import Cursor, Frame
@@ -36,12 +37,14 @@ from flowcontrol_core.engine.interpreter import (
 from flowcontrol_core.errors import (
     DirectiveError,
     ExpressionError,
+    MissingSecretError,
     UnknownActionError,
     UnknownFilterError,
 )
 from flowcontrol_core.expressions import Scope
 from flowcontrol_core.models import NO_REASON, Outcome, Reason
-from flowcontrol_core.redaction import MIN_LENGTH, redact, secrets_in
+from flowcontrol_core.plugins.manager import plugin_manager
+from flowcontrol_core.redaction import MIN_LENGTH, hiding, redact, secrets_in
 from flowcontrol_core.runs.execution.failures import (
     CONTINUE,
     NEEDS_DATABASE,
@@ -55,6 +58,7 @@ from flowcontrol_core.runs.execution.failures import (
     one_line,
     retry_after,
 )
+from flowcontrol_core.runs.store import needs
 from flowcontrol_core.runs.store.clock import Clock
 from flowcontrol_core.runs.store.compiled import CompiledFlow
 from flowcontrol_core.runs.store.connection import WriteGuard, is_of_own_database
@@ -71,6 +75,7 @@ class RunScope(Scope):
 
     def __init__(self, context: RunContext) -> None:
         self._context = context
+        self.secrets = {}
 
     obj = property(lambda self: self._context.object)
     state = property(lambda self: self._context.state.peek())
@@ -120,6 +125,7 @@ class Activation:
     attempt: int = 1
     started: bool = False
     has_object: bool = False
+    ask: Ask = plugin_manager.secret
     history: Recorder = field(default_factory=Recorder)
     calls: int = 0
     idle_calls: int = 0
@@ -183,6 +189,8 @@ class Activation:
         Errors of the action become a Stop; errors of the database that concern the transaction
         around it are raised on.
         """
+        if bound.secrets and not self.scope.secrets:
+            return self._call_with_secrets(bound)
         frame = self.cursor[-1]
         context = self._enter_step(bound, frame)
         method = bound.action.run if frame.phase == "run" else bound.action.return_from_children
@@ -213,13 +221,31 @@ class Activation:
         self.idle_calls = self.idle_calls + 1 if is_idle else 0
         return self._continue(before, position, directive)
 
+    def _call_with_secrets(self, bound: BoundStep) -> Stop | Continue:
+        """Call an action with the secrets that its configuration refers to, and forget them."""
+        try:
+            secrets = resolve(bound.secrets, self.ask)
+        except MissingSecretError as error:
+            # The call is not made.
+            self.cursor = (*self.cursor[:-1], self._top_with(calling=False))
+            values = {"step": bound.step.id, "action": bound.key, "secret": error.name}
+            reason = Reason("missing_secret", values)
+            missing = needs.secret_key(error.name)
+            return Stop(kind=StopKind.BLOCKED, blocked_on=missing, reason=reason)
+        self.scope.secrets = secrets
+        try:
+            with hiding(secrets):
+                return self.call(bound)
+        finally:
+            self.scope.secrets = {}
+
     def fail(self, bound: BoundStep, error: Exception, begun: float | None = None) -> Stop:
         """Return the stop for a failed call of the step on top: retried later, or the end."""
         begun = time.perf_counter() if begun is None else begun
         frame = self.cursor[-1]
         tries = frame.tries + 1
         secrets = self._secrets(bound)
-        line = redact(one_line(error), secrets)
+        line = one_line(error, secrets)
         self._record(bound, frame, None, begun, {}, error=line)
         described = describe(error, frame.step, bound.key, secrets)
         self.cursor = (*self.cursor[:-1], self._top_with(tries=tries, calling=False))
@@ -356,7 +382,7 @@ class Activation:
                 return stop
             if any(isinstance(cause, OperationalError | InterfaceError) for cause in causes(error)):
                 return self._fail_at_guard(error)
-            line = redact(one_line(error), self._known_secrets())
+            line = one_line(error, self._known_secrets())
             return self.give_up(error, Reason.of("guard_failed", error=line))
         return Stop(
             kind=StopKind.ENDED,
@@ -386,7 +412,7 @@ class Activation:
             for cause in causes(error):
                 if isinstance(cause, UnknownFilterError):
                     return _missing_filter(cause)
-            text = redact(one_line(error), self._known_secrets())
+            text = one_line(error, self._known_secrets())
             reason = Reason.of("invalid_config", step=step_id, error=text)
             return self._blocked(reason)
 

@@ -34,6 +34,7 @@ from flowcontrol_core.models import (
     Status,
 )
 from flowcontrol_core.runs.execution.checkpoint import (
+    BLOCKED_RECHECK,
     Execution,
     clear_wait,
     end,
@@ -61,7 +62,7 @@ from flowcontrol_core.runs.queue.inbox import (
 )
 from flowcontrol_core.runs.queue.outbox import after_checkpoint
 from flowcontrol_core.runs.store.clock import clock
-from flowcontrol_core.runs.store.compiled import get_compiled
+from flowcontrol_core.runs.store.compiled import UnusableVersion, get_compiled
 from flowcontrol_core.runs.store.connection import WriteGuard, alias, dispatch, durable, retrying
 from flowcontrol_core.runs.store.objects import ObjectSource
 from flowcontrol_core.runs.store.rows import LostLease, make_event, set_reason, write_guarded
@@ -88,10 +89,14 @@ def prepare(
 ) -> Execution | Written:
     """Prepare a claimed run, with its flow, for execution; WRITTEN: it is not executed now.
 
-    In that case its row has been written. Raises LostLease; and FlowcontrolError where the run
+    In that case its row has been written. Raises LostLease; UnusableVersion, to be given to
+    ``block``, where its version cannot be executed here; and FlowcontrolError where the run
     cannot be executed at all, to be given to ``end_errored``.
     """
-    if _is_kept_from_execution(run, messages) or _is_refused(run):
+    if _is_kept_from_execution(run, messages):
+        return WRITTEN
+    compiled = get_compiled(run.version_id)
+    if _is_refused(run):
         return WRITTEN
     mail = _open(run, messages) if messages or run.reason_code in PAUSES else _NO_MAIL
     if mail.target is not None:
@@ -104,11 +109,8 @@ def prepare(
         _let_wait(run, messages, mail.events)
         return WRITTEN
     run.payload = run.payload if mail.payload is None else mail.payload
-    execution = make_execution(run, run.flow, source, guard, heartbeat, wakeup)
-    execution.taken, execution.notes = messages, [*mail.events]
-    execution.brings_payload = mail.payload is not None
-    if mail.target is not None:
-        execution.activation.go_to(mail.target)
+    execution = make_execution(run, run.flow, compiled, source, guard, heartbeat, wakeup)
+    _hand_over(execution, messages, mail)
     if is_waiting:
         _check_guard(execution)
         return WRITTEN
@@ -116,6 +118,14 @@ def prepare(
         reason = Reason.of("recovered", attempt=run.attempt)
         execution.notes.append(make_event(EventKind.RECOVERED, clock().now(), reason))
     return execution
+
+
+def _hand_over(execution: Execution, messages: list[Message], mail: _Mail) -> None:
+    """Let an execution begin with what a run has received."""
+    execution.taken, execution.notes = messages, [*mail.events]
+    execution.brings_payload = mail.payload is not None
+    if mail.target is not None:
+        execution.activation.go_to(mail.target)
 
 
 def _check_guard(execution: Execution) -> None:
@@ -324,6 +334,15 @@ def _let_wait(run: FlowRun, messages: list[Message], events: Sequence[RunEvent] 
     after_checkpoint(run)
 
 
+def block(run: FlowRun, error: UnusableVersion) -> None:
+    """Put a run back whose version cannot be executed here; its inbox stays as it is."""
+    now, is_news = clock().now(), run.explanation != error.reason
+    run.blocked_on = error.missing
+    run.due_at = None if error.missing else now + BLOCKED_RECHECK
+    event = make_event(EventKind.BLOCKED, now, error.reason, run_id=run.pk) if is_news else None
+    _put_back(run, Status.BLOCKED, error.reason, events=[event] if event else [])
+
+
 def _put_back(
     run: FlowRun,
     status: Status,
@@ -334,6 +353,8 @@ def _put_back(
     """Write a claimed run back without having executed it."""
     if run.status != status:
         set_status(run, status, clock().now())
+    if status != Status.BLOCKED:
+        run.blocked_on = None
     set_reason(run, reason)
     run.worker = ""
     _write_back(run, messages, events)

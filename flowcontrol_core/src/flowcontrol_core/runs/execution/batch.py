@@ -13,7 +13,7 @@ from django.db import DatabaseError, InterfaceError
 from flowcontrol_core.conf import get_settings
 from flowcontrol_core.models import Flow, FlowRun, Message, Reason
 from flowcontrol_core.runs.execution import checkpoint
-from flowcontrol_core.runs.execution.admission import end_errored, prepare, read_inboxes
+from flowcontrol_core.runs.execution.admission import block, end_errored, prepare, read_inboxes
 from flowcontrol_core.runs.execution.checkpoint import Execution
 from flowcontrol_core.runs.execution.driver import Driver
 from flowcontrol_core.runs.execution.failures import WRITTEN, Stop, StopKind
@@ -22,7 +22,7 @@ from flowcontrol_core.runs.queue.claim import give_back, has_heartbeat, release,
 from flowcontrol_core.runs.queue.heartbeat import Heartbeat
 from flowcontrol_core.runs.queue.outbox import after_checkpoint
 from flowcontrol_core.runs.queue.workers import should_stop
-from flowcontrol_core.runs.store.compiled import preload
+from flowcontrol_core.runs.store.compiled import UnusableVersion, preload
 from flowcontrol_core.runs.store.connection import (
     WriteGuard,
     alias,
@@ -134,7 +134,11 @@ class Batch:
             end_errored(run, None, Reason("flow_gone"))
             return
         run.flow = flow
-        execution = prepare(run, messages, self.source, self.guard, self.heartbeat)
+        try:
+            execution = prepare(run, messages, self.source, self.guard, self.heartbeat)
+        except UnusableVersion as error:
+            block(run, error)
+            return
         if execution is WRITTEN:
             return
         driver = Driver(execution, self.heartbeat.watch)

@@ -43,7 +43,7 @@ from flowcontrol_core.runs.queue.inbox import (
 )
 from flowcontrol_core.runs.queue.outbox import after_end, deliver_messages, guard_due_at
 from flowcontrol_core.runs.store.clock import clock
-from flowcontrol_core.runs.store.compiled import get_compiled
+from flowcontrol_core.runs.store.compiled import CompiledFlow
 from flowcontrol_core.runs.store.connection import WriteGuard, alias, durable, retrying
 from flowcontrol_core.runs.store.objects import ObjectSource, RunObject
 from flowcontrol_core.runs.store.rows import (
@@ -106,13 +106,13 @@ class Execution:
 def make_execution(
     run: FlowRun,
     flow: Flow,
+    compiled: CompiledFlow,
     source: ObjectSource,
     guard: WriteGuard,
     heartbeat: Heartbeat,
     wakeup: Wakeup | None = None,
 ) -> Execution:
     """Return what is needed to execute a run; raises FlowcontrolError where it is damaged."""
-    compiled = get_compiled(run.version_id)
     obj = RunObject(run, source)
     context = RunContext(
         uuid=run.uuid,

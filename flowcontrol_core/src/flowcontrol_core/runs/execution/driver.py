@@ -40,6 +40,7 @@ from flowcontrol_core.runs.store.connection import (
     yield_lock,
 )
 from flowcontrol_core.runs.store.rows import CancelRequested
+from flowcontrol_core.zones import in_zone
 
 _TRIES = 6
 _SWALLOWED = (
@@ -83,12 +84,17 @@ class Driver:
 
     def begin(self) -> Stop:
         """Execute the run in memory, up to the first thing that has to be written."""
-        if self._repeats_call and (unknown := self._unknown_call()) is not None:
-            return unknown
-        return self._in_memory()
+        with in_zone(self.activation.compiled.zone):
+            if self._repeats_call and (unknown := self._unknown_call()) is not None:
+                return unknown
+            return self._in_memory()
 
     def drive_on(self, stop: Stop) -> None:
         """Execute the run from where it stopped in memory, and write it."""
+        with in_zone(self.activation.compiled.zone):
+            self._drive_on(stop)
+
+    def _drive_on(self, stop: Stop) -> None:
         following: Stop | Written = stop
         while following is not WRITTEN and following.kind is StopKind.NEEDS:
             if following.effects is Effects.DATABASE:

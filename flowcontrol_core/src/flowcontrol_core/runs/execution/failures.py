@@ -84,7 +84,7 @@ def errored(
     return Stop(
         kind=StopKind.FAILED,
         outcome=Outcome.ERRORED,
-        reason=reason or Reason.of("error", error=redact(one_line(error), secrets)),
+        reason=reason or Reason.of("error", error=one_line(error, secrets)),
         error=describe(error, step, "", secrets),
     )
 
@@ -97,9 +97,10 @@ def causes(error: BaseException) -> Iterator[BaseException]:
         cause = cause.__cause__
 
 
-def one_line(error: BaseException) -> str:
-    """Return an error as one line for a reason."""
-    text = " ".join(str(error).split())[:500]
+def one_line(error: BaseException, secrets: Iterable[str] = ()) -> str:
+    """Return an error as one line for a reason, without secrets."""
+    # Before it is cut: a secret that is cut in two would not be found.
+    text = " ".join(redact(str(error), secrets).split())[:500]
     if isinstance(error, FlowcontrolError) and text:
         return text
     return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -23,7 +23,6 @@ from flowcontrol_core.engine.interpreter import locate
 from flowcontrol_core.engine.state import State
 from flowcontrol_core.errors import DirectiveError, NotStartedError, UnknownFlowError
 from flowcontrol_core.models import EventKind, Flow, FlowRun, Reason, RunEvent, Status
-from flowcontrol_core.redaction import storable_text
 from flowcontrol_core.runs.execution.activation import executing
 from flowcontrol_core.runs.execution.checkpoint import make_execution
 from flowcontrol_core.runs.execution.driver import Driver
@@ -34,7 +33,7 @@ from flowcontrol_core.runs.queue.claim import Choice, lease_until, worker_name
 from flowcontrol_core.runs.queue.heartbeat import Heartbeat, HeartbeatRefused
 from flowcontrol_core.runs.queue.outbox import wake_again
 from flowcontrol_core.runs.store.clock import clock
-from flowcontrol_core.runs.store.compiled import CompiledFlow, get_compiled
+from flowcontrol_core.runs.store.compiled import CompiledFlow, get_compiled, is_executable
 from flowcontrol_core.runs.store.connection import (
     WriteGuard,
     alias,
@@ -44,6 +43,7 @@ from flowcontrol_core.runs.store.connection import (
 )
 from flowcontrol_core.runs.store.objects import ObjectSource, reference, why_nameless
 from flowcontrol_core.runs.store.rows import LostLease, make_event
+from flowcontrol_core.texts import storable_text
 
 logger = logging.getLogger("flowcontrol.runs")
 
@@ -141,7 +141,7 @@ def start_flowrun(
     in_transaction = connection().in_atomic_block or transaction_elsewhere()
     if in_transaction or executing.get() is not None:
         return create_flowrun(flow, obj, state, **options)
-    if flow.has_limits or flow.paused:
+    if flow.has_limits or flow.paused or not is_executable(flow.published_id):
         with following_inline():
             run = create_flowrun(flow, obj, state, **options)
             execute_due(1, Choice(only=[run.pk]))
@@ -328,9 +328,9 @@ def build_run(flow: Flow, about: Mapping[str, Any], now: datetime, **fields: Any
 def _execute_new(run: FlowRun, flow: Flow, events: list[RunEvent]) -> None:
     """Execute a run before it is inserted: a crash then is as one before the call."""
     run.fence, run.attempt, run.worker = 1, 1, worker_name()
-    guard = WriteGuard()
+    guard, compiled = WriteGuard(), get_compiled(run.version_id)
     with guard.installed(), Heartbeat() as heartbeat:
-        execution = make_execution(run, flow, ObjectSource([run]), guard, heartbeat)
+        execution = make_execution(run, flow, compiled, ObjectSource([run]), guard, heartbeat)
         execution.stored = False
         execution.notes = events
 

@@ -166,7 +166,7 @@ duties = [
     Duty(pending=outbox.UNDELIVERED_EVENTS, work=outbox.deliver_events),
     Duty(pending=outbox.UNDELIVERED_ENDS, work=outbox.deliver_ends),
     Duty(pending=outbox.UNDELIVERED_MESSAGES, work=outbox.deliver_messages),
-    Duty(pending=outbox.MISSING_ACTIONS, work=outbox.unblock),
+    Duty(pending=outbox.LACKING, work=outbox.unblock),
 ]
 _PENDING = attrgetter("pending")
 #: Seconds between two rounds of duties within one sweep.

@@ -19,7 +19,6 @@ from flowcontrol_core.bounds import ACTOR_CHARACTERS
 from flowcontrol_core.engine.codec import decode, encode, normalize
 from flowcontrol_core.errors import FlowcontrolError, IllegalChangeError
 from flowcontrol_core.models import BulkOperation, FlowRun, Outcome, Status
-from flowcontrol_core.redaction import storable_text
 from flowcontrol_core.runs.execution.sweep import Duty, duties
 from flowcontrol_core.runs.operations.interventions import stored_state
 from flowcontrol_core.runs.operations.operator_actions import (
@@ -31,6 +30,7 @@ from flowcontrol_core.runs.operations.operator_actions import (
 from flowcontrol_core.runs.store.clock import clock
 from flowcontrol_core.runs.store.connection import alias, connection, durable, retrying
 from flowcontrol_core.suggest import nearest_or_all
+from flowcontrol_core.texts import storable_text
 
 logger = logging.getLogger("flowcontrol.runs")
 CHUNK = 100

@@ -43,16 +43,16 @@ from flowcontrol_core.models import (
     RunEvent,
     Status,
 )
-from flowcontrol_core.redaction import storable_text
 from flowcontrol_core.runs.execution.checkpoint import clear_wait, end, set_status
 from flowcontrol_core.runs.execution.start import build_run
 from flowcontrol_core.runs.queue import limits
 from flowcontrol_core.runs.queue.inbox import empty_inbox, put_message, put_to_children
 from flowcontrol_core.runs.queue.outbox import after_end, deliver_messages, waits
 from flowcontrol_core.runs.store.clock import clock
-from flowcontrol_core.runs.store.compiled import get_compiled
+from flowcontrol_core.runs.store.compiled import get_compiled, get_program
 from flowcontrol_core.runs.store.connection import after_commit, alias, dispatch, retrying
 from flowcontrol_core.runs.store.rows import WRITTEN_COLUMNS, make_event, rows
+from flowcontrol_core.texts import storable_text
 
 #: Runs that are resumed in one transaction, when their flow is.
 _CHUNK = 500
@@ -256,11 +256,11 @@ def check_move(run: FlowRun) -> str:
     current = run.flow.published
     if current is None or current.pk == run.version_id:
         return gettext("it is on the published version already")
-    old, new = get_compiled(run.version_id), get_compiled(current.pk)
+    old, new = get_program(run.version), get_program(current)
     cursor = cursor_from_json(run.cursor)
     for depth, frame in enumerate(cursor):
         values = {"step": frame.step}
-        here, there = old.program.nodes.get(frame.step), new.program.nodes.get(frame.step)
+        here, there = old.nodes.get(frame.step), new.nodes.get(frame.step)
         if here is None or there is None:
             return gettext("the published version has no enabled step %(step)s") % values
         if here.step.action != there.step.action:

@@ -37,20 +37,20 @@ def put_message(
 ) -> None:
     """Insert a message for a run; the caller notifies the run in the same transaction."""
     Message.objects.using(alias()).create(
-        run_id=pk, kind=kind, data=data, actor=actor[:200], created_at=now or clock().now()
+        run_id=pk, kind=kind, data=data, actor=actor, created_at=now or clock().now()
     )
 
 
 def put_messages(ids: Iterable[int], kind: MessageKind, reason: Reason, actor: str = "") -> None:
     """Insert a message for each run, to be delivered after the commit."""
     now = clock().now()
-    data = {"code": reason.code, "values": dict(reason.values)}
+    data = {"code": reason.code, "values": reason.stored()}
     Message.objects.using(alias()).bulk_create(
         Message(
             run_id=pk,
             kind=kind,
             data=data,
-            actor=actor[:200],
+            actor=actor,
             created_at=now,
             undelivered_since=now,
         )

@@ -16,7 +16,6 @@ from uuid import UUID
 from django.db.models import Q, QuerySet
 
 from flowcontrol_core.actions.context import Wakeup
-from flowcontrol_core.actions.registry import registry
 from flowcontrol_core.conf import get_settings
 from flowcontrol_core.engine.codec import decode
 from flowcontrol_core.models import (
@@ -31,6 +30,7 @@ from flowcontrol_core.models import (
 from flowcontrol_core.runs.store.clock import clock
 from flowcontrol_core.runs.store.compiled import get_compiled
 from flowcontrol_core.runs.store.connection import alias, dispatch, retrying
+from flowcontrol_core.runs.store.needs import is_there
 from flowcontrol_core.runs.store.rows import rows
 
 _BATCH = 500
@@ -277,8 +277,8 @@ UNDELIVERED_ENDS = FlowRun.objects.filter(undelivered_since__gt=_EVER).order_by(
 UNDELIVERED_MESSAGES = Message.objects.filter(undelivered_since__gt=_EVER).order_by(
     "undelivered_since"
 )
-#: The runs that are blocked on missing actions, by the keys of these.
-MISSING_ACTIONS = FlowRun.objects.filter(blocked_on__gt="").order_by("blocked_on")
+#: The runs that are blocked on what was missing, by the keys of that.
+LACKING = FlowRun.objects.filter(blocked_on__gt="").order_by("blocked_on")
 
 
 @retrying
@@ -335,8 +335,8 @@ def deliver_messages(run_ids: Iterable[int] | None = None) -> int:
 
 
 def unblock() -> int:
-    """Make runs due that are blocked on an action or a filter which this process knows."""
-    known = [key for key in missing_keys() if registry.knows(key)]
+    """Make runs due that are blocked on what this process has."""
+    known = [key for key in missing_keys() if is_there(key)]
     blocked = FlowRun.objects.using(alias()).filter(status=Status.BLOCKED, due_at__isnull=True)
     ids = _keys(blocked.filter(blocked_on__in=known)) if known else []
     count = rows(ids, Status.BLOCKED).update(due_at=clock().now()) if ids else 0
@@ -345,11 +345,11 @@ def unblock() -> int:
 
 
 def missing_keys() -> Iterator[str]:
-    """Yield the keys that runs are blocked on, each by one probe of the index.
+    """Yield the keys of what runs are blocked on (see ``needs``), each by one index probe.
 
     Thousands of runs may be blocked on the same one for days.
     """
-    blocked = MISSING_ACTIONS.using(alias()).values_list("blocked_on", flat=True)
+    blocked = LACKING.using(alias()).values_list("blocked_on", flat=True)
     key = ""
     while key := blocked.filter(blocked_on__gt=key).first() or "":
         yield key

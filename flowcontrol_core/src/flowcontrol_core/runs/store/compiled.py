@@ -6,9 +6,6 @@ from collections.abc import Iterable
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from datetime import tzinfo
-from zoneinfo import ZoneInfo
-
-from django.utils import timezone
 
 from flowcontrol_core.actions.bound_step import BoundStep, bind_step
 from flowcontrol_core.actions.registry import Registry, registry
@@ -20,10 +17,13 @@ from flowcontrol_core.errors import (
     FlowcontrolError,
     UnknownActionError,
     UnknownFilterError,
+    UnknownZoneError,
 )
 from flowcontrol_core.expressions import Expression, compile_expression
-from flowcontrol_core.models import FlowVersion
+from flowcontrol_core.models import FlowVersion, Reason
+from flowcontrol_core.runs.store import needs
 from flowcontrol_core.runs.store.connection import alias, connection
+from flowcontrol_core.zones import find_zone
 
 
 @dataclass(slots=True)
@@ -72,9 +72,26 @@ class CompiledFlow:
         return found
 
 
+class UnusableVersion(FlowcontrolError):
+    """A published version cannot be executed here; its runs wait until that is mended.
+
+    ``reason`` says why, and ``missing`` names what it lacks (see ``needs``), if that is known.
+    """
+
+    def __init__(self, error: Exception) -> None:
+        self.missing: str | None = None
+        if isinstance(error, UnknownZoneError):
+            self.missing = needs.zone_key(error.name)
+            self.reason = Reason.of("missing_zone", zone=error.name)
+        else:
+            text = str(error) if isinstance(error, FlowcontrolError) else repr(error)
+            self.reason = Reason.of("unusable_version", error=text)
+        super().__init__(str(self.reason))
+
+
 def compile_flow(document: Document, source: Registry = registry) -> CompiledFlow:
-    """Compile a valid document; raises ExpressionError for a bad guard."""
-    zone = ZoneInfo(document.time_zone) if document.time_zone else timezone.get_default_timezone()
+    """Compile a valid document; raises ExpressionError for a bad guard, and UnknownZoneError."""
+    zone = find_zone(document.time_zone)
     guard = _compile_guard(document.guard) if document.guard else None
     return CompiledFlow(document, Program.compile(document), zone, guard, source)
 
@@ -88,8 +105,7 @@ def _compile_guard(text: str) -> Expression:
 
 
 _MOST = 2_000
-Compiled = CompiledFlow | FlowcontrolError
-_compiled: dict[int, Compiled] = {}
+_compiled: dict[int, CompiledFlow] = {}
 
 
 def preload(version_ids: Iterable[int]) -> None:
@@ -100,35 +116,51 @@ def preload(version_ids: Iterable[int]) -> None:
 
 
 def get_compiled(version_id: int) -> CompiledFlow:
-    """Return a published version, compiled; raises FlowcontrolError where it cannot be."""
+    """Return a published version, compiled.
+
+    Raises UnusableVersion where it cannot be compiled here, which is tried again each time, and
+    FlowcontrolError where there is no such version.
+    """
     # What is read inside of a transaction may be rolled back, and its primary key used again. The
     # engine itself reads versions outside of any, except in a project's TestCase.
     known = {} if connection().in_atomic_block else _compiled
-    if version_id not in known:
-        _read({version_id}, known)
+    if version_id not in known and (refused := _read({version_id}, known)):
+        raise refused[version_id]
     found = known.get(version_id)
     if found is None:
         raise FlowcontrolError(f"The version with id {version_id} does not exist or is a draft.")
-    if isinstance(found, FlowcontrolError):
-        raise found
     return found
 
 
-def _read(ids: AbstractSet[int], known: dict[int, Compiled]) -> None:
+def get_program(version: FlowVersion) -> Program:
+    """Return the program of a version, also of one that cannot be executed here.
+
+    Raises DocumentError for one that cannot be read.
+    """
+    try:
+        return get_compiled(version.pk).program
+    except UnusableVersion:
+        return Program.compile(parse(version.document))
+
+
+def is_executable(version_id: int | None) -> bool:
+    """Return whether runs of a flow's published version can be executed here."""
+    try:
+        return version_id is None or get_compiled(version_id) is not None
+    except UnusableVersion:
+        return False
+
+
+def _read(ids: AbstractSet[int], known: dict[int, CompiledFlow]) -> dict[int, UnusableVersion]:
+    """Compile versions; return why some of them cannot be."""
     if len(known) > _MOST:
         known.clear()
     versions = FlowVersion.objects.using(alias())
     rows = versions.filter(pk__in=ids, published_at__isnull=False)
+    refused = {}
     for pk, document in rows.values_list("pk", "document"):
-        known[pk] = _compile(document)
-
-
-def _compile(document: object) -> Compiled:
-    try:
-        return compile_flow(parse(document))
-    except FlowcontrolError as error:
-        return error
-    except Exception as error:  # noqa: BLE001 - whatever it is concerns this version only
-        wrapped = FlowcontrolError(f"The version cannot be compiled: {error!r}")
-        wrapped.__cause__ = error
-        return wrapped
+        try:
+            known[pk] = compile_flow(parse(document))
+        except Exception as error:  # noqa: BLE001 - whatever it is concerns this version only
+            refused[pk] = UnusableVersion(error)
+    return refused

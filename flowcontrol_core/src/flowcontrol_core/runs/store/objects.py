@@ -43,7 +43,8 @@ def describe_object(obj: models.Model | None) -> str:
         text = str(obj)
     except Exception:  # noqa: BLE001 - a project's own method
         text = f"{obj._meta.label} {obj.pk}"
-    return text.replace("\x00", "")[:MAX_TEXT]
+    # Its column stores of it what the database can.
+    return text[:MAX_TEXT]
 
 
 def why_nameless(obj: models.Model) -> str:

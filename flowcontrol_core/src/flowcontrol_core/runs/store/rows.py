@@ -56,12 +56,12 @@ class CancelRequested(Exception):
 
 def set_reason(run: FlowRun, reason: Reason) -> None:
     """Note, in memory, why a run is in its status."""
-    run.reason_code, run.reason_values = reason.code, dict(reason.values)
+    run.reason_code, run.reason_values = reason.code, reason.stored() if reason.values else {}
 
 
 def make_event(kind: EventKind, at: datetime, message: Reason, **columns: Any) -> RunEvent:
     """Return the row, not saved, of something that happened to a run."""
-    values = dict(message.values)
+    values = message.stored() if message.values else {}
     return RunEvent(kind=kind, at=at, code=message.code, values=values, **columns)
 
 

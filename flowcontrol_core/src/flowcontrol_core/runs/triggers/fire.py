@@ -38,6 +38,7 @@ from flowcontrol_core.runs.triggers import listeners
 from flowcontrol_core.runs.triggers.listeners import Listeners, cache
 from flowcontrol_core.runs.triggers.match import ConditionDatabaseError, FiredEvent, Match, match
 from flowcontrol_core.runs.triggers.result import DEFERRED, UNHEARD, FiringResult, RefusedFlow
+from flowcontrol_core.texts import key_problem
 
 logger = logging.getLogger("flowcontrol.triggers")
 _MAX_UNIQUE_KEY = 200
@@ -242,11 +243,12 @@ def _insert_event(event: TriggerEvent) -> None:
 
 
 def _unique(key: str, unique_key: str) -> str:
-    """Return a text that is as unique as the two keys, however long they are."""
+    """Return a text that is as unique as the two keys, whatever they are."""
     text = f"{key}:{unique_key}"
-    if len(text) <= _MAX_UNIQUE_KEY:
+    if not key_problem(text, _MAX_UNIQUE_KEY):
         return text
-    return f"{key[:100]}#{hashlib.sha256(text.encode()).hexdigest()}"
+    digest = hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()
+    return f"{key[:100]}#{digest}"
 
 
 def _ended_transaction(error: BaseException) -> bool:

@@ -16,7 +16,6 @@ from django.db import transaction
 from django.db.models import F, Model, OuterRef, Q, Subquery
 from django.db.models.functions import Coalesce
 from django.db.models.signals import post_delete, post_save
-from django.utils import timezone
 
 from flowcontrol_core.actions.config import BoundConfig, bind, read_config
 from flowcontrol_core.actions.trigger import Trigger
@@ -51,8 +50,7 @@ class Listeners:
         """Return the configuration of a flow trigger, compiled once."""
         config = self._configs.get(flow_trigger.pk)
         if config is None:
-            zone = timezone.get_default_timezone()
-            values = read_config(trigger.Config, flow_trigger.config, zone)
+            values = read_config(trigger.Config, flow_trigger.config, flow_trigger.flow.zone)
             config = self._configs[flow_trigger.pk] = bind(trigger.Config, values)
         return config
 

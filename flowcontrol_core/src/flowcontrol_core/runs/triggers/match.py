@@ -13,7 +13,9 @@ from typing import Any, NamedTuple
 from django.db import DatabaseError, models, transaction
 from django.utils import timezone, translation
 
+from flowcontrol_core.actions.config import secrets_of
 from flowcontrol_core.actions.context import RunContext
+from flowcontrol_core.actions.secrets import resolve
 from flowcontrol_core.actions.trigger import Trigger
 from flowcontrol_core.conf import get_settings
 from flowcontrol_core.engine.codec import encode
@@ -34,6 +36,7 @@ from flowcontrol_core.models import (
     Status,
     about_object,
 )
+from flowcontrol_core.plugins.manager import plugin_manager
 from flowcontrol_core.redaction import redact
 from flowcontrol_core.runs.execution.activation import executing
 from flowcontrol_core.runs.execution.start import build_run, check_startable
@@ -41,6 +44,7 @@ from flowcontrol_core.runs.queue.limits import limits_of, skipping
 from flowcontrol_core.runs.store.connection import alias
 from flowcontrol_core.runs.store.objects import describe_object, why_nameless
 from flowcontrol_core.runs.triggers.listeners import Listeners
+from flowcontrol_core.zones import in_zone
 
 
 class ConditionDatabaseError(Exception):
@@ -117,6 +121,8 @@ class Match(NamedTuple):
 def match(event: FiredEvent, listeners: Listeners, *, careful: bool = False) -> Match:
     """Return which flow triggers do something, whatever language and zone the user has.
 
+    A condition is checked in the zone of its flow.
+
     With ``careful`` each condition is checked in a savepoint of its own. Raises
     ConditionDatabaseError, without it, where a condition fails in the database.
     """
@@ -127,7 +133,7 @@ def match(event: FiredEvent, listeners: Listeners, *, careful: bool = False) -> 
         )
     wanted: list[FlowTrigger] = []
     skipped: list[SkippedFiring] = []
-    with translation.override(None), timezone.override(timezone.get_default_timezone()):
+    with translation.override(None):
         for flow_trigger in flow_triggers:
             is_wanted, record = _check(event, flow_trigger, listeners, careful=careful)
             if is_wanted:
@@ -152,7 +158,8 @@ def _check(
     if event.trigger.accepts is None and not flow_trigger.condition:
         return True, ()
     try:
-        with transaction.atomic(using=alias()) if careful else nullcontext():
+        zone = flow_trigger.flow.zone
+        with in_zone(zone), transaction.atomic(using=alias()) if careful else nullcontext():
             return _holds(event, flow_trigger, listeners)
     except Exception as error:
         if isinstance(error, DatabaseError) and not careful:
@@ -165,6 +172,7 @@ def _holds(event: FiredEvent, flow_trigger: FlowTrigger, listeners: Listeners) -
     scope, accepts = event.scope(), event.trigger.accepts
     if accepts is not None:
         config = listeners.config_of(flow_trigger, event.trigger)
+        scope.secrets = resolve(secrets_of(config).values(), plugin_manager.secret)
         if not accepts(config.at(scope), event.obj, event.payload):
             return False, ()
     condition = flow_trigger.condition
