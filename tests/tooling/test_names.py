@@ -20,10 +20,12 @@ PLAN = {
 }  # fmt: skip
 #: The rooms of `runs`, bottom up, and what is in them.
 ROOMS = {
-    "store": {"connection", "clock", "rows", "objects", "compiled"},
+    "store": {
+        "connection", "guard", "sessions", "process", "clock", "rows", "objects", "compiled",
+    },
     "queue": {"claim", "limits", "inbox", "outbox", "workers"},
     "execution": {
-        "activation", "driver", "batch", "checkpoint", "admission", "failures", "sweep", "start",
+        "activation", "coroutines", "driver", "batch", "checkpoint", "admission", "failures", "sweep", "start",
     },
     "triggers": {"listeners", "match", "fire"},
     "operations": {"operator_actions", "interventions", "bulk", "retention", "run_info"},

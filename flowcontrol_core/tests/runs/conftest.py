@@ -25,15 +25,15 @@ from flowcontrol_core.runs.execution.start import create_flowrun
 from flowcontrol_core.runs.execution.sweep import continue_flowruns
 from flowcontrol_core.runs.queue.claim import Heartbeat
 from flowcontrol_core.runs.store.clock import ManualClock, clock
-from flowcontrol_core.runs.store.connection import WriteGuard
+from flowcontrol_core.runs.store.guard import CallGuard
 from flowcontrol_core.runs.store.objects import reference
 from tests.shop.models import Customer
 
 Behaviour = Callable[..., Any]
 
 
-class WorkerDied(BaseException):
-    """Stands for a killed process: nothing of the engine catches it."""
+class WorkerDied(GeneratorExit):
+    """Stands for a killed process: the engine catches all else, or gives back what it has."""
 
 
 @dataclass(slots=True)
@@ -210,7 +210,7 @@ def event(obj: Customer | None = None, **payload: Any) -> TriggerEvent:
 
 def execute(runs: list[FlowRun]) -> None:
     """Execute claimed runs as a sweep does."""
-    guard = WriteGuard()
+    guard = CallGuard()
     with guard.installed(), Heartbeat() as heartbeat:
         Batch(runs, guard, heartbeat).execute()
 

@@ -17,7 +17,7 @@ from flowcontrol_core.runs.execution import batch
 from flowcontrol_core.runs.execution.start import create_flowrun, start_flowrun
 from flowcontrol_core.runs.queue import claim as heartbeat_module
 from flowcontrol_core.runs.queue.claim import Heartbeat, claim
-from flowcontrol_core.runs.store.connection import WriteGuard
+from flowcontrol_core.runs.store.guard import CallGuard
 
 from .conftest import (
     Lab,
@@ -164,7 +164,7 @@ def test_a_heartbeat_begins_the_time_of_the_step_anew(
     with heart.watch(40):
         for _ in range(3):
             machine.seconds += 39
-            heart.touch(run, WriteGuard())
+            heart.touch(run, CallGuard())
             assert is_extended(lab, heart, run)
         machine.seconds += 40
         assert not is_extended(lab, heart, run)
@@ -176,7 +176,7 @@ def test_a_heartbeat_outside_of_a_call_changes_nothing(
     monkeypatch.setattr(heartbeat_module, "has_heartbeat", lambda: True)
     with heart.watch(40):
         pass
-    heart.touch(run, WriteGuard())
+    heart.touch(run, CallGuard())
     machine.seconds += 1000
     assert is_extended(lab, heart, run)
 

@@ -18,7 +18,7 @@ from django.utils import timezone, translation
 
 from flowcontrol_core.actions.storage import raw, restore, store
 from flowcontrol_core.engine.codec import private_copy
-from flowcontrol_core.errors import ConfigError, FlowcontrolError, gettext
+from flowcontrol_core.errors import ConfigError, FlowcontrolError, gettext, raise_interruption
 from flowcontrol_core.expressions import Scope
 
 
@@ -86,6 +86,12 @@ class BoundConfig:
 
     def __repr__(self) -> str:
         return f"BoundConfig({dict(self._values)!r})"
+
+
+def compute(config: BoundConfig) -> None:
+    """Compute all values of a configuration now, for a call that cannot query the database."""
+    for name in config._values:  # noqa: SLF001 - its own module
+        getattr(config, name)
 
 
 def _is_container(value: Any) -> bool:
@@ -162,7 +168,8 @@ def _initial_value(field: forms.Field, stored: Any) -> Any:
         return restore(field, stored)
     except DatabaseProblem:
         raise
-    except Exception:  # noqa: BLE001 - a field of a plugin may raise anything
+    except BaseException as error:  # noqa: BLE001 - a field of a plugin may raise anything
+        raise_interruption(error)
         return stored
 
 
@@ -182,7 +189,8 @@ def read_config(
             errors = {name: [str(each) for each in found] for name, found in form.errors.items()}
     except (DatabaseProblem, FlowcontrolError):
         raise
-    except Exception as error:
+    except BaseException as error:
+        raise_interruption(error)
         text = gettext(
             "The form of the configuration failed: %(type)s: %(error)s. Correct or upgrade the "
             "plugin."

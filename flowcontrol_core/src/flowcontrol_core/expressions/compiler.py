@@ -12,7 +12,7 @@ from typing import Any
 
 from django.utils.safestring import mark_safe
 
-from flowcontrol_core.errors import gettext
+from flowcontrol_core.errors import gettext, raise_interruption
 from flowcontrol_core.expressions import nodes
 from flowcontrol_core.expressions.lookup import Read, compile_path
 from flowcontrol_core.expressions.nodes import Node, Operand
@@ -87,7 +87,8 @@ def _comparison(node: nodes.Comparison, *, html: bool) -> Read:
             first = exact_left
         try:
             return bool(compare(first, second))
-        except Exception:  # noqa: BLE001  (what cannot be compared is False, as in Django)
+        except BaseException as error:  # noqa: BLE001  (what cannot be compared is False, as in Django)
+            raise_interruption(error)
             return False
 
     return compare_both
@@ -122,7 +123,8 @@ def _filter_step(call: nodes.FilterCall, *, html: bool) -> Callable[[Any, Scope]
         argument = None if read_argument is None else read_argument(scope)
         try:
             return apply(value, argument, scope.now)
-        except Exception as error:
+        except BaseException as error:
+            raise_interruption(error)
             what = gettext('The filter "%(name)s" failed') % {"name": span.text}
             raise span.failure(what, error) from error
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, NoReturn
 
 from flowcontrol_core import bounds
-from flowcontrol_core.errors import ExpressionError, gettext
+from flowcontrol_core.errors import ExpressionError, gettext, raise_interruption
 from flowcontrol_core.expressions.coercion import plain
 from flowcontrol_core.expressions.compiler import build
 from flowcontrol_core.expressions.lookup import Read
@@ -59,14 +59,16 @@ class Expression(Compiled):
         """
         try:
             return plain(self._read(scope))
-        except Exception as error:  # noqa: BLE001 - a property of a model may raise anything
+        except BaseException as error:  # noqa: BLE001 - a property of a model may raise anything
+            raise_interruption(error)
             self._fail(gettext("The expression failed"), error)
 
     def test(self, scope: Scope) -> bool:
         """Return whether the value counts as true. Raises ExpressionError, and nothing else."""
         try:
             return bool(self._read(scope))
-        except Exception as error:  # noqa: BLE001 - a property of a model may raise anything
+        except BaseException as error:  # noqa: BLE001 - a property of a model may raise anything
+            raise_interruption(error)
             self._fail(gettext("The expression failed"), error)
 
 

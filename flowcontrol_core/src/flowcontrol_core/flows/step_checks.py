@@ -24,7 +24,13 @@ from flowcontrol_core.actions.fields import describe_error
 from flowcontrol_core.actions.registry import registry
 from flowcontrol_core.document.reader import Reading, child_path
 from flowcontrol_core.document.tree import Step, Visit
-from flowcontrol_core.errors import ConfigError, ExpressionError, Problem, UnknownActionError
+from flowcontrol_core.errors import (
+    ConfigError,
+    ExpressionError,
+    Problem,
+    UnknownActionError,
+    raise_interruption,
+)
 from flowcontrol_core.expressions import Expression, check_names, compile_expression
 from flowcontrol_core.flows.config_forms import known_action
 from flowcontrol_core.models import Flow
@@ -58,7 +64,8 @@ class CheckedStep:
         call: Callable[[BoundConfig], Iterable[str]] = getattr(self.action, method)
         try:
             return [str(text) for text in call(self.config) if text]
-        except Exception as error:  # noqa: BLE001 - a plugin's code may raise anything
+        except BaseException as error:  # noqa: BLE001 - a plugin's code may raise anything
+            raise_interruption(error)
             yield _broken(self.question, f"{method}()", error)
             return []
 
@@ -161,7 +168,8 @@ def _object_problems(question: Question, action: BaseAction) -> Iterator[Problem
 def _loop_problems(step: CheckedStep) -> Iterator[Problem]:
     try:
         needs_loop = step.action.needs_loop(step.config)
-    except Exception as error:  # noqa: BLE001 - a plugin's code may raise anything
+    except BaseException as error:  # noqa: BLE001 - a plugin's code may raise anything
+        raise_interruption(error)
         yield _broken(step.question, "needs_loop()", error)
         return
     # A missing action, which is a problem itself, may be the loop.
@@ -182,7 +190,8 @@ def _bind(question: Question, action: BaseAction) -> Reading[BoundConfig | None]
     except ConfigError as error:
         yield from _config_problems(question, error)
         return None
-    except Exception as error:  # noqa: BLE001 - a plugin's form may raise anything
+    except BaseException as error:  # noqa: BLE001 - a plugin's form may raise anything
+        raise_interruption(error)
         yield _broken(question, gettext("form"), error)
         return None
     for name in unknown_fields(action.Config, stored):
@@ -204,7 +213,8 @@ def _compile(
                 computed |= {name: evaluable} if evaluable is not None else {}
     except ExpressionError as error:
         failed = question.problem(describe_error(error), name)
-    except Exception as error:  # noqa: BLE001 - a field of a plugin's own may raise anything
+    except BaseException as error:  # noqa: BLE001 - a field of a plugin's own may raise anything
+        raise_interruption(error)
         failed = _broken(question, gettext("field %(name)r") % {"name": name}, error)
     for name, evaluable in computed.items():
         # Computed values of other kinds may have names too, and check_names needs nothing else.

@@ -22,6 +22,7 @@ from flowcontrol_core.runs.queue.workers import (
     should_stop,
     wait_for_stop,
 )
+from flowcontrol_core.runs.store.process import process
 
 logger = logging.getLogger("flowcontrol.worker")
 
@@ -150,3 +151,4 @@ def stopping_on_signals() -> Iterator[None]:
 def _restore(handlers: dict[signal.Signals, Any]) -> None:
     for number, handler in handlers.items():
         signal.signal(number, handler)
+    process.note_handlers()

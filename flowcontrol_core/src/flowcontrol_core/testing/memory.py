@@ -20,7 +20,7 @@ from flowcontrol_core.runs.execution.activation import Activation, RunScope
 from flowcontrol_core.runs.execution.failures import Stop, StopKind
 from flowcontrol_core.runs.store.clock import ManualClock
 from flowcontrol_core.runs.store.compiled import compile_flow
-from flowcontrol_core.runs.store.connection import WriteGuard
+from flowcontrol_core.runs.store.guard import CallGuard
 
 _MOST_WAKEUPS = 100_000
 _STATUS = {
@@ -164,7 +164,7 @@ def run_flow(
         compiled=compiled,
         history=trail,
         clock=clock,
-        guard=WriteGuard(),
+        guard=CallGuard(),
         has_object=obj is not None,
     )
     stop = _drive(activation)

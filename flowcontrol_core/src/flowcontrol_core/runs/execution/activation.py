@@ -6,11 +6,13 @@ runs without any database for ``flowcontrol.testing``.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Mapping
 from contextvars import ContextVar
 from dataclasses import asdict, dataclass, field
 from datetime import timedelta
+from types import CoroutineType
 from typing import Any
 
 from django.db import DatabaseError
@@ -32,10 +34,17 @@ from flowcontrol_core.engine.interpreter import (
     released_variables,
     resume,
 )
-from flowcontrol_core.errors import DirectiveError, ExpressionError, UnknownActionError
+from flowcontrol_core.errors import (
+    DirectiveError,
+    EffectsError,
+    ExpressionError,
+    UnknownActionError,
+    raise_interruption,
+)
 from flowcontrol_core.expressions import Expression, Scope
 from flowcontrol_core.models import Outcome, Reason
 from flowcontrol_core.redaction import MIN_LENGTH, redact, secrets_in
+from flowcontrol_core.runs.execution.coroutines import finish, overrun
 from flowcontrol_core.runs.execution.failures import (
     CONTINUE,
     NEEDS_DATABASE,
@@ -51,9 +60,11 @@ from flowcontrol_core.runs.execution.failures import (
 )
 from flowcontrol_core.runs.store.clock import Clock
 from flowcontrol_core.runs.store.compiled import CompiledFlow
-from flowcontrol_core.runs.store.connection import WriteGuard, is_lost_connection, is_transient
+from flowcontrol_core.runs.store.connection import is_lost_connection, is_transient
+from flowcontrol_core.runs.store.guard import CallGuard
 from flowcontrol_core.runs.store.objects import ObjectGone
 
+logger = logging.getLogger("flowcontrol.runs")
 #: The run whose action is being called in this thread: what it starts is deeper by one.
 executing: ContextVar[RunContext | None] = ContextVar("flowcontrol_executing", default=None)
 
@@ -108,7 +119,7 @@ class Activation:
     scope: RunScope
     compiled: CompiledFlow
     clock: Clock
-    guard: WriteGuard
+    guard: CallGuard
     cursor: Cursor = ()
     sequence: int = 0
     attempt: int = 1
@@ -167,11 +178,19 @@ class Activation:
         method = bound.action.run if frame.phase == "run" else bound.action.return_from_children
         # Most actions use the state only: the object is read when one touches it.
         obj = SimpleLazyObject(context.load_object) if self.has_object else None
-        begun = time.perf_counter()
-        self.guard.armed = bound.effects is Effects.NONE
-        token = executing.set(context)
+        config = bound.config.at(self.scope)
+        writes = bound.effects is not Effects.NONE
+        timeout = bound.timeout or get_settings().STEP_TIMEOUT
+        surroundings = self.guard.begin(context.time_zone, writes=writes)
+        surroundings.run(executing.set, context)
+        begun = context.alive_at
         try:
-            answer = method(run=context, obj=obj, config=bound.config.at(self.scope))
+            answer = surroundings.run(method, run=context, obj=obj, config=config)
+            if isinstance(answer, CoroutineType):
+                _check_awaitable(answer, bound)
+                answer = surroundings.run(finish, answer, context, config, timeout)
+            if (seconds := time.perf_counter() - context.alive_at) > timeout:
+                raise overrun(seconds, timeout)  # noqa: TRY301
             directive = FlowDirective.CONTINUE if answer is None else _checked(answer, bound)
             memo = normalize(context.memo, "memo") if context.memo else {}
             top = Frame(
@@ -179,19 +198,25 @@ class Activation:
             )
             before = (*self.cursor[:-1], top)
             position = advance(self.compiled.program, before, directive, self.compiled.is_loop)
+            if complaint := self.guard.end(whole=writes):
+                raise EffectsError(complaint)  # noqa: TRY301 - as if the action had raised it
             # Last, because from here on the changes of the state stand.
             changes = context.state.take_changes()
-        except Exception as error:  # noqa: BLE001 - whatever an action raises fails its step
+        except BaseException as error:  # noqa: BLE001 - whatever an action raises fails its step
             context.state.undo_changes()
+            complaint = self.guard.end(whole=writes)
+            if self.guard.has_closed:
+                # What the database says of a transaction that the action has closed is no news.
+                return self.fail(bound, EffectsError(complaint), begun)
             return self._not_the_step(error) or self.fail(bound, error, begun)
-        finally:
-            executing.reset(token)
-            self.guard.armed = False
         self._record(bound, frame, directive, begun, changes)
         return self._continue(before, position, directive)
 
-    def fail(self, bound: BoundStep, error: Exception, begun: float | None = None) -> Stop:
-        """Return the stop for a failed call of the step on top: retried later, or the end."""
+    def fail(self, bound: BoundStep, error: BaseException, begun: float | None = None) -> Stop:
+        """Return the stop for a failed call of the step on top: retried later, or the end.
+
+        It is logged in one line; the history has the traceback.
+        """
         begun = time.perf_counter() if begun is None else begun
         frame = self.cursor[-1]
         tries = frame.tries + 1
@@ -202,6 +227,7 @@ class Activation:
         self.cursor = (*self.cursor[:-1], self._top_with(tries=tries, calling=False))
         values = {"step": frame.step, "action": bound.key, "error": line}
         wait = retry_after(bound.step.retry, error, tries)
+        self._log_failure("failed" if wait is None else "failed and will be retried", line)
         if wait is None:
             reason = Reason("step_failed", values)
             return Stop(
@@ -217,7 +243,23 @@ class Activation:
     def give_up(self, error: BaseException, reason: Reason | None = None) -> Stop:
         """Return the stop for an error around the step on top, such as a commit that failed."""
         step = self.cursor[-1].step if self.cursor else ""
+        self._log_failure("cannot continue", redact(one_line(error), self._known_secrets()))
         return errored(error, step, self._known_secrets(), reason)
+
+    def _log_failure(self, what: str, line: str) -> None:
+        """Write in one line of the log what went wrong with the step on top."""
+        context, step = self.context, self.cursor[-1].step if self.cursor else ""
+        found = self.compiled.program.nodes.get(step)
+        logger.warning(
+            "Run %s of the flow %s: step %s (%s) %s at attempt %s: %s",
+            context.pk or context.uuid,
+            context.flow.key,
+            step or "-",
+            found.step.action if found else "-",
+            what,
+            context.attempt,
+            line,
+        )
 
     def snapshot(self) -> Any:
         """Return where the run is in memory, to be given to ``restore``."""
@@ -246,12 +288,13 @@ class Activation:
         kept = asdict(wakeup) if wakeup is not None else None
         return self.cursor[-1]._replace(wakeup=kept, **changes)
 
-    def _not_the_step(self, error: Exception) -> Stop | None:
+    def _not_the_step(self, error: BaseException) -> Stop | None:
         """Return a stop where the step is not to blame, because its object is gone.
 
-        A failure of the database is raised. An expression that reads the object raises its own
-        error from either of them.
+        An interruption and a failure of the database are raised. An expression that reads the
+        object raises its own error from either of them.
         """
+        raise_interruption(error)
         for cause in causes(error):
             if isinstance(cause, ObjectGone):
                 return Stop(kind=StopKind.ENDED, outcome=Outcome.OBSOLETE, reason=cause.reason)
@@ -263,6 +306,7 @@ class Activation:
     def _enter_step(self, bound: BoundStep, frame: Frame) -> RunContext:
         context = self.context
         context.now = self.clock.now()
+        context.alive_at = time.perf_counter()
         # A copy through and through: a failed call leaves the memo as it was.
         context.memo = private_copy(frame.memo) if frame.memo else {}
         context.variables = frame.variables
@@ -337,7 +381,8 @@ class Activation:
             return Stop(kind=StopKind.BLOCKED, blocked_on=error.key, reason=reason)
         except DatabaseError:
             raise
-        except Exception as error:  # noqa: BLE001 - a form may raise anything
+        except BaseException as error:  # noqa: BLE001 - a form may raise anything
+            raise_interruption(error)
             text = redact(one_line(error), self._known_secrets())
             reason = Reason.of("invalid_config", step=step_id, error=text)
             return Stop(kind=StopKind.BLOCKED, reason=reason)
@@ -384,6 +429,16 @@ class Activation:
     def _messages(self, bound: BoundStep) -> tuple[str, ...]:
         secrets = self._secrets(bound)
         return tuple(redact(message, secrets) for message in self.context.messages)
+
+
+def _check_awaitable(answer: CoroutineType[Any, Any, Any], bound: BoundStep) -> None:
+    """Raise DirectiveError for a coroutine of an action that must not have one."""
+    if bound.effects is not Effects.EXTERNAL:
+        answer.close()
+        raise DirectiveError(
+            f"The action {bound.key!r} returned a coroutine. Declare Effects.EXTERNAL, or do "
+            "without `async`."
+        )
 
 
 def _checked(answer: Any, bound: BoundStep) -> FlowDirective:

@@ -43,7 +43,8 @@ from flowcontrol_core.runs.queue.inbox import (
 from flowcontrol_core.runs.queue.outbox import after_end, deliver_messages
 from flowcontrol_core.runs.store.clock import clock
 from flowcontrol_core.runs.store.compiled import get_compiled
-from flowcontrol_core.runs.store.connection import WriteGuard, alias, durable, retrying
+from flowcontrol_core.runs.store.connection import alias, durable, retrying
+from flowcontrol_core.runs.store.guard import CallGuard
 from flowcontrol_core.runs.store.objects import ObjectSource, RunObject
 from flowcontrol_core.runs.store.rows import (
     CancelRequested,
@@ -104,7 +105,7 @@ def make_execution(
     run: FlowRun,
     flow: Flow,
     source: ObjectSource,
-    guard: WriteGuard,
+    guard: CallGuard,
     heartbeat: Heartbeat,
     wakeup: Wakeup | None = None,
 ) -> Execution:

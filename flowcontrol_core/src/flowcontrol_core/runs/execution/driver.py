@@ -30,6 +30,7 @@ from flowcontrol_core.runs.store.clock import clock
 from flowcontrol_core.runs.store.connection import (
     alias,
     connection,
+    contain_callbacks,
     durable,
     is_lost_connection,
     is_transient,
@@ -44,6 +45,20 @@ _SWALLOWED = (
     "The action caught an error of the database, and all that it wrote had to be rolled back. Put "
     "what may fail into a savepoint of its own: `with transaction.atomic(): ...`."
 )
+
+
+class LostTransaction(Exception):
+    """A step has ended the transaction that it was called in; nothing of it is written.
+
+    ``stop`` is that of the step; ``is_alone`` is whether no other had written in the transaction.
+    """
+
+    def __init__(self, stop: Stop, *, is_alone: bool) -> None:
+        self.stop = stop
+        self.is_alone = is_alone
+        super().__init__(str(stop.reason))
+
+
 #: Bounds the time of a call in seconds: after it, no lease is extended.
 Watch = Callable[[float | None], AbstractContextManager[None]]
 
@@ -109,6 +124,8 @@ class Driver:
                 self._forget(before)
                 end_canceled(self.execution.run)
                 return WRITTEN
+            except LostTransaction:
+                self._forget(before)
             except DatabaseError as error:
                 self._forget(before)
                 if is_lost_connection(error) or connection().in_atomic_block:
@@ -127,12 +144,21 @@ class Driver:
 
     def _try_stretch(self, *, coalesce: bool) -> Stop | Written:
         self.execution.object.forget()
-        with durable():
-            self._ensure_row()
-            stop = self._call_steps(coalesce=coalesce)
-            if stop.effects is Effects.EXTERNAL:
-                self.activation.mark_calling()
-            may_continue = checkpoint.write(self.execution, stop)
+        try:
+            with durable():
+                self._ensure_row()
+                stop = self._call_steps(coalesce=coalesce)
+                if stop.effects is Effects.EXTERNAL:
+                    self.activation.mark_calling()
+                may_continue = checkpoint.write(self.execution, stop)
+                contain_callbacks(self._call_after_commit)
+        except LostTransaction as lost:
+            if not lost.is_alone:
+                raise
+            self.execution.rolled_back()
+            return lost.stop
+        finally:
+            self.activation.guard.renew()
         self.execution.committed()
         yield_lock()
         if may_continue:
@@ -153,6 +179,7 @@ class Driver:
 
     def _call_steps(self, *, coalesce: bool) -> Stop:
         begun, called = time.monotonic(), False
+        guard = self.activation.guard
         while True:
             bound = self.activation.next_step()
             if isinstance(bound, Stop):
@@ -163,12 +190,15 @@ class Driver:
             if alone or bound.effects is Effects.EXTERNAL:
                 return _needs(bound)
             if bound.effects is Effects.DATABASE:
-                if called and time.monotonic() - begun > get_settings().COALESCE:
+                is_late = time.monotonic() - begun > get_settings().COALESCE
+                if called and (is_late or guard.is_outdated):
                     return NEEDS_DATABASE
-                called = True
             stop = self._call_in_savepoint(bound)
+            if guard.has_lost_transaction and stop is not CONTINUE:
+                raise LostTransaction(stop, is_alone=not called)
             if stop is not CONTINUE:
                 return stop
+            called = called or bound.effects is Effects.DATABASE
 
     def _call_in_savepoint(self, bound: BoundStep) -> Stop | Continue:
         """Call a step; a failed one's writes are undone, those of the steps before it stand."""
@@ -224,7 +254,12 @@ class Driver:
         """Execute steps in memory: as long as an activation may take, and then the last of them."""
         settings = get_settings()
         with self.watch(settings.LEASE / 4 + settings.STEP_TIMEOUT):
-            return self.activation.run_in_memory()
+            stop = self.activation.run_in_memory()
+        self.activation.guard.end()
+        return stop
+
+    def _call_after_commit(self, work: Callable[[], object]) -> None:
+        self.activation.guard.call_after_commit(work, self.activation.context.time_zone)
 
     def _unknown_call(self) -> Stop | None:
         """Return the stop of a run whose step says not to repeat a call of unknown result."""

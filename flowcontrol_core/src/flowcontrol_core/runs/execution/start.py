@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from datetime import datetime
 from typing import Any
 
-from django.db import models, transaction
+from django.db import DatabaseError, InterfaceError, models, transaction
 from django.utils.translation import gettext
 
 from flowcontrol_core.actions.context import RunContext
@@ -24,9 +24,10 @@ from flowcontrol_core.runs.execution.checkpoint import make_execution
 from flowcontrol_core.runs.execution.driver import Driver
 from flowcontrol_core.runs.execution.sweep import execute_due
 from flowcontrol_core.runs.queue import limits
-from flowcontrol_core.runs.queue.claim import Choice, Heartbeat, worker_name
+from flowcontrol_core.runs.queue.claim import Choice, Heartbeat, release, worker_name
 from flowcontrol_core.runs.store.clock import clock
-from flowcontrol_core.runs.store.connection import WriteGuard, alias, connection, dispatch
+from flowcontrol_core.runs.store.connection import alias, connection, dispatch
+from flowcontrol_core.runs.store.guard import CallGuard
 from flowcontrol_core.runs.store.objects import ObjectSource, reference
 from flowcontrol_core.runs.store.rows import LostLease, make_event
 
@@ -214,7 +215,7 @@ def build_run(flow: Flow, about: Mapping[str, Any], now: datetime, **fields: Any
 def _execute_new(run: FlowRun, flow: Flow, events: list[RunEvent]) -> None:
     """Execute a run before it is inserted: a crash then is as one before the call."""
     run.fence, run.attempt, run.worker = 1, 1, worker_name()
-    guard = WriteGuard()
+    guard = CallGuard()
     with guard.installed(), Heartbeat() as heartbeat:
         execution = make_execution(run, flow, ObjectSource([run]), guard, heartbeat)
         execution.stored = False
@@ -231,3 +232,10 @@ def _execute_new(run: FlowRun, flow: Flow, events: list[RunEvent]) -> None:
         except LostLease:
             # A step took longer than its time-out: another worker continues the run.
             run.refresh_from_db(using=alias())
+        except GeneratorExit:
+            raise
+        except BaseException:
+            if execution.stored:
+                with suppress(DatabaseError, InterfaceError):
+                    release(run)
+            raise

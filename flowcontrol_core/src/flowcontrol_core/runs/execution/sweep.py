@@ -20,7 +20,8 @@ from flowcontrol_core.runs.execution.batch import Batch
 from flowcontrol_core.runs.queue import outbox
 from flowcontrol_core.runs.queue.claim import ANY, Choice, Heartbeat, claim
 from flowcontrol_core.runs.queue.workers import send_heartbeat, should_stop
-from flowcontrol_core.runs.store.connection import WriteGuard, first_keys, senders
+from flowcontrol_core.runs.store.connection import first_keys, senders
+from flowcontrol_core.runs.store.guard import CallGuard
 
 logger = logging.getLogger("flowcontrol.runs")
 #: The runs that this thread has still to execute inline.
@@ -44,7 +45,7 @@ def execute_due(
     """
     executed = 0
     turn = choice
-    guard = WriteGuard()
+    guard = CallGuard()
     with guard.installed(), Heartbeat() as heartbeat:
         while executed < limit and not should_stop():
             size = min(get_settings().CLAIM_BATCH, limit - executed)

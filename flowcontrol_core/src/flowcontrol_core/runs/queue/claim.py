@@ -23,13 +23,8 @@ from django.db.models import Case, Expression, F, QuerySet, Value, When
 from flowcontrol_core.conf import get_settings
 from flowcontrol_core.models import FlowRun, Request, Status
 from flowcontrol_core.runs.store.clock import clock
-from flowcontrol_core.runs.store.connection import (
-    WriteGuard,
-    alias,
-    connection,
-    durable,
-    retrying,
-)
+from flowcontrol_core.runs.store.connection import alias, connection, durable, retrying
+from flowcontrol_core.runs.store.guard import CallGuard
 from flowcontrol_core.runs.store.rows import LostLease, owned
 
 logger = logging.getLogger("flowcontrol.runs")
@@ -220,7 +215,7 @@ class Heartbeat:
         finally:
             self._timeout = self._deadline = None
 
-    def touch(self, run: FlowRun, guard: WriteGuard) -> None:
+    def touch(self, run: FlowRun, guard: CallGuard) -> None:
         """Begin the time of the present call anew: its action reports that it is alive.
 
         Raises LostLease, where this is the only heartbeat there is, if another worker has the run.

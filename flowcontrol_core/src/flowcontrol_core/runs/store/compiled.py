@@ -19,6 +19,7 @@ from flowcontrol_core.errors import (
     DirectiveError,
     FlowcontrolError,
     UnknownActionError,
+    raise_interruption,
 )
 from flowcontrol_core.expressions import Expression, compile_expression
 from flowcontrol_core.models import FlowVersion
@@ -119,7 +120,8 @@ def _compile(document: object) -> Compiled:
         return compile_flow(parse(document))
     except FlowcontrolError as error:
         return error
-    except Exception as error:  # noqa: BLE001 - whatever it is concerns this version only
+    except BaseException as error:  # noqa: BLE001 - whatever it is concerns this version only
+        raise_interruption(error)
         wrapped = FlowcontrolError(f"The version cannot be compiled: {error!r}")
         wrapped.__cause__ = error
         return wrapped

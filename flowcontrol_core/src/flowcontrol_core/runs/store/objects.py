@@ -11,6 +11,7 @@ from django.contrib.contenttypes.models import ContentType
 from django.core.exceptions import ValidationError
 from django.db import models
 
+from flowcontrol_core.errors import raise_interruption
 from flowcontrol_core.models import FlowRun, Reason
 from flowcontrol_core.runs.store.connection import alias, connection, is_lost_connection
 
@@ -43,7 +44,8 @@ def describe_object(obj: models.Model | None) -> str:
         return ""
     try:
         text = str(obj)
-    except Exception:  # noqa: BLE001 - a project's own method
+    except BaseException as error:  # noqa: BLE001 - a project's own method
+        raise_interruption(error)
         text = f"{obj._meta.label} {obj.pk}"
     return text.replace("\x00", "")[:MAX_TEXT]
 
@@ -83,7 +85,8 @@ class ObjectSource:
         keys = _valid_keys(manager.model, self._keys[content_type_id])
         try:
             return {str(obj.pk): obj for obj in manager.filter(pk__in=keys)}
-        except Exception as error:
+        except BaseException as error:
+            raise_interruption(error)
             if is_lost_connection(error):
                 raise
             return None

@@ -17,7 +17,7 @@ from flowcontrol_core.actions.registry import registry
 from flowcontrol_core.actions.trigger import Trigger
 from flowcontrol_core.conf import get_settings
 from flowcontrol_core.engine.codec import encode, normalize
-from flowcontrol_core.errors import EffectsError, StateError
+from flowcontrol_core.errors import EffectsError, StateError, raise_interruption
 from flowcontrol_core.models import FlowRun, Message, Refusal, SkippedFiring, TriggerEvent
 from flowcontrol_core.runs.queue.outbox import deliver_events, deliver_messages
 from flowcontrol_core.runs.store.clock import clock
@@ -46,7 +46,8 @@ class Dispatcher:
     def is_listened_to(self, key: str) -> bool:
         try:
             return cache.get().hears(key)
-        except Exception as error:
+        except BaseException as error:
+            raise_interruption(error)
             if _ended_transaction(error):
                 raise
             logger.exception("The listeners of the trigger %s could not be read.", key)
@@ -67,7 +68,8 @@ class Dispatcher:
             _fire(trigger, obj, payload, unique_key)
         except EffectsError:
             raise
-        except Exception as error:
+        except BaseException as error:
+            raise_interruption(error)
             if _ended_transaction(error):
                 raise
             logger.exception("The trigger %s could not be fired.", trigger.key)

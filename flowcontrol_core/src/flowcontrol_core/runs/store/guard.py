@@ -1,0 +1,187 @@
+"""Guards a thread in which actions are called: what one leaves behind harms no other.
+
+Each call has a copy of the context: whatever it does to the language, the time zone, the decimal
+context and any other context variable ends with it. Database sessions and what belongs to the
+process are compared with what they were, and put back.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from contextvars import Context, copy_context
+from datetime import tzinfo
+from decimal import Context as DecimalContext
+from decimal import setcontext
+from operator import attrgetter, call
+from typing import Any
+
+from django.conf import settings
+from django.core.cache import caches
+from django.db import connections
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.utils import timezone, translation
+
+from flowcontrol_core.errors import EffectsError, raise_interruption
+from flowcontrol_core.runs.store.process import READ, READ_QUICK, process
+from flowcontrol_core.runs.store.sessions import Watched, may_change, reset, state_of
+
+logger = logging.getLogger("flowcontrol.runs")
+
+_WRITE = re.compile(
+    r"\s*(?:/\*.*?\*/\s*)*(insert|update|delete|replace|merge|create|alter|drop|truncate|call)\b",
+    re.IGNORECASE | re.DOTALL,
+)
+#: Of a decimal context, all but the flags, which each calculation raises.
+_decimal_state = attrgetter("prec", "rounding", "Emin", "Emax", "capitals", "clamp", "traps")
+
+
+class CallGuard:
+    """Guards the calls of a sweep, one after the other: ``begin``, the call, ``end``.
+
+    ``armed`` is whether the present one must not write to a database. ``has_lost_transaction`` is
+    whether the last one has ended the transaction around it, ``has_closed`` whether by closing the
+    connection; ``is_outdated`` is whether a session was set to something that is undone only by
+    ``renew``, outside of a transaction.
+    """
+
+    def __init__(self) -> None:
+        self.armed = False
+        self.has_lost_transaction = self.has_closed = False
+        self._is_calling = False
+        self._databases: list[BaseDatabaseWrapper] = []
+        self._states: list[tuple[Any, ...]] = []
+        self._watched: dict[str, Watched] = {}
+        self._outdated: list[BaseDatabaseWrapper] = []
+        self._contexts: dict[tzinfo, Context] = {}
+        self._decimal = DecimalContext()
+        self._plain = _decimal_state(self._decimal)
+
+    @property
+    def is_outdated(self) -> bool:
+        return bool(self._outdated)
+
+    def begin(self, zone: tzinfo, *, writes: bool) -> Context:
+        """Note how things are before a call, and return the context to make it in.
+
+        There the language is the site's, and the given time zone is in force.
+        """
+        self.armed, self._is_calling = not writes, True
+        self.has_lost_transaction = self.has_closed = False
+        self._states = [*map(state_of, self._databases)]
+        self._watched = self._watch_all() if writes else {}
+        base = self._contexts.get(zone)
+        if base is None:
+            base = self._contexts[zone] = copy_context()
+            base.run(translation.activate, settings.LANGUAGE_CODE)
+            base.run(timezone.activate, zone)
+            base.run(setcontext, self._decimal)
+        return base.copy()
+
+    def end(self, *, whole: bool = True) -> str:
+        """Put back what the call has changed; return what it must not leave so, in a sentence.
+
+        ``whole`` looks at the process too, which is done once for steps in memory. To be called
+        again does no harm.
+        """
+        was_calling, self.armed, self._is_calling = self._is_calling, False, False
+        try:
+            is_changed = whole and [*map(call, READ_QUICK)] != process.quick
+        except OSError:
+            # The current directory was deleted.
+            is_changed = True
+        if is_changed:
+            process.put_back()
+        if _decimal_state(self._decimal) != self._plain:
+            self._decimal = DecimalContext()
+            self._contexts.clear()
+        if not was_calling:
+            return ""
+        is_same = not self._watched and [*map(state_of, self._databases)] == self._states
+        return "" if is_same else self._put_back()
+
+    def call_after_commit(self, work: Callable[[], object], zone: tzinfo) -> None:
+        """Call what an action wants done after the commit: that has happened, whatever it raises.
+
+        What it raises is logged, as is what it leaves behind.
+        """
+        surroundings = self.begin(zone, writes=True)
+        try:
+            surroundings.run(work)
+        except BaseException as error:
+            raise_interruption(error)
+            logger.warning("What an action does after the commit failed.", exc_info=True)
+        finally:
+            if complaint := self.end():
+                logger.warning("After the commit: %s", complaint)
+
+    def renew(self) -> None:
+        """Close the sessions that were set to something, outside of a transaction."""
+        outdated, self._outdated = self._outdated, []
+        for database in outdated:
+            if not database.in_atomic_block:
+                reset(database)
+
+    def __call__(
+        self, execute: Callable[..., Any], sql: Any, params: Any, many: bool, context: Any
+    ) -> Any:
+        if self._is_calling:
+            text = sql if isinstance(sql, str) else str(sql)
+            if self.armed and _WRITE.match(text):
+                raise EffectsError(
+                    "An action with Effects.NONE wrote to the database. Declare Effects.DATABASE, "
+                    "so that its writes and the checkpoint are one transaction."
+                )
+            if may_change(text):
+                self._watch(context["connection"]).note(text)
+        return execute(sql, params, many, context)
+
+    @contextmanager
+    def installed(self) -> Iterator[CallGuard]:
+        """Guard this thread, and all of its connections, for the length of a ``with`` block."""
+        with process.lock:
+            process.sweeps += 1
+            if process.sweeps == 1:
+                with suppress(OSError):
+                    process.noted = [*map(call, READ)]
+                    process.quick = process.noted[: len(READ_QUICK)]
+        # What a call would be the first to use of a cache would be gone with its context.
+        for alias in caches:
+            with suppress(Exception):
+                caches[alias]
+        self._databases = connections.all()
+        with ExitStack() as stack:
+            for database in self._databases:
+                stack.enter_context(database.execute_wrapper(self))
+            try:
+                yield self
+            finally:
+                self.end()
+                with process.lock:
+                    process.sweeps -= 1
+
+    def _watch_all(self) -> dict[str, Watched]:
+        states = zip(self._databases, self._states, strict=True)
+        return {database.alias: Watched.of(database, state) for database, state in states}
+
+    def _watch(self, database: BaseDatabaseWrapper) -> Watched:
+        if database.alias not in self._watched:
+            self._watched |= {**self._watch_all(), **self._watched}
+        return self._watched[database.alias]
+
+    def _put_back(self) -> str:
+        """Put back what is not as it was; return what the action is to be told."""
+        process.put_back()
+        watched, self._watched = self._watched or self._watch_all(), {}
+        found = {session: session.complaint() for session in watched.values()}
+        for session, complaint in found.items():
+            if complaint:
+                self.has_closed |= session.database.closed_in_transaction
+                self.has_lost_transaction |= session.put_back()
+            if session.is_changed and session.in_atomic_block:
+                self._outdated.append(session.database)
+            elif session.is_changed and not complaint:
+                reset(session.database)
+        return next(filter(None, found.values()), "")
