@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 from django.db import transaction
 
-from flowcontrol_core.models import FlowRun, Outcome, Status
+from flowcontrol_core.models import FlowRun, Outcome, RunEvent, Status
 from flowcontrol_core.runs.execution.start import create_flowrun
 from flowcontrol_core.runs.store.clock import clock
 from flowcontrol_core.testing.builder import flow, step
@@ -16,6 +16,10 @@ from tests.celery.site import BEAT, CLOSED, CelerySite
 from tests.effects.models import Effect
 
 pytestmark = [pytest.mark.slow, pytest.mark.celery, pytest.mark.postgresql]
+
+
+#: Leases that outlast the test: what is executed again was given back.
+PATIENT = {"LEASE": 300, "STEP_TIMEOUT": 300}
 
 
 def create_runs(count: int) -> list[FlowRun]:
@@ -94,3 +98,40 @@ def test_what_was_committed_is_executed_without_a_sweep_and_nothing_else(site: C
     assert len(runs) == 20
     assert site.effects() == effects_once(runs)
     assert BEAT not in workers[0].output.partition(" ready.")[2]
+
+
+def test_the_soft_time_limit_ends_a_chunk_and_harms_no_run(site: CelerySite) -> None:
+    publish_flow(flow(step("effects.nap", label="a", seconds=0.7)))
+    runs = create_runs(6)
+    limited = ["--concurrency=1", "--soft-time-limit=2"]
+    workers = site.start_celery_workers(1, *limited, pool="prefork", **PATIENT)
+    site.send("run_flowruns_task", [run.pk for run in runs])
+    site.wait_until_done(*workers)
+    assert site.effects() == effects_once(runs)
+    assert FlowRun.objects.filter(outcome=Outcome.COMPLETE).count() == 6
+    assert "soft time limit interrupted a step" in workers[0].output
+    assert not RunEvent.objects.filter(kind="failed").exists()
+
+
+def test_the_rest_of_a_chunk_goes_back_even_if_a_step_does_not_mind(site: CelerySite) -> None:
+    publish_flow(flow(step("effects.nap", label="a", seconds=1.5, deaf=True)))
+    runs = create_runs(3)
+    limited = ["--concurrency=1", "--soft-time-limit=1"]
+    workers = site.start_celery_workers(1, *limited, pool="prefork", **PATIENT)
+    site.send("run_flowruns_task", [run.pk for run in runs])
+    site.wait_until_done(*workers)
+    assert site.effects() == effects_once(runs)
+    assert workers[0].output.count(" succeeded in ") >= 2, "a message for the rest"
+
+
+def test_a_step_that_never_ends_within_the_limit_is_not_repeated_for_ever(
+    site: CelerySite,
+) -> None:
+    publish_flow(flow(step("effects.nap", label="a", seconds=20)))
+    (run,) = create_runs(1)
+    limited = ["--concurrency=1", "--soft-time-limit=1"]
+    workers = site.start_celery_workers(1, *limited, pool="prefork", MAX_ATTEMPTS=2, **PATIENT)
+    site.send("run_flowruns_task", [run.pk])
+    site.wait_until_done(*workers)
+    run.refresh_from_db()
+    assert (run.outcome, run.reason_code) == (Outcome.ERRORED, "dead_lettered")

@@ -25,7 +25,8 @@ ROOMS = {
     },
     "queue": {"claim", "limits", "inbox", "outbox", "workers"},
     "execution": {
-        "activation", "coroutines", "driver", "batch", "checkpoint", "admission", "failures", "sweep", "start",
+        "activation", "coroutines", "driver", "batch", "checkpoint", "admission", "failures",
+        "sweep", "start",
     },
     "triggers": {"listeners", "match", "fire"},
     "operations": {"operator_actions", "interventions", "bulk", "retention", "run_info"},

@@ -7,25 +7,38 @@ from __future__ import annotations
 
 import logging
 import random
+import signal
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from types import FrameType
 from typing import Any
 
+from billiard.pool import SIG_SOFT_TIMEOUT, soft_timeout_sighandler
 from celery import current_app, shared_task
+from celery.exceptions import SoftTimeLimitExceeded
 from kombu import Connection, Producer
 from kombu.exceptions import KombuError
 from kombu.pools import producers
 
 from flowcontrol_core.conf import get_settings
+from flowcontrol_core.errors import interruptions
 from flowcontrol_core.models import FlowRun
+from flowcontrol_core.runs.execution.activation import executing
 from flowcontrol_core.runs.execution.sweep import begin_sweep, due_by_queue, execute_due
 from flowcontrol_core.runs.operations.retention import prune
 from flowcontrol_core.runs.queue.claim import Choice
-from flowcontrol_core.runs.queue.workers import send_heartbeat, should_stop
+from flowcontrol_core.runs.queue.workers import (
+    clear_stop,
+    request_stop,
+    send_heartbeat,
+    should_stop,
+)
 from flowcontrol_core.runs.store.connection import alias, senders
 
+# A task that is to end: no fault of the step that it is raised in.
+interruptions.add(SoftTimeLimitExceeded)
 logger = logging.getLogger("flowcontrol.runs")
 #: Seconds without another attempt to reach the broker after a commit.
 SILENCE = 5.0
@@ -58,13 +71,47 @@ def run_flowruns_task(ids: list[int]) -> int:
     locked, has its next turn after the messages that wait.
     """
     send_heartbeat()
-    executed = execute_due(len(ids), Choice(only=ids), between=send_heartbeat).executed
-    left = {} if should_stop() else due_by_queue(len(ids), Choice(only=ids))
+    executed, stopped = 0, should_stop()
+    try:
+        with _soft_limit():
+            executed = execute_due(len(ids), Choice(only=ids), between=send_heartbeat).executed
+    except SoftTimeLimitExceeded:
+        logger.warning(
+            "Celery's soft time limit interrupted a step. Its run, and what was left of the chunk, "
+            "went back; use a smaller CELERY_CHUNK, or a longer limit."
+        )
+    left = {} if stopped else due_by_queue(len(ids), Choice(only=ids))
     if left and not executed:
         time.sleep(random.uniform(*LOCKED_PAUSE))
     if left:
         send(left)
     return executed
+
+
+@contextmanager
+def _soft_limit() -> Iterator[None]:
+    """Have Celery's soft time limit end the chunk, without an interruption of the engine itself.
+
+    It is a signal of the processes of the pool "prefork"; the other pools have none. A step is
+    interrupted by it; where the step does not mind, or none is being called, what was not begun
+    goes back all the same.
+    """
+    raise_limit = signal.getsignal(SIG_SOFT_TIMEOUT) if SIG_SOFT_TIMEOUT else None
+    if raise_limit is not soft_timeout_sighandler:
+        yield
+        return
+
+    def end_chunk(number: int, frame: FrameType | None) -> None:
+        request_stop()
+        if executing.get() is not None:
+            soft_timeout_sighandler(number, frame)
+
+    signal.signal(SIG_SOFT_TIMEOUT, end_chunk)
+    try:
+        yield
+    finally:
+        signal.signal(SIG_SOFT_TIMEOUT, raise_limit)
+        clear_stop()
 
 
 def send(runs: Mapping[str, Sequence[int]], *, quickly: bool = False) -> int:

@@ -205,7 +205,7 @@ class Activation:
         except BaseException as error:  # noqa: BLE001 - whatever an action raises fails its step
             context.state.undo_changes()
             complaint = self.guard.end(whole=writes)
-            if self.guard.has_closed:
+            if complaint and self.guard.has_closed:
                 # What the database says of a transaction that the action has closed is no news.
                 return self.fail(bound, EffectsError(complaint), begun)
             return self._not_the_step(error) or self.fail(bound, error, begun)

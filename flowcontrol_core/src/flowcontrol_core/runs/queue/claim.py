@@ -28,7 +28,9 @@ from flowcontrol_core.runs.store.guard import CallGuard
 from flowcontrol_core.runs.store.rows import LostLease, owned
 
 logger = logging.getLogger("flowcontrol.runs")
-_HOST = socket.gethostname()[:60]
+#: How much of the name of its host the name of a worker has.
+HOST_CHARACTERS = 60
+_HOST = socket.gethostname()[:HOST_CHARACTERS]
 #: How often a claim tries again where others have taken all that it had read.
 _TRIES = 8
 

@@ -16,10 +16,17 @@ from django.db import Error
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.utils.translation import gettext
 
+from flowcontrol_core.errors import EffectsError
+
 _BEGIN = r"\s*(?:/\*.*?\*/\s*|--[^\n]*\n\s*)*"
 #: Statements that begin or end a transaction by hand; Django's own are those of its driver.
 _CONTROL = re.compile(
     rf"{_BEGIN}(begin|start\s+transaction|xa|commit|end|abort|rollback(?!\s+(?:work\s+)?to\b))\b",
+    re.IGNORECASE | re.DOTALL,
+)
+#: Statements that end a transaction of MariaDB and MySQL without saying so.
+_IMPLICIT = re.compile(
+    rf"{_BEGIN}(create(?!\s+temporary)|alter|drop(?!\s+temporary)|truncate|rename|lock\s+tables)\b",
     re.IGNORECASE | re.DOTALL,
 )
 #: Statements that change a session.
@@ -47,7 +54,7 @@ _POSTGRESQL = {0: False, 1: True, 2: True, 3: True}
 
 def may_change(sql: str) -> bool:
     """Return whether a statement may change the session, or begins or ends a transaction."""
-    return bool(_CONTROL.match(sql) or _CHANGE.match(sql))
+    return bool(_CONTROL.match(sql) or _CHANGE.match(sql) or _IMPLICIT.match(sql))
 
 
 @dataclass(slots=True, eq=False)
@@ -72,8 +79,16 @@ class Watched:
     def note(self, sql: str) -> None:
         """Note a statement that may change the session, if it is the one that was there before.
 
-        What Django says to a new connection is not the action's.
+        What Django says to a new connection is not the action's. Raises EffectsError for one that
+        would end the transaction around the call: what the steps before it wrote would be
+        committed without their checkpoint.
         """
+        if self.in_atomic_block and self._ends_transaction(sql):
+            text = gettext(
+                "The action wanted to end the transaction that it was called in: %(sql)s. Use "
+                "`with transaction.atomic(): ...` only."
+            )
+            raise EffectsError(text % {"sql": shortened(sql)})
         if self.database.connection is self.connection:
             self.statements.append(sql)
 
@@ -117,8 +132,12 @@ class Watched:
                     "The action changed its database session and left it so: %(sql)s. The session "
                     "is closed. Use `with transaction.atomic(): ...` and SET LOCAL in it, or a "
                     "connection of your own."
-                ) % {"sql": " ".join(sql.split())[:100]}
+                ) % {"sql": shortened(sql)}
         return ""
+
+    def _ends_transaction(self, sql: str) -> bool:
+        is_implicit = self.database.vendor == "mysql" and _IMPLICIT.match(sql)
+        return bool(is_implicit or _CONTROL.match(sql))
 
     def _has_lost_transaction(self) -> bool:
         """Return whether the transaction around the call is gone."""
@@ -154,6 +173,11 @@ class Watched:
         del database.atomic_blocks[self.depth :]
         del database.savepoint_ids[max(self.depth - 1, 0) :]
         return False
+
+
+def shortened(sql: str) -> str:
+    """Return a statement in one line, for a message."""
+    return " ".join(sql.split())[:100]
 
 
 def reset(database: BaseDatabaseWrapper) -> None:
