@@ -439,6 +439,11 @@ def leave_savepoint_open() -> None:
     Customer.objects.create(name="uncommitted")
 
 
+def is_in_memory() -> bool:
+    database: Any = connection
+    return connection.vendor == "sqlite" and bool(database.is_in_memory_db())
+
+
 INSIDE = [
     close,
     commit_by_hand,
@@ -453,7 +458,7 @@ INSIDE = [
 def test_a_step_that_ends_its_transaction_fails_with_the_true_reason(
     lab: Lab, work: Callable[[], None]
 ) -> None:
-    in_memory = connection.vendor == "sqlite" and connection.is_in_memory_db()
+    in_memory = is_in_memory()
     if in_memory and work in (close, close_and_query):
         pytest.skip("A database in memory is not closed.")
     lab.on("bad", as_behaviour(work))
@@ -473,7 +478,7 @@ def test_a_session_that_was_set_to_something_is_renewed(lab: Lab) -> None:
         "mysql": ("SET SESSION sql_mode = ''", "SELECT @@sql_mode = ''", 0),
         "sqlite": ("PRAGMA foreign_keys = OFF", "PRAGMA foreign_keys", 1),
     }[connection.vendor]
-    if connection.vendor == "sqlite" and connection.is_in_memory_db():
+    if is_in_memory():
         pytest.skip("A database in memory is not closed.")
     seen: list[Any] = []
 

@@ -32,7 +32,7 @@ class Compiled:
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.source[:50]!r}>"
 
-    def _fail(self, what: str, error: Exception) -> NoReturn:
+    def _fail(self, what: str, error: BaseException) -> NoReturn:
         """Raise an error as an ExpressionError that marks the source, as a part of it or whole."""
         if isinstance(error, ExpressionError) and error.source:
             raise error

@@ -99,7 +99,7 @@ def _path_reader(read_root: Read, names: Tables, rest: list[str], span: Span) ->
     return read_path
 
 
-def _unreadable(span: Span, error: Exception) -> ExpressionError:
+def _unreadable(span: Span, error: BaseException) -> ExpressionError:
     return span.failure(gettext("%(path)s could not be read") % {"path": span.text}, error)
 
 

@@ -235,7 +235,7 @@ def _config_problems(question: Question, error: ConfigError) -> Iterator[Problem
             yield question.problem(message, "" if name == NON_FIELD_ERRORS else name)
 
 
-def _broken(question: Question, what: str, error: Exception) -> Problem:
+def _broken(question: Question, what: str, error: BaseException) -> Problem:
     text = gettext(
         "The %(what)s of the action %(action)r raised %(type)s: %(error)s. Correct or upgrade its "
         "plugin."

@@ -93,13 +93,15 @@ def _payload(context: RunContext) -> Mapping[str, Any]:
 class Budget:
     """How many calls, and how much time, an activation may take before others have their turn."""
 
-    __slots__ = ("_calls", "_most", "_until")
+    __slots__ = ("_calls", "_most", "_until", "timeout")
 
     def __init__(self, calls: int = 0) -> None:
         settings = get_settings()
         self._calls = calls
         self._most = calls + settings.STEPS_PER_ACTIVATION
         self._until = time.monotonic() + settings.LEASE / 4
+        #: The longest time in seconds that a call may take whose step names none.
+        self.timeout = settings.STEP_TIMEOUT
 
     def is_used_up(self, calls: int) -> bool:
         """Return whether no further call may follow this many; one may be made in any case."""
@@ -180,17 +182,17 @@ class Activation:
         obj = SimpleLazyObject(context.load_object) if self.has_object else None
         config = bound.config.at(self.scope)
         writes = bound.effects is not Effects.NONE
-        timeout = bound.timeout or get_settings().STEP_TIMEOUT
-        surroundings = self.guard.begin(context.time_zone, writes=writes)
-        surroundings.run(executing.set, context)
+        timeout = bound.timeout or self.budget.timeout
+        surroundings = self.guard.begin(context.time_zone, executing, context, writes=writes)
         begun = context.alive_at
         try:
             answer = surroundings.run(method, run=context, obj=obj, config=config)
             if isinstance(answer, CoroutineType):
                 _check_awaitable(answer, bound)
                 answer = surroundings.run(finish, answer, context, config, timeout)
-            if (seconds := time.perf_counter() - context.alive_at) > timeout:
-                raise overrun(seconds, timeout)  # noqa: TRY301
+            ended = time.perf_counter()
+            if ended - context.alive_at > timeout:
+                raise overrun(ended - context.alive_at, timeout)  # noqa: TRY301
             directive = FlowDirective.CONTINUE if answer is None else _checked(answer, bound)
             memo = normalize(context.memo, "memo") if context.memo else {}
             top = Frame(
@@ -206,10 +208,10 @@ class Activation:
             context.state.undo_changes()
             complaint = self.guard.end(whole=writes)
             if complaint and self.guard.has_closed:
-                # What the database says of a transaction that the action has closed is no news.
+                # Any error of the database follows from it.
                 return self.fail(bound, EffectsError(complaint), begun)
             return self._not_the_step(error) or self.fail(bound, error, begun)
-        self._record(bound, frame, directive, begun, changes)
+        self._record(bound, frame, directive, ended - begun, changes)
         return self._continue(before, position, directive)
 
     def fail(self, bound: BoundStep, error: BaseException, begun: float | None = None) -> Stop:
@@ -217,12 +219,12 @@ class Activation:
 
         It is logged in one line; the history has the traceback.
         """
-        begun = time.perf_counter() if begun is None else begun
+        seconds = 0.0 if begun is None else time.perf_counter() - begun
         frame = self.cursor[-1]
         tries = frame.tries + 1
         secrets = self._secrets(bound)
         line = redact(one_line(error), secrets)
-        self._record(bound, frame, None, begun, {}, error=line)
+        self._record(bound, frame, None, seconds, {}, error=line)
         described = describe(error, frame.step, bound.key, secrets)
         self.cursor = (*self.cursor[:-1], self._top_with(tries=tries, calling=False))
         values = {"step": frame.step, "action": bound.key, "error": line}
@@ -402,7 +404,7 @@ class Activation:
         bound: BoundStep,
         frame: Frame,
         directive: FlowDirective | None,
-        begun: float,
+        seconds: float,
         changes: Mapping[str, Any],
         error: str = "",
     ) -> None:
@@ -414,7 +416,7 @@ class Activation:
                 action=bound.key,
                 method=frame.phase,
                 at=context.now,
-                seconds=time.perf_counter() - begun,
+                seconds=seconds,
                 answer="failed" if directive is None else directive.kind,
                 branch=None if directive is None else directive.branch,
                 wait=None if directive is None else directive.wait,

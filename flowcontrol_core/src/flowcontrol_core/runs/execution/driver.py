@@ -151,7 +151,7 @@ class Driver:
                 if stop.effects is Effects.EXTERNAL:
                     self.activation.mark_calling()
                 may_continue = checkpoint.write(self.execution, stop)
-                contain_callbacks(self._call_after_commit)
+                contain_callbacks(self.activation.guard.call_after_commit)
         except LostTransaction as lost:
             if not lost.is_alone:
                 raise
@@ -191,7 +191,7 @@ class Driver:
                 return _needs(bound)
             if bound.effects is Effects.DATABASE:
                 is_late = time.monotonic() - begun > get_settings().COALESCE
-                if called and (is_late or guard.is_outdated):
+                if called and (is_late or guard.is_set):
                     return NEEDS_DATABASE
             stop = self._call_in_savepoint(bound)
             if guard.has_lost_transaction and stop is not CONTINUE:
@@ -257,9 +257,6 @@ class Driver:
             stop = self.activation.run_in_memory()
         self.activation.guard.end()
         return stop
-
-    def _call_after_commit(self, work: Callable[[], object]) -> None:
-        self.activation.guard.call_after_commit(work, self.activation.context.time_zone)
 
     def _unknown_call(self) -> Stop | None:
         """Return the stop of a run whose step says not to repeat a call of unknown result."""

@@ -192,7 +192,7 @@ def _work_on(pk: int) -> int:
 
 
 @retrying
-def _give_up(pk: int, error: Exception) -> None:
+def _give_up(pk: int, error: BaseException) -> None:
     """Finish an operation that cannot be done, with the reason; its row may be damaged."""
     text = f"{type(error).__name__}: {error}"[:500]
     refusal = {"code": "stopped", "values": {"error": text}, "count": 1}

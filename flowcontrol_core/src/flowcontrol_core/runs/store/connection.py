@@ -156,7 +156,7 @@ def contain_callbacks(call: Callable[[Callable[[], object]], None]) -> None:
 
     Django has no public way to change it; each entry is (savepoints, function, robust).
     """
-    database = connection()
+    database: Any = connection()
     if database.run_on_commit:
         database.run_on_commit = [
             entry if _is_own(entry[1]) else (entry[0], partial(call, entry[1]), True)

@@ -1,4 +1,4 @@
-"""Guards a thread in which actions are called: what one leaves behind harms no other.
+"""Guards a thread in which actions are called: what one of them changes harms no other.
 
 Each call has a copy of the context: whatever it does to the language, the time zone, the decimal
 context and any other context variable ends with it. Database sessions and what belongs to the
@@ -11,10 +11,9 @@ import logging
 import re
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from contextvars import Context, copy_context
+from contextvars import Context, ContextVar, copy_context
 from datetime import tzinfo
-from decimal import Context as DecimalContext
-from decimal import setcontext
+from decimal import getcontext, setcontext
 from operator import attrgetter, call
 from typing import Any
 
@@ -34,8 +33,10 @@ _WRITE = re.compile(
     r"\s*(?:/\*.*?\*/\s*)*(insert|update|delete|replace|merge|create|alter|drop|truncate|call)\b",
     re.IGNORECASE | re.DOTALL,
 )
-#: Of a decimal context, all but the flags, which each calculation raises.
-_decimal_state = attrgetter("prec", "rounding", "Emin", "Emax", "capitals", "clamp", "traps")
+#: Of a decimal context, all but the traps and the flags, which each calculation raises.
+_DECIMAL = ("prec", "rounding", "Emin", "Emax", "capitals", "clamp")
+#: What is changed as a rule, and compared after each call; the rest is put back with it.
+_precision = attrgetter("prec", "rounding")
 
 
 class CallGuard:
@@ -43,73 +44,79 @@ class CallGuard:
 
     ``armed`` is whether the present one must not write to a database. ``has_lost_transaction`` is
     whether the last one has ended the transaction around it, ``has_closed`` whether by closing the
-    connection; ``is_outdated`` is whether a session was set to something that is undone only by
-    ``renew``, outside of a transaction.
+    connection; ``is_set`` is whether a session was set to something for the present transaction,
+    or for longer, which ``renew`` undoes after it.
     """
 
     def __init__(self) -> None:
         self.armed = False
         self.has_lost_transaction = self.has_closed = False
+        self.is_set = False
         self._is_calling = False
         self._databases: list[BaseDatabaseWrapper] = []
         self._states: list[tuple[Any, ...]] = []
         self._watched: dict[str, Watched] = {}
         self._outdated: list[BaseDatabaseWrapper] = []
-        self._contexts: dict[tzinfo, Context] = {}
-        self._decimal = DecimalContext()
-        self._plain = _decimal_state(self._decimal)
+        self._bases: dict[tzinfo, Context] = {}
+        #: The run whose calls are being made, and the context that each of them has a copy of.
+        self._run: object = None
+        self._surroundings = Context()
+        self._decimal = getcontext().copy()
+        values = attrgetter(*_DECIMAL)(self._decimal)
+        self._plain = dict(zip(_DECIMAL, values, strict=True), traps=dict(self._decimal.traps))
+        self._precision = _precision(self._decimal)
 
-    @property
-    def is_outdated(self) -> bool:
-        return bool(self._outdated)
+    def begin(self, zone: tzinfo, mark: ContextVar[Any], run: object, *, writes: bool) -> Context:
+        """Note how things are before a call of a run, and return the context to make it in.
 
-    def begin(self, zone: tzinfo, *, writes: bool) -> Context:
-        """Note how things are before a call, and return the context to make it in.
-
-        There the language is the site's, and the given time zone is in force.
+        There the language is the site's, the given time zone is in force, and ``mark`` is the run.
         """
         self.armed, self._is_calling = not writes, True
-        self.has_lost_transaction = self.has_closed = False
         self._states = [*map(state_of, self._databases)]
-        self._watched = self._watch_all() if writes else {}
-        base = self._contexts.get(zone)
-        if base is None:
-            base = self._contexts[zone] = copy_context()
-            base.run(translation.activate, settings.LANGUAGE_CODE)
-            base.run(timezone.activate, zone)
-            base.run(setcontext, self._decimal)
-        return base.copy()
+        if writes:
+            self._watched = self._watch_all()
+        if run is not self._run:
+            base = self._bases.get(zone)
+            if base is None:
+                base = self._bases[zone] = copy_context()
+                base.run(translation.activate, settings.LANGUAGE_CODE)
+                base.run(timezone.activate, zone)
+                base.run(setcontext, self._decimal)
+            self._run, self._surroundings = run, base.copy()
+            self._surroundings.run(mark.set, run)
+        return self._surroundings.copy()
 
     def end(self, *, whole: bool = True) -> str:
         """Put back what the call has changed; return what it must not leave so, in a sentence.
 
-        ``whole`` looks at the process too, which is done once for steps in memory. To be called
+        ``whole`` checks the process too, which is done once for steps in memory. To be called
         again does no harm.
         """
-        was_calling, self.armed, self._is_calling = self._is_calling, False, False
         try:
-            is_changed = whole and [*map(call, READ_QUICK)] != process.quick
+            if whole and [*map(call, READ_QUICK)] != process.quick:
+                process.put_back()
         except OSError:
             # The current directory was deleted.
-            is_changed = True
-        if is_changed:
             process.put_back()
-        if _decimal_state(self._decimal) != self._plain:
-            self._decimal = DecimalContext()
-            self._contexts.clear()
-        if not was_calling:
+        if _precision(self._decimal) != self._precision:
+            self._put_decimal_back()
+        if not self._is_calling:
             return ""
+        self.armed = self._is_calling = False
         is_same = not self._watched and [*map(state_of, self._databases)] == self._states
         return "" if is_same else self._put_back()
 
-    def call_after_commit(self, work: Callable[[], object], zone: tzinfo) -> None:
-        """Call what an action wants done after the commit: that has happened, whatever it raises.
+    def call_after_commit(self, work: Callable[[], object]) -> None:
+        """Call what an action of the present run wants done after the commit.
 
-        What it raises is logged, as is what it leaves behind.
+        That has happened, whatever it raises.
+
+        What it raises is logged, as is the state that it leaves a session in.
         """
-        surroundings = self.begin(zone, writes=True)
+        self._is_calling, self._states = True, [*map(state_of, self._databases)]
+        self._watched = self._watch_all()
         try:
-            surroundings.run(work)
+            self._surroundings.copy().run(work)
         except BaseException as error:
             raise_interruption(error)
             logger.warning("What an action does after the commit failed.", exc_info=True)
@@ -119,7 +126,7 @@ class CallGuard:
 
     def renew(self) -> None:
         """Close the sessions that were set to something, outside of a transaction."""
-        outdated, self._outdated = self._outdated, []
+        outdated, self._outdated, self.is_set = self._outdated, [], False
         for database in outdated:
             if not database.in_atomic_block:
                 reset(database)
@@ -141,17 +148,18 @@ class CallGuard:
     @contextmanager
     def installed(self) -> Iterator[CallGuard]:
         """Guard this thread, and all of its connections, for the length of a ``with`` block."""
-        with process.lock:
-            process.sweeps += 1
-            if process.sweeps == 1:
-                with suppress(OSError):
-                    process.noted = [*map(call, READ)]
-                    process.quick = process.noted[: len(READ_QUICK)]
         # What a call would be the first to use of a cache would be gone with its context.
         for alias in caches:
             with suppress(Exception):
                 caches[alias]
-        self._databases = connections.all()
+        self._databases = [*connections.all()]
+        with process.lock:
+            process.sweeps += 1
+            if process.sweeps == 1:
+                process.noted = process.quick = []
+                with suppress(OSError):
+                    process.noted = [*map(call, READ)]
+                    process.quick = process.noted[: len(READ_QUICK)]
         with ExitStack() as stack:
             for database in self._databases:
                 stack.enter_context(database.execute_wrapper(self))
@@ -161,6 +169,10 @@ class CallGuard:
                 self.end()
                 with process.lock:
                     process.sweeps -= 1
+
+    def _put_decimal_back(self) -> None:
+        for name, value in self._plain.items():
+            setattr(self._decimal, name, value)
 
     def _watch_all(self) -> dict[str, Watched]:
         states = zip(self._databases, self._states, strict=True)
@@ -174,12 +186,15 @@ class CallGuard:
     def _put_back(self) -> str:
         """Put back what is not as it was; return what the action is to be told."""
         process.put_back()
+        self._put_decimal_back()
+        self.has_lost_transaction = self.has_closed = False
         watched, self._watched = self._watched or self._watch_all(), {}
         found = {session: session.complaint() for session in watched.values()}
         for session, complaint in found.items():
             if complaint:
                 self.has_closed |= session.database.closed_in_transaction
                 self.has_lost_transaction |= session.put_back()
+            self.is_set |= session.in_atomic_block and bool(session.statements)
             if session.is_changed and session.in_atomic_block:
                 self._outdated.append(session.database)
             elif session.is_changed and not complaint:

@@ -1,6 +1,6 @@
 """What belongs to the whole process: noted when a sweep begins, and put back after the calls.
 
-Other threads may sweep in the same process. What one of them changes for a moment is not to be
+Other threads may sweep in the same process. What one of them changes for a while is not to be
 taken for what it was: it is noted by the first of them, and put back by the last.
 """
 
@@ -14,7 +14,7 @@ import socket
 import threading
 
 # The public one makes members of an enumeration of what it finds, which takes ten times as long.
-from _signal import getsignal
+from _signal import getsignal  # type: ignore[import-not-found]
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
@@ -54,7 +54,7 @@ THINGS = (
     ),
 )
 READ = [thing.read for thing in THINGS]
-#: What costs next to nothing, and is looked at after steps without effects too.
+#: What costs next to nothing, and is checked after steps without effects too.
 READ_QUICK = READ[:-1]
 
 

@@ -31,10 +31,11 @@ _IMPLICIT = re.compile(
 )
 #: Statements that change a session.
 _CHANGE = re.compile(
-    rf"{_BEGIN}(set|reset|discard|pragma|use|lock\s+tables|attach)\b", re.IGNORECASE | re.DOTALL
+    rf"{_BEGIN}(set(?!\s+constraints\b)|reset|discard|pragma|use|lock\s+tables|attach)\b",
+    re.IGNORECASE | re.DOTALL,
 )
 #: Those that end with the transaction they are in.
-_LOCAL = re.compile(rf"{_BEGIN}set\s+(local|transaction|constraints)\b", re.IGNORECASE | re.DOTALL)
+_LOCAL = re.compile(rf"{_BEGIN}set\s+(local|transaction)\b", re.IGNORECASE | re.DOTALL)
 #: Those that change what the following transactions of the session may do.
 _TRANSACTIONS = re.compile(
     rf"{_BEGIN}(?:set\s+(?:session\s+|@@session\.|@@)?"
@@ -95,12 +96,10 @@ class Watched:
     @property
     def is_changed(self) -> bool:
         """Return whether the session was set to something that outlasts the call."""
-        if self.in_atomic_block:
-            return any(map(_CHANGE.match, self.statements))
         return any(_CHANGE.match(sql) and not _LOCAL.match(sql) for sql in self.statements)
 
     def complaint(self) -> str:
-        """Return in a sentence what the call has left behind in the session; empty for nothing."""
+        """Return in a sentence what is wrong with the session since the call; empty for nothing."""
         database = self.database
         if self.in_atomic_block and (not database.in_atomic_block or self._has_lost_transaction()):
             return gettext(
