@@ -499,6 +499,22 @@ def test_a_session_that_was_set_to_something_is_renewed(lab: Lab) -> None:
     assert seen == [sql[2]]
 
 
+def test_an_error_in_a_session_that_was_set_to_something_is_the_step_s(lab: Lab) -> None:
+    if connection.vendor != "postgresql":
+        pytest.skip("The others have no time-out of statements that ends in such an error.")
+
+    def behave(run: Any, obj: Any) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute("SET statement_timeout = '20ms'")
+            cursor.execute("SELECT pg_sleep(1)")
+
+    lab.on("bad", behave)
+    bad, good = start(send("bad"), key="bad"), start(write("good"), key="good")
+    sweep()
+    assert "statement timeout" in fresh(bad).reason_values["error"]
+    assert fresh(good).outcome == Outcome.COMPLETE
+
+
 def test_a_call_may_close_and_use_connections_and_transactions_as_it_should(lab: Lab) -> None:
     def behave(run: Any, obj: Any) -> None:
         connection.close()

@@ -200,17 +200,22 @@ class Activation:
             )
             before = (*self.cursor[:-1], top)
             position = advance(self.compiled.program, before, directive, self.compiled.is_loop)
-            if complaint := self.guard.end(whole=writes):
-                raise EffectsError(complaint)  # noqa: TRY301 - as if the action had raised it
+            if not self.guard.end(whole=writes):
+                raise EffectsError(self.guard.complaint)  # noqa: TRY301 - as if the action had raised it
             # Last, because from here on the changes of the state stand.
             changes = context.state.take_changes()
         except BaseException as error:  # noqa: BLE001 - whatever an action raises fails its step
             context.state.undo_changes()
-            complaint = self.guard.end(whole=writes)
-            if complaint and self.guard.has_closed:
+            if self.guard.has_closed:
                 # Any error of the database follows from it.
-                return self.fail(bound, EffectsError(complaint), begun)
-            return self._not_the_step(error) or self.fail(bound, error, begun)
+                self.guard.end(whole=writes)
+                return self.fail(bound, EffectsError(self.guard.complaint), begun)
+            try:
+                stop = self._not_the_step(error)
+            finally:
+                # Not before: it may close the connection whose state says whose fault it is.
+                self.guard.end(whole=writes)
+            return stop or self.fail(bound, error, begun)
         self._record(bound, frame, directive, ended - begun, changes)
         return self._continue(before, position, directive)
 

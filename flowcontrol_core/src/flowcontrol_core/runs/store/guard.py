@@ -43,14 +43,15 @@ class CallGuard:
     """Guards the calls of a sweep, one after the other: ``begin``, the call, ``end``.
 
     ``armed`` is whether the present one must not write to a database. ``has_lost_transaction`` is
-    whether the last one has ended the transaction around it, ``has_closed`` whether by closing the
-    connection; ``is_set`` is whether a session was set to something for the present transaction,
-    or for longer, which ``renew`` undoes after it.
+    whether the last one has ended the transaction around it, ``complaint`` what it must not leave
+    so, in a sentence; ``is_set`` is whether a session was set to something for the present
+    transaction, or for longer, which ``renew`` undoes after it.
     """
 
     def __init__(self) -> None:
         self.armed = False
-        self.has_lost_transaction = self.has_closed = False
+        self.has_lost_transaction = False
+        self.complaint = ""
         self.is_set = False
         self._is_calling = False
         self._databases: list[BaseDatabaseWrapper] = []
@@ -86,8 +87,13 @@ class CallGuard:
             self._surroundings.run(mark.set, run)
         return self._surroundings.copy()
 
-    def end(self, *, whole: bool = True) -> str:
-        """Put back what the call has changed; return what it must not leave so, in a sentence.
+    @property
+    def has_closed(self) -> bool:
+        """Return whether a connection was closed inside of a transaction."""
+        return any(database.closed_in_transaction for database in self._databases)
+
+    def end(self, *, whole: bool = True) -> bool:
+        """Put back what the call has changed; return whether it may stand, or see ``complaint``.
 
         ``whole`` checks the process too, which is done once for steps in memory. To be called
         again does no harm.
@@ -101,10 +107,10 @@ class CallGuard:
         if _precision(self._decimal) != self._precision:
             self._put_decimal_back()
         if not self._is_calling:
-            return ""
+            return True
         self.armed = self._is_calling = False
         is_same = not self._watched and [*map(state_of, self._databases)] == self._states
-        return "" if is_same else self._put_back()
+        return is_same or self._put_back()
 
     def call_after_commit(self, work: Callable[[], object]) -> None:
         """Call what an action of the present run wants done after the commit.
@@ -121,12 +127,13 @@ class CallGuard:
             raise_interruption(error)
             logger.warning("What an action does after the commit failed.", exc_info=True)
         finally:
-            if complaint := self.end():
-                logger.warning("After the commit: %s", complaint)
+            if not self.end():
+                logger.warning("After the commit: %s", self.complaint)
 
     def renew(self) -> None:
-        """Close the sessions that were set to something, outside of a transaction."""
-        outdated, self._outdated, self.is_set = self._outdated, [], False
+        """Begin anew after a transaction: close the sessions that were set to something in it."""
+        outdated, self._outdated = self._outdated, []
+        self.is_set = self.has_lost_transaction = False
         for database in outdated:
             if not database.in_atomic_block:
                 reset(database)
@@ -183,20 +190,20 @@ class CallGuard:
             self._watched |= {**self._watch_all(), **self._watched}
         return self._watched[database.alias]
 
-    def _put_back(self) -> str:
-        """Put back what is not as it was; return what the action is to be told."""
+    def _put_back(self) -> bool:
+        """Put back what is not as it was; return whether there is nothing to complain of."""
         process.put_back()
         self._put_decimal_back()
-        self.has_lost_transaction = self.has_closed = False
+        self.has_lost_transaction = False
         watched, self._watched = self._watched or self._watch_all(), {}
         found = {session: session.complaint() for session in watched.values()}
         for session, complaint in found.items():
             if complaint:
-                self.has_closed |= session.database.closed_in_transaction
                 self.has_lost_transaction |= session.put_back()
             self.is_set |= session.in_atomic_block and bool(session.statements)
             if session.is_changed and session.in_atomic_block:
                 self._outdated.append(session.database)
             elif session.is_changed and not complaint:
                 reset(session.database)
-        return next(filter(None, found.values()), "")
+        self.complaint = next(filter(None, found.values()), "")
+        return not self.complaint
