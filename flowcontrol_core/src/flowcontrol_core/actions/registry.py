@@ -20,7 +20,12 @@ from flowcontrol_core import bounds
 from flowcontrol_core.actions.base import BaseAction, Effects
 from flowcontrol_core.actions.config import BoundConfig
 from flowcontrol_core.actions.trigger import Accepts, Trigger
-from flowcontrol_core.errors import RegistrationError, UnknownActionError, UnknownTriggerError
+from flowcontrol_core.errors import (
+    RegistrationError,
+    UnknownActionError,
+    UnknownTriggerError,
+    raise_interruption,
+)
 from flowcontrol_core.suggest import did_you_mean
 
 _KEY = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)+")
@@ -37,7 +42,8 @@ def plugin_text(text: str | Promise, instead: str = "") -> str:
     """
     try:
         return str(text) or instead
-    except Exception as error:  # noqa: BLE001  (whatever it raises)
+    except BaseException as error:  # noqa: BLE001  (whatever it raises)
+        raise_interruption(error)
         problem = gettext("this text cannot be shown: %(error)s") % {"error": repr(error)}
         return f"{instead} ({problem})".strip()
 
