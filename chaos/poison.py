@@ -7,7 +7,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from io import StringIO
 
-from django.contrib.contenttypes.models import ContentType
 from django.core.management import CommandError, call_command
 
 from chaos.camp import Camp, call, create_runs, write
@@ -81,9 +80,10 @@ def without_version(key: str) -> None:
 
 
 def with_stale_type(key: str) -> None:
-    stale = ContentType.objects.create(app_label="gone", model=key)
     publish_flow(flow(step("builtin.if", condition="object.name")), key=key)
-    FlowRun.objects.filter(pk=create_flowrun(key).pk).update(content_type=stale, object_key="1")
+    FlowRun.objects.filter(pk=create_flowrun(key).pk).update(
+        object_type="gone.thing", object_key="1"
+    )
 
 
 def with_gone_object(key: str) -> None:

@@ -12,7 +12,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from django.contrib.contenttypes.models import ContentType
 from django.core.management.color import no_style
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import connection, transaction
@@ -89,11 +88,9 @@ def record(camp: Camp) -> str:
 
 
 def rows() -> str:
-    """Return all rows as JSON, and what the numbers of content types in them mean."""
-    types = {item.pk: f"{item.app_label}.{item.model}" for item in ContentType.objects.all()}
+    """Return all rows as JSON."""
     tables = {model._meta.label: list(model._base_manager.values()) for model in MODELS}
-    content = {"content_types": types, "tables": tables}
-    return json.dumps(content, cls=DjangoJSONEncoder, indent=1, sort_keys=True)
+    return json.dumps({"tables": tables}, cls=DjangoJSONEncoder, indent=1, sort_keys=True)
 
 
 @fault("F20", "runs of each released version continue")
@@ -110,16 +107,10 @@ def resume(camp: Camp, figures: Figures) -> None:
 def load(path: Path) -> None:
     """Write recorded rows as they are; columns that are new since have their defaults."""
     content = json.loads(path.read_text(encoding="utf-8"))
-    types = {
-        int(number): ContentType.objects.get_by_natural_key(*label.split("."))
-        for number, label in content["content_types"].items()
-    }
     with transaction.atomic():
         published = {}
         for model in MODELS:
             for row in content["tables"].get(model._meta.label, []):
-                if row.get("content_type_id"):
-                    row["content_type_id"] = types[row["content_type_id"]].pk
                 if model is Flow:
                     # It refers to a version, which refers to it.
                     published[row["id"]] = row.pop("published_id")

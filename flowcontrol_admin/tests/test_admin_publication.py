@@ -52,6 +52,18 @@ def test_a_flow_with_problems_is_not_published_and_each_links_to_its_step(client
     assert flow.published is None
 
 
+def test_warnings_are_shown_and_do_not_prevent_publishing(client: Client) -> None:
+    text = "{{ trys }}"
+    flow = create_flow(
+        key="x", name="X", document=build(step("test.greet", id="a", text=text, times=1))
+    )
+    response = client.get(url("flow_publish", flow.pk))
+    assert "(at character 4: 'trys')" in text_of(response)
+    assert "Nothing in the flow brings it." in text_of(response)
+    assert "#step-a" in response.content.decode()
+    assert "Published version 1" in text_of(post(client, "flow_publish", flow))
+
+
 def test_the_difference_is_said_in_words_with_secrets_hidden(
     client: Client, waiting: FlowRun
 ) -> None:

@@ -42,7 +42,7 @@ def test_run_goes_without_an_object_and_completes(listen: Listen) -> None:
     Voucher.objects.create(code="abc").delete()
     run_due()
     run = FlowRun.objects.get()
-    assert (run.content_type_id, run.object_key, run.outcome) == (None, None, "complete")
+    assert (run.object_type, run.object_key, run.outcome) == ("", None, "complete")
 
 
 def test_secrets_are_not_in_the_payload(listen: Listen, ada: Customer) -> None:

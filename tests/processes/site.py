@@ -15,7 +15,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import IO, Any
 
-from django.contrib.contenttypes.models import ContentType
 from django.db import connections
 from django.db.utils import ConnectionHandler
 
@@ -231,4 +230,3 @@ class Site:
 def forget_database() -> None:
     """Forget what this process remembers of the rows of another database."""
     compiled._compiled.clear()
-    ContentType.objects.clear_cache()

@@ -67,10 +67,11 @@ class _StartForm(ConfigForm):
         ),
     )
     output = MappingField(
+        names=("result", "outcome"),
         label=_("Values from its result"),
         required=False,
         help_text=_(
-            "Lines such as “total: result.total|add:1” set keys of the state after a wait. They "
+            "Lines such as “total: result.total + 1” set keys of the state after a wait. They "
             "can use the state of the other run as “result” and its outcome as “outcome”."
         ),
     )
@@ -154,6 +155,9 @@ class StartFlow(BaseAction):
         run.log(gettext("The flow “%(flow)s” was not started: %(error)s") % values)
         store_result(run, config, {"started": False, "reason": reason, "message": str(error)})
         return FlowDirective.CONTINUE
+
+    def sets_state(self, config: BoundConfig) -> Iterable[str]:
+        return [config.source("result_key") or "", *(config.source("output") or ())]
 
     def starts_flows(self, config: BoundConfig) -> Iterable[str]:
         return [config.source("flow")]

@@ -49,7 +49,7 @@ def unit_field(help_text: Any = "") -> DefaultChoiceField:
 def evaluate_field() -> forms.BooleanField:
     """Return the checkbox that turns the texts of a JSON field into expressions."""
     help_text = _(
-        'Treats each text, at any depth, as an expression: "state.tries|add:1". Put quotes around '
+        'Treats each text, at any depth, as an expression: "state.tries + 1". Put quotes around '
         "a literal text: \"'welcome'\"."
     )
     return forms.BooleanField(label=_("Evaluate texts"), required=False, help_text=help_text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from django import forms
@@ -102,6 +103,9 @@ class For(ControlAction):
         source = config.source(name)
         what = f"“{self.Config.base_fields[name].label}” ({source})"
         return whole_number(getattr(config, name), what) if source else default
+
+    def sets_state(self, config: BoundConfig) -> Iterable[str]:
+        return [config.source("variable") or ""]
 
     def summary(self, config: BoundConfig) -> str:
         values = {

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from flowcontrol import hookimpl
 from flowcontrol.base import BaseAction
+from flowcontrol.expressions import ExpressionFilter, ExpressionFunction
 from flowcontrol_actions_builtin.control import If, LeaveBranch, ReturnToAction, StopFlow
 from flowcontrol_actions_builtin.delay import Delay
+from flowcontrol_actions_builtin.filters import FILTERS
 from flowcontrol_actions_builtin.flows import StartFlow
 from flowcontrol_actions_builtin.loops import For, While
 from flowcontrol_actions_builtin.mail import SendEmail
@@ -29,3 +31,8 @@ def flowcontrol_actions() -> list[type[BaseAction]]:
         WaitForTrigger,
         SendEmail,
     ]
+
+
+@hookimpl
+def flowcontrol_filters() -> list[ExpressionFilter | ExpressionFunction]:
+    return [*FILTERS]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from django.utils.translation import gettext
@@ -41,6 +42,9 @@ class UpdateState(BaseAction):
 
     def run(self, *, run: RunContext, config: Any, **_: Any) -> None:
         run.state.update(config.state)
+
+    def sets_state(self, config: BoundConfig) -> Iterable[str]:
+        return list(config.source("state"))
 
     def summary(self, config: BoundConfig) -> str:
         return gettext("Set %(values)s") % {"values": _listed(config)}

@@ -94,6 +94,9 @@ class WaitForTrigger(BaseAction):
             store_result(run, config, result)
         return directive
 
+    def sets_state(self, config: BoundConfig) -> Iterable[str]:
+        return [config.source("result_key") or ""]
+
     def waits_for(self, config: BoundConfig) -> Iterable[str]:
         return [config.source("trigger")]
 

@@ -9,6 +9,7 @@ from typing import Any, cast
 
 from django import forms
 from django.core.exceptions import ValidationError
+from django.db import router
 from django.db.models import Model
 from django.utils.translation import gettext_lazy as _
 
@@ -99,11 +100,14 @@ def choice_field(form: forms.BaseForm, name: str) -> forms.ChoiceField:
     return cast("forms.ChoiceField", form.fields[name])
 
 
-def find_object(model: type[Model], key: str) -> Model | None:
-    """Return the object with a primary key that was stored or typed as text."""
-    meta = model._meta
+def find_object(model: type[Model], key: str, database: str = "") -> Model | None:
+    """Return the object with a primary key that was stored or typed as text.
+
+    It is read where it is written: in the database of that alias, or in the one a router names.
+    """
+    objects = model._base_manager.using(database or router.db_for_write(model))
     try:
-        return model._base_manager.filter(pk=meta.pk.to_python(key)).first()
+        return objects.filter(pk=model._meta.pk.to_python(key)).first()
     except (ValidationError, ValueError, TypeError, OverflowError):
         return None
 

@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, TypeAlias
 
 from django.contrib import admin
-from django.contrib.contenttypes.models import ContentType
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
@@ -95,11 +94,8 @@ class ObjectTypeFilter(admin.SimpleListFilter):
         return sorted((label, _model_name(label)) for label in {*found, present} if label)
 
     def queryset(self, request: HttpRequest, queryset: _Rows) -> _Rows:
-        app, _dot, model = (self.value() or "").partition(".")
-        if not app:
-            return queryset
-        types = ContentType.objects.filter(app_label=app, model=model)
-        return queryset.filter(content_type__in=types)
+        value = self.value()
+        return queryset.filter(object_type=value) if value else queryset
 
 
 class StepFilter(admin.SimpleListFilter):

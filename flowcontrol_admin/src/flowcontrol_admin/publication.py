@@ -52,6 +52,7 @@ def _publish_page(
         title=gettext("Publish “%(flow)s”") % {"flow": flow.name},
         crumb=gettext("Publish"),
         problems=[(item, item.step in document.index) for item in problems],
+        warnings=flows.find_warnings(document, flow=flow),
         difference=[] if unreadable else _difference(flow),
         is_unchanged=flows.is_unchanged(flow),
         live=FlowRun.objects.filter(flow=flow).live().count(),

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.contrib.contenttypes.models import ContentType
 from django.core.paginator import Paginator
+from django.db import InterfaceError, OperationalError, router
+from django.db.models import Model
 from django.http import HttpResponse
-from django.utils.translation import gettext
+from django.utils.connection import ConnectionDoesNotExist
 
 from flowcontrol import flows
 from flowcontrol.clock import clock
@@ -19,6 +20,7 @@ from flowcontrol_admin.fields import find_object
 from flowcontrol_admin.operator_actions import possible_actions
 from flowcontrol_admin.pages import Page
 from flowcontrol_admin.timeline import entries, pretty
+from flowcontrol_core.flows.document_checks import find_model
 
 EVENTS_A_PAGE = 100
 MOST_CHILDREN = 50
@@ -79,17 +81,26 @@ def _last_error(run: FlowRun) -> RunEvent | None:
 
 def _about_object(page: Page, run: FlowRun) -> dict[str, Any]:
     """Return the type and the address of a run's object, and whether it no longer exists."""
-    type_id, key = run.content_type_id, run.object_key
-    found = ContentType.objects.filter(pk=type_id).first() if type_id else None
-    model = found.model_class() if found else None
-    gone = key is not None and not (model and find_object(model, key))
-    link = page.link_to(model, "change", key) if model and not gone else ""
-    unknown = gettext("unknown type") if type_id else ""
+    label, key, database = run.object_type, run.object_key, run.object_database
+    model = find_model(label)
+    gone = key is not None and not (model and _may_exist(model, key, database))
+    # The admin of a model shows what a router reads: another object, where that is elsewhere.
+    is_there = model is not None and database in ("", router.db_for_write(model))
+    link = page.link_to(model, "change", key) if model and is_there and not gone else ""
     return {
-        "object_type": found.name if found else unknown,
+        "object_type": model._meta.verbose_name if model else label,
+        "object_database": "" if is_there else database,
         "object_gone": gone,
         "object_link": link,
     }
+
+
+def _may_exist(model: type[Model], key: str, database: str) -> bool:
+    """Return whether an object exists, as far as its database can be asked now."""
+    try:
+        return find_object(model, key, database) is not None
+    except (ConnectionDoesNotExist, OperationalError, InterfaceError):
+        return True
 
 
 def _waited(run: FlowRun) -> FlowRun | None:

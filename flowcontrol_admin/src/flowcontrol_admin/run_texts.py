@@ -101,7 +101,7 @@ def _waits(run: FlowRun) -> Iterator[str]:
     if run.wait_timeout:
         yield gettext("Times out at %(time)s.") % {"time": show_datetime(run.wait_timeout)}
     if run.blocked_on:
-        text = gettext("Continues by itself once the action “%(key)s” is installed.")
+        text = gettext("Continues by itself once “%(key)s” is installed.")
         yield text % {"key": run.blocked_on}
 
 

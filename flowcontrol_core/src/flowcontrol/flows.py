@@ -72,10 +72,10 @@ from flowcontrol_core.flows.lifecycle import (
 from flowcontrol_core.flows.overview import (
     associations,
     at_step,
-    count_name,
     counts_by_step,
     documents_of,
     find_step,
+    live_counts,
     step_of,
     versions_with_runs,
     with_facts,
@@ -86,6 +86,7 @@ from flowcontrol_core.flows.publication import (
     present_problems,
     publish,
 )
+from flowcontrol_core.flows.warnings import find_warnings
 from flowcontrol_core.runs.operations.interventions import resume_flow as resume
 
 __all__ = [
@@ -111,7 +112,6 @@ __all__ = [
     "check_document",
     "check_options",
     "configure_step",
-    "count_name",
     "counts_by_step",
     "create_flow",
     "deactivate",
@@ -125,10 +125,12 @@ __all__ = [
     "edit_draft",
     "export_flows",
     "find_step",
+    "find_warnings",
     "form_prefix",
     "get_document",
     "import_flows",
     "is_unchanged",
+    "live_counts",
     "may_place",
     "move_step",
     "offered_branches",

@@ -78,6 +78,8 @@ EXPRESSION_CHARACTERS = 1_000
 TEMPLATE_CHARACTERS = 20_000
 # How deep the operators and brackets of an expression, or the tags of a template, are nested.
 EXPRESSION_NESTING = 50
+# The operators of an expression that nest without brackets: all but "and" and "or".
+EXPRESSION_OPERATORS = 200
 # The longest text and the longest list that a filter takes or returns.
 FILTER_CHARACTERS = 10_000
 FILTER_ITEMS = 1_000

@@ -13,14 +13,16 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any, get_type_hints
 
+from django.apps import apps
 from django.conf import settings as django_settings
 from django.core.checks import CheckMessage, Error, Tags, register
 from django.core.checks import Warning as CheckWarning
-from django.db import DatabaseError, connections
+from django.db import DatabaseError, connections, router
 
 import flowcontrol_core
 from flowcontrol_core.conf import Settings, get_settings, known_names
 from flowcontrol_core.errors import DocumentError, Problem
+from flowcontrol_core.expressions.extensions import opened_filters
 from flowcontrol_core.flows.document_checks import check_document
 from flowcontrol_core.flows.drafts import get_document
 from flowcontrol_core.flows.flow_triggers import check_association
@@ -51,6 +53,8 @@ def register_checks() -> None:
     register(check_dispatch, TAG)
     register(check_package, TAG)
     register(check_plugins, TAG)
+    register(check_routers, TAG)
+    register(check_filters, TAG)
     register(check_sqlite, TAG)
     register(check_flows, TAG, Tags.database)
 
@@ -140,6 +144,42 @@ def check_plugins(**_: Any) -> list[CheckMessage]:
         )
         for report in plugin_manager.reports
         if report.is_broken
+    ]
+
+
+def check_routers(**_: Any) -> list[CheckMessage]:
+    """E011, E012, W011: the routers part the tables of Flowcontrol, or leave a database without."""
+    models = list(apps.get_app_config("flowcontrol_core").get_models())
+    used = {router.db_for_write(model) for model in models}
+    if len(used) > 1:
+        text = f"The routers write the models of flowcontrol_core to {', '.join(sorted(used))}."
+        hint = "Name one database for all of them: what belongs together is written together."
+        return [Error(text, hint=hint, id="flowcontrol.E011")]
+    name = alias()
+    if name not in connections.settings or not router.allow_migrate(name, "flowcontrol_core"):
+        text = f"The routers write the models of flowcontrol_core to {name!r}, which has no tables."
+        hint = "Name the database in DATABASES, and let allow_migrate() answer True for it."
+        return [Error(text, hint=hint, id="flowcontrol.E012")]
+    read = sorted({router.db_for_read(model) for model in models} - {name})
+    if not read:
+        return []
+    text = (
+        f"The routers read the models of flowcontrol_core from {', '.join(read)}, but write them "
+        f"to {name}: the pages of the admin may show what was, and refuse edits of it."
+    )
+    hint = "Let db_for_read() answer for flowcontrol_core what db_for_write() does."
+    return [CheckWarning(text, hint=hint, id="flowcontrol.W011")]
+
+
+def check_filters(**_: Any) -> list[CheckMessage]:
+    """W007: FLOWCONTROL["EXPRESSION_FILTERS"] opens a filter that cannot be used."""
+    return [
+        CheckWarning(
+            f'FLOWCONTROL["EXPRESSION_FILTERS"]: {fault}',
+            hint="Correct it; until then, runs whose expressions need the filter are blocked.",
+            id="flowcontrol.W007",
+        )
+        for fault in opened_filters().faults
     ]
 
 
@@ -252,7 +292,7 @@ def _are_texts_by_name(value: object) -> bool:
     return isinstance(value, dict) and _are_texts([*value, *value.values()])
 
 
-def _are_fields(value: object) -> bool:
+def _are_lists(value: object) -> bool:
     return isinstance(value, dict) and all(
         isinstance(name, str) and _are_texts(listed) for name, listed in value.items()
     )
@@ -267,7 +307,7 @@ _KINDS: dict[Any, tuple[str, Callable[[Any], bool]]] = {
     float: ("a number of seconds", _is_number),
     tuple[str, ...]: ('a list of texts, such as ["name"]', _are_texts),
     dict[str, str]: ('texts by name, such as {"sms": "acme-sms"}', _are_texts_by_name),
-    dict[str, list[str]]: ('lists by model, such as {"shop.order": ["total"]}', _are_fields),
+    dict[str, list[str]]: ('lists of texts, such as {"shop.order": ["total"]}', _are_lists),
 }
 
 

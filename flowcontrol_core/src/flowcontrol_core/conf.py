@@ -57,6 +57,9 @@ class Settings:
     TRIGGER_CACHE_SECONDS: float = 2.0
     # What expressions may see: {"shop.order": ["total", "customer"]}; default: concrete fields.
     EXPRESSION_FIELDS: dict[str, list[str]] = field(default_factory=dict)
+    # Filters of template libraries that expressions may use, one by one:
+    # {"django.contrib.humanize.templatetags.humanize": ["intcomma"]}.
+    EXPRESSION_FILTERS: dict[str, list[str]] = field(default_factory=dict)
     # Plugins by entry point name that are not imported, and whether a broken one is an error.
     DISABLE_PLUGINS: tuple[str, ...] = ()
     STRICT_PLUGINS: bool = False

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 
 class Translations:
@@ -103,6 +104,17 @@ class ExpressionError(FlowcontrolError):
         self.position = position
         self.length = length
         super().__init__(message)
+
+
+class UnknownFilterError(ExpressionError):
+    """An expression uses a filter or function that is not there: its plugin is missing.
+
+    ``key`` is ``|name`` for a filter and ``name()`` for a function.
+    """
+
+    def __init__(self, message: str, *, key: str, **place: Any) -> None:
+        self.key = key
+        super().__init__(message, **place)
 
 
 class StateError(FlowcontrolError):

@@ -308,8 +308,8 @@ def _run_issues(now: datetime) -> Iterator[HealthIssue]:
     queued_before = now - timedelta(seconds=settings.QUEUED_LONG)
     yield from _issues("stuck", runs.filter(status=Status.RUNNING, due_at__lt=lease_over))
     yield from _issues("queued", runs.filter(status=Status.PENDING, queued_at__lt=queued_before))
-    missing = [key for key in missing_keys() if not registry.knows_action(key)]
-    named = gettext("Missing actions: %(keys)s.") % {"keys": ", ".join(missing)} if missing else ""
+    missing = [key for key in missing_keys() if not registry.knows(key)]
+    named = gettext("Missing: %(keys)s.") % {"keys": ", ".join(missing)} if missing else ""
     yield from _issues("blocked", runs.filter(status=Status.BLOCKED), named)
     waiting = runs.filter(status=Status.WAITING, wait_trigger__isnull=False)
     unknown = waiting.exclude(wait_trigger__in=list(registry.triggers))

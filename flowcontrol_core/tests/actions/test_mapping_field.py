@@ -79,7 +79,7 @@ def test_without_lines_there_are_no_values() -> None:
         ("a: 1\nb: x ==", "Line 2: "),
         ("a: x|nosuch", "(at character 3: 'nosuch')"),
         (f"a: {'x' * 1001}", "Line 1: the expression is too long."),
-        ("a: 50% 50", "Line 1: "),
+        ("a: 50 50%", "Line 1: "),
         ("\n".join(f"a{n}: 1" for n in range(MAPPING_LINES + 1)), "more than 100 lines"),
     ],
 )

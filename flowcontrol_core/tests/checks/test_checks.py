@@ -23,6 +23,7 @@ from flowcontrol_core.checks import (
     check_flows,
     check_package,
     check_plugins,
+    check_routers,
     check_settings,
     check_sqlite,
     check_time_zone,
@@ -75,8 +76,8 @@ def test_e001_an_unknown_setting_without_a_near_one_is_answered_with_all(setting
         ("STRICT_PLUGINS", "no", "True or False"),
         ("DISABLE_PLUGINS", "sms", "a list of texts"),
         ("SIGNAL_MODELS", [1], "a list of texts"),
-        ("EXPRESSION_FIELDS", {"shop.order": "total"}, "lists by model"),
-        ("EXPRESSION_FIELDS", [], "lists by model"),
+        ("EXPRESSION_FIELDS", {"shop.order": "total"}, "lists of texts"),
+        ("EXPRESSION_FIELDS", [], "lists of texts"),
         ("PLUGIN_OWNERS", {"sms": 1}, "texts by name"),
         ("PLUGIN_OWNERS", ["sms"], "texts by name"),
     ],
@@ -314,4 +315,44 @@ def test_each_id_is_documented_and_no_other() -> None:
     used = set(re.findall(r"\b[EW]\d{3}\b", source))
     page = (ROOT / "docs" / "reference" / "checks.md").read_text(encoding="utf-8")
     assert used == set(re.findall(r"^\| `flowcontrol\.([EW]\d{3})`", page, re.MULTILINE))
-    assert len(used) == 14
+    assert len(used) == 18
+
+
+class Routed:
+    """A router that answers for the models of Flowcontrol: for flows, for others, for reading."""
+
+    def __init__(self, flows: str, others: str, read: str, *, migrate: bool = True) -> None:
+        self.flows, self.others, self.read, self.migrate = flows, others, read, migrate
+
+    def db_for_read(self, model: Any, **_: Any) -> str | None:
+        return self.read if model._meta.app_label == "flowcontrol_core" else None
+
+    def db_for_write(self, model: Any, **_: Any) -> str | None:
+        if model._meta.app_label != "flowcontrol_core":
+            return None
+        return self.flows if model is Flow else self.others
+
+    def allow_migrate(self, db: str, app_label: str, **_: Any) -> bool:
+        return self.migrate
+
+
+def test_a_site_without_routers_needs_no_advice_about_them() -> None:
+    assert check_routers() == []
+
+
+def test_e011_flows_and_runs_in_two_databases(settings: Any) -> None:
+    settings.DATABASE_ROUTERS = [Routed("default", "runs", "default")]
+    assert "to default, runs." in only(check_routers(), "E011").msg
+
+
+@pytest.mark.parametrize(
+    "router", [Routed("gone", "gone", "gone"), Routed(*["default"] * 3, migrate=False)]
+)
+def test_e012_a_database_without_tables(settings: Any, router: Routed) -> None:
+    settings.DATABASE_ROUTERS = [router]
+    assert "which has no tables" in only(check_routers(), "E012").msg
+
+
+def test_w011_runs_that_are_read_from_a_replica(settings: Any) -> None:
+    settings.DATABASE_ROUTERS = [Routed("default", "default", "replica")]
+    assert "from replica, but write them to default" in only(check_routers(), "W011").msg

@@ -28,7 +28,7 @@ def _listed_users(settings: Settings) -> None:
         ("object.user.groups", "only fields and relations to one object"),
         ("object.user.logentry", "only fields and relations to one object"),
         ("object.user.username.upper", 'not visible of "username"'),
-        ("object.user.date_joined.yeer", "Possible are: day, hour"),
+        ("object.user.date_joined.yeer", "Possible are: date, day, hour"),
         ("object.content_type.model", "Possible are: id, pk"),
         ("object.save", "is not a field"),
         ("object.user_id.x", "not visible"),

@@ -54,7 +54,11 @@ STATE = {
         ("clear", "the key"),
         ("state.clear", "the key"),
         ("items.items", None),
-        ("address.keys", None),
+        ("address.keys", ["city", "0"]),
+        ("address.items", [("city", "Berlin"), ("0", "zero")]),
+        ("address.pop", None),
+        ("name.0", "A"),
+        ("name.9", None),
         ("missing", None),
         ("missing.deeper", None),
         ("name.upper", None),
@@ -63,8 +67,13 @@ STATE = {
         ("tries < 3", True),
         ("tries<3", True),
         ("tries == 2 and name == 'Ann'", True),
-        ("name or tries", True),
-        ("missing or nothing", False),
+        ("name or tries", "Ann"),
+        ("missing or tries", 2),
+        ("missing or nothing", None),
+        ("missing or nothing or tries or name", 2),
+        ("name and tries", 2),
+        ("name and missing and tries", None),
+        ("tries == 3 or name", "Ann"),
         ("not missing", True),
         ("nothing is None", True),
         ("name is not None", True),
@@ -76,18 +85,63 @@ STATE = {
         ("3 in name", False),
         ("3 not in name", False),
         ("3 in missing", False),
-        ("(tries == 3 or tries == 2) and name", True),
+        ("(tries == 3 or tries == 2) and name", "Ann"),
         ("not (tries == 2)", False),
         ("1 < 2 == True", True),
         ("tries|add:1 == 3", True),
         ("name|lower in 'annabel'", True),
         ("payload.kind", None),
+        ("-1|add:2", 1),
+        ("1|add:-2", -1),
+        ("1_000", 1000),
+        # beyond Django
+        ("name in ['Ann', \"Bob\"]", True),
+        ("tries not in [1, 3,]", True),
+        ("[1, name, [tries]]", [1, "Ann", [2]]),
+        ("[]", []),
+        ("[] or name", "Ann"),
+        ("items[0].name", "pen"),
+        ("items[tries - 1].name", "ink"),
+        ("items[-1].name", "ink"),
+        ("items[9]", None),
+        ("items[missing]", None),
+        ("items['x']", None),
+        ("address['city']", "Berlin"),
+        ("address[missing or 'city']|upper", "BERLIN"),
+        ("state['items'][0]['name']", "pen"),
+        ("(items|first).name", "pen"),
+        ("[1, 2][1]", 2),
+        ("name|default:items[0].name", "Ann"),
+        ("missing|default:items[1].name|upper", "INK"),
+        ("missing|default:(tries + 1)", 3),
+        ("(name|lower) in ['ann']", True),
+        ("missing[0].name['x']", None),
+        ("'a' + 'b' == 'ab'", True),
+        ("1 + 2 * 3", 7),
+        ("(1 + 2) * 3", 9),
+        ("7 - 2 - 1", 4),
+        ("7-2", 5),
+        ("tries-1", 1),
+        ("-tries + 5", 3),
+        ("- -tries", 2),
+        ("2 - -1", 3),
+        ("not tries - 2", True),
+        ("tries + 1 > 2 and tries * 2 == 4", True),
+        ("-3 % 2", 1),
     ],
 )
 def test_value_of_expression(evaluate: Callable[..., Any], text: str, value: object) -> None:
     result = evaluate(text, state=STATE)
     assert result == value
     assert type(result) is type(value)
+
+
+def test_a_float_beside_a_decimal_counts_as_what_it_is_written_as(
+    evaluate: Callable[..., Any],
+) -> None:
+    state = {"total": Decimal("0.1"), "share": 0.1}
+    assert evaluate("total == share and share == total and share >= total", state=state)
+    assert evaluate("0.1 + 0.2 == 0.3")
 
 
 def test_typed_decimal_fraction_equals_the_decimal_it_reads_like(

@@ -103,7 +103,7 @@ def test_exported_flow_is_imported_as_it_was(author: User) -> None:
     assert flows.present_document(new) == content
     assert (new.description, new.max_concurrent, new.max_per_object) == ("why", 3, None)
     assert {name: getattr(new, name) for name in OPTIONS} == OPTIONS
-    assert (new.active, new.published, new.draft.author) == (False, None, author)
+    assert (new.active, new.published, new.draft.author) == (False, None, str(author))
     association = FlowTrigger.objects.get(flow=new)
     assert (association.mode, association.step, association.active) == ("go_to", "aaaa", True)
     assert export_flows([new]) == text

@@ -304,6 +304,10 @@ def test_keyboard_interrupt_is_not_swallowed(manager: PluginManager, site: Any) 
         manager.load()
 
 
+FILTER = """
+from flowcontrol.expressions import ExpressionFilter, ExpressionFunction
+@hookimpl
+"""
 REFUSED_HOOKS = {
     "misspelled": (
         "@hookimpl\ndef flowcontrol_action(): return []",
@@ -311,7 +315,7 @@ REFUSED_HOOKS = {
     ),
     "unknown": (
         "@hookimpl\ndef celebrate(): return []",
-        "The hooks are flowcontrol_actions, flowcontrol_ready, flowcontrol_triggers.",
+        "The hooks are flowcontrol_actions, flowcontrol_filters, flowcontrol_ready, flow",
     ),
     "misspelled specname": (
         "@hookimpl(specname='flowcontrol_trigger')\ndef mine(): return []",
@@ -327,6 +331,42 @@ REFUSED_HOOKS = {
     "one trigger": (
         "@hookimpl\ndef flowcontrol_triggers(): return Trigger(name='a', label='A')",
         "return a list",
+    ),
+    "no filter": (
+        "@hookimpl\ndef flowcontrol_filters(): return [str.upper]",
+        "must be an instance of flowcontrol.expressions.ExpressionFilter",
+    ),
+    "filter of Django": (
+        f"{FILTER}def flowcontrol_filters(): return [ExpressionFilter('lower', str)]",
+        "'bad.lower' has a name that belongs to Django",
+    ),
+    "filter that Django has and expressions do not": (
+        f"{FILTER}def flowcontrol_filters(): return [ExpressionFilter('safe', str)]",
+        "'bad.safe' has a name that belongs to Django",
+    ),
+    "filter of many arguments": (
+        f"{FILTER}def flowcontrol_filters(): return [ExpressionFilter('x', lambda a, b, c: a)]",
+        "at most one argument, not (a, b, c)",
+    ),
+    "filter without a name": (
+        f"{FILTER}def flowcontrol_filters(): return [ExpressionFilter('A b', str)]",
+        "'bad.A b' is not a name",
+    ),
+    "function that cannot be called": (
+        f"{FILTER}def flowcontrol_filters(): return [ExpressionFunction('x', 3)]",
+        "cannot be called",
+    ),
+    "function of any arguments": (
+        f"{FILTER}def flowcontrol_filters(): return [ExpressionFunction('x', lambda *a: a)]",
+        "'x' takes *a",
+    ),
+    "function with unknown parameters": (
+        f"{FILTER}def flowcontrol_filters(): return [ExpressionFunction('x', max)]",
+        "Wrap it in a function",
+    ),
+    "asynchronous function": (
+        f"async def f(a): ...\n{FILTER}def flowcontrol_filters(): yield ExpressionFunction('x', f)",
+        "is asynchronous",
     ),
     "no action": ("@hookimpl\ndef flowcontrol_actions(): return [int]", "not an action"),
     "raises": ("@hookimpl\ndef flowcontrol_actions(): return [1 / 0]", "ZeroDivisionError"),
@@ -348,6 +388,26 @@ def test_hook_that_would_do_nothing_or_harm_is_refused(
 def test_hook_of_a_later_core_may_be_marked_as_optional(manager: PluginManager, site: Any) -> None:
     later = "@hookimpl(optionalhook=True)\ndef flowcontrol_panels(): return []\n"
     assert load_one(manager, site, SENDS + later).status is PluginStatus.ACTIVE
+
+
+def test_filters_and_functions_of_a_plugin_are_registered_and_go_with_it(
+    manager: PluginManager, registry: Registry, site: Any
+) -> None:
+    filters = f"""{HEAD}{FILTER}def flowcontrol_filters():
+    yield ExpressionFilter("shout", lambda text: text)
+    yield ExpressionFunction("pick", lambda a, b=None: a)
+"""
+    failing = f"{filters}@hookimpl\ndef flowcontrol_ready(): raise ValueError"
+    install(site, "alpha", failing.replace("shout", "roar").replace("pick", "take"))
+    install(site, "beta", filters)
+    install(site, "gamma", filters.replace("pick", "other"))
+    reports = load(manager)
+    assert reports["beta"].filters == ("|beta.shout", "beta.pick()")
+    assert reports["gamma"].status is PluginStatus.ACTIVE
+    # Where two plugins have a name, neither has it alone.
+    known = ["pick()", "other()", "|beta.shout", "|gamma.shout", "beta.pick()"]
+    gone = ["|shout", "|roar", "take()", "|alpha.roar"]
+    assert [key for key in known + gone if registry.knows(key)] == known
 
 
 def test_plugin_that_fails_half_way_leaves_nothing(

@@ -19,14 +19,20 @@ from flowcontrol_core.document.tree import Step
 from flowcontrol_core.engine.directives import FlowDirective
 from flowcontrol_core.flows.edits import edit_draft
 from flowcontrol_core.flows.publication import publish as publish_draft
-from flowcontrol_core.models import Flow, FlowRun, RunEvent, TriggerEvent
+from flowcontrol_core.models import (
+    NO_OBJECT,
+    Flow,
+    FlowRun,
+    RunEvent,
+    TriggerEvent,
+    about_object,
+)
 from flowcontrol_core.runs.execution.batch import Batch
 from flowcontrol_core.runs.execution.start import create_flowrun
 from flowcontrol_core.runs.execution.sweep import continue_flowruns
 from flowcontrol_core.runs.queue.claim import Heartbeat
 from flowcontrol_core.runs.store.clock import ManualClock, clock
 from flowcontrol_core.runs.store.guard import CallGuard
-from flowcontrol_core.runs.store.objects import reference
 from tests.shop.models import Customer
 
 Behaviour = Callable[..., Any]
@@ -197,11 +203,10 @@ def make_due(run: FlowRun, lab: Lab) -> None:
 
 def event(obj: Customer | None = None, **payload: Any) -> TriggerEvent:
     """Keep an event as firing does, without waking anybody."""
-    about = reference(obj)
+    about = NO_OBJECT if obj is None else about_object(obj)
     return TriggerEvent.objects.create(
         key="lab.paid",
-        content_type_id=about["content_type_id"],
-        object_key=about["object_key"],
+        **about,
         payload=payload,
         created_at=clock().now(),
         undelivered_since=clock().now(),

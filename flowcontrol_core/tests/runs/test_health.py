@@ -247,7 +247,7 @@ def test_blocked_runs(lab: Lab, works: None) -> None:
         status=Status.BLOCKED, blocked_on="absent.send", due_at=None
     )
     assert codes() == ["blocked"]
-    assert "Missing actions: absent.send." in the("blocked").message
+    assert "Missing: absent.send." in the("blocked").message
     operate.cancel(run)
     assert codes() == []
 
@@ -307,12 +307,12 @@ def test_one_run_is_written_in_the_singular(lab: Lab, works: None) -> None:
     target = publish(think())
     blocked = {"status": Status.BLOCKED, "blocked_on": "absent.send", "due_at": None}
     FlowRun.objects.filter(pk=create_flowrun(target).pk).update(**blocked)
-    assert the("blocked").message == "1 run is blocked. Missing actions: absent.send."
+    assert the("blocked").message == "1 run is blocked. Missing: absent.send."
     create_flowrun(target)
     lab.clock.advance(seconds=150)
     assert the("overdue").message == "1 run is overdue, the oldest for 150 seconds."
     FlowRun.objects.update(**blocked)
-    assert the("blocked").message == "2 runs are blocked. Missing actions: absent.send."
+    assert the("blocked").message == "2 runs are blocked. Missing: absent.send."
 
 
 def test_runs_that_failed_are_listed_with_their_reasons(

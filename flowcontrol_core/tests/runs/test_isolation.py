@@ -10,8 +10,9 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from django import forms
-from django.contrib.contenttypes.models import ContentType
 
+from flowcontrol.expressions import ExpressionFilter
+from flowcontrol.forms import ExpressionField
 from flowcontrol.testing import flow, publish_flow, step, temporary_registry
 from flowcontrol_core.actions.base import BaseAction, Effects
 from flowcontrol_core.engine.directives import FlowDirective, Kind, Wait
@@ -47,6 +48,17 @@ class Strict(BaseAction):
 
     def run(self, *, run: Any, obj: Any, config: Any) -> None:
         run.state["number"] = config.number
+
+
+class Telling(BaseAction):
+    name = "telling"
+    effects = Effects.NONE
+
+    class Config(forms.Form):
+        text = ExpressionField()
+
+    def run(self, *, run: Any, obj: Any, config: Any) -> None:
+        run.state["said"] = config.text
 
 
 class Exploding(Strict):
@@ -89,6 +101,21 @@ def missing_action(run_key: str = "missing") -> FlowRun:
         return create_flowrun(publish_flow(flow(step("gone.strict", number=1)), key=run_key))
 
 
+SHOUT = ExpressionFilter("shout", lambda text: f"{text}!")
+
+
+def missing_filter() -> FlowRun:
+    with temporary_registry(filters=[SHOUT]):
+        return create_flowrun(
+            publish_flow(flow(step("lab2.telling", text="'a'|shout")), key="missing-filter")
+        )
+
+
+def missing_filter_of_guard() -> FlowRun:
+    with temporary_registry(filters=[SHOUT]):
+        return create_flowrun(publish(think(), guard="'a'|shout", key="missing-filter-of-guard"))
+
+
 def invalid_config() -> FlowRun:
     return with_definition(lambda d: d["steps"][0].update(config={}))()
 
@@ -99,10 +126,9 @@ def exploding_config() -> FlowRun:
     return run
 
 
-def stale_content_type() -> FlowRun:
-    stale = ContentType.objects.create(app_label="gone", model="thing")
+def gone_model() -> FlowRun:
     run = create_flowrun(publish(think("look"), key="stale"))
-    FlowRun.objects.filter(pk=run.pk).update(content_type=stale, object_key="1")
+    FlowRun.objects.filter(pk=run.pk).update(object_type="gone.thing", object_key="1")
     return run
 
 
@@ -158,9 +184,11 @@ BAD: dict[str, tuple[Callable[[], FlowRun], str, str]] = {
     "damaged version": (with_definition(lambda d: d.update(steps=5)), E, "steps"),
     "unknown time zone": (with_definition(lambda d: d.update(time_zone="Mo/on")), E, "Mo/on"),
     "missing action": (missing_action, B, "The action gone.strict is not registered"),
+    "missing filter": (missing_filter, B, "Expressions have no |shout here"),
+    "missing filter of the guard": (missing_filter_of_guard, B, "Expressions have no |shout here"),
     "invalid configuration": (invalid_config, B, "does not validate: word"),
     "exploding configuration": (exploding_config, B, "ZeroDivisionError"),
-    "stale content type": (stale_content_type, GONE, "is no longer installed"),
+    "removed model": (gone_model, GONE, "is no longer installed"),
     "deleted object": (deleted_object, GONE, "Ada"),
     "unreadable key": (unreadable_key, GONE, "Ada"),
     "failing guard": (failing_guard, E, "long"),
@@ -190,7 +218,7 @@ def _behaviours(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> Any:
     lab.on("alien", lambda run, obj: run.state.update(thing=object()))
     lab.on("recurse", recurse)
     lab.on("look", lambda run, obj: run.state.update(name=obj.name))
-    with temporary_registry(Strict, Exploding, plugin="lab2"):
+    with temporary_registry(Strict, Exploding, Telling, plugin="lab2"):
         yield
 
 
@@ -236,6 +264,21 @@ def test_run_that_misses_an_action_continues_when_it_is_registered(lab: Lab) -> 
         assert sweep() == 1
     row = fresh(run)
     assert (row.outcome, row.state, row.blocked_on) == ("complete", {"number": 1}, None)
+
+
+@pytest.mark.parametrize("make", [missing_filter, missing_filter_of_guard])
+def test_run_that_misses_a_filter_continues_when_it_is_registered(
+    lab: Lab, make: Callable[[], FlowRun]
+) -> None:
+    run = make()
+    sweep()
+    row = fresh(run)
+    assert (row.status, row.blocked_on, row.due_at) == (Status.BLOCKED, "|shout", None)
+    assert row.reason_code == "missing_filter"
+    assert sweep() == 0
+    with temporary_registry(filters=[SHOUT]):
+        assert sweep() == 1
+    assert fresh(run).outcome == "complete"
 
 
 def test_run_whose_configuration_does_not_validate_is_tried_again(lab: Lab) -> None:

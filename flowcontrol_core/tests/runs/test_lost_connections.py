@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
-from django.db import OperationalError
+from django.db import OperationalError, connection
 
 from flowcontrol_core.models import Status
 from flowcontrol_core.runs.store.connection import is_lost_connection, is_transient
@@ -13,8 +15,10 @@ from .conftest import (
     customers,
     fresh,
     make_due,
+    send,
     start,
     sweep,
+    think,
     write,
 )
 
@@ -52,17 +56,34 @@ def test_a_lock_that_was_not_given_in_time_is_asked_for_again(message: str) -> N
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_run_whose_server_hung_up_continues_later(lab: Lab) -> None:
+def test_a_run_whose_server_hung_up_continues_later(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def hang_up(run: object, obj: object) -> None:
+        monkeypatch.setattr(connection, "is_usable", lambda: False)
         raise postgresql_error("57P01")
 
     lab.on("hang up", hang_up)
-    run = start(write("hang up"), write("b"))
+    run = start(send("hang up"), write("b"))
     with pytest.raises(OperationalError, match="terminating connection"):
         sweep()
+    monkeypatch.undo()
     assert fresh(run).status == Status.RUNNING
     lab.behaviours.clear()
     make_due(run, lab)
     sweep()
     assert fresh(run).status == Status.DONE
-    assert customers() == ["hang up", "b"]
+    assert customers() == ["b"]
+
+
+@pytest.mark.parametrize("kind", [think, write, send])
+def test_such_an_error_is_the_steps_while_the_engine_can_work_on(lab: Lab, kind: Any) -> None:
+    """It came from another database, or from what the action talks to itself."""
+
+    def hang_up(run: object, obj: object) -> None:
+        raise postgresql_error("57P01")
+
+    lab.on("hang up", hang_up)
+    run = start(kind("hang up"))
+    sweep()
+    assert (fresh(run).outcome, fresh(run).reason_code) == ("errored", "step_failed")

@@ -215,7 +215,7 @@ def test_the_slot_of_a_limit_on_all_runs_ever_outlives_its_run(lab: Lab) -> None
     assert ConsumedSlot.objects.count() == 2
     assert left() == []
     flow = first.flow
-    reached = limits.reached(limits.limits_of(flow, first.content_type_id, first.object_key))
+    reached = limits.reached(limits.limits_of(flow, first.about))
     assert reached == "max_per_object"
 
 
@@ -237,7 +237,7 @@ def test_a_run_pruned_between_two_reads_of_the_limit_still_counts(
         return asked(alias)
 
     monkeypatch.setattr(ConsumedSlot.objects, "using", prune_first)
-    about = limits.limits_of(flow, first.content_type_id, first.object_key)
+    about = limits.limits_of(flow, first.about)
     assert limits.reached(about) == "max_per_object"
     assert pruned == [1]
     assert limits.reached(about) == "max_per_object"
@@ -250,7 +250,7 @@ def test_a_run_pruned_between_the_read_of_the_slots_and_the_write_still_counts(
     flow = publish(think(), max_per_object=1, object="shop.customer")
     run = create_flowrun(flow, customer)
     (claimed,) = claim(1)
-    (limit,) = limits.limits_of(flow, run.content_type_id, run.object_key)
+    (limit,) = limits.limits_of(flow, run.about)
     read = limits._free
 
     def consume_after(limit: limits.Limit) -> list[str]:

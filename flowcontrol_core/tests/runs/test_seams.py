@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import unittest
+from collections.abc import Iterator
+from contextlib import contextmanager
+from unittest import mock
+
 import pytest
-from django.db import transaction
+from django.db import connections, transaction
+from django.test import TestCase
 
 from flowcontrol_core.models import FlowRun, Worker
 from flowcontrol_core.runs.store.clock import clock
-from flowcontrol_core.runs.store.connection import first_keys, is_registered_after_commit
+from flowcontrol_core.runs.store.connection import (
+    first_keys,
+    is_registered_after_commit,
+    transaction_elsewhere,
+)
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -44,3 +54,31 @@ def test_first_keys_of_queries_come_with_one_query(django_assert_num_queries: ob
             [workers.order_by("name"), workers.order_by("-name"), FlowRun.objects.order_by("pk")]
         )
     assert found == (older.pk, younger.pk, None)
+
+
+class TwoDatabases(TestCase):
+    """Its own transactions, which never end, are not those of the code."""
+
+    def test_here(self) -> None:
+        assert connections["default"].in_atomic_block
+        with use_runs_elsewhere():
+            assert transaction_elsewhere() == ""
+            with transaction.atomic():
+                assert transaction_elsewhere() == "default"
+            assert transaction_elsewhere() == ""
+
+
+@contextmanager
+def use_runs_elsewhere() -> Iterator[None]:
+    with mock.patch("flowcontrol_core.runs.store.connection.alias", return_value="elsewhere"):
+        yield
+
+
+def test_a_transaction_of_another_database_is_told_from_that_of_a_test_case() -> None:
+    result = unittest.TestResult()
+    unittest.defaultTestLoader.suiteClass([TwoDatabases("test_here")]).run(result)
+    assert (result.testsRun, result.failures + result.errors) == (1, [])
+    with transaction.atomic():
+        assert transaction_elsewhere() == ""
+        with use_runs_elsewhere():
+            assert transaction_elsewhere() == "default"

@@ -116,6 +116,13 @@ class BaseAction(Generic[ConfigType]):
         """Return whether the step answers with ``to="loop"``: publish refuses it outside of one."""
         return False
 
+    def sets_state(self, config: ConfigType) -> Iterable[str]:
+        """Return the keys of the state that the step may set: names that expressions can use.
+
+        At publish, a name that no step sets is shown as a warning.
+        """
+        return ()
+
     def waits_for(self, config: ConfigType) -> Iterable[str]:
         """Return the keys of the triggers that the step may wait for: their events are stored."""
         return ()

@@ -18,7 +18,13 @@ from django.utils import timezone, translation
 
 from flowcontrol_core.actions.storage import raw, restore, store
 from flowcontrol_core.engine.codec import private_copy
-from flowcontrol_core.errors import ConfigError, FlowcontrolError, gettext, raise_interruption
+from flowcontrol_core.errors import (
+    ConfigError,
+    FlowcontrolError,
+    UnknownFilterError,
+    gettext,
+    raise_interruption,
+)
 from flowcontrol_core.expressions import Scope
 
 
@@ -187,6 +193,7 @@ def read_config(
             if form.is_valid():
                 return dict(form.cleaned_data)
             errors = {name: [str(each) for each in found] for name, found in form.errors.items()}
+            missing = _missing_filter(form)
     except (DatabaseProblem, FlowcontrolError):
         raise
     except BaseException as error:
@@ -197,7 +204,13 @@ def read_config(
         )
         raise ConfigError(text % {"type": type(error).__name__, "error": error}) from error
     text = gettext("The configuration does not validate: %(errors)s")
-    raise ConfigError(text % {"errors": list_errors(errors)}, errors)
+    raise ConfigError(text % {"errors": list_errors(errors)}, errors) from missing
+
+
+def _missing_filter(form: forms.BaseForm) -> BaseException | None:
+    """Return why a form does not validate where that is a filter whose plugin is missing."""
+    causes = (each.__cause__ for found in form.errors.as_data().values() for each in found)
+    return next((cause for cause in causes if isinstance(cause, UnknownFilterError)), None)
 
 
 def list_errors(errors: Mapping[str, Iterable[Any]]) -> str:

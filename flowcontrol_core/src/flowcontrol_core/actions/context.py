@@ -112,7 +112,10 @@ class RunContext:
         await sync_to_async(self.heartbeat)()
 
     def lock_object(self) -> Any:
-        """Return the object freshly read and locked until the checkpoint (DATABASE steps)."""
+        """Return the object freshly read and locked until the checkpoint (DATABASE steps).
+
+        In another database than that of the runs it is locked until the end of the step.
+        """
         return self.lock()
 
     def set_variable(self, name: str, value: Any) -> None:

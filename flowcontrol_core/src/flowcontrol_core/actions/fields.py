@@ -13,8 +13,9 @@ from django.utils.translation import gettext_lazy as _
 from flowcontrol_core import bounds
 from flowcontrol_core.actions.config import Evaluable
 from flowcontrol_core.actions.registry import registry
-from flowcontrol_core.errors import ExpressionError, gettext
+from flowcontrol_core.errors import ExpressionError
 from flowcontrol_core.expressions import Expression, Scope, compile_expression, compile_template
+from flowcontrol_core.expressions.spans import Span, marked
 
 # Each field copies it.
 _TEXT_AREA = forms.Textarea(attrs={"rows": 4, "cols": 60})
@@ -22,11 +23,7 @@ _TEXT_AREA = forms.Textarea(attrs={"rows": 4, "cols": 60})
 
 def describe_error(error: ExpressionError) -> str:
     """Return the message of an error in an expression, with the place that is wrong."""
-    marked = error.source[error.position : error.position + error.length]
-    if not marked:
-        return error.message
-    text = gettext("%(message)s (at character %(number)d: %(text)r)")
-    return text % {"message": error.message, "number": error.position + 1, "text": marked}
+    return marked(error.message, Span(error.source, error.position, error.length))
 
 
 class _CompiledField(forms.CharField):
@@ -81,12 +78,12 @@ class TemplateField(_CompiledField):
 class _ComputedJson:
     """JSON whose texts are expressions, at any depth."""
 
-    __slots__ = ("names", "value")
+    __slots__ = ("places", "value")
 
     def __init__(self, value: Any) -> None:
         self.value = _map_leaves(_compile_leaf, value)
         expressions = (leaf for _path, leaf in _leaves(self.value) if isinstance(leaf, Expression))
-        self.names = frozenset(name for each in expressions for name in each.names)
+        self.places = {path: span for each in expressions for path, span in each.places.items()}
 
     def evaluate(self, scope: Scope) -> Any:
         return _map_leaves(

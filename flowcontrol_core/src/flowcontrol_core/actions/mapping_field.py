@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from typing import Any
 
 from django import forms
@@ -24,11 +24,16 @@ class MappingField(forms.CharField):
     """Lines ``key: expression``: the action gets a function that returns the values by key.
 
     The function takes further names for the expressions, for what is known only when the action
-    is called: ``config.output(result=…)``. They go before the keys of the state. It raises
-    ExpressionError where a value cannot be computed.
+    is called: ``config.output(result=…)``. They go before the keys of the state; ``names`` lists
+    them, so that they are known at publish. It raises ExpressionError where a value cannot be
+    computed.
     """
 
     widget = forms.Textarea(attrs={"rows": 3, "cols": 60, "spellcheck": "false"})
+
+    def __init__(self, *, names: Iterable[str] = (), **kwargs: Any) -> None:
+        self.names = frozenset(names)
+        super().__init__(**kwargs)
 
     def clean(self, value: Any) -> Any:
         expressions: dict[str, str] = {}
@@ -43,9 +48,8 @@ class MappingField(forms.CharField):
         return expressions
 
     def compile_value(self, value: Any, cleaned: Mapping[str, Any]) -> _ComputedMapping:
-        return _ComputedMapping(
-            {key: compile_expression(text) for key, text in (value or {}).items()}
-        )
+        expressions = {key: compile_expression(text) for key, text in (value or {}).items()}
+        return _ComputedMapping(expressions, self.names)
 
     def to_stored(self, value: Any) -> Any:
         return value
@@ -59,11 +63,16 @@ class MappingField(forms.CharField):
 class _ComputedMapping:
     """Expressions by key; in the situation of a run, a function of the values of further names."""
 
-    __slots__ = ("expressions", "names")
+    __slots__ = ("expressions", "places")
 
-    def __init__(self, expressions: Mapping[str, Expression]) -> None:
+    def __init__(self, expressions: Mapping[str, Expression], further: Container[str]) -> None:
         self.expressions = expressions
-        self.names = frozenset(name for each in expressions.values() for name in each.names)
+        self.places = {
+            path: span
+            for each in expressions.values()
+            for path, span in each.places.items()
+            if path[0] not in further
+        }
 
     def evaluate(self, scope: Scope) -> Callable[..., dict[str, Any]]:
         def values(**names: Any) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from inspect import isasyncgenfunction, isgeneratorfunction, signature
 from types import MappingProxyType
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from asgiref.sync import iscoroutinefunction
 from django import forms
@@ -26,6 +26,7 @@ from flowcontrol_core.errors import (
     UnknownTriggerError,
     raise_interruption,
 )
+from flowcontrol_core.expressions.extensions import Extensions, Offered, extensions
 from flowcontrol_core.suggest import did_you_mean
 
 _KEY = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)+")
@@ -122,15 +123,23 @@ class _Content:
         return self.actions.get(key) or self.actions.get(self.aliases.get(key, ""))
 
 
+class _Snapshot(NamedTuple):
+    """What a registry held."""
+
+    content: _Content
+    expressions: object
+
+
 class Registry:
     """What plugins and projects have registered; data refers to its keys.
 
     ``generation`` grows with each change, so that what was compiled against it can be renewed.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, expressions: Extensions | None = None) -> None:
         self._content = _Content()
         self._owners: Mapping[str, str] = {}
+        self._expressions = expressions or Extensions()
         self.generation = 0
 
     def reserve(self, owners: Mapping[str, str]) -> None:
@@ -170,6 +179,10 @@ class Registry:
     def knows_action(self, key: str) -> bool:
         """Return whether a step with this action can be executed here."""
         return key in self._content.actions or key in self._content.aliases
+
+    def knows(self, key: str) -> bool:
+        """Return whether what a run is blocked on is here: an action, a filter or a function."""
+        return self.knows_action(key) or self._expressions.knows(key)
 
     def get_trigger(self, key: str) -> Trigger:
         """Return the trigger of a key; raises UnknownTriggerError."""
@@ -220,9 +233,19 @@ class Registry:
         self._set(replace(self._content, triggers={**self._content.triggers, key: entry}))
         return entry
 
+    def add_filter(self, offered: Offered, *, plugin: str) -> str:
+        """Register a filter or function of expressions and return its key: ``|name``, ``name()``.
+
+        Raises RegistrationError where it is malformed, or where its name is taken.
+        """
+        key = self._expressions.add(offered, plugin=plugin)
+        self.generation += 1
+        return key
+
     def remove(self, keys: Container[str]) -> None:
-        """Remove the actions, with their aliases, and the triggers of these keys."""
+        """Remove the actions, with their aliases, the triggers and the filters of these keys."""
         content = self._content
+        self._expressions.remove(keys)
         self._set(
             _Content(
                 {key: entry for key, entry in content.actions.items() if key not in keys},
@@ -233,28 +256,35 @@ class Registry:
 
     def snapshot(self) -> object:
         """Return the content, for ``restore``."""
-        return self._content
+        return _Snapshot(self._content, self._expressions.snapshot())
 
     def restore(self, snapshot: object) -> None:
         """Go back to the content of a snapshot."""
-        if not isinstance(snapshot, _Content):
+        if not isinstance(snapshot, _Snapshot):
             raise TypeError("restore() takes what snapshot() returned.")
-        self._set(snapshot)
+        self._expressions.restore(snapshot.expressions)
+        self._set(snapshot.content)
 
     @contextmanager
     def temporary(
         self,
         *actions: type[BaseAction],
         triggers: Iterable[Trigger] = (),
+        filters: Iterable[Offered] = (),
         plugin: str = "test",
     ) -> Iterator[Registry]:
-        """Register actions and triggers under ``<plugin>.<name>`` for a ``with`` block."""
+        """Register actions and triggers under ``<plugin>.<name>`` for a ``with`` block.
+
+        ``filters`` are filters and functions of expressions.
+        """
         before = self.snapshot()
         try:
             for cls in actions:
                 self.add_action(cls, plugin=plugin)
             for trigger in triggers:
                 self.add_trigger(trigger, plugin=plugin)
+            for offered in filters:
+                self.add_filter(offered, plugin=plugin)
             yield self
         finally:
             self.restore(before)
@@ -273,7 +303,7 @@ class Registry:
         self.generation += 1
 
 
-registry = Registry()
+registry = Registry(extensions)
 
 
 def register_action(cls: ActionClass) -> ActionClass:

@@ -2,7 +2,10 @@
 
 Django's own engine is not safe against the authors of templates, so it is not used here: the names
 of an expression are read by own code (``lookup``, ``visibility``), the filters are an allow-list
-with bounds (``filters``), and every failure is an ExpressionError.
+with bounds (``django_filters``, ``extensions``), and every failure is an ExpressionError.
+
+From a text to its value: ``tokens`` cuts it, ``parser`` makes a tree (``nodes``), ``compiler`` one
+function of a scope. ``templates`` does the same for texts with placeholders.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from datetime import date, datetime, time
+from collections.abc import Callable, Collection, Mapping
+from datetime import date, datetime, time, timedelta
 from decimal import Decimal, InvalidOperation
 from enum import Enum
 from typing import Any
@@ -19,7 +19,7 @@ from flowcontrol_core.expressions.visibility import NAMES_OF_OTHERS, harmless, u
 
 _LARGEST = 10**bounds.NUMBER_DIGITS
 # Values that cannot be changed and contain nothing: returned as they are.
-_ATOMS = frozenset({bool, int, float, Decimal, str, type(None), datetime, date, time})
+_ATOMS = frozenset({bool, int, float, Decimal, str, type(None), datetime, date, time, timedelta})
 
 
 def as_text(value: Any) -> str:
@@ -32,7 +32,7 @@ def as_text(value: Any) -> str:
 
 def as_long_text(value: Any) -> str:
     """Return a value as text, of any length."""
-    value = plain(value, show=_text_of_object)
+    value = plain(value, show=text_of_object)
     if isinstance(value, str):
         return value
     if value is None:
@@ -44,7 +44,7 @@ def as_long_text(value: Any) -> str:
     return str(value)
 
 
-def _text_of_object(value: Model) -> str:
+def text_of_object(value: Model) -> str:
     """Return the ``str()`` of a model object; not of a session or token, whose text is its key."""
     if "pk" in NAMES_OF_OTHERS[type(value)]:
         return str(value)
@@ -69,6 +69,29 @@ def bounded_list(items: list[Any] | tuple[Any, ...]) -> list[Any] | tuple[Any, .
         )
         raise too_large(message, len(items), bounds.FILTER_ITEMS)
     return items
+
+
+def bounded_tree(items: list[Any]) -> list[Any]:
+    """Return a new list; raises ExpressionError where it holds too many values at any depth.
+
+    A value may stand in it any number of times, and a list of such lists in another one: without a
+    bound, each would multiply what it takes to read them.
+    """
+    left, waiting = bounds.FILTER_ITEMS, [items]
+    while waiting:
+        inner = _items_of(waiting.pop())
+        left -= len(inner)
+        if left < 0:
+            message = gettext("A list holds more than %(limit)s values, at all depths together.")
+            raise too_large(message, len(items), bounds.FILTER_ITEMS)
+        waiting.extend(inner)
+    return items
+
+
+def _items_of(value: Any) -> Collection[Any]:
+    if isinstance(value, Mapping):
+        return value.values()
+    return value if isinstance(value, list | tuple | set | frozenset) else ()
 
 
 def bounded_number(number: Any) -> Any:
@@ -105,7 +128,9 @@ def as_number(value: Any) -> int | float | Decimal | None:
 
 def as_decimal(value: Any) -> Decimal | None:
     """Return a finite number, or a text that is one, as a Decimal; None for anything else."""
-    if isinstance(value, bool) or not isinstance(value, int | float | Decimal | str):
+    if isinstance(value, bool):
+        value = int(value)
+    if not isinstance(value, int | float | Decimal | str):
         return None
     if isinstance(value, str) and len(value) > bounds.NUMBER_DIGITS:
         return None

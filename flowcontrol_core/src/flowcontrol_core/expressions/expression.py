@@ -9,25 +9,28 @@ from flowcontrol_core.errors import ExpressionError, gettext, raise_interruption
 from flowcontrol_core.expressions.coercion import plain
 from flowcontrol_core.expressions.compiler import build
 from flowcontrol_core.expressions.lookup import Read
-from flowcontrol_core.expressions.parser import ExpressionParser
+from flowcontrol_core.expressions.parser import ExpressionParser, Places
 from flowcontrol_core.expressions.scope import Scope
 from flowcontrol_core.expressions.spans import Span
-
-Names = frozenset[tuple[str, ...]]
 
 
 class Compiled:
     """A text that was compiled: ready to be evaluated any number of times, by any thread.
 
-    ``source`` is the text; ``names`` are the dotted lookups it makes in the scope, such as
-    ``("object", "total")``.
+    ``source`` is the text; ``places`` are the dotted lookups it makes in the scope, such as
+    ``("object", "total")``, each with the first place where it stands.
     """
 
-    __slots__ = ("names", "source")
+    __slots__ = ("places", "source")
 
-    def __init__(self, source: str, names: Names) -> None:
+    def __init__(self, source: str, places: Places) -> None:
         self.source = source
-        self.names = names
+        self.places = places
+
+    @property
+    def names(self) -> frozenset[tuple[str, ...]]:
+        """The dotted lookups alone."""
+        return frozenset(self.places)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.source[:50]!r}>"
@@ -45,12 +48,12 @@ class Expression(Compiled):
 
     __slots__ = ("_read",)
 
-    def __init__(self, source: str, names: Names, read: Read) -> None:
-        super().__init__(source, names)
+    def __init__(self, source: str, places: Places, read: Read) -> None:
+        super().__init__(source, places)
         self._read = read
 
     def evaluate(self, scope: Scope) -> Any:
-        """Return the value: a plain one, or True or False for a comparison or an operator.
+        """Return the value: a plain one, or True or False for a comparison or ``not``.
 
         Lists and dictionaries are copies. An expression that is exactly a path to a model object
         (``object``, ``object.customer``) returns the object itself, for actions that need it; where
@@ -79,8 +82,8 @@ def compile_expression(text: str) -> Expression:
         message = gettext("The expression is empty. Write a condition or a value.")
         raise ExpressionError(message, source=text)
     parser = ExpressionParser(text)
-    read = build(parser.parse_condition())
-    return Expression(text, parser.names, read)
+    node = parser.parse_expression()
+    return Expression(text, parser.places, build(node))
 
 
 def check_length(span: Span, limit: int) -> None:

@@ -6,7 +6,7 @@ visible of them, times their parts. Nothing else has anything, and what is missi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime, time, timedelta
 from operator import attrgetter
 from typing import Any
@@ -22,15 +22,23 @@ from flowcontrol_core.expressions.visibility import NAMES_OF_OTHERS, NAMES_OF_RO
 
 Read = Callable[[Any], Any]
 
+#: The paths of the object of a scope.
+OBJECT_PATHS = frozenset((name,) for name in OBJECT_NAMES)
 _MISSING = object()
 _DATE_PARTS = frozenset({"year", "month", "day"})
 _TIME_PARTS = frozenset({"hour", "minute", "second"})
+# What Django calls of a dictionary that has no such key.
+_VIEWS: Mapping[str, Callable[[Mapping[Any, Any]], list[Any]]] = {
+    "items": lambda mapping: list(mapping.items()),
+    "keys": list,
+    "values": lambda mapping: list(mapping.values()),
+}
 # The first that fits counts: a datetime is a date too.
 _PARTS = (
-    (datetime, _DATE_PARTS | _TIME_PARTS),
+    (datetime, _DATE_PARTS | _TIME_PARTS | {"date", "time"}),
     (date, _DATE_PARTS),
     (time, _TIME_PARTS),
-    (timedelta, frozenset({"days", "seconds"})),
+    (timedelta, frozenset({"days", "seconds", "total_seconds"})),
     (object, frozenset[str]()),
 )
 
@@ -41,10 +49,38 @@ def compile_path(parts: tuple[str, ...], span: Span) -> Read:
     if root in OBJECT_NAMES:
         return _object_reader(rest, span)
     read_root = _ROOT_READERS.get(root) or _variable_reader(root)
-    if root == "state" and len(rest) == 1 and not rest[0].isdigit():
+    if root == "state" and len(rest) == 1 and not rest[0].isdigit() and rest[0] not in _VIEWS:
         key = rest[0]
         return lambda scope: scope.state.get(key)
     return _path_reader(read_root, NAMES_OF_OTHERS, rest, span) if rest else read_root
+
+
+def compile_item(container: Read, read_key: Read, span: Span, *, is_object: bool) -> Read:
+    """Return the function that finds an item by a key or number that is computed: ``items[i]``.
+
+    ``is_object``: the container is the object of the scope.
+    """
+    names = NAMES_OF_ROOT if is_object else NAMES_OF_OTHERS
+
+    def read_item(scope: Scope) -> Any:
+        value, key = container(scope), read_key(scope)
+        try:
+            return _find(value, key, names)
+        except Exception as error:
+            raise _unreadable(span, error) from error
+
+    return read_item
+
+
+def _find(value: Any, key: Any, names: Tables) -> Any:
+    """Return what a computed key finds in a value, None where it finds nothing."""
+    if isinstance(key, str):
+        return _read(value, key, names, is_last=True)
+    if isinstance(key, bool) or not isinstance(key, int):
+        return value.get(key) if isinstance(value, Mapping) and key.__hash__ else None
+    if isinstance(value, list | tuple | str):
+        return value[key] if -len(value) <= key < len(value) else None
+    return value.get(key, value.get(str(key))) if isinstance(value, Mapping) else None
 
 
 _ROOT_READERS: dict[str, Read] = {name: attrgetter(name) for name in ("state", "now", "payload")}
@@ -99,6 +135,13 @@ def _path_reader(read_root: Read, names: Tables, rest: list[str], span: Span) ->
     return read_path
 
 
+def read_parts(value: Any, parts: Sequence[str]) -> Any:
+    """Return what dotted names find in a value that is not the object of the scope."""
+    for position, name in enumerate(parts, start=1):
+        value = _read(value, name, NAMES_OF_OTHERS, is_last=position == len(parts))
+    return value
+
+
 def _unreadable(span: Span, error: BaseException) -> ExpressionError:
     return span.failure(gettext("%(path)s could not be read") % {"path": span.text}, error)
 
@@ -107,7 +150,7 @@ def _read(value: Any, name: str, names: Tables, *, is_last: bool) -> Any:
     """Return what ``name`` means of a value, None where it means nothing."""
     if isinstance(value, Mapping):
         return _key_of(value, name)
-    if isinstance(value, list | tuple):
+    if isinstance(value, list | tuple | str):
         return _item_of(value, name)
     value = unwrap(value)
     if isinstance(value, Model):
@@ -122,10 +165,12 @@ def _key_of(mapping: Mapping[Any, Any], name: str) -> Any:
     found = mapping.get(name, _MISSING)
     if found is not _MISSING:
         return found
+    if name in _VIEWS:
+        return _VIEWS[name](mapping)
     return mapping.get(int(name)) if _is_index(name) else None
 
 
-def _item_of(items: list[Any] | tuple[Any, ...], name: str) -> Any:
+def _item_of(items: Sequence[Any], name: str) -> Any:
     if not _is_index(name) or int(name) >= len(items):
         return None
     return items[int(name)]
@@ -141,7 +186,8 @@ def _part_of(value: Any, name: str) -> Any:
         return None
     if isinstance(value, datetime) and timezone.is_aware(value):
         value = timezone.localtime(value)
-    return getattr(value, name)
+    part = getattr(value, name)
+    return part() if callable(part) else part
 
 
 def parts_of(kind: type) -> frozenset[str]:

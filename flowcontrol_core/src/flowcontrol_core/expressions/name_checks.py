@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
 from datetime import date, datetime, time, timedelta
-from typing import Any
+from operator import itemgetter
+from typing import Any, Protocol
 
 from django.core.exceptions import FieldDoesNotExist
 from django.db import models
 
 from flowcontrol_core.errors import gettext
-from flowcontrol_core.expressions.expression import Compiled
 from flowcontrol_core.expressions.lookup import parts_of
+from flowcontrol_core.expressions.parser import Places
 from flowcontrol_core.expressions.scope import OBJECT_NAMES, RESERVED_NAMES
+from flowcontrol_core.expressions.spans import marked
 from flowcontrol_core.expressions.visibility import NAMES_OF_OTHERS, NAMES_OF_ROOT, Access
 from flowcontrol_core.redaction import is_secret_field
 from flowcontrol_core.suggest import did_you_mean, possible
@@ -37,30 +39,50 @@ _TYPES: tuple[tuple[type[models.Field[Any, Any]], type], ...] = (
 )
 
 
+class HasPlaces(Protocol):
+    """Something compiled that says which names it reads, and where."""
+
+    @property
+    def places(self) -> Places: ...
+
+
 def check_names(
-    compiled: Compiled,
+    compiled: HasPlaces,
     *,
     model: type[models.Model] | None,
     state_names: Collection[str] | None = None,
+    payload_names: Collection[str] | None = None,
 ) -> list[str]:
     """Return the problems with the names an expression or a template reads, in sentences.
 
-    ``model`` is the type of ``object``; without it, fields are not checked. ``state_names`` are
-    the names that are known beside it; without them, names of the state are not checked.
+    Each marks the place. ``model`` is the type of ``object``; without it, fields are not checked.
+    ``state_names`` are the names that are known beside it, ``payload_names`` the keys of the
+    payload; without them, names of the state or the payload are not checked.
     """
     return [
-        problem
-        for path in sorted(compiled.names)
-        for problem in _check_path(path, model, state_names)
+        marked(problem, span)
+        for path, span in sorted(compiled.places.items(), key=itemgetter(0))
+        for problem in _check_path(path, model, state_names, payload_names)
     ]
 
 
 def _check_path(
-    path: Path, model: type[models.Model] | None, state_names: Collection[str] | None
+    path: Path,
+    model: type[models.Model] | None,
+    state_names: Collection[str] | None,
+    payload_names: Collection[str] | None,
 ) -> Iterable[str]:
     if path[0] in OBJECT_NAMES:
         return () if model is None else _check_fields(path, model)
+    if path[0] == "payload":
+        return () if payload_names is None else _check_payload(path, payload_names)
     return () if state_names is None else _check_state(path, state_names)
+
+
+def _check_payload(path: Path, known: Collection[str]) -> Iterator[str]:
+    if len(path) > 1 and path[1] not in known:
+        text = gettext('"%(name)s" in %(path)s is unknown in the payload. %(advice)s')
+        yield _sentence(text, path[1], path, advice=did_you_mean(path[1], known))
 
 
 def _check_state(path: Path, known: Collection[str]) -> Iterator[str]:

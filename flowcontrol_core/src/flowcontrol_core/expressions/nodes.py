@@ -5,16 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from flowcontrol_core.expressions.filters import Filter
+from flowcontrol_core.expressions.filters import ExpressionFunction, Filter
 from flowcontrol_core.expressions.spans import Span
 
 
 @dataclass(frozen=True, slots=True)
 class Literal:
-    """A text, a number, True, False or None. ``written`` is the number as it was typed."""
+    """A text, a number, True, False or None."""
 
     value: Any
-    written: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +24,30 @@ class Path:
     span: Span
 
 
-Operand = Literal | Path
+@dataclass(frozen=True, slots=True)
+class Item:
+    """What a key or a number finds in a value: ``items[i]``."""
+
+    container: Node
+    key: Node
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class ListOf:
+    """A list as it is typed: ``["paid", "sent"]``."""
+
+    items: tuple[Node, ...]
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionCall:
+    """A function of a plugin with its arguments: ``days(3)``."""
+
+    function: ExpressionFunction
+    arguments: tuple[Node, ...]
+    span: Span
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +55,7 @@ class FilterCall:
     """A filter as it is used once, with its argument."""
 
     filter: Filter
-    argument: Operand | None
+    argument: Node | None
     span: Span
 
 
@@ -41,7 +63,7 @@ class FilterCall:
 class Filtered:
     """A value that goes through filters, from left to right."""
 
-    operand: Operand
+    operand: Node
     calls: tuple[FilterCall, ...]
 
 
@@ -54,7 +76,7 @@ class Not:
 
 @dataclass(frozen=True, slots=True)
 class Junction:
-    """``and`` or ``or`` between two or more operands."""
+    """``and`` or ``or`` between two or more operands: the value of the one that decides."""
 
     operator: str
     operands: tuple[Node, ...]
@@ -69,4 +91,25 @@ class Comparison:
     right: Node
 
 
-Node = Literal | Path | Filtered | Not | Junction | Comparison
+@dataclass(frozen=True, slots=True)
+class Calculation:
+    """An arithmetic operation between two operands; the span is that of the operator."""
+
+    operator: str
+    left: Node
+    right: Node
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Negative:
+    """The operand with the other sign; the span is that of the sign."""
+
+    operand: Node
+    span: Span
+
+
+Node = (
+    Literal | Path | Item | ListOf | FunctionCall | Filtered
+    | Not | Junction | Comparison | Calculation | Negative
+)  # fmt: skip

@@ -178,6 +178,7 @@ def _loop_values(index: int, length: int, parent: Any) -> dict[str, Any]:
     return {
         "counter": index + 1,
         "counter0": index,
+        "length": length,
         "revcounter": length - index,
         "revcounter0": length - index - 1,
         "first": index == 0,

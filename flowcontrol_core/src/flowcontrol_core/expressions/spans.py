@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from flowcontrol_core.errors import ExpressionError
+from flowcontrol_core.errors import ExpressionError, gettext
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +34,14 @@ class Span:
         if isinstance(error, ExpressionError):
             return error if error.source else self.error(error.message)
         return self.error(f"{what}: {type(error).__name__}: {error}")
+
+
+def marked(message: str, span: Span) -> str:
+    """Return a message with the place that it is about."""
+    if not span.text:
+        return message
+    text = gettext("%(message)s (at character %(number)d: %(text)r)")
+    return text % {"message": message, "number": span.position + 1, "text": span.text}
 
 
 def too_large(message: str, size: int, limit: int) -> ExpressionError:

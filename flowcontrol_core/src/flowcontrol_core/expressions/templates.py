@@ -13,10 +13,15 @@ from flowcontrol_core import bounds
 from flowcontrol_core.errors import gettext, raise_interruption
 from flowcontrol_core.expressions import renderer
 from flowcontrol_core.expressions.compiler import build
-from flowcontrol_core.expressions.expression import Compiled, Names, check_length
+from flowcontrol_core.expressions.expression import Compiled, check_length
 from flowcontrol_core.expressions.lookup import Read
 from flowcontrol_core.expressions.nodes import Literal, Node
-from flowcontrol_core.expressions.parser import CONSTANTS, CONSTANTS_ELSEWHERE, ExpressionParser
+from flowcontrol_core.expressions.parser import (
+    CONSTANTS,
+    CONSTANTS_ELSEWHERE,
+    ExpressionParser,
+    Places,
+)
 from flowcontrol_core.expressions.renderer import Part
 from flowcontrol_core.expressions.scope import RESERVED_NAMES, Scope
 from flowcontrol_core.expressions.spans import Span
@@ -39,8 +44,8 @@ class TextTemplate(Compiled):
 
     __slots__ = ("_body",)
 
-    def __init__(self, source: str, names: Names, body: Part) -> None:
-        super().__init__(source, names)
+    def __init__(self, source: str, places: Places, body: Part) -> None:
+        super().__init__(source, places)
         self._body = body
 
     def evaluate(self, scope: Scope) -> str:
@@ -67,7 +72,7 @@ class _TemplateCompiler:
     """Reads the pieces of one template, from the first to the last."""
 
     def __init__(self, source: str, *, html: bool) -> None:
-        self._names: set[tuple[str, ...]] = set()
+        self._places: dict[tuple[str, ...], Span] = {}
         self._source = source
         self._html = html
         self._pieces = list(cut(source))
@@ -78,7 +83,7 @@ class _TemplateCompiler:
 
     def compile(self) -> TextTemplate:
         body, _ = self._body(None)
-        return TextTemplate(self._source, frozenset(self._names), body)
+        return TextTemplate(self._source, self._places, body)
 
     def _body(self, tag: Piece | None, *ends: str) -> tuple[Part, Piece]:
         """Read up to one of the tags in ``ends``, which is returned too; or to the end."""
@@ -124,7 +129,7 @@ class _TemplateCompiler:
         tag = piece
         while tag.word in ("if", "elif"):
             parser = self._parser(tag.start, tag.stop)
-            condition = self._build(parser, parser.parse_condition())
+            condition = self._build(parser, parser.parse_expression())
             body, end = self._body(tag, "elif", "else", "endif")
             cases.append((condition, body))
             tag = end
@@ -175,7 +180,7 @@ class _TemplateCompiler:
         return renderer.render_first_of(reads, html=self._html)
 
     def _now(self, piece: Piece) -> Part:
-        node = self._parser(piece.start, piece.stop).parse_value()
+        node = self._parser(piece.start, piece.stop).parse_expression()
         if not isinstance(node, Literal) or not isinstance(node.value, str):
             text = gettext("Write the format in quotes: %(example)s")
             raise piece.span.error(text, example='{% now "Y-m-d" %}')
@@ -195,14 +200,16 @@ class _TemplateCompiler:
 
     def _value(self, start: int, stop: int) -> Read:
         parser = self._parser(start, stop)
-        return self._build(parser, parser.parse_value())
+        return self._build(parser, parser.parse_expression())
 
     def _parser(self, start: int, stop: int) -> ExpressionParser:
         check_length(Span(self._source, start, stop - start), bounds.EXPRESSION_CHARACTERS)
         return ExpressionParser(self._source, start, stop, html=self._html)
 
     def _build(self, parser: ExpressionParser, node: Node) -> Read:
-        self._names |= {path for path in parser.names if path[0] not in self._variables}
+        for path, span in parser.places.items():
+            if path[0] not in self._variables:
+                self._places.setdefault(path, span)
         return build(node, html=self._html)
 
 

@@ -12,16 +12,18 @@ from django.utils.translation import gettext_lazy
 from flowcontrol_core.errors import ExpressionError, gettext
 from flowcontrol_core.expressions.spans import Span
 
-TokenKind = Literal["text", "number", "name", "operator", "mark", "end"]
+TokenKind = Literal["text", "number", "name", "rest", "operator", "mark", "end"]
 
-# Letters of every language make names; numbers have ASCII digits only.
+# Letters of every language make names; numbers have ASCII digits only. A sign is an operator: the
+# parser puts it to the number it belongs to. Names after a bracket begin with a dot.
 _TOKEN = re.compile(
     r"""(?P<space>\s+)
     | (?P<text>"(?:[^"\\]|\\.)*" | '(?:[^'\\]|\\.)*')
-    | (?P<number>[+-]?(?:[0-9]+(?:\.[0-9]+)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?(?![\w.]))
+    | (?P<rest>(?<=[\])])(?:\.\w+)+(?![\w.]))
+    | (?P<number>(?:[0-9]+(?:_[0-9]+)*(?:\.[0-9]+)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?(?![\w.]))
     | (?P<name>[^\W\d]\w*(?:\.\w+)*(?![\w.]))
-    | (?P<operator>(?:==|!=|<=|>=|<(?!>)|>)(?!=))
-    | (?P<mark>\|(?!\|)|[:()])
+    | (?P<operator>(?:==|!=|<=|>=|<(?!>)|>)(?!=)|\*(?!\*)|/(?!/)|[+\-%])
+    | (?P<mark>\|(?!\|)|[:(),\[\]])
     """,
     re.VERBOSE | re.DOTALL,
 )
@@ -31,9 +33,6 @@ WORD_OPERATORS = frozenset({"and", "or", "not", "in", "is"})
 _PAIRS = frozenset({("not", "in"), ("is", "not")})
 
 _COMPARE = gettext_lazy('Write "==" to compare.')
-NO_ARITHMETIC = gettext_lazy(
-    "There is no arithmetic; to add a number, use the filter add: state.tries|add:1"
-)
 _HINTS = (
     (r"===?", _COMPARE),
     (r"=!|!==|<>", gettext_lazy('Write "!=" for "is different from".')),
@@ -43,9 +42,8 @@ _HINTS = (
     (r"=>|=<", gettext_lazy('Write ">=" or "<=".')),
     (r"=", _COMPARE),
     (r"<==|>==", gettext_lazy('Write "<=" or ">=".')),
-    (r"[+\-*/^]", NO_ARITHMETIC),
-    (r"%", gettext_lazy("To test for a multiple, use the filter divisibleby.")),
-    (r"\[", gettext_lazy("Write a dot and the key or number: state.items.0")),
+    (r"\*\*|\^", gettext_lazy("There are no powers; multiply: side * side")),
+    (r"//", gettext_lazy('Write one "/" to divide.')),
     (r"\?", gettext_lazy('Use the filters "default" or "yesno".')),
     (
         r"[{}]",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from django.apps import apps
 from django.db.models import Model
 from django.utils.translation import gettext
@@ -49,16 +51,22 @@ def _inspect(document: Document, flow: Flow | None) -> Reading[frozenset[str]]:
         yield Problem("object", text % {"model": document.object}, field="object")
     for message in expression_problems(document.guard, model):
         yield Problem("guard", message, field="guard")
-    checked = []
-    zone, object_type = zone_of(document), document.object or ""
-    for visit in document.index.values():
-        if not any(around.step.disabled for around in visit.lineage):
-            question = Question(visit=visit, zone=zone, object_type=object_type, model=model)
-            checked.append((yield from check_step(question)))
-    sound = [step for step in checked if step]
+    sound = []
+    for question in questions_of(document, model):
+        step = yield from check_step(question)
+        if step is not None:
+            sound.append(step)
     waits_for = yield from check_triggers(sound)
     yield from check_flows(sound, flow)
     return waits_for
+
+
+def questions_of(document: Document, model: type[Model] | None) -> Iterator[Question]:
+    """Yield what is asked about each step that can be executed, in reading order."""
+    zone, object_type = zone_of(document), document.object or ""
+    for visit in document.index.values():
+        if not any(around.step.disabled for around in visit.lineage):
+            yield Question(visit=visit, zone=zone, object_type=object_type, model=model)
 
 
 def find_model(label: str) -> type[Model] | None:

@@ -18,10 +18,12 @@ from django.utils import timezone
 from django.utils.translation import gettext
 
 from flowcontrol_core.actions.registry import registry
+from flowcontrol_core.bounds import ACTOR_CHARACTERS
 from flowcontrol_core.document.format import digest, parse, to_data
 from flowcontrol_core.document.tree import Document, Step, map_steps
 from flowcontrol_core.errors import EditError, StaleRevisionError, UnknownFlowError
 from flowcontrol_core.models import Flow, FlowVersion
+from flowcontrol_core.redaction import storable_text
 
 Author: TypeAlias = AbstractBaseUser | None
 """Who edits; code that names no author may do everything."""
@@ -104,7 +106,7 @@ def open_draft(flow: Flow, author: Author = None) -> FlowVersion:
 
 def add_draft(flow: Flow, author: Author, **columns: Any) -> FlowVersion:
     """Write the draft of a flow that has none."""
-    return FlowVersion.objects.create(flow=flow, draft_of=flow, author_id=_key(author), **columns)
+    return FlowVersion.objects.create(flow=flow, draft_of=flow, author=_name(author), **columns)
 
 
 def write_draft(
@@ -119,7 +121,7 @@ def write_draft(
     values = {
         **columns,
         "revision": seen.revision + 1,
-        "author_id": _key(author),
+        "author": _name(author),
         "updated_at": timezone.now(),
     }
     if not as_seen(draft, seen.revision).update(**values):
@@ -210,8 +212,8 @@ def _next_number(flow: Flow) -> int:
     return (highest or 0) + 1
 
 
-def _key(author: Author) -> Any:
-    return author.pk if author is not None else None
+def _name(author: Author) -> str:
+    return storable_text(author, ACTOR_CHARACTERS)
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,31 +23,37 @@ from flowcontrol_core.models import (
 )
 
 
-def count_name(status: str) -> str:
-    """Return the name of the column of ``with_facts`` that counts the runs of a status."""
-    return f"runs_{status}"
-
-
 def with_facts(flows: QuerySet[Flow]) -> QuerySet[Flow]:
     """Add what a list of flows shows.
 
-    ``runs_<status>`` for each status of live runs, ``last_run`` (a time), ``version_number`` of
-    the published version, and ``has_changes``: whether there is something to publish.
+    ``last_run`` (a time), ``version_number`` of the published version, and ``has_changes``:
+    whether there is something to publish.
     """
     of_flow = FlowRun.objects.filter(flow=OuterRef("pk"))
-    counts = {count_name(status): _count(of_flow.filter(status=status), "flow") for status in LIVE}
     return flows.annotate(
-        **counts,
         last_run=Subquery(of_flow.order_by("-id").values("created_at")[:1]),
         version_number=models.F("published__number"),
         has_changes=models.ExpressionWrapper(_CHANGED, output_field=models.BooleanField()),
     )
 
 
+def live_counts(flows: Iterable[Flow]) -> dict[int, Counter[str]]:
+    """Count the live runs of flows: by primary key of the flow and by status, in one query.
+
+    A query for each flow and status took seconds where the flows have many runs.
+    """
+    counts: dict[int, Counter[str]] = {flow.pk: Counter() for flow in flows}
+    live = FlowRun.objects.using(_alias()).filter(flow__in=list(counts)).live()
+    rows = live.order_by().values_list("flow", "status").annotate(number=models.Count("pk"))
+    for flow, status, number in rows:
+        counts[flow][status] = number
+    return counts
+
+
 def versions_with_runs(flow: Flow) -> QuerySet[FlowVersion]:
     """Return the versions of a flow, the newest first, with ``live_runs`` and without documents."""
     live = FlowRun.objects.filter(version=OuterRef("pk"), status__in=LIVE)
-    versions = FlowVersion.objects.filter(flow=flow).select_related("author").defer("document")
+    versions = FlowVersion.objects.filter(flow=flow).defer("document")
     return versions.annotate(live_runs=_count(live, "version")).order_by("-number")
 
 

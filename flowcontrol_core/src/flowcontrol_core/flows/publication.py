@@ -15,6 +15,7 @@ from flowcontrol_core.flows import drafts
 from flowcontrol_core.flows.document_checks import check_document, inspect_document
 from flowcontrol_core.flows.flow_triggers import check_associations
 from flowcontrol_core.flows.lifecycle import record
+from flowcontrol_core.flows.warnings import find_warnings
 from flowcontrol_core.models import Flow, FlowOperation, FlowVersion
 
 logger = logging.getLogger(__name__)
@@ -27,6 +28,7 @@ def publish(
 
     Raises PublishError with everything that would fail at run time, or where there is nothing
     to publish, and StaleRevisionError where the draft is not the one that the author has seen.
+    What is probably wrong (``find_warnings``) is recorded with it.
     """
     draft = FlowVersion.objects.filter(draft_of=flow).first()
     if revision is not None and (draft is None or draft.revision != revision):
@@ -44,9 +46,10 @@ def publish(
     problems += check_associations(flow, document)
     if problems:
         raise PublishError(problems)
+    warnings = [str(warning) for warning in find_warnings(document, flow=flow)]
     with drafts.atomic():
         _freeze(flow, draft, document, waits_for)
-        values = {"version": draft.number}
+        values = {"version": draft.number} | ({"warnings": warnings} if warnings else {})
         record(flow.key, FlowOperation.PUBLISH, values, by=by, reason=reason)
     logger.info("%s was published by %s.", draft, by or "code")
     return draft

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import tzinfo
 from typing import Any, cast
@@ -31,7 +31,8 @@ from flowcontrol_core.errors import (
     UnknownActionError,
     raise_interruption,
 )
-from flowcontrol_core.expressions import Expression, check_names, compile_expression
+from flowcontrol_core.expressions import check_names, compile_expression
+from flowcontrol_core.expressions.name_checks import HasPlaces
 from flowcontrol_core.flows.config_forms import known_action
 from flowcontrol_core.models import Flow
 
@@ -51,6 +52,9 @@ class Question:
         return Problem(path, message, self.visit.step.id, name)
 
 
+_Bound = tuple[BoundConfig, Mapping[str, Evaluable]]
+
+
 @dataclass(frozen=True, slots=True)
 class CheckedStep:
     """A step whose configuration can be read, with its action."""
@@ -58,6 +62,7 @@ class CheckedStep:
     question: Question
     action: BaseAction
     config: BoundConfig
+    computed: Mapping[str, Evaluable]
 
     def ask(self, method: str) -> Reading[list[str]]:
         """Call a method of the action that returns texts; what it raises becomes a problem."""
@@ -80,10 +85,10 @@ def check_step(question: Question) -> Reading[CheckedStep | None]:
         return None
     yield from _branch_problems(question, action)
     yield from _object_problems(question, action)
-    config = yield from _bind(question, action)
-    if config is None:
+    bound = yield from _bind(question, action)
+    if bound is None:
         return None
-    checked = CheckedStep(question, action, config)
+    checked = CheckedStep(question, action, *bound)
     for message in (yield from checked.ask("check")):
         yield question.problem(message)
     yield from _loop_problems(checked)
@@ -122,15 +127,27 @@ def _asked(steps: Sequence[CheckedStep], method: str) -> Reading[list[tuple[Ques
     return answers
 
 
-def expression_problems(
-    text: str, model: type[Model] | None, state_names: Collection[str] | None = None
-) -> list[str]:
-    """Return what is wrong with an expression and the names in it; an empty one is fine."""
+def expression_problems(text: str, model: type[Model] | None, **known: Any) -> list[str]:
+    """Return what is wrong with an expression and the names in it; an empty one is fine.
+
+    ``known`` is for ``check_names``.
+    """
     try:
         compiled = compile_expression(text) if text else None
     except ExpressionError as error:
         return [describe_error(error)]
-    return check_names(compiled, model=model, state_names=state_names) if compiled else []
+    return check_names(compiled, model=model, **known) if compiled else []
+
+
+def name_problems(
+    question: Question, computed: Mapping[str, Evaluable], **known: Any
+) -> Iterator[Problem]:
+    """Yield what is unknown of the names in computed values; ``known`` is for ``check_names``."""
+    for name, evaluable in computed.items():
+        # Computed values of other kinds may have names too, and check_names needs nothing else.
+        if hasattr(evaluable, "places"):
+            messages = check_names(cast("HasPlaces", evaluable), **known)
+            yield from (question.problem(message, name) for message in messages)
 
 
 def is_loop(step: Step, *, if_missing: bool) -> bool:
@@ -182,7 +199,7 @@ def _loop_problems(step: CheckedStep) -> Iterator[Problem]:
         yield step.question.problem(text)
 
 
-def _bind(question: Question, action: BaseAction) -> Reading[BoundConfig | None]:
+def _bind(question: Question, action: BaseAction) -> Reading[_Bound | None]:
     """Read and compile the configuration, naming the field of each problem."""
     try:
         stored = upgraded_config(question.visit.step, action)
@@ -202,7 +219,7 @@ def _bind(question: Question, action: BaseAction) -> Reading[BoundConfig | None]
 
 def _compile(
     question: Question, action: BaseAction, values: dict[str, Any]
-) -> Reading[BoundConfig | None]:
+) -> Reading[_Bound | None]:
     """Compile the computed values; the first that cannot be compiled ends it."""
     computed: dict[str, Evaluable] = {}
     failed, name = None, ""
@@ -216,14 +233,10 @@ def _compile(
     except BaseException as error:  # noqa: BLE001 - a field of a plugin's own may raise anything
         raise_interruption(error)
         failed = _broken(question, gettext("field %(name)r") % {"name": name}, error)
-    for name, evaluable in computed.items():
-        # Computed values of other kinds may have names too, and check_names needs nothing else.
-        compiled = cast("Expression", evaluable)
-        unknown = check_names(compiled, model=question.model) if hasattr(compiled, "names") else ()
-        yield from (question.problem(message, name) for message in unknown)
+    yield from name_problems(question, computed, model=question.model)
     if failed:
         yield failed
-    return None if failed else BoundConfig(values, computed)
+    return None if failed else (BoundConfig(values, computed), computed)
 
 
 def _config_problems(question: Question, error: ConfigError) -> Iterator[Problem]:

@@ -41,5 +41,6 @@ def _below(report: PluginReport, *, details: bool) -> list[str]:
     if details:
         lines += [f"action {key}" for key in report.actions]
         lines += [f"trigger {key}" for key in report.triggers]
+        lines += [f"filter {key}" for key in report.filters]
         lines += report.traceback.splitlines()
     return lines

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from flowcontrol_core.models.about import MAX_KEY, NO_OBJECT, about_object, database_of
 from flowcontrol_core.models.flow import Flow, FlowVersion, LimitPolicy
 from flowcontrol_core.models.flow_trigger import (
     FlowTrigger,
@@ -32,6 +33,8 @@ from flowcontrol_core.models.run import (
 
 __all__ = [
     "LIVE",
+    "MAX_KEY",
+    "NO_OBJECT",
     "NO_REASON",
     "BulkOperation",
     "ConsumedSlot",
@@ -55,4 +58,6 @@ __all__ = [
     "Status",
     "TriggerEvent",
     "Worker",
+    "about_object",
+    "database_of",
 ]

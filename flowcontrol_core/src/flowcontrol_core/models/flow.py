@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from django.conf import settings
 from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
 from django.db import models
 from django.utils.translation import gettext
@@ -38,6 +37,14 @@ def _policy(text: Any) -> models.CharField[str, str]:
     return models.CharField(
         text, max_length=10, choices=LimitPolicy.choices, default=LimitPolicy.SKIP
     )
+
+
+class FlowManager(models.Manager["Flow"]):
+    """Finds a flow by what fixtures name it with."""
+
+    def get_by_natural_key(self, key: str) -> Flow:
+        """Return the flow with this key."""
+        return self.get(key=key)
 
 
 class Flow(models.Model):
@@ -110,6 +117,8 @@ class Flow(models.Model):
     created_at = models.DateTimeField(_("created at"), auto_now_add=True)
     updated_at = models.DateTimeField(_("updated at"), auto_now=True)
 
+    objects = FlowManager()
+
     class Meta:
         verbose_name = _("flow")
         verbose_name_plural = _("flows")
@@ -149,6 +158,14 @@ class Flow(models.Model):
         )
 
 
+class FlowVersionManager(models.Manager["FlowVersion"]):
+    """Finds a version by what fixtures name it with."""
+
+    def get_by_natural_key(self, key: str, number: int) -> FlowVersion:
+        """Return the version of the flow with this key that has this number."""
+        return self.get(flow__key=key, number=number)
+
+
 class FlowVersion(models.Model):
     """A document: a draft that is being edited, or a published one that never changes."""
 
@@ -168,16 +185,13 @@ class FlowVersion(models.Model):
     )
     #: Grows with each change of the draft; an edit names the one it was made on.
     revision = models.PositiveIntegerField(_("revision"), default=1)
-    author = models.ForeignKey(
-        settings.AUTH_USER_MODEL,
-        verbose_name=_("author"),
-        null=True,
-        on_delete=models.SET_NULL,
-        related_name="+",
-    )
+    #: A name, not a reference: the users may be in another database.
+    author = models.CharField(_("author"), max_length=bounds.ACTOR_CHARACTERS, blank=True)
     created_at = models.DateTimeField(_("created at"), auto_now_add=True)
     updated_at = models.DateTimeField(_("updated at"), auto_now=True)
     published_at = models.DateTimeField(_("published at"), null=True)
+
+    objects = FlowVersionManager()
 
     class Meta:
         verbose_name = _("flow version")
@@ -207,6 +221,11 @@ class FlowVersion(models.Model):
             )
             raise EditError(text % {"version": self})
         return super().delete(*args, **kwargs)
+
+    def natural_key(self) -> tuple[str, int]:
+        return (self.flow.key, self.number)
+
+    natural_key.dependencies = ["flowcontrol_core.flow"]  # type: ignore[attr-defined]
 
     @property
     def is_draft(self) -> bool:

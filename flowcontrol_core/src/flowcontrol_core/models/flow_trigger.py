@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
+from flowcontrol_core.models.about import AboutObject
 from flowcontrol_core.models.columns import JsonField, KeyField
 from flowcontrol_core.models.flow import Flow
 
@@ -51,12 +52,10 @@ class FlowTrigger(models.Model):
         return f"{self.trigger} -> {self.flow_id}"
 
 
-class TriggerEvent(models.Model):
+class TriggerEvent(AboutObject):
     """An event that some live version waits for, kept so that none is lost."""
 
     key = KeyField(max_length=150)
-    content_type_id = models.IntegerField(null=True)
-    object_key = KeyField(max_length=200, null=True)
     payload = JsonField(default=dict)
     unique_key = KeyField(max_length=200, null=True, unique=True)
     created_at = models.DateTimeField()

@@ -21,7 +21,6 @@ TEXTS: Mapping[str, str | Promise] = {
     "guard_false": _("The guard condition is false: %(guard)s"),
     "guard_failed": _("The guard condition failed: %(error)s"),
     "object_gone": _("The object %(object)s no longer exists."),
-    "object_type_gone": _("The type of the object %(object)s no longer exists."),
     "model_gone": _("The model %(model)s is no longer installed."),
     "step_failed": _("Step %(step)s (%(action)s) failed: %(error)s"),
     "step_retried": _("Step %(step)s (%(action)s) failed and will be retried: %(error)s"),
@@ -37,6 +36,9 @@ TEXTS: Mapping[str, str | Promise] = {
     "missing_action": _(
         "The action %(action)s is not registered. Install or enable the plugin %(plugin)s."
     ),
+    "missing_filter": _(
+        "Expressions have no %(filter)s here. Install or enable the plugin that it comes from."
+    ),
     "invalid_config": _(
         "The configuration of step %(step)s cannot be used: %(error)s Correct the plugin, or "
         "publish a corrected version and move the run to it."
@@ -45,8 +47,8 @@ TEXTS: Mapping[str, str | Promise] = {
     "error": "%(error)s",
     # What happens around it.
     "dead_lettered": _(
-        "Attempts exhausted: its worker died %(attempts)s times without reaching a checkpoint, or "
-        "was interrupted. Find out why, then retry the run."
+        "Attempts exhausted: its worker died %(attempts)s times, was interrupted, or lost the "
+        "database, without reaching a checkpoint. Find out why, then retry the run."
     ),
     "flow_gone": _("The flow of this run no longer exists."),
     "flow_paused": _("The flow is paused."),

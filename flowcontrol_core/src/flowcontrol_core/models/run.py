@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import uuid
 
-from django.contrib.contenttypes.models import ContentType
 from django.db import models
 from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
+from flowcontrol_core.models.about import AboutObject, about_object
 from flowcontrol_core.models.columns import JsonField, KeyField
 from flowcontrol_core.models.flow import Flow, FlowVersion
 from flowcontrol_core.models.reasons import Reason
@@ -61,11 +61,14 @@ class FlowRunQuerySet(models.QuerySet["FlowRun"]):
 
     def for_object(self, obj: models.Model) -> FlowRunQuerySet:
         """Return the runs that belong to a model object."""
-        content_type = ContentType.objects.db_manager(self.db).get_for_model(obj)
-        return self.filter(content_type_id=content_type.pk, object_key=str(obj.pk))
+        return self.filter(**about_object(obj))
+
+    def get_by_natural_key(self, key: str) -> FlowRun:
+        """Return the run with this UUID."""
+        return self.get(uuid=key)
 
 
-class FlowRun(models.Model):
+class FlowRun(AboutObject):
     """One execution of one version of a flow; written only by the engine."""
 
     uuid = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
@@ -96,16 +99,6 @@ class FlowRun(models.Model):
     state = JsonField(_("state"), default=dict)
     sequence = models.PositiveBigIntegerField(_("steps finished"), default=0)
 
-    content_type = models.ForeignKey(
-        ContentType,
-        verbose_name=_("object type"),
-        null=True,
-        on_delete=models.DO_NOTHING,
-        db_constraint=False,
-        db_index=False,
-        related_name="+",
-    )
-    object_key = KeyField(_("object key"), max_length=200, null=True)
     object_text = models.CharField(_("object"), max_length=200, blank=True)
 
     #: When a worker has to see the run: its due time, or while it runs the expiry of its lease.
@@ -187,7 +180,7 @@ class FlowRun(models.Model):
             models.Index(fields=["queue", "due_at", "id"], name="flowcontrol_run_queue"),
             models.Index(fields=["flow", "status", "finished_at"], name="flowcontrol_run_flow"),
             models.Index(
-                fields=["content_type", "object_key", "status", "flow"],
+                fields=["object_type", "object_key", "object_database", "status", "flow"],
                 name="flowcontrol_run_object",
             ),
             models.Index(fields=["version", "status"], name="flowcontrol_run_version"),
@@ -199,6 +192,11 @@ class FlowRun(models.Model):
 
     def __str__(self) -> str:
         return f"{self.flow} #{self.pk}"
+
+    def natural_key(self) -> tuple[str]:
+        return (str(self.uuid),)
+
+    natural_key.dependencies = ["flowcontrol_core.flowversion"]  # type: ignore[attr-defined]
 
     @property
     def is_live(self) -> bool:

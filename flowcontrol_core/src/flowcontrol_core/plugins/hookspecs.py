@@ -18,6 +18,7 @@ import pluggy
 if TYPE_CHECKING:
     from flowcontrol_core.actions.base import BaseAction
     from flowcontrol_core.actions.trigger import Trigger
+    from flowcontrol_core.expressions.filters import ExpressionFilter, ExpressionFunction
 
 PROJECT_NAME: Final = "flowcontrol"
 
@@ -34,6 +35,16 @@ def flowcontrol_actions() -> Iterable[type[BaseAction]]:
 @hookspec
 def flowcontrol_triggers() -> Iterable[Trigger]:
     """Return the triggers of the plugin; each gets the key ``<plugin>.<name>``."""
+    raise NotImplementedError
+
+
+@hookspec
+def flowcontrol_filters() -> Iterable[ExpressionFilter | ExpressionFunction]:
+    """Return filters and functions for expressions: ``name|shorten``, ``name|<plugin>.shorten``.
+
+    They have to be pure: the same values give the same result, and nothing else changes. Where two
+    plugins have a name, only the long form works; a name of Django's filters is refused.
+    """
     raise NotImplementedError
 
 

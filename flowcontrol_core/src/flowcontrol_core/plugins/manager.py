@@ -109,11 +109,13 @@ class PluginManager:
         origin = {"plugin": source.name, "distribution": source.distribution}
         actions = self._collect(module, "flowcontrol_actions")
         triggers = self._collect(module, "flowcontrol_triggers")
+        filters = self._collect(module, "flowcontrol_filters")
         return reports.make_report(
             source,
             PluginStatus.ACTIVE,
             actions=tuple(self._registry.add_action(each, **origin).key for each in actions),
             triggers=tuple(self._registry.add_trigger(each, **origin).key for each in triggers),
+            filters=tuple(self._registry.add_filter(each, plugin=source.name) for each in filters),
         )
 
     def _make_ready(self, source: PluginSource, report: PluginReport) -> PluginReport:
@@ -127,7 +129,7 @@ class PluginManager:
         except BaseException as error:  # noqa: BLE001  (what a plugin raises harms only itself)
             self._registry.restore(before)
             raise_interruption(error)
-            self._registry.remove({*report.actions, *report.triggers})
+            self._registry.remove({*report.actions, *report.triggers, *report.filters})
             self._pluggy.unregister(name=source.name)
             return reports.report_broken(source, error)
         return report

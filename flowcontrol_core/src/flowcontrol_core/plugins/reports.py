@@ -44,7 +44,8 @@ class PluginReport:
     """What became of a plugin.
 
     ``reason`` and ``remedy`` are sentences, empty if the plugin is active; ``traceback`` is the
-    text of the error's traceback, if there was one; ``actions`` and ``triggers`` are keys.
+    text of the error's traceback, if there was one; ``actions``, ``triggers`` and ``filters``
+    (functions of expressions too) are keys.
     """
 
     name: str
@@ -57,6 +58,7 @@ class PluginReport:
     remedy: str = ""
     actions: tuple[str, ...] = ()
     triggers: tuple[str, ...] = ()
+    filters: tuple[str, ...] = ()
 
     @property
     def is_broken(self) -> bool:

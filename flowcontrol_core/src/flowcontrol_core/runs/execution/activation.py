@@ -15,7 +15,7 @@ from datetime import timedelta
 from types import CoroutineType
 from typing import Any
 
-from django.db import DatabaseError
+from django.db import InterfaceError, OperationalError
 from django.utils.functional import SimpleLazyObject
 
 from flowcontrol_core.actions.base import Effects
@@ -39,6 +39,7 @@ from flowcontrol_core.errors import (
     EffectsError,
     ExpressionError,
     UnknownActionError,
+    UnknownFilterError,
     raise_interruption,
 )
 from flowcontrol_core.expressions import Expression, Scope
@@ -60,7 +61,7 @@ from flowcontrol_core.runs.execution.failures import (
 )
 from flowcontrol_core.runs.store.clock import Clock
 from flowcontrol_core.runs.store.compiled import CompiledFlow
-from flowcontrol_core.runs.store.connection import is_lost_connection, is_transient
+from flowcontrol_core.runs.store.connection import is_of_own_database
 from flowcontrol_core.runs.store.guard import CallGuard
 from flowcontrol_core.runs.store.objects import ObjectGone
 
@@ -298,14 +299,14 @@ class Activation:
     def _not_the_step(self, error: BaseException) -> Stop | None:
         """Return a stop where the step is not to blame, because its object is gone.
 
-        An interruption and a failure of the database are raised. An expression that reads the
-        object raises its own error from either of them.
+        An interruption and a failure of the runs' own database are raised. An expression that
+        reads the object raises its own error from either of them.
         """
         raise_interruption(error)
         for cause in causes(error):
             if isinstance(cause, ObjectGone):
                 return Stop(kind=StopKind.ENDED, outcome=Outcome.OBSOLETE, reason=cause.reason)
-            if is_transient(cause) or is_lost_connection(cause):
+            if is_of_own_database(cause):
                 # Its own cause says what kind of failure it is.
                 raise cause from cause.__cause__
         return None
@@ -367,14 +368,24 @@ class Activation:
             if guard.test(self.scope):
                 return CONTINUE
         except (ExpressionError, ObjectGone) as error:
+            if isinstance(error, UnknownFilterError):
+                return _missing_filter(error)
+            if (stop := self._not_the_step(error)) is not None:
+                return stop
+            if any(isinstance(cause, OperationalError | InterfaceError) for cause in causes(error)):
+                return self._fail_at_guard(error)
             line = redact(one_line(error), self._known_secrets())
-            reason = Reason.of("guard_failed", error=line)
-            return self._not_the_step(error) or self.give_up(error, reason)
+            return self.give_up(error, Reason.of("guard_failed", error=line))
         return Stop(
             kind=StopKind.ENDED,
             outcome=Outcome.OBSOLETE,
             reason=Reason.of("guard_false", guard=guard.source),
         )
+
+    def _fail_at_guard(self, error: Exception) -> Stop:
+        """Return the stop for a guard whose object cannot be read now: its step may be retried."""
+        bound = self._bind()
+        return bound if isinstance(bound, Stop) else self.fail(bound, error)
 
     def _bind(self) -> BoundStep | Stop:
         step_id = self.cursor[-1].step
@@ -386,10 +397,14 @@ class Activation:
             plugin = error.key.partition(".")[0]
             reason = Reason.of("missing_action", action=error.key, plugin=plugin)
             return Stop(kind=StopKind.BLOCKED, blocked_on=error.key, reason=reason)
-        except DatabaseError:
-            raise
-        except BaseException as error:  # noqa: BLE001 - a form may raise anything
+        except BaseException as error:
+            # A form may raise anything.
             raise_interruption(error)
+            if is_of_own_database(error):
+                raise
+            for cause in causes(error):
+                if isinstance(cause, UnknownFilterError):
+                    return _missing_filter(cause)
             text = redact(one_line(error), self._known_secrets())
             reason = Reason.of("invalid_config", step=step_id, error=text)
             return Stop(kind=StopKind.BLOCKED, reason=reason)
@@ -436,6 +451,12 @@ class Activation:
     def _messages(self, bound: BoundStep) -> tuple[str, ...]:
         secrets = self._secrets(bound)
         return tuple(redact(message, secrets) for message in self.context.messages)
+
+
+def _missing_filter(error: UnknownFilterError) -> Stop:
+    """Return the stop of a run that waits for the plugin of a filter, as for that of an action."""
+    reason = Reason.of("missing_filter", filter=error.key)
+    return Stop(kind=StopKind.BLOCKED, blocked_on=error.key, reason=reason)
 
 
 def _check_awaitable(answer: CoroutineType[Any, Any, Any], bound: BoundStep) -> None:

@@ -16,6 +16,7 @@ from flowcontrol_core.engine.codec import decode
 from flowcontrol_core.engine.interpreter import locate
 from flowcontrol_core.errors import DirectiveError, FlowcontrolError
 from flowcontrol_core.models import (
+    NO_OBJECT,
     EventKind,
     FlowRun,
     LimitPolicy,
@@ -269,7 +270,7 @@ def _refuse(run: FlowRun, limit: str) -> None:
 
 def _pass_on(run: FlowRun, limit: str) -> None:
     """Let another run have the flow's slot that this one cannot use because of its object."""
-    whole = limits.limits_of(run.flow, None, None)
+    whole = limits.limits_of(run.flow, NO_OBJECT)
     if limit == "max_concurrent_per_object" and whole and not limits.reached(whole):
         outbox.wake_next(run)
 
@@ -290,11 +291,7 @@ def _is_held_by_ancestor(run: FlowRun, limit: str) -> bool:
 def _has_slot(above: FlowRun, run: FlowRun, limit: str) -> bool:
     if getattr(above, _COLUMNS.get(limit, "slot_object")) is None:
         return False
-    same_object = (above.content_type_id, above.object_key) == (
-        run.content_type_id,
-        run.object_key,
-    )
-    return limit == "max_concurrent" or same_object
+    return limit == "max_concurrent" or above.about == run.about
 
 
 def _yield_slot(run: FlowRun, limit: str) -> bool:
@@ -326,7 +323,7 @@ def _counted(run: FlowRun, limit: str) -> QuerySet[FlowRun]:
     """Return the live runs that the limit counts or will; not those whose time has not come."""
     runs = FlowRun.objects.using(alias()).filter(flow_id=run.flow_id).live()
     if limit == "max_concurrent_per_object":
-        runs = runs.filter(content_type_id=run.content_type_id, object_key=run.object_key)
+        runs = runs.filter(**run.about)
     now: datetime = clock().now()
     later = Q(started_at__isnull=True, wait_until__gt=now)
     paused = Q(status=Status.PAUSED, **{f"{_COLUMNS[limit]}__isnull": True})

@@ -112,12 +112,11 @@ class Batch:
             logger.info("Run %s belongs to another worker by now.", run.pk)
         except BaseException as error:
             raise_interruption(error)
-            if isinstance(error, DatabaseError | InterfaceError):
-                if is_lost_connection(error):
-                    raise
-                if is_transient(error):
-                    self._postpone(run)
-                    return
+            if is_lost_connection(error):
+                raise
+            if is_transient(error):
+                self._postpone(run)
+                return
             logger.exception("Run %s cannot be executed and is ended as errored.", run.pk)
             self._end_errored(run, error)
 

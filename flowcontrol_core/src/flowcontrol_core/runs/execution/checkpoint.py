@@ -136,7 +136,7 @@ def make_execution(
         sequence=run.sequence,
         attempt=max(run.attempt, 1),
         started=bool(run.cursor),
-        has_object=run.content_type_id is not None,
+        has_object=bool(run.object_type),
     )
     if wakeup is not None or activation.cursor:
         activation.wake(wakeup)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 
-from django.db import DatabaseError, transaction
+from django.db import DatabaseError, Error, transaction
 
 from flowcontrol_core.actions.base import Effects
 from flowcontrol_core.actions.bound_step import BoundStep
@@ -23,6 +23,7 @@ from flowcontrol_core.runs.execution.failures import (
     Stop,
     StopKind,
     Written,
+    one_line,
 )
 from flowcontrol_core.runs.queue.claim import lease_until, renew
 from flowcontrol_core.runs.queue.outbox import after_checkpoint
@@ -33,6 +34,7 @@ from flowcontrol_core.runs.store.connection import (
     contain_callbacks,
     durable,
     is_lost_connection,
+    is_of_own_database,
     is_transient,
     pause,
     retrying,
@@ -45,9 +47,13 @@ _SWALLOWED = (
     "The action caught an error of the database, and all that it wrote had to be rolled back. Put "
     "what may fail into a savepoint of its own: `with transaction.atomic(): ...`."
 )
+_BROKEN = (
+    "The connection to the database of the runs was closed or broken by each call of the step, so "
+    "that nothing could be stored (%s). An action has to leave that connection as it is."
+)
 
 
-class LostTransaction(Exception):
+class LostTransaction(BrokenConnectionError):
     """A step has ended the transaction that it was called in; nothing of it is written.
 
     ``stop`` is that of the step; ``is_alone`` is whether no other had written in the transaction.
@@ -66,6 +72,10 @@ Watch = Callable[[float | None], AbstractContextManager[None]]
 def no_watch(_timeout: float | None) -> AbstractContextManager[None]:
     """Stand in where no lease is extended."""
     return nullcontext()
+
+
+class BrokenConnectionError(Exception):
+    """The connection to the runs' database was closed, or broke, while a step was called."""
 
 
 class Driver:
@@ -114,9 +124,10 @@ class Driver:
         """Execute database steps in one transaction with their checkpoint.
 
         Consecutive ones share it as long as they are fast. After a deadlock the whole transaction
-        is done again from memory, in the end one step at a time.
+        is done again from memory, in the end one step at a time. A step that breaks the connection
+        twice, in spite of a new one, is to blame for it.
         """
-        before = self.activation.snapshot()
+        before, was_broken = self.activation.snapshot(), False
         for attempt in range(1, _TRIES + 1):
             try:
                 return self._try_stretch(coalesce=attempt == 1)
@@ -124,19 +135,26 @@ class Driver:
                 self._forget(before)
                 end_canceled(self.execution.run)
                 return WRITTEN
-            except LostTransaction:
+            except BrokenConnectionError as error:
                 self._forget(before)
+                if was_broken:
+                    return self._blame(error)
+                was_broken = True
             except DatabaseError as error:
                 self._forget(before)
-                if is_lost_connection(error) or connection().in_atomic_block:
+                if _is_beyond_repetition(error, attempt):
                     raise
                 if not is_transient(error) and attempt > 1:
                     # Such as a constraint that is checked at the commit.
                     return self.activation.give_up(error)
-                if attempt == _TRIES:
-                    raise
                 pause(attempt)
         raise AssertionError("unreachable")
+
+    def _blame(self, error: Exception) -> Stop:
+        """Return the stop of the step on top, which cannot be called within the transaction."""
+        bound = self.activation.next_step()
+        broken = EffectsError(_BROKEN % error)
+        return bound if isinstance(bound, Stop) else self.activation.fail(bound, broken)
 
     def _forget(self, before: object) -> None:
         self.activation.restore(before)
@@ -157,6 +175,10 @@ class Driver:
                 raise
             self.execution.rolled_back()
             return lost.stop
+        except Error as error:
+            if connection().closed_in_transaction:
+                raise BrokenConnectionError(one_line(error)) from error
+            raise
         finally:
             self.activation.guard.renew()
         self.execution.committed()
@@ -207,20 +229,37 @@ class Driver:
                 return self.activation.call(bound)
         before = self.activation.snapshot()
         try:
-            with self.watch(bound.timeout), transaction.atomic(using=alias()):
+            with (
+                self.watch(bound.timeout),
+                transaction.atomic(using=alias()),
+                self.execution.object,
+            ):
                 stop = self.activation.call(bound)
                 if stop is not CONTINUE and (stop.error or stop.outcome == Outcome.OBSOLETE):
                     transaction.set_rollback(True, using=alias())
                 else:
-                    _refuse_swallowed_error()
-        except (DatabaseError, EffectsError) as error:
+                    self._refuse_swallowed_error()
+        except (Error, EffectsError) as error:
+            is_own = is_of_own_database(error)
+            if connection().closed_in_transaction or (is_own and is_lost_connection(error)):
+                # For Django to know that there is nothing to be rolled back.
+                with suppress(Error):
+                    connection().close()
+                raise BrokenConnectionError(one_line(error)) from error
             # A database error here was raised on leaving the savepoint, for the same reason: the
             # action has caught one without a savepoint of its own.
-            if is_transient(error) or is_lost_connection(error):
+            if is_own:
                 raise
             self.activation.restore(before)
             return self.activation.fail(bound, error)
         return stop
+
+    def _refuse_swallowed_error(self) -> None:
+        """Raise EffectsError where an action has closed the connection, or has hidden an error."""
+        if connection().closed_in_transaction:
+            raise EffectsError("The action has closed it.")
+        if connection().needs_rollback or self.execution.object.is_spoiled:
+            raise EffectsError(_SWALLOWED)
 
     def _external_step(self) -> Stop | Written:
         """Make an external call between an "about to" and a "done" checkpoint."""
@@ -292,10 +331,10 @@ class Driver:
         return may_continue
 
 
-def _refuse_swallowed_error() -> None:
-    """Raise EffectsError where an action continued after an error of the database."""
-    if connection().needs_rollback:
-        raise EffectsError(_SWALLOWED)
+def _is_beyond_repetition(error: DatabaseError, attempt: int) -> bool:
+    """Return whether to repeat a transaction would be of no use now."""
+    is_last = is_transient(error) and attempt == _TRIES
+    return is_last or is_lost_connection(error) or connection().in_atomic_block
 
 
 def _needs(bound: BoundStep) -> Stop:

@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Mapping
 from contextlib import nullcontext, suppress
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from django.db import DatabaseError, InterfaceError, models, transaction
@@ -24,11 +25,23 @@ from flowcontrol_core.runs.execution.checkpoint import make_execution
 from flowcontrol_core.runs.execution.driver import Driver
 from flowcontrol_core.runs.execution.sweep import execute_due
 from flowcontrol_core.runs.queue import limits
-from flowcontrol_core.runs.queue.claim import Choice, Heartbeat, release, worker_name
+from flowcontrol_core.runs.queue.claim import (
+    Choice,
+    Heartbeat,
+    lease_until,
+    release,
+    worker_name,
+)
+from flowcontrol_core.runs.queue.outbox import wake_again
 from flowcontrol_core.runs.store.clock import clock
-from flowcontrol_core.runs.store.connection import alias, connection, dispatch
+from flowcontrol_core.runs.store.connection import (
+    alias,
+    connection,
+    dispatch,
+    transaction_elsewhere,
+)
 from flowcontrol_core.runs.store.guard import CallGuard
-from flowcontrol_core.runs.store.objects import ObjectSource, reference
+from flowcontrol_core.runs.store.objects import ObjectSource, reference, why_nameless
 from flowcontrol_core.runs.store.rows import LostLease, make_event
 
 
@@ -46,8 +59,9 @@ def create_flowrun(
 ) -> FlowRun:
     """Create a run, to be executed by a later sweep (not before ``at``), and return it.
 
-    Inside of a transaction it is created in it. ``parent`` is the run that starts it: it is then
-    canceled with it. ``by`` (who) and ``reason`` are recorded in its history. Raises
+    Inside of a transaction it is created in it; inside of one of another database than that of the
+    runs it is created at once, and executed after the commit. ``parent`` is the run that starts it:
+    it is then canceled with it. ``by`` (who) and ``reason`` are recorded in its history. Raises
     NotStartedError, whose ``reason`` is a code, UnknownFlowError, StateError for a state that
     cannot be stored, and ValueError for a time that is naive or out of range.
     """
@@ -61,14 +75,26 @@ def create_flowrun(
     if flow.has_limits:
         _refuse_reached(flow, run)
     events = _events(run.created_at, by, reason)
+    elsewhere = "" if at is not None else transaction_elsewhere()
+    if elsewhere:
+        # Until it commits, no one else sees the object. Should this process die, the run begins.
+        run.due_at = lease_until(run.created_at)
     with transaction.atomic(using=alias()) if events else nullcontext():
         run.save(force_insert=True, using=alias())
         for event in events:
             event.run_id = run.pk
             event.save(force_insert=True, using=alias())
-    if at is None:
+    if elsewhere:
+        transaction.on_commit(partial(_hand_over, run), using=elsewhere, robust=True)
+    elif at is None:
         dispatch([run.pk])
     return run
+
+
+def _hand_over(run: FlowRun) -> None:
+    """Have a run executed now that the transaction it was created in has committed."""
+    wake_again(run)
+    dispatch([run.pk])
 
 
 def start_flowrun(
@@ -89,7 +115,8 @@ def start_flowrun(
     """
     flow = get_flow(flow)
     options: dict[str, Any] = {"trigger": trigger, "payload": payload, "by": by, "reason": reason}
-    if connection().in_atomic_block or executing.get() is not None:
+    in_transaction = connection().in_atomic_block or transaction_elsewhere()
+    if in_transaction or executing.get() is not None:
         return create_flowrun(flow, obj, state, **options)
     if flow.has_limits or flow.paused:
         run = create_flowrun(flow, obj, state, **options)
@@ -143,10 +170,9 @@ def check_startable(flow: Flow, obj: models.Model | None, *, depth: int) -> None
 
 
 def check_object(flow: Flow, obj: models.Model) -> None:
-    """Raise NotStartedError for an object that is not of the flow's type, or is not saved."""
-    if obj.pk is None:
-        text = gettext("%(object)r has no primary key; save it first.")
-        raise NotStartedError(text % {"object": obj}, reason="object")
+    """Raise NotStartedError for an object that is not of the flow's type, or has no usable key."""
+    if problem := why_nameless(obj):
+        raise NotStartedError(problem, reason="object")
     wanted = flow.published.object_type if flow.published else ""
     # An action may pass on the lazy object it was given: only ``__class__`` tells its model.
     labels = {model._meta.label_lower for model in obj.__class__.__mro__ if hasattr(model, "_meta")}
@@ -158,7 +184,7 @@ def check_object(flow: Flow, obj: models.Model) -> None:
 
 def _refuse_reached(flow: Flow, run: FlowRun) -> None:
     """Raise NotStartedError where a check without a lock shows that a limit skips the run."""
-    present = limits.limits_of(flow, run.content_type_id, run.object_key)
+    present = limits.limits_of(flow, run.about)
     if reached := limits.reached(limits.skipping(present)):
         text = gettext("The limit %(limit)s of the flow “%(flow)s” is reached (%(most)d).")
         values = {"limit": reached, "flow": flow.key, "most": getattr(flow, reached)}

@@ -38,8 +38,8 @@ MAX_REFUSALS = 20
 #: What may choose the runs: each names a column, none of them a secret or a relation.
 FILTERS = frozenset((
     "pk__in", "flow_id", "flow__key", "version_id", "status", "status__in", "outcome",
-    "outcome__in", "blocked_on", "content_type_id", "object_key", "queue", "trigger",
-    "since__gte", "since__lt",
+    "outcome__in", "blocked_on", "object_type", "object_database", "object_key", "queue",
+    "trigger", "since__gte", "since__lt",
 ))  # fmt: skip
 _CHOICES: dict[str, type[TextChoices]] = {"status": Status, "outcome": Outcome}
 #: The bulk operations that are not done, the oldest first. The first column is the same in all of

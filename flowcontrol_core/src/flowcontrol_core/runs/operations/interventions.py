@@ -178,11 +178,7 @@ def restart(
         raise IllegalChangeError(text % {"flow": flow.key})
     new = build_run(
         flow,
-        {
-            "content_type_id": row.content_type_id,
-            "object_key": row.object_key,
-            "object_text": row.object_text,
-        },
+        {**row.about, "object_text": row.object_text},
         clock().now(),
         state=private_copy(row.state),
         payload=private_copy(row.payload),
@@ -336,7 +332,7 @@ def _reopen(row: FlowRun, cursor: Cursor) -> None:
 def _refuse_reached(flow: Flow, run: FlowRun) -> None:
     if not flow.has_limits:
         return
-    present = limits.limits_of(flow, run.content_type_id, run.object_key)
+    present = limits.limits_of(flow, run.about)
     # It hands over the slot that it has consumed; a slot that it never had, it cannot.
     reached = limits.reached(
         limit

@@ -41,6 +41,8 @@ class RunInfo:
     reason_code: str
     state: Mapping[str, Any]
     step: str
+    object_type: str
+    object_database: str
     object_key: str | None
     object_text: str
     trigger: str
@@ -59,8 +61,8 @@ class RunInfo:
 
 #: What it has from the row as it is.
 _COPIED = (
-    "pk", "uuid", "reason", "reason_code", "object_key", "object_text", "trigger", "queue",
-    "created_at", "started_at", "finished_at", "due_at",
+    "pk", "uuid", "reason", "reason_code", "object_type", "object_database", "object_key",
+    "object_text", "trigger", "queue", "created_at", "started_at", "finished_at", "due_at",
 )  # fmt: skip
 
 Run: TypeAlias = RunInfo | FlowRun | UUID | int

@@ -7,12 +7,13 @@ too many.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from django.db import IntegrityError, transaction
 
-from flowcontrol_core.models import ConsumedSlot, Flow, FlowRun, LimitPolicy
+from flowcontrol_core.models import NO_OBJECT, ConsumedSlot, Flow, FlowRun, LimitPolicy
 from flowcontrol_core.runs.store.connection import alias, retrying
 from flowcontrol_core.runs.store.rows import LostLease, owned
 
@@ -29,22 +30,22 @@ class Limit:
     digests: tuple[str, ...]
 
 
-def limits_of(flow: Flow, content_type_id: int | None, object_key: str | None) -> list[Limit]:
-    """Return the limits of a flow for a run about an object."""
+def limits_of(flow: Flow, about: Mapping[str, Any]) -> list[Limit]:
+    """Return the limits of a flow for a run about an object, which these columns name."""
     whole = ("max_concurrent", "slot", flow.max_concurrent, "")
-    about = f"{content_type_id}:{object_key}"
     limits = [whole]
-    if object_key is not None:
+    if about["object_key"] is not None:
+        scope = ":".join(about[name] for name in NO_OBJECT)
         limits += [
-            ("max_concurrent_per_object", "slot_object", flow.max_concurrent_per_object, about),
-            ("max_per_object", "slot_ever", flow.max_per_object, about),
+            ("max_concurrent_per_object", "slot_object", flow.max_concurrent_per_object, scope),
+            ("max_per_object", "slot_ever", flow.max_per_object, scope),
         ]
     return [
         Limit(
             name,
             column,
             flow.policy_of(name),
-            tuple(_digest(flow.pk, name, scope, n) for n in range(most)),
+            tuple(_digest(flow.key, name, scope, n) for n in range(most)),
         )
         for name, column, most, scope in limits
         if most is not None
@@ -86,7 +87,7 @@ def wanting(run: FlowRun, flow: Flow) -> list[Limit]:
     """Return the limits of which a run has no slot, and needs one."""
     return [
         limit
-        for limit in limits_of(flow, run.content_type_id, run.object_key)
+        for limit in limits_of(flow, run.about)
         if getattr(run, limit.column) is None and not _is_counted(run, limit)
     ]
 
@@ -133,5 +134,5 @@ def _update(run: FlowRun, chosen: dict[str, str]) -> None:
             raise IntegrityError
 
 
-def _digest(flow_id: int, name: str, scope: str, number: int) -> str:
-    return hashlib.sha256(f"{flow_id}|{name}|{scope}|{number}".encode()).hexdigest()
+def _digest(flow: str, name: str, scope: str, number: int) -> str:
+    return hashlib.sha256(f"{flow}|{name}|{scope}|{number}".encode()).hexdigest()

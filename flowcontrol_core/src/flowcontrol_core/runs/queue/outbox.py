@@ -72,7 +72,7 @@ def matching_events(run: FlowRun) -> QuerySet[TriggerEvent]:
         key=run.wait_trigger, created_at__gte=run.created_at
     )
     if run.wait_match_object and run.object_key is not None:
-        events = events.filter(content_type_id=run.content_type_id, object_key=run.object_key)
+        events = events.filter(**run.about)
     return events.exclude(pk__in=run.events_taken).order_by("created_at", "pk")
 
 
@@ -173,7 +173,7 @@ def wake_queued(run: FlowRun) -> None:
     """
     now = clock().now()
     queued = _queued(run.flow_id, now)
-    same_object = queued.filter(content_type_id=run.content_type_id, object_key=run.object_key)
+    same_object = queued.filter(**run.about)
     candidates = [queued] if run.object_key is None else [queued, same_object]
     ids = {pk for runs in candidates for pk in runs.values_list("pk", flat=True)[:1]}
     if ids:
@@ -188,9 +188,7 @@ def wake_next(run: FlowRun) -> None:
     """
     now = clock().now()
     later = Q(queued_at__gt=run.queued_at) | Q(queued_at=run.queued_at, pk__gt=run.pk)
-    others = _queued(run.flow_id, now).exclude(
-        content_type_id=run.content_type_id, object_key=run.object_key
-    )
+    others = _queued(run.flow_id, now).exclude(**run.about)
     ids = list(others.filter(later).values_list("pk", flat=True)[:1])
     if ids:
         rows(ids, Status.PENDING).update(due_at=now)
@@ -198,7 +196,7 @@ def wake_next(run: FlowRun) -> None:
 
 @retrying
 def wake_again(run: FlowRun) -> None:
-    """Let a run try again that was put into the queue when a slot was just becoming free."""
+    """Let a run begin now whose due time was to be later, unless it has begun by then."""
     rows([run.pk], Status.PENDING).filter(fence=run.fence).update(due_at=clock().now())
 
 
@@ -235,7 +233,7 @@ def deliver_events(keys: Iterable[int] | None = None) -> int:
         events = events.filter(pk__in=list(keys))
     count = 0
     for event in events[:_BATCH]:
-        same_object = Q(content_type_id=event.content_type_id, object_key=event.object_key)
+        same_object = Q(**event.about)
         anything = Q(wait_match_object=False) | Q(object_key__isnull=True)
         waiting = FlowRun.objects.using(alias()).filter(wait_trigger=event.key)
         count += _wake(_keys(waiting.filter(anything | same_object)))
@@ -276,15 +274,15 @@ def deliver_messages(run_ids: Iterable[int] | None = None) -> int:
 
 
 def unblock() -> int:
-    """Make runs due that are blocked on an action which this process knows."""
-    known = [key for key in missing_keys() if registry.knows_action(key)]
+    """Make runs due that are blocked on an action or a filter which this process knows."""
+    known = [key for key in missing_keys() if registry.knows(key)]
     blocked = FlowRun.objects.using(alias()).filter(status=Status.BLOCKED, due_at__isnull=True)
     ids = _keys(blocked.filter(blocked_on__in=known)) if known else []
     return rows(ids, Status.BLOCKED).update(due_at=clock().now()) if ids else 0
 
 
 def missing_keys() -> Iterator[str]:
-    """Yield the keys of the actions that runs are blocked on, each by one probe of the index.
+    """Yield the keys that runs are blocked on, each by one probe of the index.
 
     Thousands of runs may be blocked on the same one for days.
     """

@@ -19,6 +19,7 @@ from flowcontrol_core.errors import (
     DirectiveError,
     FlowcontrolError,
     UnknownActionError,
+    UnknownFilterError,
     raise_interruption,
 )
 from flowcontrol_core.expressions import Expression, compile_expression
@@ -75,8 +76,16 @@ class CompiledFlow:
 def compile_flow(document: Document, source: Registry = registry) -> CompiledFlow:
     """Compile a valid document; raises ExpressionError for a bad guard."""
     zone = ZoneInfo(document.time_zone) if document.time_zone else timezone.get_default_timezone()
-    guard = compile_expression(document.guard) if document.guard else None
+    guard = _compile_guard(document.guard) if document.guard else None
     return CompiledFlow(document, Program.compile(document), zone, guard, source)
+
+
+def _compile_guard(text: str) -> Expression:
+    """Compile a guard; one that lacks a plugin is compiled when a run reaches it, or blocks it."""
+    try:
+        return compile_expression(text)
+    except UnknownFilterError:
+        return Expression(text, {}, lambda scope: compile_expression(text).evaluate(scope))
 
 
 _MOST = 2_000

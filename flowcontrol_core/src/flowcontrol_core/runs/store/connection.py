@@ -11,6 +11,7 @@ from functools import partial, wraps
 from typing import Any, ParamSpec, TypeVar
 
 from django.db import (
+    Error,
     InterfaceError,
     OperationalError,
     connections,
@@ -40,6 +41,8 @@ _MYSQL_GONE = frozenset({1053, 1927, 2006, 2013, 2055, 4031})
 #: PostgreSQL's classes and codes for a connection that failed, a server that shuts down or starts
 #: up, and a session that was idle for too long.
 _POSTGRESQL_GONE = ("08", "57P01", "57P02", "57P03", "57P05", "25P03")
+#: What is noted on an error: the alias of the database that it came from.
+_SOURCE = "flowcontrol_source"
 _TRIES = 8
 #: Seconds of work, and of leaving the lock to others, in ``yield_lock``.
 _TURN = 0.02
@@ -62,8 +65,32 @@ def is_transient(error: BaseException) -> bool:
     return isinstance(error, OperationalError) and bool(_TRANSIENT.search(str(error)))
 
 
+def mark_source(error: Error, source: str) -> None:
+    """Note on an error of a statement which database it came from."""
+    vars(error)[_SOURCE] = source
+
+
+def is_of_own_database(error: BaseException) -> bool:
+    """Return whether a step met a failure of the runs' own database.
+
+    Then the step is not to blame: its transaction is to be repeated, or the connection is gone. A
+    failure of any other database is the step's own, as is that of any service it asks.
+    """
+    if not is_transient(error) and not is_lost_connection(error):
+        return False
+    source = vars(error).get(_SOURCE)
+    if source is not None:
+        return bool(source == alias())
+    # It was met on connecting, or at a commit: no statement says where.
+    database = connection()
+    return is_transient(error) or database.connection is None or not database.is_usable()
+
+
 def is_lost_connection(error: BaseException) -> bool:
-    """Return whether the database itself failed, not what was asked of it."""
+    """Return whether the database itself failed, not what was asked of it.
+
+    To be asked about the runs' own: see ``is_of_own_database``.
+    """
     if isinstance(error, InterfaceError):
         return True
     if not isinstance(error, OperationalError):
@@ -132,6 +159,27 @@ def yield_lock() -> None:
 def durable() -> transaction.Atomic:
     """Return a transaction of our own: never inside of a caller's."""
     return transaction.atomic(using=alias(), durable=True)
+
+
+def transaction_elsewhere() -> str:
+    """Return the alias of another database whose transaction this thread is in; empty: of none.
+
+    What happens in it may be rolled back, and no one else sees it before its commit.
+    """
+    own = alias()
+    for database in connections.all(initialized_only=True):
+        if database.alias != own and database.in_atomic_block and _will_end(database):
+            return database.alias
+    return ""
+
+
+def _will_end(database: BaseDatabaseWrapper) -> bool:
+    """Return whether a transaction is one of the code, not that of a ``TestCase`` around it.
+
+    Django has no public way to ask.
+    """
+    blocks: Any = database.atomic_blocks
+    return not all(block._from_testcase for block in blocks)  # noqa: SLF001
 
 
 def after_commit(work: Callable[[], object]) -> None:

@@ -19,11 +19,12 @@ from typing import Any
 
 from django.conf import settings
 from django.core.cache import caches
-from django.db import connections
+from django.db import Error, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.utils import timezone, translation
 
 from flowcontrol_core.errors import EffectsError, raise_interruption
+from flowcontrol_core.runs.store.connection import mark_source
 from flowcontrol_core.runs.store.process import READ, READ_QUICK, process
 from flowcontrol_core.runs.store.sessions import Watched, may_change, reset, state_of
 
@@ -150,7 +151,11 @@ class CallGuard:
                 )
             if may_change(text):
                 self._watch(context["connection"]).note(text)
-        return execute(sql, params, many, context)
+        try:
+            return execute(sql, params, many, context)
+        except Error as error:
+            mark_source(error, context["connection"].alias)
+            raise
 
     @contextmanager
     def installed(self) -> Iterator[CallGuard]:

@@ -1,19 +1,22 @@
-"""The model objects of runs: named by content type and key, read when they are needed."""
+"""The model objects of runs: named by model, database and key, read when they are needed."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable
 from copy import copy
-from typing import Any, NoReturn
+from types import TracebackType
+from typing import Any, NoReturn, TypeAlias
 
-from django.contrib.contenttypes.models import ContentType
+from django.apps import apps
 from django.core.exceptions import ValidationError
-from django.db import models
+from django.db import connections, models, router, transaction
+from django.db.models import QuerySet
+from django.utils.translation import gettext
 
-from flowcontrol_core.errors import raise_interruption
-from flowcontrol_core.models import FlowRun, Reason
-from flowcontrol_core.runs.store.connection import alias, connection, is_lost_connection
+from flowcontrol_core.errors import FlowcontrolError, raise_interruption
+from flowcontrol_core.models import MAX_KEY, NO_OBJECT, FlowRun, Reason, about_object
+from flowcontrol_core.runs.store.connection import alias, connection
 
 MAX_TEXT = 200
 
@@ -28,14 +31,8 @@ class ObjectGone(Exception):
 
 def reference(obj: models.Model | None) -> dict[str, Any]:
     """Return the columns of a run that name its object."""
-    if obj is None:
-        return {"content_type_id": None, "object_key": None, "object_text": ""}
-    content_type = ContentType.objects.db_manager(alias()).get_for_model(obj)
-    return {
-        "content_type_id": content_type.pk,
-        "object_key": str(obj.pk),
-        "object_text": describe_object(obj),
-    }
+    about = NO_OBJECT if obj is None else about_object(obj)
+    return {**about, "object_text": describe_object(obj)}
 
 
 def describe_object(obj: models.Model | None) -> str:
@@ -50,72 +47,98 @@ def describe_object(obj: models.Model | None) -> str:
     return text.replace("\x00", "")[:MAX_TEXT]
 
 
+def why_nameless(obj: models.Model) -> str:
+    """Return why no run can be about an object; empty where one can."""
+    key = obj.pk
+    if key is None:
+        text = gettext("%(object)s has no primary key; save it first.")
+    elif isinstance(key, tuple | bytes | memoryview):
+        text = gettext(
+            "No run can be about %(object)s: its primary key is not one value that text can stand "
+            "for. Put its key into the state, and read it in the flow."
+        )
+    elif len(str(key)) > MAX_KEY:
+        text = gettext(
+            "No run can be about %(object)s: its primary key has %(length)d characters, and at "
+            "most %(most)d are possible. Put its key into the state, and read it in the flow."
+        )
+    else:
+        return ""
+    return text % {"object": describe_object(obj), "length": len(str(key)), "most": MAX_KEY}
+
+
+#: A model, by its label, and the database that its objects are in.
+Place: TypeAlias = tuple[str, str]
+
+
 class ObjectSource:
-    """Reads the objects of the runs of one claim, all of a model with one query.
+    """Reads the objects of the runs of one claim, all of a model and database with one query.
 
     What was read is used for steps without a transaction of their own; ``fresh`` reads again.
     """
 
     def __init__(self, runs: Iterable[FlowRun]) -> None:
-        self._keys: dict[int, set[str]] = defaultdict(set)
-        self._read: dict[int, dict[str, Any] | None] = {}
+        self._keys: dict[Place, set[str]] = defaultdict(set)
+        self._read: dict[Place, dict[str, Any] | None] = {}
         for run in runs:
-            if run.content_type_id is not None and run.object_key is not None:
-                self._keys[run.content_type_id].add(run.object_key)
+            if run.object_key is not None:
+                self._keys[run.object_type, run.object_database].add(run.object_key)
 
     def get(self, run: FlowRun) -> Any:
         """Return the object of a run as read together with the others; raises ObjectGone."""
-        content_type_id = run.content_type_id
-        if content_type_id is None:
+        if not run.object_type:
             return None
-        if content_type_id not in self._read:
-            if len(self._keys[content_type_id]) == 1:
+        place = (run.object_type, run.object_database)
+        if place not in self._read:
+            if len(self._keys[place]) == 1:
                 return self.fresh(run)
-            self._read[content_type_id] = self._read_together(run, content_type_id)
-        together = self._read[content_type_id]
+            self._read[place] = self._read_together(run, place)
+        together = self._read[place]
         if together is None:
             return self.fresh(run)
         obj = together.get(str(run.object_key))
         # A copy for each run: what one does to it does not concern the others.
         return copy(obj) if obj is not None else _raise_gone(run)
 
-    def _read_together(self, run: FlowRun, content_type_id: int) -> dict[str, Any] | None:
+    def _read_together(self, run: FlowRun, place: Place) -> dict[str, Any] | None:
         """Return all objects of a model; ``None``: one of them fails, so each is read alone."""
-        manager = _manager(run, content_type_id)
-        keys = _valid_keys(manager.model, self._keys[content_type_id])
+        objects = _objects(run)
+        keys = _valid_keys(objects.model, self._keys[place])
         try:
-            return {str(obj.pk): obj for obj in manager.filter(pk__in=keys)}
-        except BaseException as error:
+            return {str(obj.pk): obj for obj in objects.filter(pk__in=keys)}
+        except BaseException as error:  # noqa: BLE001 - read alone, each has what is wrong to itself
             raise_interruption(error)
-            if is_lost_connection(error):
-                raise
             return None
 
     def fresh(self, run: FlowRun, *, lock: bool = False) -> Any:
-        """Read the object of a run now; raises ObjectGone."""
-        if run.content_type_id is None:
+        """Read the object of a run now, where it is written; raises ObjectGone."""
+        if not run.object_type:
             return None
-        manager = _manager(run, run.content_type_id)
-        queryset = manager.select_for_update() if lock else manager.all()
+        objects = _objects(run)
+        if lock:
+            objects = objects.select_for_update(of=_own_tables(objects))
         try:
-            return queryset.get(pk=run.object_key)
-        except (manager.model.DoesNotExist, ValidationError, ValueError, OverflowError):
+            return objects.get(pk=run.object_key)
+        except (objects.model.DoesNotExist, ValidationError, ValueError, OverflowError):
             return _raise_gone(run)
 
 
 class RunObject:
     """The object of one run: read once a transaction, forgotten before it and at its end.
 
-    Until then it comes from what was read for all runs of the claim.
+    Until then it comes from what was read for all runs of the claim. A step that may lock it is
+    called within it (``with``).
     """
 
-    __slots__ = ("_cached", "_first", "_run", "_source")
+    __slots__ = ("_cached", "_first", "_run", "_source", "_transaction")
 
     def __init__(self, run: FlowRun, source: ObjectSource) -> None:
         self._run = run
         self._source = source
         self._first = True
         self._cached: Any = None
+        #: The transaction of the present step in another database, where its object is locked.
+        self._transaction: transaction.Atomic | None = None
 
     def load(self) -> Any:
         """Return the object; raises ObjectGone."""
@@ -125,28 +148,83 @@ class RunObject:
         return self._cached
 
     def lock(self) -> Any:
-        """Return the object, read and locked until the end of the transaction."""
+        """Return the object, read and locked until the end of the transaction.
+
+        In another database than the runs' own it is locked until the end of the step.
+        """
         if not connection().in_atomic_block:
             raise RuntimeError("lock_object() works in actions with Effects.DATABASE only.")
+        if self._run.object_type and self._transaction is None:
+            database = _database(self._run)
+            if database != alias():
+                self._transaction = transaction.atomic(using=database)
+                self._transaction.__enter__()
         self._cached = self._source.fresh(self._run, lock=True)
         return self._cached
+
+    @property
+    def is_spoiled(self) -> bool:
+        """Return whether the present step has hidden an error of the database of its object."""
+        elsewhere = self._transaction
+        return elsewhere is not None and connections[str(elsewhere.using)].needs_rollback
 
     def forget(self) -> None:
         """Read afresh from now on."""
         self._cached = None
         self._first = False
 
+    def __enter__(self) -> None:
+        return None
 
-def _manager(run: FlowRun, content_type_id: int) -> Any:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        elsewhere, self._transaction = self._transaction, None
+        if elsewhere is None:
+            return
+        if connection().needs_rollback:
+            # The step has failed: what it has written there is undone too.
+            transaction.set_rollback(True, using=elsewhere.using)
+        elsewhere.__exit__(kind, error, traceback)
+
+
+def _objects(run: FlowRun) -> QuerySet[Any]:
+    """Return all objects of the model of a run, in the database that its own is written to."""
+    return _model(run)._base_manager.using(_database(run))
+
+
+def _model(run: FlowRun) -> type[models.Model]:
     try:
-        content_type = ContentType.objects.db_manager(alias()).get_for_id(content_type_id)
-    except ContentType.DoesNotExist:
-        raise ObjectGone(Reason.of("object_type_gone", object=run.object_text)) from None
-    model = content_type.model_class()
-    if model is None:
-        label = f"{content_type.app_label}.{content_type.model}"
-        raise ObjectGone(Reason.of("model_gone", model=label))
-    return model._base_manager
+        return apps.get_model(run.object_type)
+    except (LookupError, ValueError):
+        raise ObjectGone(Reason.of("model_gone", model=run.object_type)) from None
+
+
+def _database(run: FlowRun) -> str:
+    """Return the alias of the database that the object of a run is written to."""
+    database = run.object_database or router.db_for_write(_model(run))
+    if database not in connections.settings:
+        text = gettext(
+            "The object %(object)s is in the database %(database)r, which is not in DATABASES. "
+            "Name it there, then retry the run."
+        )
+        raise FlowcontrolError(text % {"object": run.object_text, "database": database})
+    return database
+
+
+def _own_tables(objects: QuerySet[Any]) -> tuple[str, ...]:
+    """Return what ``select_for_update`` locks: the row of the object, and of what it joins none.
+
+    PostgreSQL refuses to lock what is on the nullable side of a join. A derived model has its row
+    in several tables.
+    """
+    if not connections[objects.db].features.has_select_for_update_of:
+        return ()
+    links = objects.model._meta.parents.values()
+    return ("self", *(link.name for link in links if link is not None))
 
 
 def _valid_keys(model: type[models.Model], keys: Iterable[str]) -> list[Any]:

@@ -165,8 +165,6 @@ class Watched:
             reset(database)
             return False
         if not database.in_atomic_block or self._has_lost_transaction():
-            with suppress(Error):
-                database.close()
             database.needs_rollback = True
             return True
         del database.atomic_blocks[self.depth :]

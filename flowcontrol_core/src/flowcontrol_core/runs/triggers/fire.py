@@ -6,6 +6,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Mapping, Sequence
+from contextvars import copy_context
 from functools import partial
 from typing import Any
 
@@ -21,7 +22,13 @@ from flowcontrol_core.errors import EffectsError, StateError, raise_interruption
 from flowcontrol_core.models import FlowRun, Message, Refusal, SkippedFiring, TriggerEvent
 from flowcontrol_core.runs.queue.outbox import deliver_events, deliver_messages
 from flowcontrol_core.runs.store.clock import clock
-from flowcontrol_core.runs.store.connection import after_commit, alias, connection, dispatch
+from flowcontrol_core.runs.store.connection import (
+    after_commit,
+    alias,
+    connection,
+    dispatch,
+    transaction_elsewhere,
+)
 from flowcontrol_core.runs.triggers import listeners
 from flowcontrol_core.runs.triggers.listeners import Listeners, cache
 from flowcontrol_core.runs.triggers.match import ConditionDatabaseError, FiredEvent, Match, match
@@ -84,7 +91,8 @@ def trigger_flows(
 ) -> list[FlowRun]:
     """Fire a trigger by its key; return the runs that it created.
 
-    They are created in the present transaction and executed after its commit. Raises
+    They are created in the present transaction and executed after its commit; in a transaction of
+    another database than that of the runs, it fires after the commit, and returns none. Raises
     UnknownTriggerError and StateError (a payload that is not JSON, or too large); Trigger.fire
     logs these.
     """
@@ -100,7 +108,13 @@ def _fire(
     known = cache.get()
     if not known.hears(trigger.key):
         return ()
-    insert = partial(_insert_match, trigger, obj, _payload(payload), unique_key, known)
+    checked = _payload(payload)
+    if elsewhere := transaction_elsewhere():
+        # Under the run whose step fires it: what it starts is deeper by one.
+        fire = partial(copy_context().run, Dispatcher().fire, trigger, obj, checked, unique_key)
+        transaction.on_commit(fire, using=elsewhere)
+        return ()
+    insert = partial(_insert_match, trigger, obj, checked, unique_key, known)
     try:
         found = insert()
     except ConditionDatabaseError as failure:
@@ -163,8 +177,7 @@ def _store_event(event: FiredEvent, *, waited: bool, unique_key: str) -> bool:
         return True
     row = TriggerEvent(
         key=event.trigger.key,
-        content_type_id=event.about["content_type_id"],
-        object_key=event.about["object_key"],
+        **event.about,
         payload=encode(event.payload),
         unique_key=_unique(event.trigger.key, unique_key) if unique_key else None,
         created_at=event.now,

@@ -21,6 +21,7 @@ from flowcontrol_core.errors import FlowcontrolError, NotStartedError, raise_int
 from flowcontrol_core.expressions import Expression, Scope, compile_expression
 from flowcontrol_core.models import (
     LIVE,
+    NO_OBJECT,
     Flow,
     FlowRun,
     FlowTrigger,
@@ -31,13 +32,14 @@ from flowcontrol_core.models import (
     Refusal,
     SkippedFiring,
     Status,
+    about_object,
 )
 from flowcontrol_core.redaction import redact
 from flowcontrol_core.runs.execution.activation import executing
 from flowcontrol_core.runs.execution.start import build_run, check_startable
 from flowcontrol_core.runs.queue.limits import limits_of, skipping
 from flowcontrol_core.runs.store.connection import alias
-from flowcontrol_core.runs.store.objects import describe_object, reference
+from flowcontrol_core.runs.store.objects import describe_object, why_nameless
 from flowcontrol_core.runs.triggers.listeners import Listeners
 
 
@@ -53,8 +55,9 @@ class ConditionDatabaseError(Exception):
 class FiredEvent:
     """One firing of a trigger: what it is about.
 
-    ``about`` are the columns of a run that name the object; they are empty for one that is not
-    saved, whose text is ``object_text`` all the same.
+    ``about`` are the columns of a run that name the object. They are empty for one that is not
+    saved, or that no run can be about: ``nameless`` says why. ``object_text`` is its text all the
+    same.
     """
 
     trigger: Trigger
@@ -63,16 +66,23 @@ class FiredEvent:
     now: datetime
     about: Mapping[str, Any]
     object_text: str
+    nameless: str
 
     @classmethod
     def of(
         cls, trigger: Trigger, obj: models.Model | None, payload: Mapping[str, Any], now: datetime
     ) -> FiredEvent:
         """Return the event of a trigger that fires now."""
-        about = reference(obj if obj is not None and obj.pk is not None else None)
-        text = about["object_text"] or describe_object(obj)
+        saved = obj if obj is not None and obj.pk is not None else None
+        nameless = why_nameless(saved) if saved is not None else ""
         return cls(
-            trigger=trigger, obj=obj, payload=payload, now=now, about=about, object_text=text
+            trigger=trigger,
+            obj=obj,
+            payload=payload,
+            now=now,
+            about=NO_OBJECT if saved is None or nameless else about_object(saved),
+            object_text=describe_object(obj),
+            nameless=nameless,
         )
 
     def scope(self) -> Scope:
@@ -106,10 +116,15 @@ def match(event: FiredEvent, listeners: Listeners, *, careful: bool = False) -> 
     With ``careful`` each condition is checked in a savepoint of its own. Raises
     ConditionDatabaseError, without it, where a condition fails in the database.
     """
+    flow_triggers = listeners.flow_triggers.get(event.trigger.key, ())
+    if event.nameless:
+        return Match(
+            skipped=[event.skip(each, Refusal.OBJECT, event.nameless) for each in flow_triggers]
+        )
     wanted: list[FlowTrigger] = []
     skipped: list[SkippedFiring] = []
     with translation.override(None), timezone.override(timezone.get_default_timezone()):
-        for flow_trigger in listeners.flow_triggers.get(event.trigger.key, ()):
+        for flow_trigger in flow_triggers:
             is_wanted, record = _check(event, flow_trigger, listeners, careful=careful)
             if is_wanted:
                 wanted.append(flow_trigger)
@@ -183,7 +198,7 @@ def _starts(event: FiredEvent, flow_triggers: list[FlowTrigger], listeners: List
         runs.append(
             build_run(
                 flow,
-                event.about,
+                {**event.about, "object_text": event.object_text},
                 event.now,
                 state={},
                 payload=encode(event.payload),
@@ -234,26 +249,19 @@ def _most_per_object(flow: Flow) -> int | None:
 
 
 def _live_runs(event: FiredEvent, flows: list[Flow]) -> Counter[int]:
-    key = event.about["object_key"]
     ids = {flow.pk for flow in flows if _most_per_object(flow) is not None}
-    if key is None or not ids:
+    if event.about["object_key"] is None or not ids:
         return Counter()
-    live = FlowRun.objects.using(alias()).filter(
-        content_type_id=event.about["content_type_id"],
-        object_key=key,
-        status__in=LIVE,
-        flow_id__in=ids,
-    )
+    live = FlowRun.objects.using(alias()).filter(**event.about, status__in=LIVE, flow_id__in=ids)
     return Counter(live.order_by().values_list("flow_id", flat=True))
 
 
 def _used_up(event: FiredEvent, flows: list[Flow]) -> dict[int, str]:
     """Return the flows of which no slot is free for a limit that is not about live runs alone."""
-    about = event.about
     wanted = [
         (flow.pk, limit)
         for flow in {flow.pk: flow for flow in flows}.values()
-        for limit in skipping(limits_of(flow, about["content_type_id"], about["object_key"]))
+        for limit in skipping(limits_of(flow, event.about))
         if limit.name != "max_concurrent_per_object"
     ]
     digests = [digest for _, limit in wanted for digest in limit.digests]
@@ -279,9 +287,7 @@ def _messages(event: FiredEvent, flow_triggers: list[FlowTrigger]) -> Match:
         flow_id__in=by_flow, status__in=[s for s in LIVE if s != Status.PENDING]
     )
     if event.about["object_key"] is not None:
-        live = live.filter(
-            content_type_id=event.about["content_type_id"], object_key=event.about["object_key"]
-        )
+        live = live.filter(**event.about)
     most = get_settings().MAX_FAN_OUT
     # Ordered by the primary key, PostgreSQL would search for them among all runs ever.
     oldest = live.order_by("created_at", "pk")

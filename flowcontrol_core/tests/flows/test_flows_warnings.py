@@ -1,0 +1,118 @@
+"""What is shown before a flow is published: names that nothing in it brings."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from flowcontrol import flows
+from flowcontrol.testing import flow, publish_flow, step
+from flowcontrol_core.document.tree import Document
+from flowcontrol_core.errors import Problem
+from flowcontrol_core.models import FlowEvent, FlowOperation
+from tests.cases import each
+
+pytestmark = pytest.mark.django_db
+
+
+def condition(text: str) -> Any:
+    return step("builtin.if", id="if", condition=text)
+
+
+def setting(**state: Any) -> Any:
+    return step("builtin.update_state", id="set", state=state)
+
+
+def counting(variable: str, *body: Any) -> Any:
+    return step("builtin.for", id="for", end="3", variable=variable, body=list(body))
+
+
+def starting(**config: Any) -> Any:
+    config = {"flow": "other", "wait": True, **config}
+    return step("builtin.start_flow", id="start", **config)
+
+
+def waiting(result_key: str) -> Any:
+    trigger = "signals.auth.logged_in"
+    return step("builtin.wait_for_trigger", id="wait", trigger=trigger, result_key=result_key)
+
+
+@each(
+    ("document", "words"),
+    [
+        (flow(setting(tries=1), condition("trys > 1")), ["Did you mean “tries”?", "'trys'"]),
+        (flow(condition("state.tries > 1")), ['"tries" in state.tries is unknown', "character 1"]),
+        (flow(condition("now > 1 and (a or b)")), ['"a" is unknown', '"b" is unknown']),
+        (flow(setting(a=1), guard="state.b"), ['"b" in state.b is unknown']),
+        (flow(starting(output={"x": "outcom"})), ['"outcom" is unknown']),
+        (
+            flow(step("builtin.send_email", to="a@b.co", subject="{{ nam|upper }}", text="Hi")),
+            ['"nam" is unknown', "(at character 4: 'nam')"],
+        ),
+        (
+            flow(step("builtin.update_state", state={"a": "total|add:1"}, evaluate=True)),
+            ['"total" is unknown'],
+        ),
+    ],
+)
+def test_a_name_that_nothing_brings_is_a_warning_with_its_place(
+    document: Document, words: list[str]
+) -> None:
+    warnings = flows.find_warnings(document)
+    assert warnings
+    assert all(each in f"{[*map(str, warnings)]}".replace("\\", "") for each in words)
+    assert all("Nothing in the flow brings it." in warning.message for warning in warnings)
+
+
+@each(
+    "document",
+    [
+        flow(),
+        flow(setting(tries=1, a={"b": 1}), condition("tries > 1 and state.a.b and a.c")),
+        flow(counting("i", condition("i == 2"))),
+        flow(starting(result_key="r", output={"x": "result.a|add:1"}), condition("r.run or x")),
+        flow(waiting("w"), condition("w.timed_out")),
+        flow(condition("object.total > 1 and payload.x and now.hour"), guard="obj.a or payload"),
+        flow(condition("(")),
+        flow(condition("a"), guard="a |"),
+        flow(step("gone.away")),
+    ],
+)
+def test_what_something_brings_is_no_warning(document: Document) -> None:
+    known = [warning for warning in flows.find_warnings(document) if '"a"' not in str(warning)]
+    assert known == []
+
+
+def test_names_of_a_payload_are_those_of_the_triggers_of_the_flow() -> None:
+    made = publish_flow(flow(condition("payload.user_nam")))
+    document = flows.present_document(made)
+    assert flows.find_warnings(document) == []
+    flows.associate_trigger(made, "signals.auth.login_failed")
+    (warning,) = flows.find_warnings(document, flow=made)
+    assert "unknown in the payload. Did you mean “username”?" in warning.message
+    assert (warning.step, warning.field) == ("if", "condition")
+    condition_of_trigger = "payload.user or payload.username"
+    flows.associate_trigger(made, "signals.auth.logged_in", condition=condition_of_trigger)
+    warning, _ = flows.find_warnings(document, flow=made)
+    assert '"user" in payload.user is unknown' in warning.message
+    assert warning.path == "triggers.signals.auth.logged_in"
+
+
+def test_warnings_are_recorded_and_prevent_nothing() -> None:
+    made = publish_flow(flow(condition("tries")))
+    assert made.published is not None
+    event = FlowEvent.objects.get(key=made.key, operation=FlowOperation.PUBLISH)
+    (warning,) = event.values["warnings"]
+    assert '"tries" is unknown' in warning
+    assert event.message == "Version 1."
+
+
+def test_a_missing_filter_is_a_problem_with_its_place() -> None:
+    problems = flows.check_document(flow(condition("a|gone"), guard="now|gone"))
+    assert [(type(each), each.field) for each in problems] == [
+        (Problem, "guard"),
+        (Problem, "condition"),
+    ]
+    assert all("install the plugin" in each.message for each in problems)
+    assert all("(at character" in each.message for each in problems)
