@@ -53,18 +53,6 @@ _BROKEN = (
 )
 
 
-class LostTransaction(BrokenConnectionError):
-    """A step has ended the transaction that it was called in; nothing of it is written.
-
-    ``stop`` is that of the step; ``is_alone`` is whether no other had written in the transaction.
-    """
-
-    def __init__(self, stop: Stop, *, is_alone: bool) -> None:
-        self.stop = stop
-        self.is_alone = is_alone
-        super().__init__(str(stop.reason))
-
-
 #: Bounds the time of a call in seconds: after it, no lease is extended.
 Watch = Callable[[float | None], AbstractContextManager[None]]
 
@@ -76,6 +64,18 @@ def no_watch(_timeout: float | None) -> AbstractContextManager[None]:
 
 class BrokenConnectionError(Exception):
     """The connection to the runs' database was closed, or broke, while a step was called."""
+
+
+class LostTransaction(BrokenConnectionError):
+    """A step has ended the transaction that it was called in; nothing of it is written.
+
+    ``stop`` is that of the step; ``is_alone`` is whether no other had written in the transaction.
+    """
+
+    def __init__(self, stop: Stop, *, is_alone: bool) -> None:
+        self.stop = stop
+        self.is_alone = is_alone
+        super().__init__(str(stop.reason))
 
 
 class Driver:
