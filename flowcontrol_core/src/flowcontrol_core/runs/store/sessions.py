@@ -103,8 +103,9 @@ class Watched:
         database = self.database
         if self.in_atomic_block and (not database.in_atomic_block or self._has_lost_transaction()):
             return gettext(
-                "The action closed or ended the transaction that it was called in; all that was "
-                "written in it is rolled back. Use `with transaction.atomic(): ...` only."
+                "The action closed the connection to the database of the runs, or ended the "
+                "transaction that it was called in; all that was written in it is rolled back. "
+                "Leave that connection as it is, and use `with transaction.atomic(): ...` only."
             )
         if database.in_atomic_block != self.in_atomic_block or (
             self.in_atomic_block and len(database.atomic_blocks) != self.depth
