@@ -151,7 +151,10 @@ class Watched:
         """Return whether the database has a transaction open, whatever Django knows of it."""
         raw = self.database.connection
         if self.database.vendor == "sqlite":
-            return bool(raw.in_transaction)
+            with suppress(raw.ProgrammingError):
+                return bool(raw.in_transaction)
+            # It is closed.
+            return False
         if self.database.vendor == "postgresql":
             status = getattr(raw, "get_transaction_status", None)
             return _POSTGRESQL.get(int(status() if status else raw.info.transaction_status), False)
@@ -183,7 +186,7 @@ def reset(database: BaseDatabaseWrapper) -> None:
     database.in_atomic_block = database.closed_in_transaction = database.needs_rollback = False
     database.savepoint_ids, database.atomic_blocks, database.run_on_commit = [], [], []
     # A database in memory cannot be closed; a session that is broken can be nothing else.
-    with suppress(Error):
+    with suppress(Error, database.Database.Error):  # type: ignore[attr-defined]
         if database.connection is not None:
             database.rollback()
             database.set_autocommit(database.settings_dict["AUTOCOMMIT"])
