@@ -35,12 +35,16 @@ class CelerySite(Site):
         names = {"FLOWCONTROL_TEST_BROKER": broker, "FLOWCONTROL_TEST_QUEUE": self.queue}
         return super().environment(**settings) | names
 
-    def start_celery_workers(self, count: int, **settings: Any) -> list[Worker]:
+    def start_celery_workers(
+        self, count: int, *options: str, pool: str = "solo", **settings: Any
+    ) -> list[Worker]:
         """Start ``celery worker`` processes and wait until they are ready."""
         quiet = ["--without-gossip", "--without-mingle", "--without-heartbeat"]
-        command = ["-m", "celery", "-A", "tests.celery.app", "worker", "--pool=solo", *quiet]
+        command = ["-m", "celery", "-A", "tests.celery.app", "worker", f"--pool={pool}", *quiet]
         workers = [
-            self.start(*command, f"--hostname=w{n}@{self.queue}", "--loglevel=INFO", **settings)
+            self.start(
+                *command, f"--hostname=w{n}@{self.queue}", "--loglevel=INFO", *options, **settings
+            )
             for n in range(count)
         ]
         for worker in workers:

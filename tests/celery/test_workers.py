@@ -8,7 +8,7 @@ from collections import Counter
 import pytest
 from django.db import transaction
 
-from flowcontrol_core.models import FlowRun, Outcome, Status
+from flowcontrol_core.models import FlowRun, Outcome, RunEvent, Status
 from flowcontrol_core.runs.execution.start import create_flowrun
 from flowcontrol_core.runs.store.clock import clock
 from flowcontrol_core.testing.builder import flow, step
@@ -21,13 +21,17 @@ pytestmark = [pytest.mark.slow, pytest.mark.celery, pytest.mark.postgresql]
 HANDED_OUT = re.compile(rf"{BEAT}\[\S+ succeeded in \S+: (\d+)")
 
 
+#: Leases that outlast the test: what is executed again was given back.
+PATIENT = {"LEASE": 300, "STEP_TIMEOUT": 300}
+
+
 def create_runs(count: int) -> list[FlowRun]:
     with transaction.atomic():
         return [create_flowrun("flow") for _ in range(count)]
 
 
-def effects_once(runs: list[FlowRun]) -> Counter[tuple[str, str]]:
-    return Counter((str(run.uuid), "a") for run in runs)
+def effects_once(runs: list[FlowRun], labels: str = "a") -> Counter[tuple[str, str]]:
+    return Counter((str(run.uuid), label) for run in runs for label in labels)
 
 
 def test_a_thousand_waiting_runs_are_executed_once_each_by_two_workers(site: CelerySite) -> None:
@@ -126,3 +130,41 @@ def test_what_was_handed_out_and_lost_is_handed_out_again_at_the_next_tick(
     site.send(BEAT)
     site.wait_until_done(*workers)
     assert site.effects() == effects_once(runs)
+
+
+def test_the_soft_time_limit_ends_a_chunk_and_harms_no_run(site: CelerySite) -> None:
+    # The steps of one run: those of the others would have a turn of their own.
+    publish_flow(flow(*(step("effects.nap", label=label, seconds=0.7) for label in "abc")))
+    runs = create_runs(3)
+    limited = ["--concurrency=1", "--soft-time-limit=2"]
+    workers = site.start_celery_workers(1, *limited, pool="prefork", **PATIENT)
+    site.send("run_flowruns_task", [run.pk for run in runs])
+    site.wait_until_done(*workers)
+    assert site.effects() == effects_once(runs, "abc")
+    assert FlowRun.objects.filter(outcome=Outcome.COMPLETE).count() == 3
+    assert "soft time limit interrupted a step" in workers[0].output
+    assert not RunEvent.objects.filter(kind="failed").exists()
+
+
+def test_the_rest_of_a_chunk_goes_back_even_if_a_step_does_not_mind(site: CelerySite) -> None:
+    publish_flow(flow(step("effects.nap", label="a", seconds=1.5, deaf=True)))
+    runs = create_runs(3)
+    limited = ["--concurrency=1", "--soft-time-limit=1"]
+    workers = site.start_celery_workers(1, *limited, pool="prefork", **PATIENT)
+    site.send("run_flowruns_task", [run.pk for run in runs])
+    site.wait_until_done(*workers)
+    assert site.effects() == effects_once(runs)
+    assert workers[0].output.count(" succeeded in ") >= 2, "a message for the rest"
+
+
+def test_a_step_that_never_ends_within_the_limit_is_not_repeated_for_ever(
+    site: CelerySite,
+) -> None:
+    publish_flow(flow(step("effects.nap", label="a", seconds=20)))
+    (run,) = create_runs(1)
+    limited = ["--concurrency=1", "--soft-time-limit=1"]
+    workers = site.start_celery_workers(1, *limited, pool="prefork", MAX_ATTEMPTS=2, **PATIENT)
+    site.send("run_flowruns_task", [run.pk])
+    site.wait_until_done(*workers)
+    run.refresh_from_db()
+    assert (run.outcome, run.reason_code) == (Outcome.ERRORED, "dead_lettered")

@@ -143,6 +143,31 @@ class Listen(BaseAction):
         return [TOLD.key]
 
 
+class NapForm(LabelForm):
+    """``deaf`` is whether the step goes on whatever is raised in it."""
+
+    seconds = forms.FloatField()
+    deaf = forms.BooleanField(required=False)
+
+
+class Nap(BaseAction):
+    """Calls something that takes its time, and then has its effect."""
+
+    name = "nap"
+    effects = Effects.EXTERNAL
+    Config = NapForm
+
+    def run(self, *, run: RunContext, obj: Any, config: Any) -> None:
+        until = time.monotonic() + config.seconds
+        while (left := until - time.monotonic()) > 0:
+            try:
+                time.sleep(left)
+            except Exception:
+                if not config.deaf:
+                    raise
+        record(run, obj, config.label)
+
+
 class Tell(BaseAction):
     """Tells the customer whose key is the phone number of its own, in a step with an effect."""
 
@@ -157,5 +182,5 @@ class Tell(BaseAction):
 
 
 TOLD = Trigger(name="told", label="Told", model="shop.customer", key="effects.told")
-ACTIONS = (Write, Call, Hold, Doze, Rest, Listen, Tell)
+ACTIONS = (Write, Call, Hold, Doze, Rest, Listen, Nap, Tell)
 TRIGGERS = (TOLD,)

@@ -20,10 +20,14 @@ PLAN = {
 }  # fmt: skip
 #: The rooms of `runs`, bottom up, and what is in them.
 ROOMS = {
-    "store": {"connection", "clock", "needs", "rows", "objects", "compiled"},
+    "store": {
+        "connection", "guard", "sessions", "process", "clock", "needs", "rows", "objects",
+        "compiled",
+    },
     "queue": {"claim", "handouts", "heartbeat", "limits", "inbox", "outbox", "workers"},
     "execution": {
-        "activation", "driver", "batch", "checkpoint", "admission", "failures", "sweep", "start",
+        "activation", "coroutines", "driver", "batch", "checkpoint", "admission", "failures",
+        "sweep", "start",
     },
     "triggers": {"listeners", "match", "result", "fire"},
     "operations": {"operator_actions", "interventions", "bulk", "retention", "run_info"},

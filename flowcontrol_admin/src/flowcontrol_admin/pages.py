@@ -303,9 +303,9 @@ def plugin_code(name: str) -> Iterator[None]:
     """Turn whatever a plugin's form raises into an EditError."""
     try:
         yield
-    except FlowcontrolError:
+    except (FlowcontrolError, KeyboardInterrupt, GeneratorExit):
         raise
-    except Exception as error:
+    except BaseException as error:
         logger.exception("The form of %s failed.", name)
         text = _(
             "The form of %(name)s failed: %(error)s. This is a fault of its plugin; see the log "

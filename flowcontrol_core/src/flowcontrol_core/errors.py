@@ -33,6 +33,22 @@ def ngettext(singular: str, plural: str, number: int) -> str:
     return translations.ngettext(singular, plural, number)
 
 
+#: What asks a process or a task to stop, and is not the fault of the code that it is raised in.
+#: All else that the code of projects and plugins raises is its own fault, ``SystemExit`` too.
+interruptions: set[type[BaseException]] = {KeyboardInterrupt}
+
+
+def raise_interruption(error: BaseException) -> None:
+    """Raise on what is not the fault of foreign code: an interruption, whatever was made of it."""
+    if isinstance(error, GeneratorExit):
+        raise error
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, tuple(interruptions)):
+            raise cause
+        cause = cause.__cause__ or cause.__context__
+
+
 class FlowcontrolError(Exception):
     """The base class: catching it catches all that the framework raises on purpose."""
 
@@ -119,6 +135,10 @@ class ConfigError(FlowcontrolError):
 
 class EffectsError(FlowcontrolError):
     """An action did what its declared effects do not allow, such as a write under NONE."""
+
+
+class StepTimeoutError(FlowcontrolError, TimeoutError):
+    """A call of an action took longer than the time-out of its step; its answer is discarded."""
 
 
 class DirectiveError(FlowcontrolError):

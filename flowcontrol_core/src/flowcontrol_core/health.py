@@ -7,6 +7,7 @@ an index.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -21,7 +22,7 @@ from flowcontrol_core.actions.registry import registry
 from flowcontrol_core.conf import get_settings
 from flowcontrol_core.models import LIVE, PAUSES, FlowRun, Outcome, Reason, Status, Worker
 from flowcontrol_core.plugins.manager import plugin_manager
-from flowcontrol_core.runs.queue.claim import ANY
+from flowcontrol_core.runs.queue.claim import ANY, HOST_CHARACTERS
 from flowcontrol_core.runs.queue.outbox import missing_keys
 from flowcontrol_core.runs.queue.workers import gone_after
 from flowcontrol_core.runs.store.clock import clock
@@ -219,16 +220,20 @@ def _check() -> Health:
     workers = list(Worker.objects.using(alias()).order_by("name"))
     late = overdue_runs(now)
     count = late.count()
+    executing = _executing(now) if Status.RUNNING in counts else frozenset()
     oldest = late.values_list("due_at", flat=True).first()
     seconds = (now - oldest).total_seconds() if oldest else 0.0
     return Health(
         at=now,
         live=counts,
-        workers=[_shown(worker, now) for worker in workers],
+        workers=[_shown(worker, now, executing) for worker in workers],
         overdue=count,
         oldest_overdue=seconds,
         issues=[
-            *_worker_issues([worker for worker in workers if _is_alive(worker, now)], counts, now),
+            *_worker_issues(
+                [worker for worker in workers if _is_alive(worker, now, executing)],
+                is_needed=bool(counts) and not executing,
+            ),
             *_overdue_issues(late, count, int(seconds)),
             *_run_issues(now),
             *_forgotten_issues(now - _overdue_after()),
@@ -276,16 +281,26 @@ def _has_lease(now: datetime) -> bool:
     return running.exists()
 
 
-def _is_alive(worker: Worker, now: datetime) -> bool:
-    return now - worker.last_sweep_at <= gone_after()
+def _executing(now: datetime) -> frozenset[str]:
+    """Return the hosts and processes that execute runs: their leases have not expired."""
+    running = FlowRun.objects.using(alias()).filter(status=Status.RUNNING, due_at__gt=now)
+    names = running.order_by().values_list("worker", flat=True).distinct()
+    return frozenset(name.rpartition(":")[0] for name in names)
 
 
-def _shown(worker: Worker, now: datetime) -> dict[str, Any]:
+def _is_alive(worker: Worker, now: datetime, executing: AbstractSet[str]) -> bool:
+    """Return whether a worker has swept of late, or is inside of a long step."""
+    if now - worker.last_sweep_at <= gone_after():
+        return True
+    return f"{worker.host[:HOST_CHARACTERS]}:{worker.pid}" in executing
+
+
+def _shown(worker: Worker, now: datetime, executing: AbstractSet[str]) -> dict[str, Any]:
     return {
         "name": worker.name,
         "queues": worker.queues,
         "last_sweep": worker.last_sweep_at.isoformat(),
-        "gone": not _is_alive(worker, now),
+        "gone": not _is_alive(worker, now, executing),
         "claims": worker.claims,
         "plugins": worker.plugins,
     }
@@ -294,11 +309,9 @@ def _shown(worker: Worker, now: datetime) -> dict[str, Any]:
 # --- the issues -----------------------------------------------------------------------------
 
 
-def _worker_issues(
-    alive: list[Worker], live: dict[str, int], now: datetime
-) -> Iterator[HealthIssue]:
-    is_executing = Status.RUNNING in live and _has_lease(now)
-    if not alive and live and not is_executing:
+def _worker_issues(alive: list[Worker], *, is_needed: bool) -> Iterator[HealthIssue]:
+    """Yield what is wrong with the workers; one is needed where runs live that none executes."""
+    if not alive and is_needed:
         yield _issue("no_worker")
     if refused := sum(not worker.claims for worker in alive):
         yield _issue("no_heartbeat", count=refused)

@@ -7,26 +7,39 @@ from __future__ import annotations
 
 import logging
 import random
+import signal
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from types import FrameType
 from typing import Any
 
+from billiard.pool import SIG_SOFT_TIMEOUT, soft_timeout_sighandler
 from celery import Task, current_app, shared_task
+from celery.exceptions import SoftTimeLimitExceeded
 from kombu import Connection, Producer
 from kombu.exceptions import KombuError
 from kombu.pools import producers
 
 from flowcontrol_core.conf import get_settings
+from flowcontrol_core.errors import interruptions
 from flowcontrol_core.models import FlowRun
+from flowcontrol_core.runs.execution.activation import executing
 from flowcontrol_core.runs.execution.sweep import begin_sweep, due_by_queue, execute_due
 from flowcontrol_core.runs.operations.retention import prune
 from flowcontrol_core.runs.queue.claim import ANY, TURN, Choice
 from flowcontrol_core.runs.queue.handouts import forget_handouts, take_handouts
-from flowcontrol_core.runs.queue.workers import send_heartbeat, should_stop
+from flowcontrol_core.runs.queue.workers import (
+    clear_stop,
+    request_stop,
+    send_heartbeat,
+    should_stop,
+)
 from flowcontrol_core.runs.store.connection import alias, senders
 
+# A task that is to end: no fault of the step that it is raised in.
+interruptions.add(SoftTimeLimitExceeded)
 logger = logging.getLogger("flowcontrol.runs")
 #: Seconds without another attempt to reach the broker after a commit.
 SILENCE = 5.0
@@ -78,14 +91,47 @@ def run_flowruns_task(ids: list[int]) -> int:
     two messages are made, so that a worker that is idle has its share.
     """
     send_heartbeat()
-    choice = Choice(only=ids)
-    executed = execute_due(len(ids), choice, between=send_heartbeat, seconds=TURN).executed
-    left = {} if should_stop() else due_by_queue(len(ids), choice)
+    choice, executed, stopped = Choice(only=ids), 0, should_stop()
+    try:
+        with _soft_limit():
+            executed = execute_due(len(ids), choice, between=send_heartbeat, seconds=TURN).executed
+    except SoftTimeLimitExceeded:
+        logger.warning(
+            "Celery's soft time limit interrupted a step. Its run, and what was left of the chunk, "
+            "went back; use a smaller CELERY_CHUNK, or a longer limit."
+        )
+    left = {} if stopped or should_stop() else due_by_queue(len(ids), choice)
     if left and not executed:
         time.sleep(random.uniform(*LOCKED_PAUSE))
     if left:
         send(left, parts=2 if executed else 1)
     return executed
+
+
+@contextmanager
+def _soft_limit() -> Iterator[None]:
+    """Have Celery's soft time limit end the chunk, without an interruption of the engine itself.
+
+    It is a signal of the processes of the pool "prefork"; the other pools have none. A step is
+    interrupted by it; where the step does not mind, or none is being called, what was not begun
+    goes back all the same.
+    """
+    raise_limit = signal.getsignal(SIG_SOFT_TIMEOUT) if SIG_SOFT_TIMEOUT else None
+    if raise_limit is not soft_timeout_sighandler:
+        yield
+        return
+
+    def end_chunk(number: int, frame: FrameType | None) -> None:
+        request_stop()
+        if executing.get() is not None:
+            soft_timeout_sighandler(number, frame)
+
+    signal.signal(SIG_SOFT_TIMEOUT, end_chunk)
+    try:
+        yield
+    finally:
+        signal.signal(SIG_SOFT_TIMEOUT, raise_limit)
+        clear_stop()
 
 
 def send(runs: Mapping[str, Sequence[int]], *, quickly: bool = False, parts: int = 1) -> int:

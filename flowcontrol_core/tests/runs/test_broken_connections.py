@@ -125,7 +125,7 @@ def test_a_run_that_is_started_at_once_fails_with_the_reason(lab: Lab) -> None:
     lab.on("close", close)
     run = start_flowrun(publish(write("close")))
     assert fresh(run).outcome == Outcome.ERRORED
-    assert "has closed it" in fresh(run).reason
+    assert "closed the connection" in fresh(run).reason
 
 
 def test_a_server_that_is_gone_is_no_fault_of_the_step(

@@ -462,3 +462,21 @@ def test_a_worker_says_that_its_heartbeat_gets_no_connection(
         monkeypatch.setattr(workers, "is_refused", lambda: is_refused)  # noqa: B023
         sweep()
         assert Worker.objects.get().claims is not is_refused
+
+
+def test_a_worker_inside_of_one_long_step_is_alive(works: None, lab: Lab) -> None:
+    run = start(think())
+    sweep()
+    Worker.objects.update(last_sweep_at=lab.clock.now() - timedelta(seconds=150))
+    worker = Worker.objects.get()
+    due_at = lab.clock.now() + timedelta(seconds=30)
+    name = f"{worker.name}:4711"
+    rows = FlowRun.objects.filter(pk=run.pk)
+    rows.update(status=Status.RUNNING, outcome="", due_at=due_at, worker=name)
+    found = check_health()
+    assert (found.is_healthy, [each["gone"] for each in found.workers]) == (True, [False])
+    assert [each["gone"] for each in found.as_json()["workers"]] == [False]
+    rows.update(worker="elsewhere:1:2")
+    assert [each["gone"] for each in check_health().workers] == [True]
+    rows.update(worker=name, due_at=lab.clock.now())
+    assert codes() == ["no_worker"]

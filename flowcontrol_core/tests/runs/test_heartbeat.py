@@ -19,7 +19,7 @@ from flowcontrol_core.runs.execution.sweep import continue_flowruns
 from flowcontrol_core.runs.queue import heartbeat as heartbeat_module
 from flowcontrol_core.runs.queue.claim import claim
 from flowcontrol_core.runs.queue.heartbeat import Heartbeat, HeartbeatRefused, Pulse, is_refused
-from flowcontrol_core.runs.store.connection import WriteGuard
+from flowcontrol_core.runs.store.guard import CallGuard
 
 from .conftest import (
     Lab,
@@ -165,7 +165,7 @@ def test_a_heartbeat_begins_the_time_of_the_step_anew(
     with heart.watch(40):
         for _ in range(3):
             machine.seconds += 39
-            heart.touch(run, WriteGuard())
+            heart.touch(run, CallGuard())
             assert is_extended(lab, heart, run)
         machine.seconds += 40
         assert not is_extended(lab, heart, run)
@@ -177,7 +177,7 @@ def test_a_heartbeat_outside_of_a_call_changes_nothing(
     monkeypatch.setattr(heartbeat_module, "has_heartbeat", lambda: True)
     with heart.watch(40):
         pass
-    heart.touch(run, WriteGuard())
+    heart.touch(run, CallGuard())
     machine.seconds += 1000
     assert is_extended(lab, heart, run)
 

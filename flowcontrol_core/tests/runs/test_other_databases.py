@@ -253,6 +253,20 @@ def test_a_step_that_hides_an_error_of_its_locked_object_fails(lab: Lab, both: A
     assert "caught an error of the database" in run.reason
 
 
+def test_a_step_that_leaves_a_transaction_open_where_its_object_is_locked_fails(
+    lab: Lab, both: Any
+) -> None:
+    def work(run: Any, obj: Any) -> None:
+        rename(run, run.lock_object())
+        transaction.atomic(using=ARCHIVE).__enter__()
+
+    lab.on("work", work)
+    run = executed(publish(write("work")), both[1])
+    assert (run.outcome, names()) == ("errored", ["first", "archived"])
+    assert "left a transaction of the database “archive” open" in run.reason
+    assert not connections[ARCHIVE].in_atomic_block
+
+
 def test_a_database_that_is_no_longer_configured_fails_the_step(lab: Lab, both: Any) -> None:
     lab.on("look", look)
     run = create_flowrun(publish(think("look")), both[1])

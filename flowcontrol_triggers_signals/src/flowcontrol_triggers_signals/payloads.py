@@ -39,7 +39,9 @@ def plain_text(value: Any, length: int = MAX_TEXT) -> str:
     """Return a value as text that any database can store, cut to this many characters."""
     try:
         text = str(value)
-    except Exception:  # noqa: BLE001  (a foreign __str__ may raise anything)
+    except (KeyboardInterrupt, GeneratorExit):
+        raise
+    except BaseException:  # noqa: BLE001  (a foreign __str__ may raise anything)
         return f"({type(value).__name__})"
     return text[:length].replace("\x00", "").encode(errors="replace").decode()
 

@@ -59,7 +59,9 @@ def _connect(
     def receive(*, using: str, **kwargs: Any) -> None:
         try:
             handle(triggers, using=using, **kwargs)
-        except Exception as error:
+        except (KeyboardInterrupt, GeneratorExit):
+            raise
+        except BaseException as error:
             if isinstance(error, Error) and transaction.get_connection(using).in_atomic_block:
                 raise
             logger.exception("The triggers of %s could not be fired.", sender._meta.label)

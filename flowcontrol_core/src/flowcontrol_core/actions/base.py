@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Coroutine, Iterable
 from enum import Enum
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, cast
 
@@ -23,6 +23,10 @@ else:
     from typing import TypeVar
 
     ConfigType = TypeVar("ConfigType")
+
+
+#: What an action answers; ``async def`` is for actions with Effects.EXTERNAL.
+Answer = FlowDirective | None | Coroutine[Any, Any, FlowDirective | None]
 
 
 class Effects(Enum):
@@ -75,18 +79,17 @@ class BaseAction(Generic[ConfigType]):
     #: The longest time in seconds that one call may take; ``None`` for the setting STEP_TIMEOUT.
     timeout: ClassVar[float | None] = None
 
-    def run(self, *, run: RunContext, obj: Any, config: ConfigType) -> FlowDirective | None:
+    def run(self, *, run: RunContext, obj: Any, config: ConfigType) -> Answer:
         """Do it, and return where the run continues (``None``: with the next step).
 
         ``obj`` is the run's model object or ``None``; ``config`` has the values of the form as
         attributes, expressions and templates evaluated. Raise ``flowcontrol.errors.Retry`` to be
-        called again later; any other exception fails the step.
+        called again later; any other exception fails the step. With Effects.EXTERNAL it may be
+        ``async def``: it is awaited in an event loop of its own, where its time-out is real.
         """
         raise NotImplementedError(f"{type(self).__qualname__} does not define run().")
 
-    def return_from_children(
-        self, *, run: RunContext, obj: Any, config: ConfigType
-    ) -> FlowDirective | None:
+    def return_from_children(self, *, run: RunContext, obj: Any, config: ConfigType) -> Answer:
         """Return where to continue at the end of a branch; by default after the step."""
         return FlowDirective.CONTINUE
 

@@ -11,7 +11,7 @@ from flowcontrol_core.actions.config import BoundConfig, bind, read_config, secr
 from flowcontrol_core.actions.registry import Registry, registry
 from flowcontrol_core.document.tree import Step
 from flowcontrol_core.engine.codec import private_copy
-from flowcontrol_core.errors import ConfigError, gettext
+from flowcontrol_core.errors import ConfigError, gettext, raise_interruption
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,8 @@ def upgraded_config(step: Step, action: BaseAction) -> dict[str, Any]:
         raise ConfigError(text % {**values, "installed": action.config_version})
     try:
         upgraded: Any = action.upgrade_config(private_copy(dict(step.config)), step.config_version)
-    except Exception as error:
+    except BaseException as error:
+        raise_interruption(error)
         text = gettext(
             "upgrade_config() of %(action)r failed on version %(version)d: %(error)r. "
             "Correct the plugin."

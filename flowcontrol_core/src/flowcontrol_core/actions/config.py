@@ -23,6 +23,7 @@ from flowcontrol_core.errors import (
     FlowcontrolError,
     UnknownFilterError,
     gettext,
+    raise_interruption,
 )
 from flowcontrol_core.expressions import Scope
 from flowcontrol_core.zones import neutral
@@ -92,6 +93,12 @@ class BoundConfig:
 
     def __repr__(self) -> str:
         return f"BoundConfig({dict(self._values)!r})"
+
+
+def compute(config: BoundConfig) -> None:
+    """Compute all values of a configuration now, for a call that cannot query the database."""
+    for name in config._values:  # noqa: SLF001 - its own module
+        getattr(config, name)
 
 
 def _is_container(value: Any) -> bool:
@@ -174,7 +181,8 @@ def _initial_value(field: forms.Field, stored: Any) -> Any:
         return restore(field, stored)
     except DatabaseProblem:
         raise
-    except Exception:  # noqa: BLE001 - a field of a plugin may raise anything
+    except BaseException as error:  # noqa: BLE001 - a field of a plugin may raise anything
+        raise_interruption(error)
         return stored
 
 
@@ -198,7 +206,8 @@ def read_config(
             missing = _missing_filter(form)
     except (DatabaseProblem, FlowcontrolError):
         raise
-    except Exception as error:
+    except BaseException as error:
+        raise_interruption(error)
         text = gettext(
             "The form of the configuration failed: %(type)s: %(error)s. Correct or upgrade the "
             "plugin."

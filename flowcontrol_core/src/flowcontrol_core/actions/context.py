@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, tzinfo
 from typing import Any, Literal, Protocol
 from uuid import UUID, uuid5
+
+from asgiref.sync import sync_to_async
 
 from flowcontrol_core import bounds
 from flowcontrol_core.engine.codec import private_copy, storable
@@ -83,6 +86,8 @@ class RunContext:
     load_object: Callable[[], Any] = _nothing
     lock: Callable[[], Any] = _nothing
     beat: Callable[[], None] = _nothing
+    #: When the present call began, or last said that it is alive, by ``time.perf_counter()``.
+    alive_at: float = 0.0
 
     @property
     def object(self) -> Any:
@@ -100,8 +105,13 @@ class RunContext:
             self.messages.append(str(message)[: bounds.LOG_CHARACTERS])
 
     def heartbeat(self) -> None:
-        """Extend the lease of the run during a long step."""
+        """Extend the lease of the run during a long step, and begin the time of its call anew."""
         self.beat()
+        self.alive_at = time.perf_counter()
+
+    async def aheartbeat(self) -> None:
+        """Do the same in an asynchronous action."""
+        await sync_to_async(self.heartbeat)()
 
     def lock_object(self) -> Any:
         """Return the object freshly read and locked until the checkpoint (DATABASE steps).

@@ -6,10 +6,11 @@ import re
 from collections.abc import Container, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from inspect import signature
+from inspect import isasyncgenfunction, isgeneratorfunction, signature
 from types import MappingProxyType
 from typing import Any, NamedTuple, TypeVar
 
+from asgiref.sync import iscoroutinefunction
 from django import forms
 from django.apps import apps
 from django.utils.functional import Promise
@@ -19,7 +20,12 @@ from flowcontrol_core import bounds
 from flowcontrol_core.actions.base import BaseAction, Effects
 from flowcontrol_core.actions.config import BoundConfig
 from flowcontrol_core.actions.trigger import Accepts, Trigger
-from flowcontrol_core.errors import RegistrationError, UnknownActionError, UnknownTriggerError
+from flowcontrol_core.errors import (
+    RegistrationError,
+    UnknownActionError,
+    UnknownTriggerError,
+    raise_interruption,
+)
 from flowcontrol_core.expressions.extensions import Extensions, Offered, extensions
 from flowcontrol_core.suggest import did_you_mean
 
@@ -37,7 +43,8 @@ def plugin_text(text: str | Promise, instead: str = "") -> str:
     """
     try:
         return str(text) or instead
-    except Exception as error:  # noqa: BLE001  (whatever it raises)
+    except BaseException as error:  # noqa: BLE001  (whatever it raises)
+        raise_interruption(error)
         problem = gettext("this text cannot be shown: %(error)s") % {"error": repr(error)}
         return f"{instead} ({problem})".strip()
 
@@ -375,6 +382,7 @@ def _check_action(cls: Any) -> None:
     if cls.run is BaseAction.run:
         raise RegistrationError(f"{where} does not define run().")
     _check_calls(cls, where)
+    _check_methods(cls, where)
     _check_config(cls.Config, where)
     _check_names(cls, where)
     _check_references(cls, where)
@@ -435,6 +443,32 @@ def _check_version(cls: type[BaseAction], where: str) -> None:
             f"{where}.config_version is {version}, but stored configurations of version 1 stay "
             "as they are: define upgrade_config()."
         )
+
+
+#: The methods that answer for an action.
+_CALLED = ("run", "return_from_children")
+#: The methods that are asked about it: there is nothing to wait for.
+_ASKED = ("upgrade_config", "summary", "check", "needs_loop", "waits_for", "starts_flows")
+
+
+def _check_methods(cls: type[BaseAction], where: str) -> None:
+    """Refuse methods whose answer would be a coroutine or a generator, and no directive."""
+    for name in _CALLED:
+        method = getattr(cls, name)
+        if isgeneratorfunction(method) or isasyncgenfunction(method):
+            raise RegistrationError(
+                f"{where}.{name}() has a `yield`, so it would return a generator and do nothing. "
+                "Return a directive or None."
+            )
+        if iscoroutinefunction(method) and cls.effects is not Effects.EXTERNAL:
+            raise RegistrationError(
+                f"{where}.{name}() is `async def`, which only an action with Effects.EXTERNAL may "
+                "be: an event loop cannot be part of a transaction. Write `def`, or declare "
+                "Effects.EXTERNAL."
+            )
+    for name in _ASKED:
+        if iscoroutinefunction(getattr(cls, name)):
+            raise RegistrationError(f"{where}.{name}() is `async def`: write `def`.")
 
 
 def _check_names(cls: type[BaseAction], where: str) -> None:

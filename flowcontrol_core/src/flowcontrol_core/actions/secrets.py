@@ -16,7 +16,7 @@ from django.core.exceptions import ValidationError
 from django.utils.translation import gettext_lazy as _
 
 from flowcontrol_core.conf import get_settings
-from flowcontrol_core.errors import MissingSecretError
+from flowcontrol_core.errors import MissingSecretError, raise_interruption
 from flowcontrol_core.expressions import Scope
 
 #: What an environment variable with a secret begins with.
@@ -53,7 +53,8 @@ def resolve(names: Iterable[str], ask: Ask) -> dict[str, str]:
 def _resolved(name: str, ask: Ask) -> str:
     try:
         value: Any = ask(name)
-    except Exception as error:  # noqa: BLE001 - a plugin may raise anything
+    except BaseException as error:  # noqa: BLE001 - a plugin may raise anything
+        raise_interruption(error)
         # Its message may contain a secret of the source itself.
         raise MissingSecretError(name, problem=type(error).__name__) from None
     if value is None or value == "":

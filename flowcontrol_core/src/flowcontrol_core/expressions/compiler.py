@@ -12,7 +12,7 @@ from typing import Any
 
 from django.utils.safestring import mark_safe
 
-from flowcontrol_core.errors import ExpressionError, gettext
+from flowcontrol_core.errors import ExpressionError, gettext, raise_interruption
 from flowcontrol_core.expressions import budget, nodes
 from flowcontrol_core.expressions.arithmetic import calculate, negate
 from flowcontrol_core.expressions.coercion import bounded_tree
@@ -154,7 +154,8 @@ def _comparison(node: nodes.Comparison, *, html: bool) -> Read:
             first = Decimal(repr(first))
         try:
             return bool(compare(first, second))
-        except Exception:  # noqa: BLE001  (what cannot be compared is False, as in Django)
+        except BaseException as error:  # noqa: BLE001  (what cannot be compared is False, as in Django)
+            raise_interruption(error)
             return False
 
     return compare_both
@@ -183,7 +184,8 @@ def _filter_step(call: nodes.FilterCall, *, html: bool) -> Callable[[Any, Scope]
         scope.spend(budget.of_filter(span.text, value, argument))
         try:
             return apply(value, argument, scope.now)
-        except Exception as error:
+        except BaseException as error:
+            raise_interruption(error)
             what = gettext('The filter "%(name)s" failed') % {"name": span.text}
             raise span.failure(what, error) from error
 
@@ -198,7 +200,8 @@ def _call(node: nodes.FunctionCall, *, html: bool) -> Read:
         values = [read(scope) for read in reads]
         try:
             return apply(values)
-        except Exception as error:
+        except BaseException as error:
+            raise_interruption(error)
             what = gettext('The function "%(name)s" failed') % {"name": span.text}
             raise span.failure(what, error) from error
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, NoReturn
 
 from flowcontrol_core import bounds
-from flowcontrol_core.errors import ExpressionError, gettext
+from flowcontrol_core.errors import ExpressionError, gettext, raise_interruption
 from flowcontrol_core.expressions.coercion import plain
 from flowcontrol_core.expressions.compiler import build
 from flowcontrol_core.expressions.lookup import Read
@@ -35,7 +35,7 @@ class Compiled:
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.source[:50]!r}>"
 
-    def _fail(self, what: str, error: Exception) -> NoReturn:
+    def _fail(self, what: str, error: BaseException) -> NoReturn:
         """Raise an error as an ExpressionError that marks the source, as a part of it or whole."""
         if isinstance(error, ExpressionError) and error.source:
             raise error
@@ -63,7 +63,8 @@ class Expression(Compiled):
         scope.steps = bounds.EVALUATION_STEPS
         try:
             return plain(self._read(scope))
-        except Exception as error:  # noqa: BLE001 - a property of a model may raise anything
+        except BaseException as error:  # noqa: BLE001 - a property of a model may raise anything
+            raise_interruption(error)
             self._fail(gettext("The expression failed"), error)
 
     def test(self, scope: Scope) -> bool:
@@ -71,7 +72,8 @@ class Expression(Compiled):
         scope.steps = bounds.EVALUATION_STEPS
         try:
             return bool(self._read(scope))
-        except Exception as error:  # noqa: BLE001 - a property of a model may raise anything
+        except BaseException as error:  # noqa: BLE001 - a property of a model may raise anything
+            raise_interruption(error)
             self._fail(gettext("The expression failed"), error)
 
 

@@ -15,7 +15,7 @@ from django.db.models import Model
 from django.utils import timezone
 
 from flowcontrol_core import bounds
-from flowcontrol_core.errors import ExpressionError, gettext
+from flowcontrol_core.errors import ExpressionError, gettext, raise_interruption
 from flowcontrol_core.expressions.scope import OBJECT_NAMES, Scope
 from flowcontrol_core.expressions.spans import Span
 from flowcontrol_core.expressions.visibility import NAMES_OF_OTHERS, NAMES_OF_ROOT, Tables, unwrap
@@ -66,7 +66,8 @@ def compile_item(container: Read, read_key: Read, span: Span, *, is_object: bool
         value, key = container(scope), read_key(scope)
         try:
             return _find(value, key, names)
-        except Exception as error:
+        except BaseException as error:
+            raise_interruption(error)
             raise _unreadable(span, error) from error
 
     return read_item
@@ -111,7 +112,8 @@ def _field_reader(name: str, span: Span) -> Read:
         access = NAMES_OF_ROOT[type(obj)].get(name)
         try:
             return access.final(obj) if access else _read(obj, name, NAMES_OF_ROOT, is_last=True)
-        except Exception as error:
+        except BaseException as error:
+            raise_interruption(error)
             raise _unreadable(span, error) from error
 
     return read_field
@@ -126,7 +128,8 @@ def _path_reader(read_root: Read, names: Tables, rest: list[str], span: Span) ->
             value = _read(read_root(scope), first, names, is_last=not others)
             for position, name in enumerate(others, start=1):
                 value = _read(value, name, NAMES_OF_OTHERS, is_last=position == len(others))
-        except Exception as error:
+        except BaseException as error:
+            raise_interruption(error)
             raise _unreadable(span, error) from error
         return value
 
@@ -140,7 +143,7 @@ def read_parts(value: Any, parts: Sequence[str]) -> Any:
     return value
 
 
-def _unreadable(span: Span, error: Exception) -> ExpressionError:
+def _unreadable(span: Span, error: BaseException) -> ExpressionError:
     return span.failure(gettext("%(path)s could not be read") % {"path": span.text}, error)
 
 

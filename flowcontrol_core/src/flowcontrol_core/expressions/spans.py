@@ -29,7 +29,7 @@ class Span:
             length=self.length,
         )
 
-    def failure(self, what: str, error: Exception) -> ExpressionError:
+    def failure(self, what: str, error: BaseException) -> ExpressionError:
         """Return the error to raise when code that was called for this span failed."""
         if isinstance(error, ExpressionError):
             return error if error.source else self.error(error.message)

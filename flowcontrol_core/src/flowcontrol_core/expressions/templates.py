@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import ClassVar
 
 from flowcontrol_core import bounds
-from flowcontrol_core.errors import gettext
+from flowcontrol_core.errors import gettext, raise_interruption
 from flowcontrol_core.expressions import budget, renderer
 from flowcontrol_core.expressions.compiler import build
 from flowcontrol_core.expressions.expression import Compiled, check_length
@@ -53,7 +53,8 @@ class TextTemplate(Compiled):
         rendering = renderer.RenderScope(scope)
         try:
             self._body(rendering)
-        except Exception as error:  # noqa: BLE001 - a property of a model may raise anything
+        except BaseException as error:  # noqa: BLE001 - a property of a model may raise anything
+            raise_interruption(error)
             self._fail(gettext("The template failed"), error)
         return rendering.output()
 

@@ -13,7 +13,7 @@ from django.utils.translation import gettext
 from flowcontrol_core.actions.bound_step import bind_step
 from flowcontrol_core.document.diff import ABSENT, Diff, FieldChange, diff
 from flowcontrol_core.document.tree import Document, Place, RetryPolicy, Step
-from flowcontrol_core.errors import FlowcontrolError
+from flowcontrol_core.errors import FlowcontrolError, raise_interruption
 from flowcontrol_core.flows.config_forms import known_action, zone_of
 from flowcontrol_core.flows.edits import step_label
 from flowcontrol_core.redaction import HIDDEN
@@ -32,7 +32,8 @@ def summarize_step(step: Step, document: Document) -> str:
             return str(bound.action.summary(bound.config))
     except FlowcontrolError:
         return ""
-    except Exception:
+    except BaseException as error:
+        raise_interruption(error)
         logger.exception("The summary of the action %s failed.", step.action)
         return ""
 

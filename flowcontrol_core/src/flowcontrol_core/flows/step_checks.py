@@ -32,6 +32,7 @@ from flowcontrol_core.errors import (
     MissingSecretError,
     Problem,
     UnknownActionError,
+    raise_interruption,
 )
 from flowcontrol_core.expressions import check_names, compile_expression
 from flowcontrol_core.expressions.name_checks import HasPlaces
@@ -74,7 +75,8 @@ class CheckedStep:
         try:
             with in_zone(self.question.zone):
                 return [str(text) for text in call(self.config) if text]
-        except Exception as error:  # noqa: BLE001 - a plugin's code may raise anything
+        except BaseException as error:  # noqa: BLE001 - a plugin's code may raise anything
+            raise_interruption(error)
             yield _broken(self.question, f"{method}()", error)
             return []
 
@@ -203,7 +205,8 @@ def _object_problems(question: Question, action: BaseAction) -> Iterator[Problem
 def _loop_problems(step: CheckedStep) -> Iterator[Problem]:
     try:
         needs_loop = step.action.needs_loop(step.config)
-    except Exception as error:  # noqa: BLE001 - a plugin's code may raise anything
+    except BaseException as error:  # noqa: BLE001 - a plugin's code may raise anything
+        raise_interruption(error)
         yield _broken(step.question, "needs_loop()", error)
         return
     # A missing action, which is a problem itself, may be the loop.
@@ -224,7 +227,8 @@ def _bind(question: Question, action: BaseAction) -> Reading[_Bound | None]:
     except ConfigError as error:
         yield from _config_problems(question, error)
         return None
-    except Exception as error:  # noqa: BLE001 - a plugin's form may raise anything
+    except BaseException as error:  # noqa: BLE001 - a plugin's form may raise anything
+        raise_interruption(error)
         yield _broken(question, gettext("form"), error)
         return None
     for name in unknown_fields(action.Config, stored):
@@ -246,7 +250,8 @@ def _compile(
                 computed |= {name: evaluable} if evaluable is not None else {}
     except ExpressionError as error:
         failed = question.problem(describe_error(error), name)
-    except Exception as error:  # noqa: BLE001 - a field of a plugin's own may raise anything
+    except BaseException as error:  # noqa: BLE001 - a field of a plugin's own may raise anything
+        raise_interruption(error)
         failed = _broken(question, gettext("field %(name)r") % {"name": name}, error)
     yield from name_problems(question, computed, model=question.model)
     if failed:
@@ -274,7 +279,7 @@ def _config_problems(question: Question, error: ConfigError) -> Iterator[Problem
             yield question.problem(message, "" if name == NON_FIELD_ERRORS else name)
 
 
-def _broken(question: Question, what: str, error: Exception) -> Problem:
+def _broken(question: Question, what: str, error: BaseException) -> Problem:
     text = gettext(
         "The %(what)s of the action %(action)r raised %(type)s: %(error)s. Correct or upgrade its "
         "plugin."

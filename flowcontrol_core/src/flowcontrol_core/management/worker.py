@@ -24,6 +24,7 @@ from flowcontrol_core.runs.queue.workers import (
     wait_for_stop,
 )
 from flowcontrol_core.runs.store.connection import pool_size
+from flowcontrol_core.runs.store.process import process
 
 logger = logging.getLogger("flowcontrol.worker")
 
@@ -162,3 +163,4 @@ def stopping_on_signals() -> Iterator[None]:
 def _restore(handlers: dict[signal.Signals, Any]) -> None:
     for number, handler in handlers.items():
         signal.signal(number, handler)
+    process.note_handlers()

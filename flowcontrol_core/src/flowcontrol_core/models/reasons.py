@@ -33,8 +33,9 @@ TEXTS: Mapping[str, str | Promise] = {
         "for something, or correct its condition."
     ),
     "unknown_call": _(
-        "The worker died during the call of step %(step)s (%(action)s), so it is unknown whether "
-        "the call was made. The step says not to repeat it. Find out, then skip or retry the step."
+        "The worker died or was interrupted during the call of step %(step)s (%(action)s), so it "
+        "is unknown whether the call was made. The step says not to repeat it. Find out, then skip "
+        "or retry the step."
     ),
     "missing_action": _(
         "The action %(action)s is not registered. Install or enable the plugin %(plugin)s."
@@ -67,8 +68,8 @@ TEXTS: Mapping[str, str | Promise] = {
     "error": "%(error)s",
     # What happens around it.
     "dead_lettered": _(
-        "Attempts exhausted: its worker died %(attempts)s times, or lost the database, without "
-        "reaching a checkpoint. Find out why, then retry the run."
+        "Attempts exhausted: its worker died %(attempts)s times, was interrupted, or lost the "
+        "database, without reaching a checkpoint. Find out why, then retry the run."
     ),
     "flow_gone": _("The flow of this run no longer exists."),
     "flow_paused": _("The flow is paused."),
@@ -78,7 +79,7 @@ TEXTS: Mapping[str, str | Promise] = {
     "pause_over": _("The time of the pause is over."),
     "recovered": _(
         "Execution %(attempt)s since the last checkpoint: the one before was cut short, because "
-        "its worker died, took too long, or lost the database."
+        "its worker died, was interrupted, took too long, or lost the database."
     ),
     "limit": _("The limit %(limit)s of the flow is reached (%(most)s)."),
     "limit_of_ancestor": _(

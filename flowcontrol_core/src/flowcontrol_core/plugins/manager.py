@@ -14,15 +14,13 @@ import pluggy
 
 from flowcontrol_core.actions.registry import Registry, registry
 from flowcontrol_core.actions.secrets import secret_of_site
-from flowcontrol_core.errors import RegistrationError
+from flowcontrol_core.errors import RegistrationError, raise_interruption
 from flowcontrol_core.plugins import hookspecs, reports
 from flowcontrol_core.plugins.catalogues import add_catalogue
 from flowcontrol_core.plugins.discovery import PluginSource, find_plugins
 from flowcontrol_core.plugins.reports import PluginReport, PluginStatus, Rules
 from flowcontrol_core.suggest import did_you_mean
 
-# What a plugin may raise without harm to others; a KeyboardInterrupt is the operator's.
-_FAULTS: Final = (Exception, SystemExit)
 _NAME: Final = re.compile(r"[a-z][a-z0-9_]*")
 _MODULE: Final = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
 
@@ -79,7 +77,8 @@ class PluginManager:
         try:
             sources = tuple(self._find())
             rules = reports.rules_for(sources)
-        except Exception as error:  # noqa: BLE001  (a site without plugins beats no site)
+        except BaseException as error:  # noqa: BLE001  (a site without plugins beats no site)
+            raise_interruption(error)
             nowhere = PluginSource("(discovery)", "")
             return [(nowhere, reports.report_broken(nowhere, error))]
         self._registry.reserve(rules.owners)
@@ -96,8 +95,9 @@ class PluginManager:
                 return refused
             _check_source(source)
             return self._register(source, module or importlib.import_module(source.module))
-        except _FAULTS as error:
+        except BaseException as error:  # noqa: BLE001  (what a plugin raises harms only itself)
             self._registry.restore(before)
+            raise_interruption(error)
             return reports.report_broken(source, error)
 
     def _register(self, source: PluginSource, module: ModuleType) -> PluginReport:
@@ -106,7 +106,7 @@ class PluginManager:
         try:
             self._pluggy.register(module, source.name)
             report = self._fill_registry(source, module)
-        except _FAULTS:
+        except BaseException:
             if self._pluggy.has_plugin(source.name):
                 self._pluggy.unregister(name=source.name)
             raise
@@ -135,8 +135,9 @@ class PluginManager:
         before = self._registry.snapshot()
         try:
             self._call(module, "flowcontrol_ready")
-        except _FAULTS as error:
+        except BaseException as error:  # noqa: BLE001  (what a plugin raises harms only itself)
             self._registry.restore(before)
+            raise_interruption(error)
             self._registry.remove({*report.actions, *report.triggers, *report.filters})
             self._pluggy.unregister(name=source.name)
             return reports.report_broken(source, error)

@@ -21,7 +21,7 @@ from flowcontrol_core.runs.execution.activation import Activation, RunScope
 from flowcontrol_core.runs.execution.failures import Stop, StopKind
 from flowcontrol_core.runs.store.clock import ManualClock
 from flowcontrol_core.runs.store.compiled import compile_flow
-from flowcontrol_core.runs.store.connection import WriteGuard
+from flowcontrol_core.runs.store.guard import CallGuard
 from flowcontrol_core.zones import in_zone
 
 _MOST_WAKEUPS = 100_000
@@ -168,7 +168,7 @@ def run_flow(
         compiled=compiled,
         history=trail,
         clock=clock,
-        guard=WriteGuard(),
+        guard=CallGuard(),
         ask=plugin_manager.secret if secrets is None else secrets.get,
         has_object=obj is not None,
     )

@@ -6,11 +6,13 @@ runs without any database for ``flowcontrol.testing``.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Mapping
 from contextvars import ContextVar
 from dataclasses import asdict, dataclass, field
 from datetime import timedelta
+from types import CoroutineType
 from typing import Any
 
 from django.db import InterfaceError, OperationalError
@@ -36,15 +38,18 @@ from flowcontrol_core.engine.interpreter import (
 )
 from flowcontrol_core.errors import (
     DirectiveError,
+    EffectsError,
     ExpressionError,
     MissingSecretError,
     UnknownActionError,
     UnknownFilterError,
+    raise_interruption,
 )
 from flowcontrol_core.expressions import Scope
 from flowcontrol_core.models import NO_REASON, Outcome, Reason
 from flowcontrol_core.plugins.manager import plugin_manager
-from flowcontrol_core.redaction import MIN_LENGTH, hiding, redact, secrets_in
+from flowcontrol_core.redaction import IN_USE, MIN_LENGTH, hiding, redact, secrets_in
+from flowcontrol_core.runs.execution.coroutines import finish, overrun
 from flowcontrol_core.runs.execution.failures import (
     CONTINUE,
     NEEDS_DATABASE,
@@ -61,9 +66,11 @@ from flowcontrol_core.runs.execution.failures import (
 from flowcontrol_core.runs.store import needs
 from flowcontrol_core.runs.store.clock import Clock
 from flowcontrol_core.runs.store.compiled import CompiledFlow
-from flowcontrol_core.runs.store.connection import WriteGuard, is_of_own_database
+from flowcontrol_core.runs.store.connection import is_of_own_database
+from flowcontrol_core.runs.store.guard import CallGuard
 from flowcontrol_core.runs.store.objects import ObjectGone
 
+logger = logging.getLogger("flowcontrol.runs")
 #: The run whose action is being called in this thread: what it starts is deeper by one.
 executing: ContextVar[RunContext | None] = ContextVar("flowcontrol_executing", default=None)
 
@@ -93,13 +100,15 @@ def _payload(context: RunContext) -> Mapping[str, Any]:
 class Budget:
     """How many calls, and how much time, an activation may take before others have their turn."""
 
-    __slots__ = ("_calls", "_most", "_until")
+    __slots__ = ("_calls", "_most", "_until", "timeout")
 
     def __init__(self, calls: int = 0) -> None:
         settings = get_settings()
         self._calls = calls
         self._most = calls + settings.STEPS_PER_ACTIVATION
         self._until = time.monotonic() + settings.LEASE / 4
+        #: The longest time in seconds that a call may take whose step names none.
+        self.timeout = settings.STEP_TIMEOUT
 
     def is_used_up(self, calls: int) -> bool:
         """Return whether no further call may follow this many; one may be made in any case."""
@@ -119,7 +128,7 @@ class Activation:
     scope: RunScope
     compiled: CompiledFlow
     clock: Clock
-    guard: WriteGuard
+    guard: CallGuard
     cursor: Cursor = ()
     sequence: int = 0
     attempt: int = 1
@@ -196,11 +205,22 @@ class Activation:
         method = bound.action.run if frame.phase == "run" else bound.action.return_from_children
         # Most actions use the state only: the object is read when one touches it.
         obj = SimpleLazyObject(context.load_object) if self.has_object else None
-        begun = time.perf_counter()
-        self.guard.armed = bound.effects is Effects.NONE
-        token = executing.set(context)
+        config = bound.config.at(self.scope)
+        writes = bound.effects is not Effects.NONE
+        timeout = bound.timeout or self.budget.timeout
+        surroundings = self.guard.begin(context.time_zone, executing, context, writes=writes)
+        if bound.secrets:
+            # What the action logs is redacted in there.
+            surroundings.run(IN_USE.set, IN_USE.get())
+        begun = context.alive_at
         try:
-            answer = method(run=context, obj=obj, config=bound.config.at(self.scope))
+            answer = surroundings.run(method, run=context, obj=obj, config=config)
+            if isinstance(answer, CoroutineType):
+                _check_awaitable(answer, bound)
+                answer = surroundings.run(finish, answer, context, config, timeout)
+            ended = time.perf_counter()
+            if ended - context.alive_at > timeout:
+                raise overrun(ended - context.alive_at, timeout)  # noqa: TRY301
             directive = FlowDirective.CONTINUE if answer is None else _checked(answer, bound)
             memo = normalize(context.memo, "memo") if context.memo else {}
             top = Frame(
@@ -208,15 +228,23 @@ class Activation:
             )
             before = (*self.cursor[:-1], top)
             position = advance(self.compiled.program, before, directive, self.compiled.is_loop)
+            if not self.guard.end(whole=writes):
+                raise EffectsError(self.guard.complaint)  # noqa: TRY301 - as if the action had raised it
             # Last, because from here on the changes of the state stand.
             changes = context.state.take_changes()
-        except Exception as error:  # noqa: BLE001 - whatever an action raises fails its step
+        except BaseException as error:  # noqa: BLE001 - whatever an action raises fails its step
             context.state.undo_changes()
-            return self._not_the_step(error) or self.fail(bound, error, begun)
-        finally:
-            executing.reset(token)
-            self.guard.armed = False
-        self._record(bound, frame, directive, begun, changes)
+            if self.guard.has_closed:
+                # Any error of the database follows from it.
+                self.guard.end(whole=writes)
+                return self.fail(bound, EffectsError(self.guard.complaint), begun)
+            try:
+                stop = self._not_the_step(error)
+            finally:
+                # Not before: it may close the connection whose state says whose fault it is.
+                self.guard.end(whole=writes)
+            return stop or self.fail(bound, error, begun)
+        self._record(bound, frame, directive, ended - begun, changes)
         is_idle = not changes and memo == frame.memo and bound.effects is Effects.NONE
         self.idle_calls = self.idle_calls + 1 if is_idle else 0
         return self._continue(before, position, directive)
@@ -239,18 +267,22 @@ class Activation:
         finally:
             self.scope.secrets = {}
 
-    def fail(self, bound: BoundStep, error: Exception, begun: float | None = None) -> Stop:
-        """Return the stop for a failed call of the step on top: retried later, or the end."""
-        begun = time.perf_counter() if begun is None else begun
+    def fail(self, bound: BoundStep, error: BaseException, begun: float | None = None) -> Stop:
+        """Return the stop for a failed call of the step on top: retried later, or the end.
+
+        It is logged in one line; the history has the traceback.
+        """
+        seconds = 0.0 if begun is None else time.perf_counter() - begun
         frame = self.cursor[-1]
         tries = frame.tries + 1
         secrets = self._secrets(bound)
         line = one_line(error, secrets)
-        self._record(bound, frame, None, begun, {}, error=line)
+        self._record(bound, frame, None, seconds, {}, error=line)
         described = describe(error, frame.step, bound.key, secrets)
         self.cursor = (*self.cursor[:-1], self._top_with(tries=tries, calling=False))
         values = {"step": frame.step, "action": bound.key, "error": line}
         wait = retry_after(bound.step.retry, error, tries)
+        self._log_failure("failed" if wait is None else "failed and will be retried", line)
         if wait is None:
             reason = Reason("step_failed", values)
             return Stop(
@@ -266,7 +298,23 @@ class Activation:
     def give_up(self, error: BaseException, reason: Reason | None = None) -> Stop:
         """Return the stop for an error around the step on top, such as a commit that failed."""
         step = self.cursor[-1].step if self.cursor else ""
+        self._log_failure("cannot continue", redact(one_line(error), self._known_secrets()))
         return errored(error, step, self._known_secrets(), reason)
+
+    def _log_failure(self, what: str, line: str) -> None:
+        """Write in one line of the log what went wrong with the step on top."""
+        context, step = self.context, self.cursor[-1].step if self.cursor else ""
+        found = self.compiled.program.nodes.get(step)
+        logger.warning(
+            "Run %s of the flow %s: step %s (%s) %s at attempt %s: %s",
+            context.pk or context.uuid,
+            context.flow.key,
+            step or "-",
+            found.step.action if found else "-",
+            what,
+            context.attempt,
+            line,
+        )
 
     def snapshot(self) -> Any:
         """Return where the run is in memory, to be given to ``restore``."""
@@ -295,12 +343,13 @@ class Activation:
         kept = asdict(wakeup) if wakeup is not None else None
         return self.cursor[-1]._replace(wakeup=kept, **changes)
 
-    def _not_the_step(self, error: Exception) -> Stop | None:
+    def _not_the_step(self, error: BaseException) -> Stop | None:
         """Return a stop where the step is not to blame, because its object is gone.
 
-        A failure of the runs' own database is raised. An expression that reads the object raises
-        its own error from either of them.
+        An interruption and a failure of the runs' own database are raised. An expression that
+        reads the object raises its own error from either of them.
         """
+        raise_interruption(error)
         for cause in causes(error):
             if isinstance(cause, ObjectGone):
                 return Stop(kind=StopKind.ENDED, outcome=Outcome.OBSOLETE, reason=cause.reason)
@@ -312,6 +361,7 @@ class Activation:
     def _enter_step(self, bound: BoundStep, frame: Frame) -> RunContext:
         context = self.context
         context.now = self.clock.now()
+        context.alive_at = time.perf_counter()
         # A copy through and through: a failed call leaves the memo as it was.
         context.memo = private_copy(frame.memo) if frame.memo else {}
         context.hidden = frame.hidden
@@ -405,8 +455,9 @@ class Activation:
             plugin = error.key.partition(".")[0]
             reason = Reason.of("missing_action", action=error.key, plugin=plugin)
             return self._blocked(reason, error.key)
-        except Exception as error:
+        except BaseException as error:
             # A form may raise anything.
+            raise_interruption(error)
             if is_of_own_database(error):
                 raise
             for cause in causes(error):
@@ -439,7 +490,7 @@ class Activation:
         bound: BoundStep,
         frame: Frame,
         directive: FlowDirective | None,
-        begun: float,
+        seconds: float,
         changes: Mapping[str, Any],
         error: str = "",
     ) -> None:
@@ -451,7 +502,7 @@ class Activation:
                 action=bound.key,
                 method=frame.phase,
                 at=context.now,
-                seconds=time.perf_counter() - begun,
+                seconds=seconds,
                 answer="failed" if directive is None else directive.kind,
                 branch=None if directive is None else directive.branch,
                 wait=None if directive is None else directive.wait,
@@ -472,6 +523,16 @@ def _missing_filter(error: UnknownFilterError) -> Stop:
     """Return the stop of a run that waits for the plugin of a filter, as for that of an action."""
     reason = Reason.of("missing_filter", filter=error.key)
     return Stop(kind=StopKind.BLOCKED, blocked_on=error.key, reason=reason)
+
+
+def _check_awaitable(answer: CoroutineType[Any, Any, Any], bound: BoundStep) -> None:
+    """Raise DirectiveError for a coroutine of an action that must not have one."""
+    if bound.effects is not Effects.EXTERNAL:
+        answer.close()
+        raise DirectiveError(
+            f"The action {bound.key!r} returned a coroutine. Declare Effects.EXTERNAL, or do "
+            "without `async`."
+        )
 
 
 def _checked(answer: Any, bound: BoundStep) -> FlowDirective:

@@ -63,7 +63,8 @@ from flowcontrol_core.runs.queue.inbox import (
 from flowcontrol_core.runs.queue.outbox import after_checkpoint
 from flowcontrol_core.runs.store.clock import clock
 from flowcontrol_core.runs.store.compiled import UnusableVersion, get_compiled
-from flowcontrol_core.runs.store.connection import WriteGuard, alias, dispatch, durable, retrying
+from flowcontrol_core.runs.store.connection import alias, dispatch, durable, retrying
+from flowcontrol_core.runs.store.guard import CallGuard
 from flowcontrol_core.runs.store.objects import ObjectSource
 from flowcontrol_core.runs.store.rows import LostLease, make_event, set_reason, write_guarded
 
@@ -84,7 +85,7 @@ def prepare(
     run: FlowRun,
     messages: list[Message],
     source: ObjectSource,
-    guard: WriteGuard,
+    guard: CallGuard,
     heartbeat: Heartbeat,
 ) -> Execution | Written:
     """Prepare a claimed run, with its flow, for execution; WRITTEN: it is not executed now.

@@ -11,6 +11,7 @@ from functools import partial
 from django.db import DatabaseError, InterfaceError
 
 from flowcontrol_core.conf import get_settings
+from flowcontrol_core.errors import raise_interruption
 from flowcontrol_core.models import Flow, FlowRun, Message, Reason
 from flowcontrol_core.runs.execution import checkpoint
 from flowcontrol_core.runs.execution.admission import block, end_errored, prepare, read_inboxes
@@ -24,7 +25,6 @@ from flowcontrol_core.runs.queue.outbox import after_checkpoint
 from flowcontrol_core.runs.queue.workers import should_stop
 from flowcontrol_core.runs.store.compiled import UnusableVersion, preload
 from flowcontrol_core.runs.store.connection import (
-    WriteGuard,
     alias,
     connection,
     durable,
@@ -32,6 +32,7 @@ from flowcontrol_core.runs.store.connection import (
     is_transient,
     retrying,
 )
+from flowcontrol_core.runs.store.guard import CallGuard
 from flowcontrol_core.runs.store.objects import ObjectSource
 from flowcontrol_core.runs.store.rows import LostLease
 
@@ -51,7 +52,7 @@ class Batch:
     def __init__(
         self,
         runs: Sequence[FlowRun],
-        guard: WriteGuard,
+        guard: CallGuard,
         heartbeat: Heartbeat,
         between: Callable[[], object] = lambda: None,
     ) -> None:
@@ -63,29 +64,38 @@ class Batch:
         self.finished: list[tuple[Execution, Stop]] = []
         self.unfinished: list[tuple[Driver, Stop]] = []
         self.not_begun: list[FlowRun] = []
-        self._claimed_at = time.monotonic()
+        self._claimed_at = self._begun_at = time.monotonic()
+        #: The run that is being executed, since ``_begun_at``.
+        self._present: FlowRun | None = None
 
     def execute(self) -> int:
         """Execute all runs; no run, however broken, keeps another from being executed.
 
         Return their number, without those that are given back: because the process has to stop, or
-        because those before them took long.
+        because those before them took long. Where an interruption, or a database that cannot be
+        reached, ends it, those that are not written are given back.
         """
-        self.heartbeat.hold(self.runs)
-        preload({run.version_id for run in self.runs})
-        flows = Flow.objects.using(alias()).in_bulk({run.flow_id for run in self.runs})
-        inboxes = read_inboxes(self.runs)
         executed = 0
-        for run in self.runs:
-            flow, messages = flows.get(run.flow_id), inboxes.get(run.pk, [])
-            executed += self._execute(run, partial(self._begin, run, flow, messages))
-        self._write_finished()
-        for driver, stop in self.unfinished:
-            run = driver.execution.run
-            executed -= not self._execute(run, partial(self._drive_on, driver, stop))
-        if self.not_begun:
-            self.heartbeat.drop(*self.not_begun)
-            give_back(self.not_begun)
+        try:
+            self.heartbeat.hold(self.runs)
+            preload({run.version_id for run in self.runs})
+            flows = Flow.objects.using(alias()).in_bulk({run.flow_id for run in self.runs})
+            inboxes = read_inboxes(self.runs)
+            for run in self.runs:
+                flow, messages = flows.get(run.flow_id), inboxes.get(run.pk, [])
+                executed += self._execute(run, partial(self._begin, run, flow, messages))
+            self._write_finished()
+            for driver, stop in self.unfinished:
+                run = driver.execution.run
+                executed -= not self._execute(run, partial(self._drive_on, driver, stop))
+            if self.not_begun:
+                self.heartbeat.drop(*self.not_begun)
+                give_back(self.not_begun)
+        except GeneratorExit:
+            raise
+        except BaseException as error:
+            self._give_back(error)
+            raise
         return executed
 
     def _execute(self, run: FlowRun, work: Callable[[], None]) -> bool:
@@ -104,19 +114,19 @@ class Batch:
     def _bounded(self, run: FlowRun, work: Callable[[], None]) -> None:
         """Do something with one run; what goes wrong concerns this run only.
 
-        A database that cannot be reached concerns all: that is raised on.
+        An interruption, and a database that cannot be reached, concern all: they are raised on.
         """
+        self._present, self._begun_at = run, time.monotonic()
         try:
             work()
         except LostLease:
             logger.info("Run %s belongs to another worker by now.", run.pk)
-        except Exception as error:
-            is_lost = is_lost_connection(error)
-            if is_lost or is_transient(error):
-                # Asked before: that connects anew.
+        except BaseException as error:
+            raise_interruption(error)
+            if is_lost_connection(error):
+                raise
+            if is_transient(error):
                 self._postpone(run)
-                if is_lost:
-                    raise
                 return
             logger.exception("Run %s cannot be executed and is ended as errored.", run.pk)
             self._end_errored(run, error)
@@ -165,7 +175,26 @@ class Batch:
         except (DatabaseError, InterfaceError):
             logger.warning("Run %s continues when its lease has expired.", run.pk)
 
-    def _end_errored(self, run: FlowRun, error: Exception) -> None:
+    def _give_back(self, error: BaseException) -> None:
+        """Return what is claimed and not written to the queue, if the database answers.
+
+        The attempt of the run that was being executed counts where it took most of the time, so
+        that a step which never ends in time is not repeated for ever.
+        """
+        self.heartbeat.drop(*self.runs)
+        now = time.monotonic()
+        is_database = isinstance(error, DatabaseError | InterfaceError)
+        counts = is_database or 2 * (now - self._begun_at) > now - self._claimed_at
+        after = POSTPONED if is_database else timedelta()
+        try:
+            connection().close_if_unusable_or_obsolete()
+            for run in self.runs:
+                # Those that are written by now are no longer this worker's.
+                release(run, after=after if counts and run is self._present else None)
+        except (DatabaseError, InterfaceError):
+            logger.warning("The runs of a batch continue when their leases have expired.")
+
+    def _end_errored(self, run: FlowRun, error: BaseException) -> None:
         self.heartbeat.drop(run)
         try:
             end_errored(run, error)

@@ -44,7 +44,8 @@ from flowcontrol_core.runs.queue.inbox import (
 from flowcontrol_core.runs.queue.outbox import after_end, deliver_messages, guard_due_at
 from flowcontrol_core.runs.store.clock import clock
 from flowcontrol_core.runs.store.compiled import CompiledFlow
-from flowcontrol_core.runs.store.connection import WriteGuard, alias, durable, retrying
+from flowcontrol_core.runs.store.connection import alias, durable, retrying
+from flowcontrol_core.runs.store.guard import CallGuard
 from flowcontrol_core.runs.store.objects import ObjectSource, RunObject
 from flowcontrol_core.runs.store.rows import (
     CancelRequested,
@@ -108,12 +109,12 @@ def make_execution(
     flow: Flow,
     compiled: CompiledFlow,
     source: ObjectSource,
-    guard: WriteGuard,
+    guard: CallGuard,
     heartbeat: Heartbeat,
     wakeup: Wakeup | None = None,
 ) -> Execution:
     """Return what is needed to execute a run; raises FlowcontrolError where it is damaged."""
-    obj = RunObject(run, source)
+    obj = RunObject(run, source, guard)
     context = RunContext(
         uuid=run.uuid,
         flow=FlowReference(flow.key, flow.name, flow.pk),

@@ -31,6 +31,7 @@ from flowcontrol_core.runs.store.clock import clock
 from flowcontrol_core.runs.store.connection import (
     alias,
     connection,
+    contain_callbacks,
     durable,
     is_lost_connection,
     is_of_own_database,
@@ -51,6 +52,8 @@ _BROKEN = (
     "The connection to the database of the runs was closed or broken by each call of the step, so "
     "that nothing could be stored (%s). An action has to leave that connection as it is."
 )
+
+
 #: Bounds the time of a call in seconds: after it, no lease is extended.
 Watch = Callable[[float | None], AbstractContextManager[None]]
 
@@ -62,6 +65,18 @@ def no_watch(_timeout: float | None) -> AbstractContextManager[None]:
 
 class BrokenConnectionError(Exception):
     """The connection to the runs' database was closed, or broke, while a step was called."""
+
+
+class LostTransaction(BrokenConnectionError):
+    """A step has ended the transaction that it was called in; nothing of it is written.
+
+    ``stop`` is that of the step; ``is_alone`` is whether no other had written in the transaction.
+    """
+
+    def __init__(self, stop: Stop, *, is_alone: bool) -> None:
+        self.stop = stop
+        self.is_alone = is_alone
+        super().__init__(str(stop.reason))
 
 
 class Driver:
@@ -160,10 +175,18 @@ class Driver:
                 if stop.effects is Effects.EXTERNAL:
                     self.activation.mark_calling()
                 may_continue = checkpoint.write(self.execution, stop)
+                contain_callbacks(self.activation.guard.call_after_commit)
+        except LostTransaction as lost:
+            if not lost.is_alone:
+                raise
+            self.execution.rolled_back()
+            return lost.stop
         except Error as error:
             if connection().closed_in_transaction:
                 raise BrokenConnectionError(one_line(error)) from error
             raise
+        finally:
+            self.activation.guard.renew()
         self.execution.committed()
         yield_lock()
         if may_continue:
@@ -184,6 +207,7 @@ class Driver:
 
     def _call_steps(self, *, coalesce: bool) -> Stop:
         begun, called = time.monotonic(), False
+        guard = self.activation.guard
         while True:
             bound = self.activation.next_step()
             if isinstance(bound, Stop):
@@ -194,12 +218,15 @@ class Driver:
             if alone or bound.effects is Effects.EXTERNAL:
                 return _needs(bound)
             if bound.effects is Effects.DATABASE:
-                if called and time.monotonic() - begun > get_settings().COALESCE:
+                is_late = time.monotonic() - begun > get_settings().COALESCE
+                if called and (is_late or guard.is_set):
                     return NEEDS_DATABASE
-                called = True
             stop = self._call_in_savepoint(bound)
+            if guard.has_lost_transaction and stop is not CONTINUE:
+                raise LostTransaction(stop, is_alone=not called)
             if stop is not CONTINUE:
                 return stop
+            called = called or bound.effects is Effects.DATABASE
 
     def _call_in_savepoint(self, bound: BoundStep) -> Stop | Continue:
         """Call a step; a failed one's writes are undone, those of the steps before it stand."""
@@ -272,7 +299,9 @@ class Driver:
         """Execute steps in memory: as long as an activation may take, and then the last of them."""
         settings = get_settings()
         with self.watch(settings.LEASE / 4 + settings.STEP_TIMEOUT):
-            return self.activation.run_in_memory()
+            stop = self.activation.run_in_memory()
+        self.activation.guard.end()
+        return stop
 
     def _unknown_call(self) -> Stop | None:
         """Return the stop of a run whose step says not to repeat a call of unknown result."""

@@ -122,7 +122,7 @@ def describe(
     }
 
 
-def retry_after(policy: RetryPolicy | None, error: Exception, tries: int) -> float | None:
+def retry_after(policy: RetryPolicy | None, error: BaseException, tries: int) -> float | None:
     """Return the seconds until a failed step is called again; ``None``: it is not retried.
 
     ``policy`` is the step's own; without one, or for an error that it does not name, only an error

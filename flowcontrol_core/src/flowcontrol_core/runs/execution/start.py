@@ -5,13 +5,13 @@ from __future__ import annotations
 import logging
 import uuid
 from collections.abc import Mapping
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 from typing import Any
 
-from django.db import models, transaction
+from django.db import DatabaseError, InterfaceError, models, transaction
 from django.utils.translation import gettext
 
 from flowcontrol_core.actions.context import RunContext
@@ -24,23 +24,23 @@ from flowcontrol_core.engine.state import State
 from flowcontrol_core.errors import DirectiveError, NotStartedError, UnknownFlowError
 from flowcontrol_core.models import EventKind, Flow, FlowRun, Reason, RunEvent, Status
 from flowcontrol_core.runs.execution.activation import executing
-from flowcontrol_core.runs.execution.checkpoint import make_execution
+from flowcontrol_core.runs.execution.checkpoint import Execution, make_execution
 from flowcontrol_core.runs.execution.driver import Driver
 from flowcontrol_core.runs.execution.failures import StopKind
 from flowcontrol_core.runs.execution.sweep import execute_due, following_inline
 from flowcontrol_core.runs.queue import limits
-from flowcontrol_core.runs.queue.claim import Choice, lease_until, worker_name
+from flowcontrol_core.runs.queue.claim import Choice, lease_until, release, worker_name
 from flowcontrol_core.runs.queue.heartbeat import Heartbeat, HeartbeatRefused
 from flowcontrol_core.runs.queue.outbox import wake_again
 from flowcontrol_core.runs.store.clock import clock
 from flowcontrol_core.runs.store.compiled import CompiledFlow, get_compiled, is_executable
 from flowcontrol_core.runs.store.connection import (
-    WriteGuard,
     alias,
     connection,
     dispatch,
     transaction_elsewhere,
 )
+from flowcontrol_core.runs.store.guard import CallGuard
 from flowcontrol_core.runs.store.objects import ObjectSource, reference, why_nameless
 from flowcontrol_core.runs.store.rows import LostLease, make_event
 from flowcontrol_core.texts import storable_text
@@ -328,7 +328,7 @@ def build_run(flow: Flow, about: Mapping[str, Any], now: datetime, **fields: Any
 def _execute_new(run: FlowRun, flow: Flow, events: list[RunEvent]) -> None:
     """Execute a run before it is inserted: a crash then is as one before the call."""
     run.fence, run.attempt, run.worker = 1, 1, worker_name()
-    guard, compiled = WriteGuard(), get_compiled(run.version_id)
+    guard, compiled = CallGuard(), get_compiled(run.version_id)
     with guard.installed(), Heartbeat() as heartbeat:
         execution = make_execution(run, flow, compiled, ObjectSource([run]), guard, heartbeat)
         execution.stored = False
@@ -352,6 +352,18 @@ def _execute_new(run: FlowRun, flow: Flow, events: list[RunEvent]) -> None:
         except LostLease:
             # A step took longer than its time-out: another worker continues the run.
             run.refresh_from_db(using=alias())
+        except GeneratorExit:
+            raise
+        except BaseException:
+            _give_back(execution)
+            raise
+
+
+def _give_back(execution: Execution) -> None:
+    """Return a run whose execution was interrupted to the queue, if the database answers."""
+    if execution.stored:
+        with suppress(DatabaseError, InterfaceError):
+            release(execution.run)
 
 
 def _leave(run: FlowRun, events: list[RunEvent]) -> None:

@@ -23,7 +23,8 @@ from flowcontrol_core.runs.queue import outbox
 from flowcontrol_core.runs.queue.claim import ANY, Choice, Pace, claim
 from flowcontrol_core.runs.queue.heartbeat import Heartbeat
 from flowcontrol_core.runs.queue.workers import send_heartbeat, should_stop
-from flowcontrol_core.runs.store.connection import WriteGuard, first_keys, senders
+from flowcontrol_core.runs.store.connection import first_keys, senders
+from flowcontrol_core.runs.store.guard import CallGuard
 
 logger = logging.getLogger("flowcontrol.runs")
 
@@ -62,7 +63,7 @@ def execute_due(
     turn, until = choice, time.monotonic() + seconds
     # The flows that fill whole batches, and the others, have a pace of their own.
     paces = defaultdict[bool, Pace](Pace)
-    guard = WriteGuard()
+    guard = CallGuard()
     with guard.installed(), Heartbeat() as heartbeat:
         while executed < limit and time.monotonic() < until and not should_stop():
             pace = paces[turn is choice]

@@ -17,7 +17,7 @@ from django.utils.translation import gettext
 
 from flowcontrol_core.bounds import ACTOR_CHARACTERS
 from flowcontrol_core.engine.codec import decode, encode, normalize
-from flowcontrol_core.errors import FlowcontrolError, IllegalChangeError
+from flowcontrol_core.errors import FlowcontrolError, IllegalChangeError, raise_interruption
 from flowcontrol_core.models import BulkOperation, FlowRun, Outcome, Status
 from flowcontrol_core.runs.execution.sweep import Duty, duties
 from flowcontrol_core.runs.operations.interventions import stored_state
@@ -181,7 +181,8 @@ def _work_on(pk: int) -> int:
     """Do the next chunk; an operation that is damaged stops neither the others nor the sweep."""
     try:
         return _do_chunk(pk)
-    except Exception as error:
+    except BaseException as error:
+        raise_interruption(error)
         if isinstance(error, DatabaseError | InterfaceError) and not isinstance(error, DataError):
             # They concern all: the next sweep does this chunk.
             raise
@@ -192,7 +193,7 @@ def _work_on(pk: int) -> int:
 
 
 @retrying
-def _give_up(pk: int, error: Exception) -> None:
+def _give_up(pk: int, error: BaseException) -> None:
     """Finish an operation that cannot be done, with the reason; its row may be damaged."""
     text = f"{type(error).__name__}: {error}"[:500]
     refusal = {"code": "stopped", "values": {"error": text}, "count": 1}
@@ -235,7 +236,8 @@ def _perform_isolated(operation: BulkOperation, pk: int) -> list[dict[str, Any]]
     """
     try:
         return _perform(operation, pk)
-    except Exception as error:
+    except BaseException as error:
+        raise_interruption(error)
         if isinstance(error, DatabaseError | InterfaceError) and not isinstance(error, _OWN):
             # The whole chunk is done again, or the next sweep does it.
             raise
@@ -254,7 +256,8 @@ def _perform(operation: BulkOperation, pk: int) -> list[dict[str, Any]]:
         if isinstance(error, IllegalChangeError) and _text_of(operation, error.code):
             return [{"code": error.code, "values": {}}]
         return [{"code": "error", "values": {"error": str(error)}}]
-    except Exception as error:
+    except BaseException as error:
+        raise_interruption(error)
         if not isinstance(error, DatabaseError | InterfaceError) or isinstance(error, _OWN):
             logger.exception("The operator action %r failed for run %s.", operation, pk)
         raise

@@ -20,16 +20,13 @@ from django.db.models import Case, Expression, F, QuerySet, Value, When
 from flowcontrol_core.conf import get_settings
 from flowcontrol_core.models import FlowRun, Request, Status
 from flowcontrol_core.runs.store.clock import clock
-from flowcontrol_core.runs.store.connection import (
-    alias,
-    connection,
-    durable,
-    retrying,
-)
+from flowcontrol_core.runs.store.connection import alias, connection, durable, retrying
 from flowcontrol_core.runs.store.rows import LostLease, owned, rows
 
 logger = logging.getLogger("flowcontrol.runs")
-_HOST = socket.gethostname()[:60]
+#: How much of the name of its host the name of a worker has.
+HOST_CHARACTERS = 60
+_HOST = socket.gethostname()[:HOST_CHARACTERS]
 #: How often a claim tries again where others have taken all that it had read.
 _TRIES = 8
 #: The time in seconds that the runs of a claim are to take; what it has not begun then goes back.

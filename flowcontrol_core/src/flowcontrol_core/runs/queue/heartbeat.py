@@ -23,7 +23,8 @@ from flowcontrol_core.conf import get_settings
 from flowcontrol_core.models import FlowRun
 from flowcontrol_core.runs.queue.claim import has_heartbeat, lease_until, renew
 from flowcontrol_core.runs.store.clock import clock
-from flowcontrol_core.runs.store.connection import WriteGuard, alias, connection
+from flowcontrol_core.runs.store.connection import alias, connection
+from flowcontrol_core.runs.store.guard import CallGuard
 from flowcontrol_core.runs.store.rows import owned
 
 logger = logging.getLogger("flowcontrol.runs")
@@ -83,7 +84,7 @@ class Heartbeat:
         finally:
             self._timeout = self._deadline = None
 
-    def touch(self, run: FlowRun, guard: WriteGuard) -> None:
+    def touch(self, run: FlowRun, guard: CallGuard) -> None:
         """Begin the time of the present call anew: its action reports that it is alive.
 
         Raises LostLease, where this is the only heartbeat there is, if another worker has the run.

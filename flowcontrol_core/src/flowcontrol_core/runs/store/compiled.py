@@ -18,6 +18,7 @@ from flowcontrol_core.errors import (
     UnknownActionError,
     UnknownFilterError,
     UnknownZoneError,
+    raise_interruption,
 )
 from flowcontrol_core.expressions import Expression, compile_expression
 from flowcontrol_core.models import FlowVersion, Reason
@@ -78,7 +79,7 @@ class UnusableVersion(FlowcontrolError):
     ``reason`` says why, and ``missing`` names what it lacks (see ``needs``), if that is known.
     """
 
-    def __init__(self, error: Exception) -> None:
+    def __init__(self, error: BaseException) -> None:
         self.missing: str | None = None
         if isinstance(error, UnknownZoneError):
             self.missing = needs.zone_key(error.name)
@@ -161,6 +162,7 @@ def _read(ids: AbstractSet[int], known: dict[int, CompiledFlow]) -> dict[int, Un
     for pk, document in rows.values_list("pk", "document"):
         try:
             known[pk] = compile_flow(parse(document))
-        except Exception as error:  # noqa: BLE001 - whatever it is concerns this version only
+        except BaseException as error:  # noqa: BLE001 - whatever it is concerns this version only
+            raise_interruption(error)
             refused[pk] = UnusableVersion(error)
     return refused

@@ -6,8 +6,7 @@ import logging
 import random
 import re
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Sequence
 from functools import partial, wraps
 from typing import Any, ParamSpec, TypeVar
 
@@ -25,7 +24,7 @@ from django.db.models.sql import Query
 from django.db.models.sql.constants import SINGLE
 
 from flowcontrol_core.conf import get_settings
-from flowcontrol_core.errors import EffectsError
+from flowcontrol_core.errors import raise_interruption
 from flowcontrol_core.models import FlowRun
 
 logger = logging.getLogger("flowcontrol.runs")
@@ -42,17 +41,13 @@ _MYSQL_GONE = frozenset({1053, 1927, 2006, 2013, 2055, 4031})
 #: PostgreSQL's classes and codes for a connection that failed, a server that shuts down or starts
 #: up, and a session that was idle for too long.
 _POSTGRESQL_GONE = ("08", "57P01", "57P02", "57P03", "57P05", "25P03")
-#: What ``WriteGuard`` notes on an error: the alias of the database that it came from.
+#: What is noted on an error: the alias of the database that it came from.
 _SOURCE = "flowcontrol_source"
 _TRIES = 8
 #: Seconds of work, and of leaving the lock to others, in ``yield_lock``.
 _TURN = 0.02
 _PAUSE = (0.002, 0.006)
 _yielded_at = [0.0]
-_WRITE = re.compile(
-    r"\s*(?:/\*.*?\*/\s*)*(insert|update|delete|replace|merge|create|alter|drop|truncate|call)\b",
-    re.IGNORECASE | re.DOTALL,
-)
 
 
 def alias() -> str:
@@ -81,6 +76,11 @@ def pool_size() -> int | None:
 def is_transient(error: BaseException) -> bool:
     """Return whether the same transaction may well succeed when it is tried again."""
     return isinstance(error, OperationalError) and bool(_TRANSIENT.search(str(error)))
+
+
+def mark_source(error: Error, source: str) -> None:
+    """Note on an error of a statement which database it came from."""
+    vars(error)[_SOURCE] = source
 
 
 def is_of_own_database(error: BaseException) -> bool:
@@ -212,10 +212,28 @@ def is_registered_after_commit(work: Callable[[], object]) -> bool:
     return database.in_atomic_block and any(entry[1] == work for entry in database.run_on_commit)
 
 
+def contain_callbacks(call: Callable[[Callable[[], object]], None]) -> None:
+    """Have ``call`` call what actions have registered to be done after the present transaction.
+
+    Django has no public way to change it; each entry is (savepoints, function, robust).
+    """
+    database: Any = connection()
+    if database.run_on_commit:
+        database.run_on_commit = [
+            entry if _is_own(entry[1]) else (entry[0], partial(call, entry[1]), True)
+            for entry in database.run_on_commit
+        ]
+
+
+def _is_own(work: Callable[[], object]) -> bool:
+    return isinstance(work, partial) and work.func is _logged
+
+
 def _logged(work: Callable[[], object]) -> None:
     try:
         work()
-    except Exception:
+    except BaseException as error:
+        raise_interruption(error)
         logger.exception("on_commit callback failed; the next sweep will retry.")
 
 
@@ -246,37 +264,3 @@ def first_keys(queries: Sequence[QuerySet[Any]]) -> Sequence[Any]:
         asked.add_annotation(Subquery(query.values("pk")[:1]), f"query{number}")
     row = asked.get_compiler(using=alias()).execute_sql(SINGLE)
     return tuple(row)
-
-
-class WriteGuard:
-    """Refuses database writes while an action that declared no effects is called.
-
-    And notes on each error of a statement which database it came from.
-    """
-
-    __slots__ = ("armed",)
-
-    def __init__(self) -> None:
-        self.armed = False
-
-    def __call__(
-        self, execute: Callable[..., Any], sql: str, params: Any, many: bool, context: Any
-    ) -> Any:
-        if self.armed and _WRITE.match(sql):
-            raise EffectsError(
-                "An action with Effects.NONE wrote to the database. Declare Effects.DATABASE, so "
-                "that its writes and the checkpoint are one transaction."
-            )
-        try:
-            return execute(sql, params, many, context)
-        except Error as error:
-            vars(error)[_SOURCE] = context["connection"].alias
-            raise
-
-    @contextmanager
-    def installed(self) -> Iterator[WriteGuard]:
-        """Watch all connections of this thread for the length of a ``with`` block."""
-        with ExitStack() as stack:
-            for database in connections.all():
-                stack.enter_context(database.execute_wrapper(self))
-            yield self

@@ -14,9 +14,10 @@ from django.db import connections, models, router, transaction
 from django.db.models import QuerySet
 from django.utils.translation import gettext
 
-from flowcontrol_core.errors import FlowcontrolError
+from flowcontrol_core.errors import FlowcontrolError, raise_interruption
 from flowcontrol_core.models import MAX_KEY, NO_OBJECT, FlowRun, Reason, about_object
 from flowcontrol_core.runs.store.connection import alias, connection
+from flowcontrol_core.runs.store.guard import CallGuard
 
 MAX_TEXT = 200
 
@@ -41,7 +42,8 @@ def describe_object(obj: models.Model | None) -> str:
         return ""
     try:
         text = str(obj)
-    except Exception:  # noqa: BLE001 - a project's own method
+    except BaseException as error:  # noqa: BLE001 - a project's own method
+        raise_interruption(error)
         text = f"{obj._meta.label} {obj.pk}"
     # Its column stores of it what the database can.
     return text[:MAX_TEXT]
@@ -106,7 +108,8 @@ class ObjectSource:
         keys = _valid_keys(objects.model, self._keys[place])
         try:
             return {str(obj.pk): obj for obj in objects.filter(pk__in=keys)}
-        except Exception:  # noqa: BLE001 - read alone, each has what is wrong to itself
+        except BaseException as error:  # noqa: BLE001 - read alone, each has what is wrong to itself
+            raise_interruption(error)
             return None
 
     def fresh(self, run: FlowRun, *, lock: bool = False) -> Any:
@@ -129,11 +132,12 @@ class RunObject:
     called within it (``with``).
     """
 
-    __slots__ = ("_cached", "_first", "_run", "_source", "_transaction")
+    __slots__ = ("_cached", "_first", "_guard", "_run", "_source", "_transaction")
 
-    def __init__(self, run: FlowRun, source: ObjectSource) -> None:
+    def __init__(self, run: FlowRun, source: ObjectSource, guard: CallGuard) -> None:
         self._run = run
         self._source = source
+        self._guard = guard
         self._first = True
         self._cached: Any = None
         #: The transaction of the present step in another database, where its object is locked.
@@ -156,8 +160,7 @@ class RunObject:
         if self._run.object_type and self._transaction is None:
             database = _database(self._run)
             if database != alias():
-                self._transaction = transaction.atomic(using=database)
-                self._transaction.__enter__()
+                self._transaction = self._guard.begin_transaction(database)
         self._cached = self._source.fresh(self._run, lock=True)
         return self._cached
 
@@ -184,7 +187,7 @@ class RunObject:
         elsewhere, self._transaction = self._transaction, None
         if elsewhere is None:
             return
-        if connection().needs_rollback:
+        if connection().needs_rollback and connections[str(elsewhere.using)].in_atomic_block:
             # The step has failed: what it has written there is undone too.
             transaction.set_rollback(True, using=elsewhere.using)
         elsewhere.__exit__(kind, error, traceback)

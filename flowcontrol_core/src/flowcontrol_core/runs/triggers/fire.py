@@ -19,7 +19,7 @@ from flowcontrol_core.actions.registry import registry
 from flowcontrol_core.actions.trigger import Trigger
 from flowcontrol_core.conf import get_settings
 from flowcontrol_core.engine.codec import encode, normalize
-from flowcontrol_core.errors import EffectsError, StateError
+from flowcontrol_core.errors import EffectsError, StateError, raise_interruption
 from flowcontrol_core.models import FlowRun, Message, Refusal, SkippedFiring, TriggerEvent
 from flowcontrol_core.runs.queue.outbox import (
     deliver_events,
@@ -62,7 +62,8 @@ class Dispatcher:
             known, entry = cache.get(), registry.triggers.get(key)
             is_about_guarded = entry is not None and entry.trigger.model.lower() in known.guarded
             return known.hears(key) or is_about_guarded
-        except Exception as error:
+        except BaseException as error:
+            raise_interruption(error)
             if _ended_transaction(error):
                 raise
             logger.exception("The listeners of the trigger %s could not be read.", key)
@@ -83,7 +84,8 @@ class Dispatcher:
             _fire(trigger, obj, payload, unique_key)
         except EffectsError:
             raise
-        except Exception as error:
+        except BaseException as error:
+            raise_interruption(error)
             if _ended_transaction(error):
                 raise
             logger.exception("The trigger %s could not be fired.", trigger.key)

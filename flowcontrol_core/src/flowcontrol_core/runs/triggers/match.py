@@ -19,7 +19,7 @@ from flowcontrol_core.actions.secrets import resolve
 from flowcontrol_core.actions.trigger import Trigger
 from flowcontrol_core.conf import get_settings
 from flowcontrol_core.engine.codec import encode
-from flowcontrol_core.errors import FlowcontrolError, NotStartedError
+from flowcontrol_core.errors import FlowcontrolError, NotStartedError, raise_interruption
 from flowcontrol_core.expressions import Expression, Scope, compile_expression
 from flowcontrol_core.models import (
     LIVE,
@@ -161,7 +161,8 @@ def _check(
         zone = flow_trigger.flow.zone
         with in_zone(zone), transaction.atomic(using=alias()) if careful else nullcontext():
             return _holds(event, flow_trigger, listeners)
-    except Exception as error:
+    except BaseException as error:
+        raise_interruption(error)
         if isinstance(error, DatabaseError) and not careful:
             raise ConditionDatabaseError(error) from error
         text = f"{type(error).__name__}: {error}"

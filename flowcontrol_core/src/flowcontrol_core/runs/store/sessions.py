@@ -1,0 +1,201 @@
+"""The state of a database session: compared before and after a call, and put back.
+
+What a session is set to (``SET``, ``PRAGMA``) no driver tells. It is seen in the statements, and
+the session is closed: the next query connects anew.
+"""
+
+from __future__ import annotations
+
+import re
+from contextlib import suppress
+from dataclasses import dataclass, field
+from operator import attrgetter
+from typing import Any
+
+from django.db import Error
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.utils.translation import gettext
+
+from flowcontrol_core.errors import EffectsError
+
+_BEGIN = r"\s*(?:/\*.*?\*/\s*|--[^\n]*\n\s*)*"
+#: Statements that begin or end a transaction by hand; Django's own are those of its driver.
+_CONTROL = re.compile(
+    rf"{_BEGIN}(begin|start\s+transaction|xa|commit|end|abort|rollback(?!\s+(?:work\s+)?to\b))\b",
+    re.IGNORECASE | re.DOTALL,
+)
+#: Statements that end a transaction of MariaDB and MySQL without saying so.
+_IMPLICIT = re.compile(
+    rf"{_BEGIN}(create(?!\s+temporary)|alter|drop(?!\s+temporary)|truncate|rename|lock\s+tables)\b",
+    re.IGNORECASE | re.DOTALL,
+)
+#: Statements that change a session.
+_CHANGE = re.compile(
+    rf"{_BEGIN}(set(?!\s+constraints\b)|reset|discard|pragma|use|lock\s+tables|attach)\b",
+    re.IGNORECASE | re.DOTALL,
+)
+#: Those that end with the transaction they are in.
+_LOCAL = re.compile(rf"{_BEGIN}set\s+(local|transaction)\b", re.IGNORECASE | re.DOTALL)
+#: Those that change what the following transactions of the session may do.
+_TRANSACTIONS = re.compile(
+    rf"{_BEGIN}(?:set\s+(?:session\s+|@@session\.|@@)?"
+    r"(?:characteristics|transaction|default_transaction_\w+|transaction_\w+|tx_\w+|autocommit)\b"
+    r"|pragma\s+query_only\b|lock\s+tables\b)",
+    re.IGNORECASE | re.DOTALL,
+)
+#: Those that would lead the engine's own statements of the same transaction astray.
+_ASTRAY = re.compile(
+    rf"{_BEGIN}(?:set\s+(?:session\s+|local\s+)?(?:search_path|schema|role|transaction)\b|use\b)",
+    re.IGNORECASE | re.DOTALL,
+)
+#: What Django knows of a session, read at once.
+state_of = attrgetter("connection", "in_atomic_block", "autocommit", "closed_in_transaction")
+_POSTGRESQL = {0: False, 1: True, 2: True, 3: True}
+
+
+def may_change(sql: str) -> bool:
+    """Return whether a statement may change the session, or begins or ends a transaction."""
+    return bool(_CONTROL.match(sql) or _CHANGE.match(sql) or _IMPLICIT.match(sql))
+
+
+@dataclass(slots=True, eq=False)
+class Watched:
+    """One database session during a call: how it was before, and what was asked of it.
+
+    ``connection`` and ``in_atomic_block`` are as ``state_of`` gave them before, ``depth`` counts
+    the transactions and savepoints that were open.
+    """
+
+    database: BaseDatabaseWrapper
+    connection: Any
+    in_atomic_block: bool
+    depth: int
+    statements: list[str] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, database: BaseDatabaseWrapper, state: tuple[Any, ...]) -> Watched:
+        """Return the session of a database, whose state was this before the call."""
+        return cls(database, state[0], state[1], len(database.atomic_blocks))
+
+    def note(self, sql: str) -> None:
+        """Note a statement that may change the session, if it is the one that was there before.
+
+        What Django says to a new connection is not the action's. Raises EffectsError for one that
+        would end the transaction around the call: what the steps before it wrote would be
+        committed without their checkpoint.
+        """
+        if self.in_atomic_block and self._ends_transaction(sql):
+            text = gettext(
+                "The action wanted to end the transaction that it was called in: %(sql)s. Use "
+                "`with transaction.atomic(): ...` only."
+            )
+            raise EffectsError(text % {"sql": shortened(sql)})
+        if self.database.connection is self.connection:
+            self.statements.append(sql)
+
+    def expect_transaction(self) -> None:
+        """Take the transaction that the engine has just begun for one from before the call."""
+        self.connection, self.in_atomic_block = self.database.connection, True
+        self.depth += 1
+
+    @property
+    def is_changed(self) -> bool:
+        """Return whether the session was set to something that outlasts the call."""
+        return any(_CHANGE.match(sql) and not _LOCAL.match(sql) for sql in self.statements)
+
+    def complaint(self) -> str:
+        """Return in a sentence what is wrong with the session since the call; empty for nothing."""
+        database = self.database
+        if self.in_atomic_block and (not database.in_atomic_block or self._has_lost_transaction()):
+            return gettext(
+                "The action closed the connection to the database of the runs, or ended the "
+                "transaction that it was called in; all that was written in it is rolled back. "
+                "Leave that connection as it is, and use `with transaction.atomic(): ...` only."
+            )
+        if database.in_atomic_block != self.in_atomic_block or (
+            self.in_atomic_block and len(database.atomic_blocks) != self.depth
+        ):
+            return gettext(
+                "The action left a transaction of the database “%(alias)s” open. It is rolled "
+                "back. Use `with transaction.atomic(): ...`."
+            ) % {"alias": database.alias}
+        if self.in_atomic_block:
+            return self._refused(_ASTRAY)
+        if database.connection is not None and (
+            database.autocommit != database.settings_dict["AUTOCOMMIT"] or self._is_in_transaction()
+        ):
+            return gettext(
+                "The action left the database “%(alias)s” without autocommit, or in a transaction "
+                "that was begun by hand. It is rolled back. Use `with transaction.atomic(): ...`."
+            ) % {"alias": database.alias}
+        return self._refused(_TRANSACTIONS)
+
+    def _refused(self, pattern: re.Pattern[str]) -> str:
+        for sql in self.statements:
+            if pattern.match(sql):
+                return gettext(
+                    "The action changed its database session and left it so: %(sql)s. The session "
+                    "is closed. Use `with transaction.atomic(): ...` and SET LOCAL in it, or a "
+                    "connection of your own."
+                ) % {"sql": shortened(sql)}
+        return ""
+
+    def _ends_transaction(self, sql: str) -> bool:
+        is_implicit = self.database.vendor == "mysql" and _IMPLICIT.match(sql)
+        return bool(is_implicit or _CONTROL.match(sql))
+
+    def _has_lost_transaction(self) -> bool:
+        """Return whether the transaction around the call is gone."""
+        if self.database.closed_in_transaction or self.database.connection is not self.connection:
+            return True
+        if self.database.vendor == "mysql":
+            return any(map(_CONTROL.match, self.statements))
+        return not self._is_in_transaction()
+
+    def _is_in_transaction(self) -> bool:
+        """Return whether the database has a transaction open, whatever Django knows of it."""
+        raw = self.database.connection
+        if self.database.vendor == "sqlite":
+            with suppress(raw.ProgrammingError):
+                return bool(raw.in_transaction)
+            # It is closed.
+            return False
+        if self.database.vendor == "postgresql":
+            status = getattr(raw, "get_transaction_status", None)
+            return _POSTGRESQL.get(int(status() if status else raw.info.transaction_status), False)
+        # The driver does not tell: the last statement that began or ended one does.
+        last = next((sql for sql in reversed(self.statements) if _CONTROL.match(sql)), "")
+        return last.split(None, 1)[0].lower() in ("begin", "start", "xa") if last else False
+
+    def put_back(self) -> bool:
+        """Make the session usable again; return whether the transaction around the call is lost."""
+        database = self.database
+        if not self.in_atomic_block:
+            reset(database)
+            return False
+        if not database.in_atomic_block or self._has_lost_transaction():
+            database.needs_rollback = True
+            return True
+        del database.atomic_blocks[self.depth :]
+        del database.savepoint_ids[max(self.depth - 1, 0) :]
+        return False
+
+
+def shortened(sql: str) -> str:
+    """Return a statement in one line, for a message."""
+    return " ".join(sql.split())[:100]
+
+
+def reset(database: BaseDatabaseWrapper) -> None:
+    """Take a session out of use: it is rolled back and closed; the next query connects anew."""
+    database.in_atomic_block = database.closed_in_transaction = database.needs_rollback = False
+    database.savepoint_ids, database.atomic_blocks, database.run_on_commit = [], [], []
+    # A database in memory cannot be closed; a session that is broken can be nothing else.
+    with suppress(Error, database.Database.Error):  # type: ignore[attr-defined]
+        if database.connection is not None:
+            database.rollback()
+            database.set_autocommit(database.settings_dict["AUTOCOMMIT"])
+            if database.vendor == "sqlite":
+                database.connection.execute("PRAGMA query_only = OFF")
+    with suppress(Error):
+        database.close()
