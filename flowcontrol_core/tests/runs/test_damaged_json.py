@@ -113,13 +113,14 @@ def test_message_and_event_that_are_damaged_harm_nothing(lab: Lab, good: list[Fl
     assert fresh(run).outcome == "complete"
 
 
-def test_version_that_is_damaged_ends_its_runs_and_spares_the_others(
+def test_version_that_is_damaged_blocks_its_runs_and_spares_the_others(
     lab: Lab, good: list[FlowRun]
 ) -> None:
     run = start(think(), key="bad")
     damage(FlowVersion.objects.get(flow__key="bad"), "document")
     sweep()
-    assert fresh(run).outcome == "errored"
+    run = fresh(run)
+    assert (run.status, run.reason_code) == (Status.BLOCKED, "unusable_version")
     assert {fresh(one).outcome for one in good} == {"complete"}
     assert "good-1" in export_flows([good[1].flow])
 
