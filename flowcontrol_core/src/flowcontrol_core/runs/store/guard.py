@@ -98,7 +98,7 @@ class CallGuard:
     def begin_transaction(self, using: str) -> transaction.Atomic:
         """Begin a transaction for the engine itself within a call, in the database of this alias.
 
-        Return it, entered; whoever leaves it does so after ``end``.
+        Return it, entered; it is to be left after ``end``.
         """
         watched, begun = self._watch(connections[using]), transaction.atomic(using=using)
         begun.__enter__()
