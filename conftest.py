@@ -21,8 +21,9 @@ from tests.databases import scratch_database as open_scratch_database
 from tests.planted import planted, watch
 from tests.services import SERVICES_OF_MARKER, why_unreachable
 
-# A test with one of these chooses its services itself, and is run once, not on every database.
-MARKERS_OF_SERVICES = frozenset({*SERVICES_OF_MARKER, "service", "sqlite_file", "wheel"})
+# A test with one of these chooses its services itself, or would find the same on each database: it
+# is run once, not on every database.
+MARKERS_OF_SERVICES = frozenset({*SERVICES_OF_MARKER, "service", "sqlite_file", "wheel", "once"})
 # What a test that needs the database has: the marker, or one of the fixtures.
 DATABASE = "django_db"
 FIXTURES_OF_THE_DATABASE = frozenset({"db", "transactional_db", "django_db_setup"})

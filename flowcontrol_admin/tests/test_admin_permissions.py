@@ -255,6 +255,7 @@ def test_each_right_of_ours_makes_a_role() -> None:
         assert not model._meta.permissions
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("role", [*ROLES, "superuser"])
 def test_each_address_answers_each_role_as_the_table_says(
     clients: dict[str, tuple[Client, frozenset[str]]],

@@ -30,7 +30,7 @@ from flowcontrol.testing import flow as build
 from flowcontrol.testing import publish_flow, run_due, step
 from flowcontrol_core.flows import yaml_text
 
-pytestmark = [pytest.mark.django_db, pytest.mark.slow]
+pytestmark = [pytest.mark.django_db, pytest.mark.once]
 
 #: All examples of a test share its rows; what one writes is undone.
 #: A failing example is not made smaller: that would take minutes.

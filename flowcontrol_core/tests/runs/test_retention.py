@@ -157,6 +157,8 @@ def test_an_awaited_child_is_kept_until_its_parent_has_seen_the_result(lab: Lab)
     parent = start(write("begin"))
     sweep()
     operate.pause(parent.pk)
+    sweep()
+    operate.resume(made[0].pk)
     lab.clock.advance(days=1)
     sweep()
     assert fresh(made[0]).status == Status.DONE
