@@ -48,6 +48,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="run the fast tests that need the database, but nothing that commits",
     )
     parser.addoption(
+        "--heavy", action="store_true", help="run what neither --unit nor --memory runs"
+    )
+    parser.addoption(
         "--database",
         action="store_true",
         help="run what is to pass on every database: all but what chooses its services itself, and,"
@@ -105,11 +108,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         # All connections to an in-memory database are one: such a test would prove nothing.
         unwanted |= {"real_connections"}
     is_about_the_database = _is_about_the_database(config)
+    is_heavy = config.getoption("--heavy")
     wanted: list[pytest.Item] = []
     dropped: list[pytest.Item] = []
     for item in items:
         needed = _needs(item)
-        is_left_out = unwanted & needed or (is_about_the_database and DATABASE not in needed)
+        is_light = is_heavy and MARKERS_OF_THE_FULL_SUITE.isdisjoint(needed)
+        needs_nothing = is_about_the_database and DATABASE not in needed
+        is_left_out = is_light or needs_nothing or unwanted & needed
         (dropped if is_left_out else wanted).append(item)
     if dropped:
         config.hook.pytest_deselected(items=dropped)
