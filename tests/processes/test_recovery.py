@@ -119,7 +119,8 @@ def test_without_the_fence_the_zombie_would_commit(site: Site) -> None:
             "There, a sleeper in a transaction keeps the only write lock: no one else can write"
         )
     publish_flow(flow(write("a", "stop"), write("b")))
-    unfenced = site.start("-m", "tests.processes.unfenced")
+    # Longer than it sleeps: a step that took too long fails, fence or not.
+    unfenced = site.start("-m", "tests.processes.unfenced", STEP_TIMEOUT=60)
     zombie, other = finish_instead_of_a_zombie(site, unfenced)
     zombie.signal(signal.SIGCONT)
     site.wait_for(lambda: Effect.objects.filter(label="a").count() == 2, zombie, other)
@@ -127,7 +128,10 @@ def test_without_the_fence_the_zombie_would_commit(site: Site) -> None:
 
 def finish_instead_of_a_zombie(site: Site, zombie: Worker | None = None) -> tuple[Worker, Worker]:
     """Have a worker stop itself in a step, and another one finish its run."""
-    zombie = zombie or site.start_worker()
+    # Longer than it sleeps: a step that took too long fails, and the fence would not be asked. On
+    # SQLite the lease has to last for it.
+    is_file = site.scratch.database is Database.SQLITE_FILE
+    zombie = zombie or site.start_worker(**({} if is_file else {"STEP_TIMEOUT": 60}))
     create_flowrun("flow")
     site.wait_for(zombie.is_stopped, zombie)
     other = site.start_worker()
