@@ -256,7 +256,8 @@ def _has_lease(now: datetime) -> bool:
 
 
 def _is_alive(worker: Worker, now: datetime) -> bool:
-    return now - worker.last_sweep_at <= gone_after()
+    age: timedelta = now - worker.last_sweep_at
+    return age <= gone_after()
 
 
 def _shown(worker: Worker, now: datetime) -> dict[str, Any]:

@@ -49,10 +49,15 @@ class Migration(migrations.Migration):
                         default=list, verbose_name="refusals"
                     ),
                 ),
-                ("created_at", models.DateTimeField(verbose_name="created at")),
+                (
+                    "created_at",
+                    flowcontrol_core.models.columns.UtcDateTimeField(verbose_name="created at"),
+                ),
                 (
                     "finished_at",
-                    models.DateTimeField(db_index=True, null=True, verbose_name="finished at"),
+                    flowcontrol_core.models.columns.UtcDateTimeField(
+                        db_index=True, null=True, verbose_name="finished at"
+                    ),
                 ),
             ],
             options={
@@ -211,8 +216,18 @@ class Migration(migrations.Migration):
                         verbose_name="finished runs to keep",
                     ),
                 ),
-                ("created_at", models.DateTimeField(auto_now_add=True, verbose_name="created at")),
-                ("updated_at", models.DateTimeField(auto_now=True, verbose_name="updated at")),
+                (
+                    "created_at",
+                    flowcontrol_core.models.columns.UtcDateTimeField(
+                        auto_now_add=True, verbose_name="created at"
+                    ),
+                ),
+                (
+                    "updated_at",
+                    flowcontrol_core.models.columns.UtcDateTimeField(
+                        auto_now=True, verbose_name="updated at"
+                    ),
+                ),
             ],
             options={
                 "verbose_name": "flow",
@@ -247,10 +262,15 @@ class Migration(migrations.Migration):
                     "plugins",
                     flowcontrol_core.models.columns.JsonField(default=dict, verbose_name="plugins"),
                 ),
-                ("started_at", models.DateTimeField(verbose_name="started at")),
+                (
+                    "started_at",
+                    flowcontrol_core.models.columns.UtcDateTimeField(verbose_name="started at"),
+                ),
                 (
                     "last_sweep_at",
-                    models.DateTimeField(db_index=True, verbose_name="last sweep at"),
+                    flowcontrol_core.models.columns.UtcDateTimeField(
+                        db_index=True, verbose_name="last sweep at"
+                    ),
                 ),
             ],
             options={
@@ -295,7 +315,7 @@ class Migration(migrations.Migration):
                 ("values", flowcontrol_core.models.columns.JsonField(default=dict)),
                 ("note", models.TextField(blank=True, verbose_name="reason")),
                 ("actor", models.CharField(blank=True, max_length=200, verbose_name="by")),
-                ("at", models.DateTimeField(verbose_name="at")),
+                ("at", flowcontrol_core.models.columns.UtcDateTimeField(verbose_name="at")),
             ],
             options={
                 "verbose_name": "flow event",
@@ -357,7 +377,12 @@ class Migration(migrations.Migration):
                         verbose_name="step",
                     ),
                 ),
-                ("created_at", models.DateTimeField(auto_now_add=True, verbose_name="created at")),
+                (
+                    "created_at",
+                    flowcontrol_core.models.columns.UtcDateTimeField(
+                        auto_now_add=True, verbose_name="created at"
+                    ),
+                ),
                 (
                     "flow",
                     models.ForeignKey(
@@ -397,9 +422,24 @@ class Migration(migrations.Migration):
                 ),
                 ("waits_for", models.TextField(blank=True, default="", editable=False)),
                 ("revision", models.PositiveIntegerField(default=1, verbose_name="revision")),
-                ("created_at", models.DateTimeField(auto_now_add=True, verbose_name="created at")),
-                ("updated_at", models.DateTimeField(auto_now=True, verbose_name="updated at")),
-                ("published_at", models.DateTimeField(null=True, verbose_name="published at")),
+                (
+                    "created_at",
+                    flowcontrol_core.models.columns.UtcDateTimeField(
+                        auto_now_add=True, verbose_name="created at"
+                    ),
+                ),
+                (
+                    "updated_at",
+                    flowcontrol_core.models.columns.UtcDateTimeField(
+                        auto_now=True, verbose_name="updated at"
+                    ),
+                ),
+                (
+                    "published_at",
+                    flowcontrol_core.models.columns.UtcDateTimeField(
+                        null=True, verbose_name="published at"
+                    ),
+                ),
                 (
                     "author",
                     models.ForeignKey(
@@ -504,7 +544,12 @@ class Migration(migrations.Migration):
                     "object_text",
                     models.CharField(blank=True, max_length=200, verbose_name="object"),
                 ),
-                ("due_at", models.DateTimeField(null=True, verbose_name="next check")),
+                (
+                    "due_at",
+                    flowcontrol_core.models.columns.UtcDateTimeField(
+                        null=True, verbose_name="next check"
+                    ),
+                ),
                 ("fence", models.PositiveBigIntegerField(default=0, verbose_name="fence")),
                 ("attempt", models.PositiveIntegerField(default=0, verbose_name="attempt")),
                 ("worker", models.CharField(blank=True, max_length=100, verbose_name="worker")),
@@ -517,8 +562,18 @@ class Migration(migrations.Migration):
                         max_length=10,
                     ),
                 ),
-                ("wait_until", models.DateTimeField(null=True, verbose_name="waits until")),
-                ("wait_timeout", models.DateTimeField(null=True, verbose_name="times out at")),
+                (
+                    "wait_until",
+                    flowcontrol_core.models.columns.UtcDateTimeField(
+                        null=True, verbose_name="waits until"
+                    ),
+                ),
+                (
+                    "wait_timeout",
+                    flowcontrol_core.models.columns.UtcDateTimeField(
+                        null=True, verbose_name="times out at"
+                    ),
+                ),
                 (
                     "wait_trigger",
                     flowcontrol_core.models.columns.KeyField(
@@ -534,8 +589,16 @@ class Migration(migrations.Migration):
                         max_length=150, null=True, verbose_name="blocked on"
                     ),
                 ),
-                ("queued_at", models.DateTimeField(null=True, verbose_name="queued since")),
-                ("undelivered_since", models.DateTimeField(db_index=True, null=True)),
+                (
+                    "queued_at",
+                    flowcontrol_core.models.columns.UtcDateTimeField(
+                        null=True, verbose_name="queued since"
+                    ),
+                ),
+                (
+                    "undelivered_since",
+                    flowcontrol_core.models.columns.UtcDateTimeField(db_index=True, null=True),
+                ),
                 ("depth", models.PositiveIntegerField(default=0, verbose_name="depth")),
                 (
                     "queue",
@@ -556,10 +619,23 @@ class Migration(migrations.Migration):
                 ("slot", models.CharField(editable=False, max_length=64, null=True)),
                 ("slot_object", models.CharField(editable=False, max_length=64, null=True)),
                 ("slot_ever", models.CharField(editable=False, max_length=64, null=True)),
-                ("created_at", models.DateTimeField(verbose_name="created at")),
-                ("started_at", models.DateTimeField(null=True, verbose_name="started at")),
-                ("finished_at", models.DateTimeField(null=True, verbose_name="finished at")),
-                ("since", models.DateTimeField(verbose_name="since")),
+                (
+                    "created_at",
+                    flowcontrol_core.models.columns.UtcDateTimeField(verbose_name="created at"),
+                ),
+                (
+                    "started_at",
+                    flowcontrol_core.models.columns.UtcDateTimeField(
+                        null=True, verbose_name="started at"
+                    ),
+                ),
+                (
+                    "finished_at",
+                    flowcontrol_core.models.columns.UtcDateTimeField(
+                        null=True, verbose_name="finished at"
+                    ),
+                ),
+                ("since", flowcontrol_core.models.columns.UtcDateTimeField(verbose_name="since")),
                 (
                     "content_type",
                     models.ForeignKey(
@@ -662,8 +738,11 @@ class Migration(migrations.Migration):
                 ),
                 ("data", flowcontrol_core.models.columns.JsonField(default=dict)),
                 ("actor", models.CharField(blank=True, max_length=200)),
-                ("created_at", models.DateTimeField()),
-                ("undelivered_since", models.DateTimeField(db_index=True, null=True)),
+                ("created_at", flowcontrol_core.models.columns.UtcDateTimeField()),
+                (
+                    "undelivered_since",
+                    flowcontrol_core.models.columns.UtcDateTimeField(db_index=True, null=True),
+                ),
                 (
                     "run",
                     models.ForeignKey(
@@ -689,7 +768,7 @@ class Migration(migrations.Migration):
                         auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
                     ),
                 ),
-                ("at", models.DateTimeField(verbose_name="at")),
+                ("at", flowcontrol_core.models.columns.UtcDateTimeField(verbose_name="at")),
                 (
                     "kind",
                     models.CharField(
@@ -769,7 +848,7 @@ class Migration(migrations.Migration):
                     "object_text",
                     models.CharField(blank=True, max_length=200, verbose_name="object"),
                 ),
-                ("created_at", models.DateTimeField(verbose_name="at")),
+                ("created_at", flowcontrol_core.models.columns.UtcDateTimeField(verbose_name="at")),
                 (
                     "flow_trigger",
                     models.ForeignKey(
@@ -805,8 +884,11 @@ class Migration(migrations.Migration):
                         max_length=200, null=True, unique=True
                     ),
                 ),
-                ("created_at", models.DateTimeField()),
-                ("undelivered_since", models.DateTimeField(db_index=True, null=True)),
+                ("created_at", flowcontrol_core.models.columns.UtcDateTimeField()),
+                (
+                    "undelivered_since",
+                    flowcontrol_core.models.columns.UtcDateTimeField(db_index=True, null=True),
+                ),
             ],
             options={
                 "verbose_name": "trigger event",

@@ -13,7 +13,7 @@ from django.utils.translation import gettext_lazy as _
 
 from flowcontrol_core import bounds
 from flowcontrol_core.errors import EditError
-from flowcontrol_core.models.columns import JsonField, KeyField
+from flowcontrol_core.models.columns import JsonField, KeyField, UtcDateTimeField
 
 
 class LimitPolicy(models.TextChoices):
@@ -107,8 +107,8 @@ class Flow(models.Model):
         on_delete=models.SET_NULL,
         related_name="+",
     )
-    created_at = models.DateTimeField(_("created at"), auto_now_add=True)
-    updated_at = models.DateTimeField(_("updated at"), auto_now=True)
+    created_at = UtcDateTimeField(_("created at"), auto_now_add=True)
+    updated_at = UtcDateTimeField(_("updated at"), auto_now=True)
 
     class Meta:
         verbose_name = _("flow")
@@ -175,9 +175,9 @@ class FlowVersion(models.Model):
         on_delete=models.SET_NULL,
         related_name="+",
     )
-    created_at = models.DateTimeField(_("created at"), auto_now_add=True)
-    updated_at = models.DateTimeField(_("updated at"), auto_now=True)
-    published_at = models.DateTimeField(_("published at"), null=True)
+    created_at = UtcDateTimeField(_("created at"), auto_now_add=True)
+    updated_at = UtcDateTimeField(_("updated at"), auto_now=True)
+    published_at = UtcDateTimeField(_("published at"), null=True)
 
     class Meta:
         verbose_name = _("flow version")

@@ -6,7 +6,7 @@ from django.db import models
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
-from flowcontrol_core.models.columns import JsonField, KeyField
+from flowcontrol_core.models.columns import JsonField, KeyField, UtcDateTimeField
 
 
 class Worker(models.Model):
@@ -18,8 +18,8 @@ class Worker(models.Model):
     queues = models.CharField(_("queues"), max_length=500, blank=True)
     #: ``{"flowcontrol-core": "0.1.0", ...}``: the distributions that it has loaded.
     plugins = JsonField(_("plugins"), default=dict)
-    started_at = models.DateTimeField(_("started at"))
-    last_sweep_at = models.DateTimeField(_("last sweep at"), db_index=True)
+    started_at = UtcDateTimeField(_("started at"))
+    last_sweep_at = UtcDateTimeField(_("last sweep at"), db_index=True)
 
     class Meta:
         verbose_name = _("worker")
@@ -48,8 +48,8 @@ class BulkOperation(models.Model):
     refused = models.PositiveIntegerField(_("refused"), default=0)
     #: Why runs were refused: ``{"code", "values", "count"}`` of each kind, the first ones.
     refusals = JsonField(_("refusals"), default=list)
-    created_at = models.DateTimeField(_("created at"))
-    finished_at = models.DateTimeField(_("finished at"), null=True, db_index=True)
+    created_at = UtcDateTimeField(_("created at"))
+    finished_at = UtcDateTimeField(_("finished at"), null=True, db_index=True)
 
     class Meta:
         verbose_name = _("bulk operation")
@@ -95,7 +95,7 @@ class FlowEvent(models.Model):
     values = JsonField(default=dict)
     note = models.TextField(_("reason"), blank=True)
     actor = models.CharField(_("by"), max_length=200, blank=True)
-    at = models.DateTimeField(_("at"))
+    at = UtcDateTimeField(_("at"))
 
     class Meta:
         verbose_name = _("flow event")
