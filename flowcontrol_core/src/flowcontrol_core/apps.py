@@ -27,10 +27,12 @@ class FlowcontrolConfig(AppConfig):
         from flowcontrol_core import checks  # noqa: PLC0415
         from flowcontrol_core.plugins.manager import plugin_manager  # noqa: PLC0415
         from flowcontrol_core.runs.operations import bulk  # noqa: PLC0415
+        from flowcontrol_core.runs.store import connection  # noqa: PLC0415
         from flowcontrol_core.runs.triggers import fire  # noqa: PLC0415
 
         translations.gettext, translations.ngettext = gettext, ngettext
         checks.register_checks()
+        connection.connect()
         fire.connect()
         bulk.connect()
         plugin_manager.load()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, tzinfo
 from typing import Any, Literal, Protocol
@@ -64,6 +64,8 @@ class RunContext:
     now: datetime
     time_zone: tzinfo
     pk: int | None = None
+    #: Whose run it is: to another tenant, ``pk`` is another run.
+    tenant: Hashable = None
     depth: int = 0
     trigger: str = ""
     payload: Mapping[str, Any] = field(default_factory=dict)

@@ -43,12 +43,13 @@ from flowcontrol_core.runs.queue.inbox import (
 from flowcontrol_core.runs.queue.outbox import after_end, deliver_messages
 from flowcontrol_core.runs.store.clock import clock
 from flowcontrol_core.runs.store.compiled import get_compiled
-from flowcontrol_core.runs.store.connection import WriteGuard, alias, durable, retrying
+from flowcontrol_core.runs.store.connection import WriteGuard, alias, durable, retrying, tenant
 from flowcontrol_core.runs.store.objects import ObjectSource, RunObject
 from flowcontrol_core.runs.store.rows import (
     CancelRequested,
     LostLease,
     make_event,
+    owned,
     set_reason,
     write_end,
     write_guarded,
@@ -109,7 +110,7 @@ def make_execution(
     wakeup: Wakeup | None = None,
 ) -> Execution:
     """Return what is needed to execute a run; raises FlowcontrolError where it is damaged."""
-    compiled = get_compiled(run.version_id)
+    compiled = get_compiled(run.version)
     obj = RunObject(run, source)
     context = RunContext(
         uuid=run.uuid,
@@ -118,6 +119,7 @@ def make_execution(
         now=clock().now(),
         time_zone=compiled.zone,
         pk=run.pk,
+        tenant=tenant(),
         depth=run.depth,
         trigger=run.trigger,
         payload=decode(run.payload) if run.payload and isinstance(run.payload, dict) else {},
@@ -303,12 +305,7 @@ def _write_requested(run: FlowRun, now: datetime) -> None:
 
     It ends the activation; the next claim, which is due at once, reads the inbox.
     """
-    request: Any = (
-        FlowRun.objects.using(alias())
-        .filter(pk=run.pk, fence=run.fence, status=Status.RUNNING)
-        .values_list("request", flat=True)
-        .first()
-    )
+    request: Any = owned(run.pk, run.fence).values_list("request", flat=True).first()
     if request is None:
         raise LostLease
     if request == Request.CANCEL:

@@ -26,7 +26,7 @@ from flowcontrol_core.runs.execution.sweep import execute_due
 from flowcontrol_core.runs.queue import limits
 from flowcontrol_core.runs.queue.claim import Choice, Heartbeat, worker_name
 from flowcontrol_core.runs.store.clock import clock
-from flowcontrol_core.runs.store.connection import WriteGuard, alias, connection, dispatch
+from flowcontrol_core.runs.store.connection import WriteGuard, alias, connection, dispatch, tenant
 from flowcontrol_core.runs.store.objects import ObjectSource, reference
 from flowcontrol_core.runs.store.rows import LostLease, make_event
 
@@ -165,12 +165,18 @@ def _refuse_reached(flow: Flow, run: FlowRun) -> None:
 
 
 def _check_fan_out(parent: RunContext | None) -> None:
-    if parent is None or parent.pk is None:
+    key = key_of_parent(parent)
+    if key is None:
         return
     most = get_settings().MAX_FAN_OUT
-    if FlowRun.objects.using(alias()).filter(parent_id=parent.pk).count() >= most:
+    if FlowRun.objects.using(alias()).filter(parent_id=key).count() >= most:
         text = gettext("One run has started %(most)d others (setting MAX_FAN_OUT).")
         raise NotStartedError(text % {"most": most}, reason="fan_out")
+
+
+def key_of_parent(parent: RunContext | None) -> int | None:
+    """Return the key of the run that starts another; ``None``: it has no row of this tenant."""
+    return parent.pk if parent is not None and parent.tenant == tenant() else None
 
 
 def _build(
@@ -188,7 +194,7 @@ def _build(
         clock().now(),
         state=State(state, max_bytes=get_settings().STATE_MAX_BYTES).to_json(),
         payload=encode(normalize(payload or {}, "payload")),
-        parent_id=parent.pk if parent else None,
+        parent_id=key_of_parent(parent),
         depth=parent.depth + 1 if parent else 0,
         trigger=trigger,
     )
@@ -214,6 +220,8 @@ def build_run(flow: Flow, about: Mapping[str, Any], now: datetime, **fields: Any
 def _execute_new(run: FlowRun, flow: Flow, events: list[RunEvent]) -> None:
     """Execute a run before it is inserted: a crash then is as one before the call."""
     run.fence, run.attempt, run.worker = 1, 1, worker_name()
+    if flow.published is not None:
+        run.version = flow.published
     guard = WriteGuard()
     with guard.installed(), Heartbeat() as heartbeat:
         execution = make_execution(run, flow, ObjectSource([run]), guard, heartbeat)

@@ -147,7 +147,7 @@ def go_to_step(row: FlowRun, done: Intervention, *, step: str) -> FlowRun:
 
     Raises IllegalChangeError where the version has no such step, or a loop is around it.
     """
-    cursor = _placed(row.version_id, step)
+    cursor = _placed(row.version, step)
     if row.status == Status.DONE:
         _reopen(row, cursor)
         return _write_due(row, done.reason("went_to_step", step=step), done)
@@ -172,8 +172,8 @@ def restart(
     around it, or a limit is reached.
     """
     flow = Flow.objects.using(alias()).get(pk=row.flow_id)
-    version_id = flow.published_id if current_version else row.version_id
-    if version_id is None:
+    version = flow.published if current_version else row.version
+    if version is None:
         text = gettext("The flow “%(flow)s” has no published version.")
         raise IllegalChangeError(text % {"flow": flow.key})
     new = build_run(
@@ -190,8 +190,8 @@ def restart(
         depth=row.depth,
         origin_id=row.pk,
     )
-    new.version_id = version_id
-    new.cursor = cursor_to_json(_placed(version_id, step))
+    new.version = version
+    new.cursor = cursor_to_json(_placed(version, step))
     _refuse_reached(flow, row)
     if row.slot_ever is not None:
         # The slot of the limit that counts all runs ever passes to the new one.
@@ -232,7 +232,7 @@ def check_move(run: FlowRun) -> str:
     current = run.flow.published
     if current is None or current.pk == run.version_id:
         return gettext("it is on the published version already")
-    old, new = get_compiled(run.version_id), get_compiled(current.pk)
+    old, new = get_compiled(run.version), get_compiled(current)
     cursor = cursor_from_json(run.cursor)
     for depth, frame in enumerate(cursor):
         values = {"step": frame.step}
@@ -303,8 +303,8 @@ def _cursor_of(row: FlowRun) -> Cursor:
         raise IllegalChangeError(str(error)) from error
 
 
-def _placed(version_id: int, step: str) -> Cursor:
-    compiled = get_compiled(version_id)
+def _placed(version: FlowVersion, step: str) -> Cursor:
+    compiled = get_compiled(version)
     try:
         return locate(compiled.program, step, compiled.is_loop)
     except DirectiveError as error:

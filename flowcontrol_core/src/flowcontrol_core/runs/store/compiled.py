@@ -1,9 +1,8 @@
-"""Compiled versions, kept for ever: a version never changes, so nothing has to be forgotten."""
+"""Compiled versions, remembered by their digests: a version of the same digest never changes."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from collections.abc import Set as AbstractSet
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import tzinfo
 from zoneinfo import ZoneInfo
@@ -22,7 +21,7 @@ from flowcontrol_core.errors import (
 )
 from flowcontrol_core.expressions import Expression, compile_expression
 from flowcontrol_core.models import FlowVersion
-from flowcontrol_core.runs.store.connection import alias, connection
+from flowcontrol_core.runs.store.connection import TenantCache, alias, connection, tenant
 
 
 @dataclass(slots=True)
@@ -78,40 +77,53 @@ def compile_flow(document: Document, source: Registry = registry) -> CompiledFlo
     return CompiledFlow(document, Program.compile(document), zone, guard, source)
 
 
-_MOST = 2_000
 Compiled = CompiledFlow | FlowcontrolError
-_compiled: dict[int, Compiled] = {}
+#: By the key and the digest of the version: the same key may come back with another document.
+_compiled: TenantCache[Compiled] = TenantCache(most=2_000)
 
 
-def preload(version_ids: Iterable[int]) -> None:
-    """Compile the versions that are not known yet, with one query for all of them."""
-    missing = set(version_ids) - _compiled.keys()
-    if missing and not connection().in_atomic_block:
-        _read(missing, _compiled)
+def read_versions(ids: Iterable[int]) -> dict[int, FlowVersion]:
+    """Return versions by their keys, with their flows and without their documents.
+
+    Those that are not known yet are compiled, with one query more for all of them.
+    """
+    versions = FlowVersion.objects.using(alias()).select_related("flow").defer("document")
+    found = versions.in_bulk(set(ids))
+    if not connection().in_atomic_block:
+        present, missing = tenant(), []
+        for pk, version in found.items():
+            if (present, pk, version.digest) not in _compiled:
+                missing.append(pk)
+        if missing:
+            _read(missing)
+    return found
 
 
-def get_compiled(version_id: int) -> CompiledFlow:
+def get_compiled(version: FlowVersion) -> CompiledFlow:
     """Return a published version, compiled; raises FlowcontrolError where it cannot be."""
     # What is read inside of a transaction may be rolled back, and its primary key used again. The
     # engine itself reads versions outside of any, except in a project's TestCase.
-    known = {} if connection().in_atomic_block else _compiled
-    if version_id not in known:
-        _read({version_id}, known)
-    found = known.get(version_id)
+    is_private = connection().in_atomic_block
+    key = (tenant(), version.pk, version.digest)
+    found = None if is_private else _compiled.get(key)
     if found is None:
-        raise FlowcontrolError(f"The version with id {version_id} does not exist or is a draft.")
+        found = _read([version.pk]).get(version.pk)
+    if found is None:
+        raise FlowcontrolError(f"The version with id {version.pk} does not exist or is a draft.")
     if isinstance(found, FlowcontrolError):
         raise found
     return found
 
 
-def _read(ids: AbstractSet[int], known: dict[int, Compiled]) -> None:
-    if len(known) > _MOST:
-        known.clear()
+def _read(ids: Sequence[int]) -> dict[int, Compiled]:
     versions = FlowVersion.objects.using(alias())
     rows = versions.filter(pk__in=ids, published_at__isnull=False)
-    for pk, document in rows.values_list("pk", "document"):
-        known[pk] = _compile(document)
+    found: dict[int, Compiled] = {}
+    for pk, digest, document in rows.values_list("pk", "digest", "document"):
+        found[pk] = _compile(document)
+        if not connection().in_atomic_block:
+            _compiled[tenant(), pk, digest] = found[pk]
+    return found
 
 
 def _compile(document: object) -> Compiled:
