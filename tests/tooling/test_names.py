@@ -21,7 +21,7 @@ PLAN = {
 #: The rooms of `runs`, bottom up, and what is in them.
 ROOMS = {
     "store": {"connection", "clock", "rows", "objects", "compiled"},
-    "queue": {"claim", "limits", "inbox", "outbox", "workers"},
+    "queue": {"release", "claim", "limits", "inbox", "outbox", "workers"},
     "execution": {
         "activation", "driver", "batch", "checkpoint", "admission", "failures", "sweep", "start",
     },

@@ -38,9 +38,10 @@ from flowcontrol_core.runs.execution.checkpoint import (
 )
 from flowcontrol_core.runs.execution.failures import WRITTEN, Written, describe, one_line
 from flowcontrol_core.runs.queue import limits, outbox
-from flowcontrol_core.runs.queue.claim import Heartbeat, release
+from flowcontrol_core.runs.queue.claim import Heartbeat
 from flowcontrol_core.runs.queue.inbox import put_cancellations, reason_of, remove_messages
 from flowcontrol_core.runs.queue.outbox import after_checkpoint
+from flowcontrol_core.runs.queue.release import release
 from flowcontrol_core.runs.store.clock import clock
 from flowcontrol_core.runs.store.connection import WriteGuard, alias, durable, retrying
 from flowcontrol_core.runs.store.objects import ObjectSource

@@ -11,19 +11,20 @@ from functools import partial
 from django.db import DatabaseError, InterfaceError
 
 from flowcontrol_core.conf import get_settings
-from flowcontrol_core.models import Flow, FlowRun, Message, Reason
+from flowcontrol_core.errors import FlowcontrolError
+from flowcontrol_core.models import FlowRun, FlowVersion, Message, Reason
 from flowcontrol_core.runs.execution import checkpoint
 from flowcontrol_core.runs.execution.admission import end_errored, prepare, read_inboxes
 from flowcontrol_core.runs.execution.checkpoint import Execution
 from flowcontrol_core.runs.execution.driver import Driver
 from flowcontrol_core.runs.execution.failures import WRITTEN, Stop, StopKind
-from flowcontrol_core.runs.queue.claim import Heartbeat, has_heartbeat, release, renew
+from flowcontrol_core.runs.queue.claim import Heartbeat, has_heartbeat, renew
 from flowcontrol_core.runs.queue.outbox import after_checkpoint
+from flowcontrol_core.runs.queue.release import release, release_later, release_now
 from flowcontrol_core.runs.queue.workers import should_stop
-from flowcontrol_core.runs.store.compiled import preload
+from flowcontrol_core.runs.store.compiled import read_versions
 from flowcontrol_core.runs.store.connection import (
     WriteGuard,
-    alias,
     connection,
     durable,
     is_lost_connection,
@@ -65,19 +66,25 @@ class Batch:
         """Execute all runs; no run, however broken, keeps another from being executed.
 
         Return their number, without those that are given back because the process has to stop.
+        Where the database hangs up, those that were not executed are given back too.
         """
-        self.heartbeat.hold(self.runs)
-        preload({run.version_id for run in self.runs})
-        flows = Flow.objects.using(alias()).in_bulk({run.flow_id for run in self.runs})
-        inboxes = read_inboxes(self.runs)
         executed = 0
-        for run in self.runs:
-            flow, messages = flows.get(run.flow_id), inboxes.get(run.pk, [])
-            executed += self._execute(run, partial(self._begin, run, flow, messages))
-        self._write_finished()
-        for driver, stop in self.unfinished:
-            run = driver.execution.run
-            executed -= not self._execute(run, partial(self._drive_on, driver, stop))
+        try:
+            self.heartbeat.hold(self.runs)
+            versions = read_versions({run.version_id for run in self.runs})
+            inboxes = read_inboxes(self.runs)
+            for run in self.runs:
+                version, messages = versions.get(run.version_id), inboxes.get(run.pk, [])
+                executed += self._execute(run, partial(self._begin, run, version, messages))
+            self._write_finished()
+            for driver, stop in self.unfinished:
+                run = driver.execution.run
+                executed -= not self._execute(run, partial(self._drive_on, driver, stop))
+        except (DatabaseError, InterfaceError):
+            self.heartbeat.drop(*self.runs)
+            release_later(self.runs)
+            release_now()
+            raise
         return executed
 
     def _execute(self, run: FlowRun, work: Callable[[], None]) -> bool:
@@ -102,9 +109,12 @@ class Batch:
             if isinstance(error, DatabaseError | InterfaceError) and (
                 is_lost_connection(error) or is_transient(error)
             ):
-                self._postpone(run)
+                # Tried again soon; it counts as an attempt, so it does not repeat for ever.
+                self.heartbeat.drop(run)
+                release_later([run], after=POSTPONED)
                 if is_lost_connection(error):
                     raise
+                release_now()
                 return
             logger.exception("Run %s cannot be executed and is ended as errored.", run.pk)
             self._end_errored(run, error)
@@ -117,11 +127,14 @@ class Batch:
             logger.warning("What a sweep does between two runs has to wait.", exc_info=True)
             connection().close_if_unusable_or_obsolete()
 
-    def _begin(self, run: FlowRun, flow: Flow | None, messages: list[Message]) -> None:
-        if flow is None:
+    def _begin(self, run: FlowRun, version: FlowVersion | None, messages: list[Message]) -> None:
+        if version is None:
+            text = f"The version with id {run.version_id} does not exist or is a draft."
+            raise FlowcontrolError(text)
+        if version.flow_id != run.flow_id:
             end_errored(run, None, Reason("flow_gone"))
             return
-        run.flow = flow
+        run.flow, run.version = version.flow, version
         execution = prepare(run, messages, self.source, self.guard, self.heartbeat)
         if execution is WRITTEN:
             return
@@ -139,15 +152,6 @@ class Batch:
         # What those before it have taken is not its own time.
         driver.activation.renew_budget()
         driver.drive_on(stop)
-
-    def _postpone(self, run: FlowRun) -> None:
-        """Have a run tried again soon; it counts as an attempt, so it does not repeat for ever."""
-        self.heartbeat.drop(run)
-        try:
-            connection().close_if_unusable_or_obsolete()
-            release(run, after=POSTPONED)
-        except (DatabaseError, InterfaceError):
-            logger.warning("Run %s continues when its lease has expired.", run.pk)
 
     def _end_errored(self, run: FlowRun, error: Exception) -> None:
         self.heartbeat.drop(run)

@@ -32,6 +32,7 @@ from flowcontrol_core.runs.store.connection import (
     connection,
     durable,
     is_lost_connection,
+    is_row_locked,
     is_transient,
     pause,
     retrying,
@@ -116,7 +117,7 @@ class Driver:
                 if not is_transient(error) and attempt > 1:
                     # Such as a constraint that is checked at the commit.
                     return self.activation.give_up(error)
-                if attempt == _TRIES:
+                if attempt == _TRIES or is_row_locked(error):
                     raise
                 pause(attempt)
         raise AssertionError("unreachable")

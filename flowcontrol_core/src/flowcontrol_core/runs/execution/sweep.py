@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 from operator import attrgetter
 from typing import Any
 
-from django.db import DatabaseError, InterfaceError
+from django.conf import settings as django_settings
+from django.db import DatabaseError, InterfaceError, OperationalError, reset_queries
 from django.db.models import QuerySet
 
 from flowcontrol_core.conf import get_settings
@@ -19,12 +20,28 @@ from flowcontrol_core.models import FlowRun
 from flowcontrol_core.runs.execution.batch import Batch
 from flowcontrol_core.runs.queue import outbox
 from flowcontrol_core.runs.queue.claim import ANY, Choice, Heartbeat, claim
+from flowcontrol_core.runs.queue.release import release_now, unreleased
 from flowcontrol_core.runs.queue.workers import send_heartbeat, should_stop
-from flowcontrol_core.runs.store.connection import WriteGuard, first_keys, senders
+from flowcontrol_core.runs.store.connection import (
+    Tenant,
+    WriteGuard,
+    first_keys,
+    is_row_locked,
+    senders,
+    tenant,
+)
 
 logger = logging.getLogger("flowcontrol.runs")
-#: The runs that this thread has still to execute inline.
-_inline = threading.local()
+
+
+class _Inline(threading.local):
+    """The runs that this thread has still to execute inline, by the tenants whose runs it does."""
+
+    def __init__(self) -> None:
+        self.waiting: dict[Tenant, deque[Collection[int]]] = {}
+
+
+_inline = _Inline()
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,16 +102,16 @@ def execute_inline(ids: Collection[int]) -> None:
     Those that are created by these runs are executed after them, not inside of them: a chain of
     runs that start each other would exhaust the interpreter.
     """
-    waiting: deque[Collection[int]] | None = getattr(_inline, "waiting", None)
-    if waiting is not None:
-        waiting.append(ids)
+    present = tenant()
+    if present in _inline.waiting:
+        _inline.waiting[present].append(ids)
         return
-    _inline.waiting = waiting = deque([ids])
+    _inline.waiting[present] = waiting = deque([ids])
     try:
         while waiting:
             _execute_logged(waiting.popleft())
     finally:
-        _inline.waiting = None
+        del _inline.waiting[present]
 
 
 def _execute_logged(ids: Collection[int]) -> None:
@@ -181,14 +198,33 @@ def begin_sweep(queues: tuple[str, ...] = ()) -> Begun:
     It also writes the heartbeat of this worker. Where nothing is pending, it costs one query.
     """
     send_heartbeat(queues)
+    if unreleased.get((tenant(),)):
+        release_now()
+    if django_settings.DEBUG:
+        # Django keeps all statements of a connection until the next request; a worker has none.
+        reset_queries()
     # By queue: no index gives the first of several queues.
     due = [Choice(queues=(queue,)).due() for queue in queues] or [ANY.due()]
     found = first_keys([*map(_PENDING, duties), *due])
     is_due, more = any(found[len(duties) :]), False
     for duty, first in zip(duties, found, strict=False):
-        if first is not None and duty.work():
+        if first is not None and _do(duty):
             is_due, more = True, more or duty.in_chunks
     return Begun(due=is_due, more=more)
+
+
+def _do(duty: Duty) -> bool:
+    """Do a duty; return whether it may have changed runs.
+
+    One whose row another session has locked waits for the next sweep.
+    """
+    try:
+        return duty.work() > 0
+    except OperationalError as error:
+        if not is_row_locked(error):
+            raise
+        logger.info("A run is locked by another session: %s", error)
+        return True
 
 
 senders["inline"] = execute_inline

@@ -8,10 +8,13 @@ another run.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
+from functools import partial
+from typing import Any, TypeVar
 from uuid import UUID
 
+from django.db import OperationalError
 from django.db.models import Q, QuerySet
 
 from flowcontrol_core.actions.context import Wakeup
@@ -27,9 +30,18 @@ from flowcontrol_core.models import (
     TriggerEvent,
 )
 from flowcontrol_core.runs.store.clock import clock
-from flowcontrol_core.runs.store.connection import alias, retrying
-from flowcontrol_core.runs.store.rows import rows
+from flowcontrol_core.runs.store.connection import (
+    alias,
+    connection,
+    durable,
+    is_row_locked,
+    retrying,
+)
+from flowcontrol_core.runs.store.rows import rows, update
 
+Item = TypeVar("Item")
+#: The rows of runs with these keys that are to be updated.
+Rows = Callable[[Collection[int]], QuerySet[FlowRun]]
 _BATCH = 500
 #: "Not null" as a range: SQLite searches an index for the latter only.
 _EVER = datetime(1970, 1, 1, tzinfo=UTC)
@@ -113,7 +125,7 @@ def recheck_wait(run: FlowRun) -> None:
     if run.wait_trigger and matching_events(run).values("pk").first():
         return
     waiting = rows([run.pk], Status.WAITING)
-    waiting.filter(fence=run.fence, request=Request.NONE).update(due_at=wait_due_at(run))
+    update(waiting.filter(fence=run.fence, request=Request.NONE), due_at=wait_due_at(run))
 
 
 @retrying
@@ -131,12 +143,55 @@ def _wake(ids: Collection[int]) -> int:
     meantime finds out that it has to wait on.
     """
     keys, now = sorted(ids), clock().now()
-    return sum(
-        rows(keys[start : start + _BATCH], Status.WAITING, Status.BLOCKED).update(
-            due_at=now, request=Request.INBOX
-        )
-        for start in range(0, len(keys), _BATCH)
-    )
+    wake = partial(_write, _waiting, due_at=now, request=Request.INBOX)
+    return sum(wake(keys[start : start + _BATCH]) for start in range(0, len(keys), _BATCH))
+
+
+def _waiting(ids: Collection[int]) -> QuerySet[FlowRun]:
+    return rows(ids, Status.WAITING, Status.BLOCKED)
+
+
+def _running(ids: Collection[int]) -> QuerySet[FlowRun]:
+    return rows(ids, Status.RUNNING).filter(request=Request.NONE)
+
+
+def _write(found: Rows, keys: Sequence[int], **values: Any) -> int:
+    """Update runs together, without those that another session has locked.
+
+    Then the error is raised: these are still to be updated.
+    """
+    try:
+        return update(found(keys), **values)
+    except OperationalError as error:
+        if is_row_locked(error) and not connection().in_atomic_block:
+            _write_unlocked(found, keys, **values)
+        raise
+
+
+def _write_unlocked(found: Rows, keys: Sequence[int], **values: Any) -> None:
+    if not connection().features.has_select_for_update_skip_locked:
+        return
+    with durable():
+        unlocked = found(keys).order_by("pk").select_for_update(skip_locked=True)
+        update(found(list(unlocked.values_list("pk", flat=True))), **values)
+
+
+def _each(work: Callable[[Item], int], items: Iterable[Item]) -> int:
+    """Do something for each; what is locked is left, and its error raised in the end.
+
+    So that nothing else waits for it, and it is not taken for done.
+    """
+    count, locked = 0, None
+    for item in items:
+        try:
+            count += work(item)
+        except OperationalError as error:
+            if not is_row_locked(error):
+                raise
+            locked = error
+    if locked is not None:
+        raise locked
+    return count
 
 
 def _keys(runs: QuerySet[FlowRun]) -> list[int]:
@@ -152,16 +207,16 @@ def notify(ids: Collection[int]) -> None:
     In this order: a running one that begins to wait in between is still found, and a waiting one
     that is claimed in between reads its inbox anyway.
     """
-    running = rows(ids, Status.RUNNING)
-    running.filter(request=Request.NONE).update(request=Request.INBOX)
+    if keys := sorted(ids):
+        _write(_running, keys, request=Request.INBOX)
     _wake(ids)
 
 
 @retrying
-def notify_canceled(pk: int) -> None:
-    """Make a run that has a cancellation in its inbox due, whatever its status."""
-    if not rows([pk], Status.RUNNING).update(request=Request.CANCEL):
-        rows([pk], *LIVE).update(due_at=clock().now(), request=Request.CANCEL)
+def notify_canceled(pk: int) -> int:
+    """Make a run that has a cancellation in its inbox due, whatever its status; return 1 then."""
+    running = update(rows([pk], Status.RUNNING), request=Request.CANCEL)
+    return running or update(rows([pk], *LIVE), due_at=clock().now(), request=Request.CANCEL)
 
 
 @retrying
@@ -177,7 +232,7 @@ def wake_queued(run: FlowRun) -> None:
     candidates = [queued] if run.object_key is None else [queued, same_object]
     ids = {pk for runs in candidates for pk in runs.values_list("pk", flat=True)[:1]}
     if ids:
-        rows(ids, Status.PENDING).update(due_at=now)
+        update(rows(ids, Status.PENDING), due_at=now)
 
 
 @retrying
@@ -193,13 +248,13 @@ def wake_next(run: FlowRun) -> None:
     )
     ids = list(others.filter(later).values_list("pk", flat=True)[:1])
     if ids:
-        rows(ids, Status.PENDING).update(due_at=now)
+        update(rows(ids, Status.PENDING), due_at=now)
 
 
 @retrying
 def wake_again(run: FlowRun) -> None:
     """Let a run try again that was put into the queue when a slot was just becoming free."""
-    rows([run.pk], Status.PENDING).filter(fence=run.fence).update(due_at=clock().now())
+    update(rows([run.pk], Status.PENDING).filter(fence=run.fence), due_at=clock().now())
 
 
 def _queued(flow_id: int, now: datetime) -> QuerySet[FlowRun]:
@@ -233,13 +288,15 @@ def deliver_events(keys: Iterable[int] | None = None) -> int:
     events = UNDELIVERED_EVENTS.using(alias())
     if keys is not None:
         events = events.filter(pk__in=list(keys))
-    count = 0
-    for event in events[:_BATCH]:
-        same_object = Q(content_type_id=event.content_type_id, object_key=event.object_key)
-        anything = Q(wait_match_object=False) | Q(object_key__isnull=True)
-        waiting = FlowRun.objects.using(alias()).filter(wait_trigger=event.key)
-        count += _wake(_keys(waiting.filter(anything | same_object)))
-        TriggerEvent.objects.using(alias()).filter(pk=event.pk).update(undelivered_since=None)
+    return _each(_deliver_event, events[:_BATCH])
+
+
+def _deliver_event(event: TriggerEvent) -> int:
+    same_object = Q(content_type_id=event.content_type_id, object_key=event.object_key)
+    anything = Q(wait_match_object=False) | Q(object_key__isnull=True)
+    waiting = FlowRun.objects.using(alias()).filter(wait_trigger=event.key)
+    count = _wake(_keys(waiting.filter(anything | same_object)))
+    TriggerEvent.objects.using(alias()).filter(pk=event.pk).update(undelivered_since=None)
     return count
 
 
@@ -254,7 +311,7 @@ def deliver_ends(ids: Iterable[int] | None = None) -> int:
         return 0
     parents = FlowRun.objects.using(alias()).filter(wait_child__in=[key for _, key in children])
     count = _wake(_keys(parents))
-    rows([pk for pk, _ in children]).update(undelivered_since=None)
+    update(rows([pk for pk, _ in children]), undelivered_since=None)
     return count
 
 
@@ -268,8 +325,7 @@ def deliver_messages(run_ids: Iterable[int] | None = None) -> int:
     if not undelivered:
         return 0
     canceled = {run_id for _, run_id, kind in undelivered if kind == MessageKind.CANCEL}
-    for run_id in sorted(canceled):
-        notify_canceled(run_id)
+    _each(notify_canceled, sorted(canceled))
     notify({run_id for _, run_id, _ in undelivered} - canceled)
     delivered = Message.objects.using(alias()).filter(pk__in=[pk for pk, _, _ in undelivered])
     return delivered.update(undelivered_since=None)
@@ -280,7 +336,7 @@ def unblock() -> int:
     known = [key for key in missing_keys() if registry.knows_action(key)]
     blocked = FlowRun.objects.using(alias()).filter(status=Status.BLOCKED, due_at__isnull=True)
     ids = _keys(blocked.filter(blocked_on__in=known)) if known else []
-    return rows(ids, Status.BLOCKED).update(due_at=clock().now()) if ids else 0
+    return update(rows(ids, Status.BLOCKED), due_at=clock().now()) if ids else 0
 
 
 def missing_keys() -> Iterator[str]:
