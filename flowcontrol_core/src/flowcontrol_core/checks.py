@@ -52,6 +52,7 @@ def register_checks() -> None:
     register(check_package, TAG)
     register(check_plugins, TAG)
     register(check_sqlite, TAG)
+    register(check_debug, TAG, deploy=True)
     register(check_flows, TAG, Tags.database)
 
 
@@ -155,6 +156,20 @@ def check_sqlite(**_: Any) -> list[CheckMessage]:
     return [
         CheckWarning(f"SQLite ({name}): {text}", hint=hint, id=f"flowcontrol.{id_}")
         for id_, text in wrong
+    ]
+
+
+def check_debug(**_: Any) -> list[CheckMessage]:
+    """W010: with DEBUG, each connection of a worker keeps the statements of a sweep."""
+    if not django_settings.DEBUG:
+        return []
+    return [
+        CheckWarning(
+            "DEBUG is True: Django keeps all statements of each connection. Workers forget them "
+            "before each sweep, and need their memory until then.",
+            hint="Write DEBUG = False in the settings of the processes that execute runs.",
+            id="flowcontrol.W010",
+        )
     ]
 
 

@@ -14,6 +14,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from celery import current_app, shared_task
+from django.conf import settings as django_settings
+from django.db import reset_queries
 from kombu import Connection, Producer
 from kombu.exceptions import KombuError
 from kombu.pools import producers
@@ -57,6 +59,8 @@ def run_flowruns_task(ids: list[int]) -> int:
     What is still due then, because it yielded as a long run does, or because another claim had it
     locked, has its next turn after the messages that wait.
     """
+    if django_settings.DEBUG:
+        reset_queries()
     send_heartbeat()
     executed = execute_due(len(ids), Choice(only=ids), between=send_heartbeat).executed
     left = {} if should_stop() else due_by_queue(len(ids), Choice(only=ids))
