@@ -99,7 +99,7 @@ def undone() -> Iterator[None]:
 
 
 def assert_said(error: Exception) -> None:
-    """Say that an error has a sentence, and is no traceback."""
+    """Assert that an error is a sentence, not a traceback."""
     assert str(error).strip()
     assert "Traceback" not in str(error)
 

@@ -140,7 +140,7 @@ def test_what_is_woken_waits_for_the_sweep_where_that_dispatches(
 def test_what_happens_while_a_run_begins_to_wait_is_dispatched_by_its_own_worker(
     lab: Lab, settings: Any
 ) -> None:
-    """Nobody else wakes it: the event is there before the run waits for it."""
+    """No one else wakes it: the event exists before the run waits for it."""
     settings.FLOWCONTROL = {"DISPATCH": "inline"}
 
     def wait(run: Any, obj: Any) -> Any:

@@ -223,7 +223,7 @@ def test_flow_that_is_resumed_while_a_worker_pauses_its_run_leaves_none_behind(
     assert "flow_resumed" in [event.code for event in events(run)]
 
 
-# Paused by nobody
+# Paused for no reason that still holds
 
 
 def codes() -> list[str]:
