@@ -11,6 +11,7 @@ from django.db import transaction
 
 from flowcontrol_core.flows.lifecycle import pause
 from flowcontrol_core.models import FlowRun, Status
+from flowcontrol_core.runs.execution import admission
 from flowcontrol_core.runs.execution.start import create_flowrun, start_flowrun
 from flowcontrol_core.runs.execution.sweep import continue_flowruns
 from flowcontrol_core.runs.operations.interventions import resume_flow
@@ -150,6 +151,43 @@ def test_what_happens_while_a_run_begins_to_wait_is_dispatched_by_its_own_worker
     lab.on("wait", wait)
     run = start_flowrun(publish(write("wait"), think("after")))
     assert (run.status, lab.calls) == (Status.DONE, ["wait", "after"])
+
+
+def test_children_that_were_paused_with_their_parent_continue_with_it_inline(
+    lab: Lab, settings: Any
+) -> None:
+    lab.on("hold", lambda run, obj: run.suspend(until=timedelta(days=1)))
+    lab.on("begin", lambda run, obj: run.suspend(child=create_flowrun("child", parent=run)))
+    publish(think("hold"), key="child")
+    parent = start(write("begin"), think("after"))
+    for _ in range(2):
+        sweep()
+    operate.pause(parent)
+    sweep()
+    child = FlowRun.objects.get(parent=parent)
+    assert fresh(child).status == Status.PAUSED
+    lab.clock.advance(days=1)
+    settings.FLOWCONTROL = {"DISPATCH": "inline"}
+    operate.resume(parent)
+    assert [fresh(run).status for run in (child, parent)] == [Status.DONE] * 2
+
+
+def test_run_whose_flow_is_resumed_while_it_is_paused_is_dispatched(
+    lab: Lab, sent: list[int], settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flow = publish(think())
+    run = create_flowrun(flow)
+    pause(flow)
+    put_paused = admission._put_paused
+
+    def resume_meanwhile(*arguments: Any) -> None:
+        resume_flow(flow)
+        put_paused(*arguments)
+
+    monkeypatch.setattr(admission, "_put_paused", resume_meanwhile)
+    settings.FLOWCONTROL = {"DISPATCH": "celery"}
+    sweep()
+    assert run.pk in sent
 
 
 def test_a_run_that_starts_children_and_waits_for_them_ends_inline(lab: Lab, settings: Any) -> None:
