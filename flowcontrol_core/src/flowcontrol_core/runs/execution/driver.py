@@ -90,13 +90,6 @@ class Driver:
         #: Whether its worker died during an external call, which is now made again.
         self._repeats_call = bool(cursor) and cursor[-1].calling
 
-    def drive(self) -> None:
-        """Execute the run to where it suspends or ends, and write it.
-
-        Raises LostLease; the database's own errors are raised on.
-        """
-        self.drive_on(self.begin())
-
     def begin(self) -> Stop:
         """Execute the run in memory, up to the first thing that has to be written."""
         with in_zone(self.activation.compiled.zone):
@@ -105,7 +98,10 @@ class Driver:
             return self._in_memory()
 
     def drive_on(self, stop: Stop) -> None:
-        """Execute the run from where it stopped in memory, and write it."""
+        """Execute the run from where it stopped in memory to where it suspends or ends; write it.
+
+        Raises LostLease; the database's own errors are raised on.
+        """
         with in_zone(self.activation.compiled.zone):
             self._drive_on(stop)
 
