@@ -128,27 +128,25 @@ def test_a_run_that_is_started_at_once_fails_with_the_reason(lab: Lab) -> None:
     assert "closed the connection" in fresh(run).reason
 
 
-def test_a_server_that_is_gone_is_no_fault_of_the_step(
-    lab: Lab, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_server_that_is_gone_is_no_fault_of_the_step(lab: Lab) -> None:
     """The connection breaks, and no other can be made: the run continues later."""
-    refuse = pytest.MonkeyPatch()
+    with pytest.MonkeyPatch.context() as refuse:
 
-    def go_away(run: Any, obj: Any) -> None:
-        def get_new_connection(*_: Any) -> Any:
-            raise OperationalError("connection refused")
+        def go_away(run: Any, obj: Any) -> None:
+            close_driver(run, obj)
+            refuse.setattr(connection, "get_new_connection", refuse_connection)
+            Customer.objects.create(name="never")
 
-        refuse.setattr(connection, "get_new_connection", get_new_connection)
-        close_driver(run, obj)
-        Customer.objects.create(name="never")
-
-    lab.on("leave", go_away)
-    run = start(write("leave"))
-    with pytest.raises(OperationalError, match="connection refused"):
-        sweep()
-    refuse.undo()
+        lab.on("leave", go_away)
+        run = start(write("leave"))
+        with pytest.raises(OperationalError, match="connection refused"):
+            sweep()
     assert fresh(run).status == Status.RUNNING
     lab.behaviours.clear()
     make_due(run, lab)
     sweep()
     assert fresh(run).outcome == Outcome.COMPLETE
+
+
+def refuse_connection(*_: Any) -> Any:
+    raise OperationalError("connection refused")
