@@ -144,7 +144,7 @@ def test_the_documented_defaults_of_an_action_are_those_of_the_class() -> None:
 def test_what_a_run_offers_is_documented() -> None:
     # The rest is how the engine fills it in.
     inner = {"load_object", "lock", "beat", "messages", "hidden", "sequence", "dry"}
-    inner |= {"normalized_memo", "alive_at"}
+    inner |= {"normalized_memo", "alive_at", "tenant"}
     offered = {item.name for item in fields(RunContext)} | {
         name for name in vars(RunContext) if not name.startswith("_")
     }

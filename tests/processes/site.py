@@ -30,7 +30,6 @@ from flowcontrol_core.models import (
     Status,
     TriggerEvent,
 )
-from flowcontrol_core.runs.store import compiled
 from tests.databases import Database, ScratchDatabase, database_settings
 from tests.effects.models import Effect
 from tests.shop.models import Customer
@@ -230,4 +229,3 @@ class Site:
 
 def forget_database() -> None:
     """Forget what this process remembers of the rows of another database."""
-    compiled._compiled.clear()

@@ -24,7 +24,7 @@ ROOMS = {
         "connection", "guard", "sessions", "process", "clock", "needs", "rows", "objects",
         "compiled",
     },
-    "queue": {"claim", "handouts", "heartbeat", "limits", "inbox", "outbox", "workers"},
+    "queue": {"release", "claim", "handouts", "heartbeat", "limits", "inbox", "outbox", "workers"},
     "execution": {
         "activation", "coroutines", "driver", "batch", "checkpoint", "admission", "failures",
         "sweep", "start",

@@ -29,11 +29,13 @@ class FlowcontrolConfig(AppConfig):
         from flowcontrol_core.flows import references  # noqa: PLC0415
         from flowcontrol_core.plugins.manager import plugin_manager  # noqa: PLC0415
         from flowcontrol_core.runs.operations import bulk  # noqa: PLC0415
+        from flowcontrol_core.runs.store import connection  # noqa: PLC0415
         from flowcontrol_core.runs.triggers import fire  # noqa: PLC0415
 
         redaction.use_names(get_settings().SECRET_NAMES)
         translations.gettext, translations.ngettext = gettext, ngettext
         checks.register_checks()
+        connection.connect()
         fire.connect()
         bulk.connect()
         plugin_manager.load()

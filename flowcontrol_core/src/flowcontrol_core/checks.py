@@ -60,6 +60,7 @@ def register_checks() -> None:
     register(check_sqlite, TAG)
     register(check_pool, TAG)
     register(check_characters, TAG, Tags.database)
+    register(check_debug, TAG, deploy=True)
     register(check_flows, TAG, Tags.database)
 
 
@@ -236,6 +237,20 @@ def check_characters(databases: Sequence[str] | None = None, **_: Any) -> list[C
             hint=f'Write DATABASES["{name}"]["OPTIONS"]["charset"] = "utf8mb4", and convert the '
             "tables: ALTER TABLE … CONVERT TO CHARACTER SET utf8mb4.",
             id="flowcontrol.W012",
+        )
+    ]
+
+
+def check_debug(**_: Any) -> list[CheckMessage]:
+    """W010: with DEBUG, each connection of a worker keeps the statements of a sweep."""
+    if not django_settings.DEBUG:
+        return []
+    return [
+        CheckWarning(
+            "DEBUG is True: Django keeps all statements of each connection. Workers forget them "
+            "before each sweep, and need their memory until then.",
+            hint="Write DEBUG = False in the settings of the processes that execute runs.",
+            id="flowcontrol.W010",
         )
     ]
 

@@ -18,6 +18,8 @@ from typing import Any
 from billiard.pool import SIG_SOFT_TIMEOUT, soft_timeout_sighandler
 from celery import Task, current_app, shared_task
 from celery.exceptions import SoftTimeLimitExceeded
+from django.conf import settings as django_settings
+from django.db import reset_queries
 from kombu import Connection, Producer
 from kombu.exceptions import KombuError
 from kombu.pools import producers
@@ -90,6 +92,8 @@ def run_flowruns_task(ids: list[int]) -> int:
     long run does, or another claim had it locked, or those before it took long. Of the last kind
     two messages are made, so that a worker that is idle has its share.
     """
+    if django_settings.DEBUG:
+        reset_queries()
     send_heartbeat()
     choice, executed, stopped = Choice(only=ids), 0, should_stop()
     try:

@@ -19,6 +19,7 @@ from flowcontrol_core.actions.base import BaseAction, Effects
 from flowcontrol_core.actions.fields import ExpressionField
 from flowcontrol_core.checks import (
     SQLITE_OPTIONS,
+    check_debug,
     check_dispatch,
     check_flows,
     check_package,
@@ -235,6 +236,16 @@ def test_another_database_is_not_asked_for_sqlite_options(monkeypatch: pytest.Mo
     assert check_sqlite() == []
 
 
+def test_w010_debug_costs_a_worker_memory(settings: Any) -> None:
+    assert check_debug() == []
+    settings.DEBUG = True
+    assert "DEBUG = False" in str(only(check_debug(), "W010").hint)
+    assert "flowcontrol.W010" not in ids(run_checks(tags=["flowcontrol"]))
+    assert "flowcontrol.W010" in ids(
+        run_checks(tags=["flowcontrol"], include_deployment_checks=True)
+    )
+
+
 class Small(BaseAction):
     name = "check"
     effects = Effects.NONE
@@ -316,7 +327,7 @@ def test_each_id_is_documented_and_no_other() -> None:
     used = set(re.findall(r"\b[EW]\d{3}\b", source))
     page = (ROOT / "docs" / "reference" / "checks.md").read_text(encoding="utf-8")
     assert used == set(re.findall(r"^\| `flowcontrol\.([EW]\d{3})`", page, re.MULTILINE))
-    assert len(used) == 20
+    assert len(used) == 21
 
 
 class Routed:

@@ -14,7 +14,8 @@ from flowcontrol_core.models import FlowRun, Outcome, Status
 from flowcontrol_core.runs.execution.start import create_flowrun
 from flowcontrol_core.runs.execution.sweep import continue_flowruns
 from flowcontrol_core.runs.queue import claim as claim_module
-from flowcontrol_core.runs.queue.claim import ANY, Choice, claim, release
+from flowcontrol_core.runs.queue.claim import ANY, Choice, claim
+from flowcontrol_core.runs.queue.release import release
 from flowcontrol_core.runs.store.clock import DatabaseClock
 
 from .conftest import (
@@ -217,7 +218,7 @@ def test_run_whose_worker_ends_it_after_all_is_not_claimed(
 
 
 def test_what_is_due_now_is_due_by_the_clock_of_the_database_too(lab: Lab) -> None:
-    run, clock = start(think()), DatabaseClock()
+    run, clock = start(think()), DatabaseClock("default")
     for _ in range(50):
         FlowRun.objects.filter(pk=run.pk).update(due_at=clock.now())
         assert ANY.due(clock.expression()).exists()

@@ -11,7 +11,7 @@ import pytest
 from django.db import connection
 
 from flowcontrol_core.models import FlowRun, Message, MessageKind, Status, TriggerEvent
-from flowcontrol_core.runs.execution.start import start_flowrun
+from flowcontrol_core.runs.execution.start import create_flowrun, start_flowrun
 from flowcontrol_core.runs.queue import claim, workers
 from tests.many_runs import analyze
 from tests.plans import plan, whole_tables
@@ -181,3 +181,15 @@ def test_idle_sweep_reads_no_table_as_a_whole(lab: Lab) -> None:
         with only_indexes():
             found = plan(sql)
         assert not whole_tables(found, FlowRun, TriggerEvent), f"{sql}\n{found}"
+
+
+def test_a_worker_with_debug_does_not_keep_its_statements(lab: Lab, settings: Any) -> None:
+    settings.DEBUG = True
+    target = publish(write())
+    for _ in range(3):
+        for _ in range(5):
+            create_flowrun(target)
+        sweep()
+        assert 0 < len(connection.queries) < 60
+    sweep()
+    assert len(connection.queries) == 1

@@ -15,7 +15,8 @@ from flowcontrol_core.models import FlowRun, Message, Status
 from flowcontrol_core.runs.execution.start import create_flowrun
 from flowcontrol_core.runs.operations.interventions import resume_flow
 from flowcontrol_core.runs.queue import outbox
-from flowcontrol_core.runs.queue.claim import claim, release
+from flowcontrol_core.runs.queue.claim import claim
+from flowcontrol_core.runs.queue.release import release
 from tests import operate
 
 from .conftest import (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from queue import SimpleQueue
 from typing import Any
 
@@ -86,7 +86,7 @@ def heart(run: FlowRun) -> Heartbeat:
 
 def left(lab: Lab, run: FlowRun) -> float:
     """Return the seconds until the lease of a run expires."""
-    expiry = fresh(run).due_at
+    expiry: datetime | None = fresh(run).due_at
     assert expiry is not None
     return (expiry - lab.clock.now()).total_seconds()
 

@@ -311,6 +311,7 @@ def test_errored_run_with_a_damaged_cursor_can_be_sent_to_a_step(lab: Lab) -> No
 def test_failing_flow_query_stops_no_run_for_ever(lab: Lab) -> None:
     run = without_flow()
     Flow.objects.create(pk=1_000_000, key="late", name="Late")
+    FlowVersion.objects.filter(pk=run.version_id).update(flow_id=1_000_000)
     sweep()
     assert fresh(run).outcome == "complete"
 

@@ -211,7 +211,7 @@ def test_a_version_that_cannot_be_read_blocks_its_runs_until_it_can_be(lab: Lab)
     lab.clock.advance(minutes=15)
     sweep()
     assert fresh(run).outcome == "complete"
-    assert get_compiled(run.version_id).document.steps
+    assert get_compiled(run.version).document.steps
 
 
 def test_a_flow_in_an_unknown_zone_cannot_be_published(lab: Lab) -> None:

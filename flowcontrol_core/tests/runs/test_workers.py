@@ -15,6 +15,7 @@ from flowcontrol_core.runs.execution.start import create_flowrun
 from flowcontrol_core.runs.execution.sweep import continue_flowruns
 from flowcontrol_core.runs.queue import workers
 from flowcontrol_core.runs.queue.workers import deregister, loaded_plugins, send_heartbeat
+from flowcontrol_core.runs.store.connection import TenantCache
 
 from .conftest import Lab, counted, publish, sweep, write
 
@@ -30,7 +31,7 @@ class Process:
         self.be("here", 1)
         monkeypatch.setattr(workers, "os", SimpleNamespace(getpid=lambda: self.pid))
         monkeypatch.setattr(workers, "time", SimpleNamespace(monotonic=lambda: self.monotonic))
-        monkeypatch.setattr(workers, "_written_at", {})
+        monkeypatch.setattr(workers, "_written_at", TenantCache(most=9))
 
     def be(self, host: str, pid: int) -> None:
         self._patch.setattr(workers, "_HOST", host)
@@ -126,7 +127,7 @@ def test_a_new_process_of_the_same_name_is_not_taken_for_the_old_one(
     """As process 1 of a container that was started anew."""
     send_heartbeat()
     lab.clock.advance(minutes=5)
-    monkeypatch.setattr(workers, "_written_at", {})
+    monkeypatch.setattr(workers, "_written_at", TenantCache(most=9))
     monkeypatch.setattr(workers, "loaded_plugins", lambda: {"new": "2"})
     send_heartbeat()
     worker = Worker.objects.get()

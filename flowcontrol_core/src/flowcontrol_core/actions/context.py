@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, tzinfo
 from typing import Any, Literal, Protocol
@@ -68,6 +68,8 @@ class RunContext:
     now: datetime
     time_zone: tzinfo
     pk: int | None = None
+    #: Whose run it is: to another tenant, ``pk`` is another run.
+    tenant: Hashable = None
     depth: int = 0
     trigger: str = ""
     payload: Mapping[str, Any] = field(default_factory=dict)

@@ -23,7 +23,7 @@ from flowcontrol_core.runs.queue.workers import (
     should_stop,
     wait_for_stop,
 )
-from flowcontrol_core.runs.store.connection import pool_size
+from flowcontrol_core.runs.store.connection import in_tenant, pool_size
 from flowcontrol_core.runs.store.process import process
 
 logger = logging.getLogger("flowcontrol.worker")
@@ -51,7 +51,7 @@ def work(
     """
     sweep = partial(_sweep_until_stopped, interval, once, queues, report)
     with ThreadPoolExecutor(concurrency, thread_name_prefix="worker") as pool:
-        helpers = [pool.submit(_help, sweep) for _ in range(1, concurrency)]
+        helpers = [pool.submit(in_tenant(partial(_help, sweep))) for _ in range(1, concurrency)]
         sweep()
     for helper in helpers:
         helper.result()

@@ -13,7 +13,13 @@ from django.utils.translation import gettext_lazy as _
 
 from flowcontrol_core import bounds
 from flowcontrol_core.errors import EditError
-from flowcontrol_core.models.columns import JsonField, KeyField, LongTextField, ShortTextField
+from flowcontrol_core.models.columns import (
+    JsonField,
+    KeyField,
+    LongTextField,
+    ShortTextField,
+    UtcDateTimeField,
+)
 from flowcontrol_core.zones import find_zone
 
 
@@ -116,8 +122,8 @@ class Flow(models.Model):
         on_delete=models.SET_NULL,
         related_name="+",
     )
-    created_at = models.DateTimeField(_("created at"), auto_now_add=True)
-    updated_at = models.DateTimeField(_("updated at"), auto_now=True)
+    created_at = UtcDateTimeField(_("created at"), auto_now_add=True)
+    updated_at = UtcDateTimeField(_("updated at"), auto_now=True)
 
     objects = FlowManager()
 
@@ -199,9 +205,9 @@ class FlowVersion(models.Model):
     revision = models.PositiveIntegerField(_("revision"), default=1)
     #: A name, not a reference: the users may be in another database.
     author = models.CharField(_("author"), max_length=bounds.ACTOR_CHARACTERS, blank=True)
-    created_at = models.DateTimeField(_("created at"), auto_now_add=True)
-    updated_at = models.DateTimeField(_("updated at"), auto_now=True)
-    published_at = models.DateTimeField(_("published at"), null=True)
+    created_at = UtcDateTimeField(_("created at"), auto_now_add=True)
+    updated_at = UtcDateTimeField(_("updated at"), auto_now=True)
+    published_at = UtcDateTimeField(_("published at"), null=True)
 
     objects = FlowVersionManager()
 

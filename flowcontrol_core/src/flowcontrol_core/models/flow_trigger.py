@@ -6,7 +6,13 @@ from django.db import models
 from django.utils.translation import gettext_lazy as _
 
 from flowcontrol_core.models.about import AboutObject
-from flowcontrol_core.models.columns import JsonField, KeyField, LongTextField, ShortTextField
+from flowcontrol_core.models.columns import (
+    JsonField,
+    KeyField,
+    LongTextField,
+    ShortTextField,
+    UtcDateTimeField,
+)
 from flowcontrol_core.models.flow import Flow
 
 
@@ -41,7 +47,7 @@ class FlowTrigger(models.Model):
         blank=True,
         help_text=_("For the mode that sends runs to a step: the id of the step."),
     )
-    created_at = models.DateTimeField(_("created at"), auto_now_add=True)
+    created_at = UtcDateTimeField(_("created at"), auto_now_add=True)
 
     class Meta:
         verbose_name = _("flow trigger")
@@ -58,9 +64,9 @@ class TriggerEvent(AboutObject):
     key = KeyField(max_length=150)
     payload = JsonField(default=dict)
     unique_key = KeyField(max_length=200, null=True, unique=True)
-    created_at = models.DateTimeField()
+    created_at = UtcDateTimeField()
     #: Set until the runs that waited for it were woken.
-    undelivered_since = models.DateTimeField(null=True, db_index=True)
+    undelivered_since = UtcDateTimeField(null=True, db_index=True)
 
     class Meta:
         verbose_name = _("trigger event")
@@ -96,7 +102,7 @@ class SkippedFiring(models.Model):
     #: The condition, the limit, the number or the error that the reason is about.
     detail = LongTextField(_("detail"), blank=True)
     object_text = ShortTextField(_("object"), max_length=200, blank=True)
-    created_at = models.DateTimeField(_("at"))
+    created_at = UtcDateTimeField(_("at"))
 
     class Meta:
         verbose_name = _("skipped firing")

@@ -6,7 +6,13 @@ from django.db import models
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
-from flowcontrol_core.models.columns import JsonField, KeyField, LongTextField, ShortTextField
+from flowcontrol_core.models.columns import (
+    JsonField,
+    KeyField,
+    LongTextField,
+    ShortTextField,
+    UtcDateTimeField,
+)
 
 
 class Worker(models.Model):
@@ -18,8 +24,8 @@ class Worker(models.Model):
     queues = ShortTextField(_("queues"), max_length=500, blank=True)
     #: ``{"flowcontrol-core": "0.1.0", ...}``: the distributions that it has loaded.
     plugins = JsonField(_("plugins"), default=dict)
-    started_at = models.DateTimeField(_("started at"))
-    last_sweep_at = models.DateTimeField(_("last sweep at"), db_index=True)
+    started_at = UtcDateTimeField(_("started at"))
+    last_sweep_at = UtcDateTimeField(_("last sweep at"), db_index=True)
     #: Whether it claims runs: not while its heartbeat has no connection to the database.
     claims = models.BooleanField(_("executes runs"), default=True)
 
@@ -37,9 +43,9 @@ class Handout(models.Model):
 
     queue = KeyField(_("queue"), max_length=50, unique=True)
     #: What was due then was handed out; what has become due since was not.
-    up_to = models.DateTimeField()
+    up_to = UtcDateTimeField()
     #: When all that was due was handed out last: the messages expire.
-    since = models.DateTimeField()
+    since = UtcDateTimeField()
 
     class Meta:
         verbose_name = _("handout")
@@ -67,8 +73,8 @@ class BulkOperation(models.Model):
     refused = models.PositiveIntegerField(_("refused"), default=0)
     #: Why runs were refused: ``{"code", "values", "count"}`` of each kind, the first ones.
     refusals = JsonField(_("refusals"), default=list)
-    created_at = models.DateTimeField(_("created at"))
-    finished_at = models.DateTimeField(_("finished at"), null=True, db_index=True)
+    created_at = UtcDateTimeField(_("created at"))
+    finished_at = UtcDateTimeField(_("finished at"), null=True, db_index=True)
 
     class Meta:
         verbose_name = _("bulk operation")
@@ -114,7 +120,7 @@ class FlowEvent(models.Model):
     values = JsonField(default=dict)
     note = LongTextField(_("reason"), blank=True)
     actor = ShortTextField(_("by"), max_length=200, blank=True)
-    at = models.DateTimeField(_("at"))
+    at = UtcDateTimeField(_("at"))
 
     class Meta:
         verbose_name = _("flow event")

@@ -14,7 +14,7 @@ from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
 from flowcontrol_core.models.about import AboutObject, about_object
-from flowcontrol_core.models.columns import JsonField, KeyField, ShortTextField
+from flowcontrol_core.models.columns import JsonField, KeyField, ShortTextField, UtcDateTimeField
 from flowcontrol_core.models.flow import Flow, FlowVersion
 from flowcontrol_core.models.reasons import Reason
 
@@ -102,7 +102,7 @@ class FlowRun(AboutObject):
     object_text = ShortTextField(_("object"), max_length=200, blank=True)
 
     #: When a worker has to see the run: its due time, or while it runs the expiry of its lease.
-    due_at = models.DateTimeField(_("next check"), null=True)
+    due_at = UtcDateTimeField(_("next check"), null=True)
     #: The present lease's number: a checkpoint of an older one fails.
     fence = models.PositiveBigIntegerField(_("fence"), default=0)
     #: Executions that were started since the last checkpoint.
@@ -110,8 +110,8 @@ class FlowRun(AboutObject):
     worker = models.CharField(_("worker"), max_length=100, blank=True)
     request = models.CharField(max_length=10, choices=Request.choices, blank=True, default="")
 
-    wait_until = models.DateTimeField(_("waits until"), null=True)
-    wait_timeout = models.DateTimeField(_("times out at"), null=True)
+    wait_until = UtcDateTimeField(_("waits until"), null=True)
+    wait_timeout = UtcDateTimeField(_("times out at"), null=True)
     wait_trigger = KeyField(_("waits for trigger"), max_length=150, null=True)
     wait_match_object = models.BooleanField(default=False)
     wait_child = models.UUIDField(_("waits for run"), null=True)
@@ -121,9 +121,9 @@ class FlowRun(AboutObject):
     blocked_on = KeyField(_("blocked on"), max_length=150, null=True)
 
     #: Since when it waits for a free slot, while PENDING in the queue of a limit.
-    queued_at = models.DateTimeField(_("queued since"), null=True)
+    queued_at = UtcDateTimeField(_("queued since"), null=True)
     #: Set when it ended, until the run that started it has been woken.
-    undelivered_since = models.DateTimeField(null=True, db_index=True)
+    undelivered_since = UtcDateTimeField(null=True, db_index=True)
 
     parent = models.ForeignKey(
         "self",
@@ -153,11 +153,11 @@ class FlowRun(AboutObject):
     slot_object = models.CharField(max_length=64, null=True, editable=False)
     slot_ever = models.CharField(max_length=64, null=True, editable=False)
 
-    created_at = models.DateTimeField(_("created at"))
-    started_at = models.DateTimeField(_("started at"), null=True)
-    finished_at = models.DateTimeField(_("finished at"), null=True)
+    created_at = UtcDateTimeField(_("created at"))
+    started_at = UtcDateTimeField(_("started at"), null=True)
+    finished_at = UtcDateTimeField(_("finished at"), null=True)
     #: When the present status was reached.
-    since = models.DateTimeField(_("since"))
+    since = UtcDateTimeField(_("since"))
 
     objects = FlowRunQuerySet.as_manager()
 
@@ -233,7 +233,7 @@ class RunEvent(models.Model):
     run = models.ForeignKey(
         FlowRun, on_delete=models.CASCADE, db_constraint=False, related_name="events"
     )
-    at = models.DateTimeField(_("at"))
+    at = UtcDateTimeField(_("at"))
     kind = models.CharField(_("kind"), max_length=10, choices=EventKind.choices)
     #: One entry a step: see ``engine.history``.
     steps = JsonField(_("steps"), default=list)
@@ -278,9 +278,9 @@ class Message(models.Model):
     kind = models.CharField(max_length=10, choices=MessageKind.choices)
     data = JsonField(default=dict)
     actor = ShortTextField(max_length=200, blank=True)
-    created_at = models.DateTimeField()
+    created_at = UtcDateTimeField()
     #: Set until the run was notified; never where that happens in the same transaction.
-    undelivered_since = models.DateTimeField(null=True, db_index=True)
+    undelivered_since = UtcDateTimeField(null=True, db_index=True)
 
     class Meta:
         verbose_name = _("message")

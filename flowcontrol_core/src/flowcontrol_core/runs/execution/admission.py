@@ -52,7 +52,6 @@ from flowcontrol_core.runs.execution.failures import (
     one_line,
 )
 from flowcontrol_core.runs.queue import limits, outbox
-from flowcontrol_core.runs.queue.claim import release
 from flowcontrol_core.runs.queue.heartbeat import Heartbeat
 from flowcontrol_core.runs.queue.inbox import (
     put_messages,
@@ -61,6 +60,7 @@ from flowcontrol_core.runs.queue.inbox import (
     remove_messages,
 )
 from flowcontrol_core.runs.queue.outbox import after_checkpoint
+from flowcontrol_core.runs.queue.release import release
 from flowcontrol_core.runs.store.clock import clock
 from flowcontrol_core.runs.store.compiled import UnusableVersion, get_compiled
 from flowcontrol_core.runs.store.connection import alias, dispatch, durable, retrying
@@ -96,7 +96,7 @@ def prepare(
     """
     if _is_kept_from_execution(run, messages):
         return WRITTEN
-    compiled = get_compiled(run.version_id)
+    compiled = get_compiled(run.version)
     if _is_refused(run):
         return WRITTEN
     mail = _open(run, messages) if messages or run.reason_code in PAUSES else _NO_MAIL
@@ -241,7 +241,7 @@ def _target_of(run: FlowRun, messages: list[Message]) -> tuple[Cursor | None, li
     for message in messages:
         if message.kind != MessageKind.GO_TO:
             continue
-        compiled, step = get_compiled(run.version_id), str(message.data.get("step", ""))
+        compiled, step = get_compiled(run.version), str(message.data.get("step", ""))
         try:
             target = locate(compiled.program, step, compiled.is_loop)
             reason = Reason.of("went_to_step", message.data.get("note", ""), step=step)

@@ -8,24 +8,24 @@ from collections.abc import Callable, Sequence
 from datetime import timedelta
 from functools import partial
 
-from django.db import DatabaseError, InterfaceError
+from django.db import DatabaseError, Error, InterfaceError
 
 from flowcontrol_core.conf import get_settings
-from flowcontrol_core.errors import raise_interruption
-from flowcontrol_core.models import Flow, FlowRun, Message, Reason
+from flowcontrol_core.errors import FlowcontrolError, raise_interruption
+from flowcontrol_core.models import FlowRun, FlowVersion, Message, Reason
 from flowcontrol_core.runs.execution import checkpoint
 from flowcontrol_core.runs.execution.admission import block, end_errored, prepare, read_inboxes
 from flowcontrol_core.runs.execution.checkpoint import Execution
 from flowcontrol_core.runs.execution.driver import Driver
 from flowcontrol_core.runs.execution.failures import WRITTEN, Stop, StopKind
 from flowcontrol_core.runs.queue import claim
-from flowcontrol_core.runs.queue.claim import give_back, has_heartbeat, release, renew
+from flowcontrol_core.runs.queue.claim import give_back, has_heartbeat, renew
 from flowcontrol_core.runs.queue.heartbeat import Heartbeat
 from flowcontrol_core.runs.queue.outbox import after_checkpoint
+from flowcontrol_core.runs.queue.release import release, release_later, release_now
 from flowcontrol_core.runs.queue.workers import should_stop
-from flowcontrol_core.runs.store.compiled import UnusableVersion, preload
+from flowcontrol_core.runs.store.compiled import UnusableVersion, read_versions
 from flowcontrol_core.runs.store.connection import (
-    alias,
     connection,
     durable,
     is_lost_connection,
@@ -78,12 +78,11 @@ class Batch:
         executed = 0
         try:
             self.heartbeat.hold(self.runs)
-            preload({run.version_id for run in self.runs})
-            flows = Flow.objects.using(alias()).in_bulk({run.flow_id for run in self.runs})
+            versions = read_versions({run.version_id for run in self.runs})
             inboxes = read_inboxes(self.runs)
             for run in self.runs:
-                flow, messages = flows.get(run.flow_id), inboxes.get(run.pk, [])
-                executed += self._execute(run, partial(self._begin, run, flow, messages))
+                version, messages = versions.get(run.version_id), inboxes.get(run.pk, [])
+                executed += self._execute(run, partial(self._begin, run, version, messages))
             self._write_finished()
             for driver, stop in self.unfinished:
                 run = driver.execution.run
@@ -123,10 +122,14 @@ class Batch:
             logger.info("Run %s belongs to another worker by now.", run.pk)
         except BaseException as error:
             raise_interruption(error)
-            if is_lost_connection(error):
-                raise
-            if is_transient(error):
-                self._postpone(run)
+            is_lost = is_lost_connection(error)
+            if is_lost or is_transient(error):
+                # Tried again soon; it counts as an attempt, so it does not repeat for ever.
+                self.heartbeat.drop(run)
+                release_later([run], after=POSTPONED)
+                if is_lost:
+                    raise
+                release_now()
                 return
             logger.exception("Run %s cannot be executed and is ended as errored.", run.pk)
             self._end_errored(run, error)
@@ -139,11 +142,14 @@ class Batch:
             logger.warning("What a sweep does between two runs has to wait.", exc_info=True)
             connection().close_if_unusable_or_obsolete()
 
-    def _begin(self, run: FlowRun, flow: Flow | None, messages: list[Message]) -> None:
-        if flow is None:
+    def _begin(self, run: FlowRun, version: FlowVersion | None, messages: list[Message]) -> None:
+        if version is None:
+            text = f"The version with id {run.version_id} does not exist or is a draft."
+            raise FlowcontrolError(text)
+        if version.flow_id != run.flow_id:
             end_errored(run, None, Reason("flow_gone"))
             return
-        run.flow = flow
+        run.flow, run.version = version.flow, version
         try:
             execution = prepare(run, messages, self.source, self.guard, self.heartbeat)
         except UnusableVersion as error:
@@ -166,33 +172,20 @@ class Batch:
         driver.activation.renew_budget()
         driver.drive_on(stop)
 
-    def _postpone(self, run: FlowRun) -> None:
-        """Have a run tried again soon; it counts as an attempt, so it does not repeat for ever."""
-        self.heartbeat.drop(run)
-        try:
-            connection().close_if_unusable_or_obsolete()
-            release(run, after=POSTPONED)
-        except (DatabaseError, InterfaceError):
-            logger.warning("Run %s continues when its lease has expired.", run.pk)
-
     def _give_back(self, error: BaseException) -> None:
-        """Return what is claimed and not written to the queue, if the database answers.
+        """Return what is claimed and not written to the queue, as soon as the database answers.
 
         The attempt of the run that was being executed counts where it took most of the time, so
         that a step which never ends in time is not repeated for ever.
         """
         self.heartbeat.drop(*self.runs)
         now = time.monotonic()
-        is_database = isinstance(error, DatabaseError | InterfaceError)
-        counts = is_database or 2 * (now - self._begun_at) > now - self._claimed_at
-        after = POSTPONED if is_database else timedelta()
-        try:
-            connection().close_if_unusable_or_obsolete()
-            for run in self.runs:
-                # Those that are written by now are no longer this worker's.
-                release(run, after=after if counts and run is self._present else None)
-        except (DatabaseError, InterfaceError):
-            logger.warning("The runs of a batch continue when their leases have expired.")
+        is_long = 2 * (now - self._begun_at) > now - self._claimed_at
+        if self._present is not None and is_long and not isinstance(error, Error):
+            release_later([self._present], after=timedelta())
+        # Those that are written by now are no longer this worker's.
+        release_later(self.runs)
+        release_now()
 
     def _end_errored(self, run: FlowRun, error: BaseException) -> None:
         self.heartbeat.drop(run)

@@ -44,13 +44,14 @@ from flowcontrol_core.runs.queue.inbox import (
 from flowcontrol_core.runs.queue.outbox import after_end, deliver_messages, guard_due_at
 from flowcontrol_core.runs.store.clock import clock
 from flowcontrol_core.runs.store.compiled import CompiledFlow
-from flowcontrol_core.runs.store.connection import alias, durable, retrying
+from flowcontrol_core.runs.store.connection import alias, durable, retrying, tenant
 from flowcontrol_core.runs.store.guard import CallGuard
 from flowcontrol_core.runs.store.objects import ObjectSource, RunObject
 from flowcontrol_core.runs.store.rows import (
     CancelRequested,
     LostLease,
     make_event,
+    owned,
     rows,
     set_reason,
     write_end,
@@ -122,6 +123,7 @@ def make_execution(
         now=clock().now(),
         time_zone=compiled.zone,
         pk=run.pk,
+        tenant=tenant(),
         depth=run.depth,
         trigger=run.trigger,
         payload=decode(run.payload) if run.payload and isinstance(run.payload, dict) else {},
@@ -311,12 +313,7 @@ def _write_requested(run: FlowRun, now: datetime) -> None:
 
     It ends the activation; the next claim, which is due at once, reads the inbox.
     """
-    request: Any = (
-        FlowRun.objects.using(alias())
-        .filter(pk=run.pk, fence=run.fence, status=Status.RUNNING)
-        .values_list("request", flat=True)
-        .first()
-    )
+    request: Any = owned(run.pk, run.fence).values_list("request", flat=True).first()
     if request is None:
         raise LostLease
     if request == Request.CANCEL:

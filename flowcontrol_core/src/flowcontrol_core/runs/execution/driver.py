@@ -35,6 +35,7 @@ from flowcontrol_core.runs.store.connection import (
     durable,
     is_lost_connection,
     is_of_own_database,
+    is_row_locked,
     is_transient,
     pause,
     retrying,
@@ -144,7 +145,7 @@ class Driver:
                 was_broken = True
             except DatabaseError as error:
                 self._forget(before)
-                if _is_beyond_repetition(error, attempt):
+                if _is_beyond_repetition(error, attempt) or is_row_locked(error):
                     raise
                 if not is_transient(error) and attempt > 1:
                     # Such as a constraint that is checked at the commit.

@@ -29,15 +29,17 @@ from flowcontrol_core.runs.execution.driver import Driver
 from flowcontrol_core.runs.execution.failures import StopKind
 from flowcontrol_core.runs.execution.sweep import execute_due, following_inline
 from flowcontrol_core.runs.queue import limits
-from flowcontrol_core.runs.queue.claim import Choice, lease_until, release, worker_name
+from flowcontrol_core.runs.queue.claim import Choice, lease_until, worker_name
 from flowcontrol_core.runs.queue.heartbeat import Heartbeat, HeartbeatRefused
 from flowcontrol_core.runs.queue.outbox import wake_again
+from flowcontrol_core.runs.queue.release import release
 from flowcontrol_core.runs.store.clock import clock
 from flowcontrol_core.runs.store.compiled import CompiledFlow, get_compiled, is_executable
 from flowcontrol_core.runs.store.connection import (
     alias,
     connection,
     dispatch,
+    tenant,
     transaction_elsewhere,
 )
 from flowcontrol_core.runs.store.guard import CallGuard
@@ -141,7 +143,7 @@ def start_flowrun(
     in_transaction = connection().in_atomic_block or transaction_elsewhere()
     if in_transaction or executing.get() is not None:
         return create_flowrun(flow, obj, state, **options)
-    if flow.has_limits or flow.paused or not is_executable(flow.published_id):
+    if flow.has_limits or flow.paused or not is_executable(flow.published):
         with following_inline():
             run = create_flowrun(flow, obj, state, **options)
             execute_due(1, Choice(only=[run.pk]))
@@ -149,6 +151,8 @@ def start_flowrun(
         return run
     check_startable(flow, obj, depth=0)
     run = _build(flow, obj, state, parent=None, trigger=trigger, payload=payload)
+    if flow.published is not None:
+        run.version = flow.published
     with following_inline() as following:
         _execute_new(run, flow, _events(run.created_at, by, reason))
         may_have_moved_on = bool(following)
@@ -189,7 +193,7 @@ class StartPlace:
 
 def _put_at(run: FlowRun, place: StartPlace) -> None:
     """Put a new run where it begins; raises NotStartedError where it cannot begin there."""
-    run.cursor = cursor_to_json(_cursor_at(get_compiled(run.version_id), place, run.state))
+    run.cursor = cursor_to_json(_cursor_at(get_compiled(run.version), place, run.state))
     if place.until is not None and place.after:
         # As if the step had suspended: the run is claimed at once, and takes its slots.
         run.wait_until = storable(place.until)
@@ -279,12 +283,18 @@ def _refuse_reached(flow: Flow, run: FlowRun) -> None:
 
 
 def _check_fan_out(parent: RunContext | None) -> None:
-    if parent is None or parent.pk is None:
+    key = key_of_parent(parent)
+    if key is None:
         return
     most = get_settings().MAX_FAN_OUT
-    if FlowRun.objects.using(alias()).filter(parent_id=parent.pk).count() >= most:
+    if FlowRun.objects.using(alias()).filter(parent_id=key).count() >= most:
         text = gettext("One run has started %(most)d others (setting MAX_FAN_OUT).")
         raise NotStartedError(text % {"most": most}, reason="fan_out")
+
+
+def key_of_parent(parent: RunContext | None) -> int | None:
+    """Return the key of the run that starts another; ``None``: it has no row of this tenant."""
+    return parent.pk if parent is not None and parent.tenant == tenant() else None
 
 
 def _build(
@@ -302,7 +312,7 @@ def _build(
         clock().now(),
         state=State(state, max_bytes=get_settings().STATE_MAX_BYTES).to_json(),
         payload=encode(normalize(payload or {}, "payload")),
-        parent_id=parent.pk if parent else None,
+        parent_id=key_of_parent(parent),
         depth=parent.depth + 1 if parent else 0,
         trigger=trigger,
     )
@@ -328,7 +338,7 @@ def build_run(flow: Flow, about: Mapping[str, Any], now: datetime, **fields: Any
 def _execute_new(run: FlowRun, flow: Flow, events: list[RunEvent]) -> None:
     """Execute a run before it is inserted: a crash then is as one before the call."""
     run.fence, run.attempt, run.worker = 1, 1, worker_name()
-    guard, compiled = CallGuard(), get_compiled(run.version_id)
+    guard, compiled = CallGuard(), get_compiled(run.version)
     with guard.installed(), Heartbeat() as heartbeat:
         execution = make_execution(run, flow, compiled, ObjectSource([run]), guard, heartbeat)
         execution.stored = False

@@ -13,7 +13,8 @@ from dataclasses import dataclass, replace
 from operator import attrgetter
 from typing import Any
 
-from django.db import DatabaseError, InterfaceError
+from django.conf import settings as django_settings
+from django.db import DatabaseError, InterfaceError, OperationalError, reset_queries
 from django.db.models import QuerySet
 
 from flowcontrol_core.conf import get_settings
@@ -22,17 +23,25 @@ from flowcontrol_core.runs.execution.batch import Batch
 from flowcontrol_core.runs.queue import outbox
 from flowcontrol_core.runs.queue.claim import ANY, Choice, Pace, claim
 from flowcontrol_core.runs.queue.heartbeat import Heartbeat
+from flowcontrol_core.runs.queue.release import release_now, unreleased
 from flowcontrol_core.runs.queue.workers import send_heartbeat, should_stop
-from flowcontrol_core.runs.store.connection import first_keys, senders
+from flowcontrol_core.runs.store.connection import (
+    Tenant,
+    first_keys,
+    is_row_locked,
+    senders,
+    tenant,
+)
 from flowcontrol_core.runs.store.guard import CallGuard
 
 logger = logging.getLogger("flowcontrol.runs")
 
 
 class _Inline(threading.local):
-    """The runs that this thread has still to execute inline; None where it executes none."""
+    """The runs that this thread has still to execute inline, by the tenants whose runs it does."""
 
-    waiting: deque[Sequence[int]] | None = None
+    def __init__(self) -> None:
+        self.waiting: dict[Tenant, deque[Sequence[int]]] = {}
 
 
 _inline = _Inline()
@@ -129,14 +138,15 @@ def following_inline() -> Iterator[deque[Sequence[int]]]:
 @contextmanager
 def _collecting_inline() -> Iterator[tuple[deque[Sequence[int]], bool]]:
     """Collect what is dispatched inline, for the outermost such block of this thread."""
-    if _inline.waiting is not None:
-        yield _inline.waiting, False
+    present = tenant()
+    if present in _inline.waiting:
+        yield _inline.waiting[present], False
         return
-    _inline.waiting = deque()
+    _inline.waiting[present] = waiting = deque[Sequence[int]]()
     try:
-        yield _inline.waiting, True
+        yield waiting, True
     finally:
-        _inline.waiting = None
+        del _inline.waiting[present]
 
 
 def _execute_logged(ids: Sequence[int]) -> int:
@@ -227,14 +237,33 @@ def begin_sweep(queues: tuple[str, ...] = ()) -> Begun:
     It also writes the heartbeat of this worker. Where nothing is pending, it costs one query.
     """
     send_heartbeat(queues)
+    if unreleased.get((tenant(),)):
+        release_now()
+    if django_settings.DEBUG:
+        # Django keeps all statements of a connection until the next request; a worker has none.
+        reset_queries()
     # By queue: no index gives the first of several queues.
     due = [Choice(queues=(queue,)).due() for queue in queues] or [ANY.due()]
     found = first_keys([*map(_PENDING, duties), *due])
     is_due, more = any(found[len(duties) :]), False
     for duty, first in zip(duties, found, strict=False):
-        if first is not None and duty.work():
+        if first is not None and _do(duty):
             is_due, more = True, more or duty.in_chunks
     return Begun(due=is_due, more=more)
+
+
+def _do(duty: Duty) -> bool:
+    """Do a duty; return whether it may have changed runs.
+
+    One whose row another session has locked waits for the next sweep.
+    """
+    try:
+        return duty.work() > 0
+    except OperationalError as error:
+        if not is_row_locked(error):
+            raise
+        logger.info("A run is locked by another session: %s", error)
+        return True
 
 
 senders["inline"] = execute_inline

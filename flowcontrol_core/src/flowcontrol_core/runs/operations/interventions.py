@@ -169,7 +169,7 @@ def go_to_step(row: FlowRun, done: Intervention, *, step: str) -> FlowRun:
 
     Raises IllegalChangeError where the version has no such step, or a loop is around it.
     """
-    cursor = _placed(row.version_id, step)
+    cursor = _placed(row.version, step)
     if row.status == Status.DONE:
         row.state = _given_back(row, cursor)
         _reopen(row, cursor)
@@ -199,8 +199,8 @@ def restart(
         text = gettext("The state or the payload of the run cannot be read, so it is not copied.")
         raise IllegalChangeError(text)
     flow = Flow.objects.using(alias()).get(pk=row.flow_id)
-    version_id = flow.published_id if current_version else row.version_id
-    if version_id is None:
+    version = flow.published if current_version else row.version
+    if version is None:
         text = gettext("The flow “%(flow)s” has no published version.")
         raise IllegalChangeError(text % {"flow": flow.key})
     new = build_run(
@@ -213,8 +213,8 @@ def restart(
         depth=row.depth,
         origin_id=row.pk,
     )
-    new.version_id = version_id
-    new.cursor = cursor_to_json(_placed(version_id, step))
+    new.version = version
+    new.cursor = cursor_to_json(_placed(version, step))
     _refuse_reached(flow, row)
     if row.slot_ever is not None:
         # The slot of the limit that counts all runs ever passes to the new one.
@@ -327,8 +327,8 @@ def _cursor_of(row: FlowRun) -> Cursor:
         raise IllegalChangeError(str(error)) from error
 
 
-def _placed(version_id: int, step: str) -> Cursor:
-    compiled = get_compiled(version_id)
+def _placed(version: FlowVersion, step: str) -> Cursor:
+    compiled = get_compiled(version)
     try:
         return locate(compiled.program, step, compiled.is_loop)
     except DirectiveError as error:

@@ -15,13 +15,21 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from django.db import DatabaseError, InterfaceError
 from django.db.models import Case, Expression, F, QuerySet, Value, When
 
 from flowcontrol_core.conf import get_settings
 from flowcontrol_core.models import FlowRun, Request, Status
+from flowcontrol_core.runs.queue.release import release_later
 from flowcontrol_core.runs.store.clock import clock
-from flowcontrol_core.runs.store.connection import alias, connection, durable, retrying
-from flowcontrol_core.runs.store.rows import LostLease, owned, rows
+from flowcontrol_core.runs.store.connection import (
+    alias,
+    connection,
+    durable,
+    is_lost_connection,
+    retrying,
+)
+from flowcontrol_core.runs.store.rows import LostLease, owned, rows, update
 
 logger = logging.getLogger("flowcontrol.runs")
 #: How much of the name of its host the name of a worker has.
@@ -109,20 +117,27 @@ def claim(limit: int, choice: Choice = ANY) -> list[FlowRun]:
 @retrying
 def _claim(limit: int, choice: Choice) -> list[FlowRun]:
     skips_locked = connection().features.has_select_for_update_skip_locked
-    with durable():
-        due = choice.due().select_for_update(skip_locked=True) if skips_locked else choice.due()
-        rows: list[Any] = list(due.annotate(database_now=clock().expression())[:limit])
-        if not rows:
-            return []
-        first = rows[0]
-        runs = [first] if first.attempt else [run for run in rows if not run.attempt]
-        clock().learn(first.database_now)
-        runs = _take(runs, first.database_now, are_locked=skips_locked)
-    for run in runs:
-        run.fence += 1
-        run.attempt += 1
-        if run.request != Request.CANCEL:
-            run.request = Request.NONE
+    runs: list[FlowRun] = []
+    try:
+        with durable():
+            due = choice.due().select_for_update(skip_locked=True) if skips_locked else choice.due()
+            read: list[Any] = list(due.annotate(database_now=clock().expression())[:limit])
+            if not read:
+                return []
+            first = read[0]
+            chosen = [first] if first.attempt else [run for run in read if not run.attempt]
+            clock().learn(first.database_now)
+            runs = _take(chosen, first.database_now, are_locked=skips_locked)
+            for run in runs:
+                run.fence += 1
+                run.attempt += 1
+                if run.request != Request.CANCEL:
+                    run.request = Request.NONE
+    except (DatabaseError, InterfaceError) as error:
+        if is_lost_connection(error):
+            # The answer to the commit may be lost: then they are this worker's.
+            release_later(runs)
+        raise
     return runs
 
 
@@ -144,26 +159,17 @@ def _take(runs: list[FlowRun], now: datetime, *, are_locked: bool) -> list[FlowR
             default=Value(Request.NONE.value),
         ),
     }
-    table = FlowRun.objects.using(alias())
     if are_locked or connection().vendor == "sqlite":
-        table.filter(pk__in=[run.pk for run in runs]).update(**changes)
+        keys = [run.pk for run in runs]
+        FlowRun.objects.using(alias()).filter(pk__in=keys).update(**changes)
         return runs
-    return [
-        run
-        for run in runs
-        if table.filter(pk=run.pk, fence=run.fence, due_at=run.due_at).update(**changes)
-    ]
+    return [run for run in runs if _as_read(run).update(**changes)]
 
 
-@retrying
-def release(run: FlowRun, *, after: timedelta | None = None) -> None:
-    """Return a claimed run to the queue: due at once without counting the attempt, or later.
-
-    With ``after`` it is due then, and the attempt counts.
-    """
-    attempt = max(run.attempt - 1, 0) if after is None else run.attempt
-    due_at = clock().now() + (after or timedelta())
-    owned(run.pk, run.fence).update(due_at=due_at, attempt=attempt, worker="")
+def _as_read(run: FlowRun) -> QuerySet[FlowRun]:
+    """Return the row of a due run, unless it has changed; found by its primary key only."""
+    is_due_as_read = Case(When(due_at=run.due_at, then=True), default=False)
+    return rows([run.pk]).filter(is_due_as_read, fence=run.fence)
 
 
 def give_back(runs: Iterable[FlowRun]) -> None:
@@ -179,7 +185,7 @@ def give_back(runs: Iterable[FlowRun]) -> None:
 def _give_back(fence: int, status: str, runs: list[FlowRun]) -> None:
     claimed = rows([run.pk for run in runs], Status.RUNNING).filter(fence=fence)
     first = min(run.due_at for run in runs if run.due_at)
-    claimed.update(status=status, due_at=first, attempt=runs[0].attempt - 1, worker="")
+    update(claimed, status=status, due_at=first, attempt=runs[0].attempt - 1, worker="")
 
 
 @retrying
@@ -188,7 +194,7 @@ def renew(run: FlowRun, timeout: float | None = None) -> None:
 
     ``timeout`` is that of the call which is made meanwhile, in seconds.
     """
-    if owned(run.pk, run.fence).update(due_at=lease_until(clock().now(), timeout)) != 1:
+    if update(owned(run.pk, run.fence), due_at=lease_until(clock().now(), timeout)) != 1:
         raise LostLease
 
 

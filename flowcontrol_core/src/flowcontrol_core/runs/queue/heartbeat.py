@@ -11,7 +11,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Self
@@ -23,9 +23,14 @@ from flowcontrol_core.conf import get_settings
 from flowcontrol_core.models import FlowRun
 from flowcontrol_core.runs.queue.claim import has_heartbeat, lease_until, renew
 from flowcontrol_core.runs.store.clock import clock
-from flowcontrol_core.runs.store.connection import alias, connection
+from flowcontrol_core.runs.store.connection import (
+    alias,
+    connection,
+    in_tenant,
+    is_row_locked,
+)
 from flowcontrol_core.runs.store.guard import CallGuard
-from flowcontrol_core.runs.store.rows import owned
+from flowcontrol_core.runs.store.rows import owned, update
 
 logger = logging.getLogger("flowcontrol.runs")
 #: How long, in seconds, a claim waits for the connection of the heartbeat.
@@ -36,6 +41,10 @@ AGAIN = 1.0
 
 class HeartbeatRefused(OperationalError):
     """The heartbeat gets no connection to the database, so nothing is claimed."""
+
+
+def no_beat() -> None:
+    """Stand in where nothing is reserved."""
 
 
 @dataclass(eq=False, slots=True)
@@ -51,6 +60,8 @@ class Heartbeat:
     _deadline: float | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _is_reserved: bool = False
+    #: Extends the leases in the tenant whose runs they are of.
+    beat: Callable[[], None] = no_beat
 
     def reserve(self) -> None:
         """Have the heartbeat connected, before runs are claimed; raises HeartbeatRefused.
@@ -58,7 +69,7 @@ class Heartbeat:
         Not inside of a transaction, as tests are: no one else sees its runs.
         """
         if has_heartbeat() and not connection().in_atomic_block:
-            self._is_reserved = True
+            self._is_reserved, self.beat = True, in_tenant(self.extend)
             _pulse.beat_for(self)
 
     def hold(self, runs: Iterable[FlowRun]) -> None:
@@ -99,6 +110,7 @@ class Heartbeat:
 
     def extend(self) -> None:
         """Begin the leases anew, unless the present call's time is up."""
+        connection().ensure_connection()
         deadline = self._deadline
         if deadline is not None and deadline <= time.monotonic():
             return
@@ -106,7 +118,11 @@ class Heartbeat:
             fences = dict(self._fences)
         expiry = lease_until(clock().now())
         for pk, fence in fences.items():
-            owned(pk, fence).update(due_at=expiry)
+            try:
+                update(owned(pk, fence), due_at=expiry)
+            except OperationalError as error:
+                if not is_row_locked(error):
+                    raise
 
     def __enter__(self) -> Self:
         return self
@@ -181,14 +197,13 @@ class Pulse:
         """Extend all leases; return the time in seconds until the next beat."""
         quarter = get_settings().LEASE / 4
         try:
-            connection().ensure_connection()
             for heart in list(self._hearts):
-                heart.extend()
+                heart.beat()
         except (DatabaseError, InterfaceError) as error:
             if self.error is None:
                 logger.warning("The heartbeat could not extend its leases.", exc_info=True)
             self.error = error
-            connections[alias()].close()
+            connections.close_all()
             return min(AGAIN, quarter)
         else:
             self.error = None

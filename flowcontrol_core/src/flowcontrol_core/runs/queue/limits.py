@@ -15,7 +15,7 @@ from django.db import IntegrityError, transaction
 
 from flowcontrol_core.models import NO_OBJECT, ConsumedSlot, Flow, FlowRun, LimitPolicy
 from flowcontrol_core.runs.store.connection import alias, retrying
-from flowcontrol_core.runs.store.rows import LostLease, owned
+from flowcontrol_core.runs.store.rows import LostLease, owned, update
 
 _TRIES = 50
 
@@ -126,7 +126,7 @@ def _write_slots(run: FlowRun, chosen: dict[str, str]) -> bool:
 @retrying
 def _update(run: FlowRun, chosen: dict[str, str]) -> None:
     with transaction.atomic(using=alias()):
-        if owned(run.pk, run.fence).update(**chosen) != 1:
+        if update(owned(run.pk, run.fence), **chosen) != 1:
             raise LostLease
         # A run that took the slot since it was read may have been pruned: no index refuses this.
         consumed = ConsumedSlot.objects.using(alias()).filter(digest__in=chosen.values())

@@ -8,11 +8,13 @@ another run.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 from uuid import UUID
 
+from django.db import OperationalError
 from django.db.models import Q, QuerySet
 
 from flowcontrol_core.actions.context import Wakeup
@@ -29,10 +31,20 @@ from flowcontrol_core.models import (
 )
 from flowcontrol_core.runs.store.clock import clock
 from flowcontrol_core.runs.store.compiled import get_compiled
-from flowcontrol_core.runs.store.connection import alias, dispatch, retrying
+from flowcontrol_core.runs.store.connection import (
+    alias,
+    connection,
+    dispatch,
+    durable,
+    is_row_locked,
+    retrying,
+)
 from flowcontrol_core.runs.store.needs import is_there
-from flowcontrol_core.runs.store.rows import rows
+from flowcontrol_core.runs.store.rows import rows, update
 
+Item = TypeVar("Item")
+#: The rows of runs with these keys that are to be updated.
+Rows = Callable[[Collection[int]], QuerySet[FlowRun]]
 _BATCH = 500
 _ASLEEP = (Status.PENDING, Status.WAITING, Status.BLOCKED)
 #: "Not null" as a range: SQLite searches an index for the latter only.
@@ -98,7 +110,7 @@ def guard_due_at(due_at: datetime | None, now: datetime) -> datetime:
 
 def is_guarded(run: FlowRun) -> bool:
     """Return whether a run has begun and has a guard; raises FlowcontrolError as compiling does."""
-    return bool(run.cursor) and get_compiled(run.version_id).guard is not None
+    return bool(run.cursor) and get_compiled(run.version).guard is not None
 
 
 # --- after a commit -------------------------------------------------------------------------
@@ -140,7 +152,7 @@ def recheck_wait(run: FlowRun) -> bool:
     if run.wait_trigger and matching_events(run).values("pk").first():
         return False
     waiting = rows([run.pk], Status.WAITING).filter(fence=run.fence, request=Request.NONE)
-    return waiting.update(due_at=wait_due_at(run)) == 1
+    return update(waiting, due_at=wait_due_at(run)) == 1
 
 
 @retrying
@@ -160,11 +172,59 @@ def _wake(ids: Collection[int]) -> list[int]:
     something else in the meantime finds out that it has to wait on.
     """
     keys, now = sorted(ids), clock().now()
-    count = sum(
-        rows(keys[start : start + _BATCH], *_ASLEEP).update(due_at=now, request=Request.INBOX)
-        for start in range(0, len(keys), _BATCH)
-    )
+    wake = partial(_write, _asleep, due_at=now, request=Request.INBOX)
+    count = sum(wake(keys[start : start + _BATCH]) for start in range(0, len(keys), _BATCH))
     return keys if count else []
+
+
+def _asleep(ids: Collection[int]) -> QuerySet[FlowRun]:
+    return rows(ids, *_ASLEEP)
+
+
+def _running(ids: Collection[int]) -> QuerySet[FlowRun]:
+    return rows(ids, Status.RUNNING).filter(request=Request.NONE)
+
+
+def _write(found: Rows, keys: Sequence[int], **values: Any) -> int:
+    """Update runs together, without those that another session has locked.
+
+    Then the error is raised: these are still to be updated.
+    """
+    try:
+        return update(found(keys), **values)
+    except OperationalError as error:
+        if is_row_locked(error) and not connection().in_atomic_block:
+            _write_unlocked(found, keys, **values)
+        raise
+
+
+def _write_unlocked(found: Rows, keys: Sequence[int], **values: Any) -> None:
+    if not connection().features.has_select_for_update_skip_locked:
+        return
+    with durable():
+        unlocked = found(keys).order_by("pk").select_for_update(skip_locked=True)
+        update(found(list(unlocked.values_list("pk", flat=True))), **values)
+
+
+def _each(work: Callable[[Item], list[int]], items: Iterable[Item]) -> list[int]:
+    """Do something for each, and return the runs that are due by it.
+
+    What is locked is left, and its error raised in the end: so nothing else waits for it, and it is
+    not taken for done.
+    """
+    due: list[int] = []
+    locked = None
+    for item in items:
+        try:
+            due += work(item)
+        except OperationalError as error:
+            if not is_row_locked(error):
+                raise
+            locked = error
+    if locked is not None:
+        dispatch(due)
+        raise locked
+    return due
 
 
 def _keys(runs: QuerySet[FlowRun]) -> list[int]:
@@ -181,8 +241,8 @@ def notify(ids: Collection[int]) -> list[int]:
     In this order: a running one that begins to wait in between is still found, and a waiting one
     that is claimed in between reads its inbox anyway.
     """
-    running = rows(ids, Status.RUNNING)
-    running.filter(request=Request.NONE).update(request=Request.INBOX)
+    if keys := sorted(ids):
+        _write(_running, keys, request=Request.INBOX)
     return _wake(ids)
 
 
@@ -190,7 +250,7 @@ def notify(ids: Collection[int]) -> list[int]:
 def wake_paused(ids: Collection[int], reason_code: str) -> list[int]:
     """Make those runs due that are paused for a reason which is gone; return the keys, if any."""
     paused = rows(ids, Status.PAUSED).filter(reason_code=reason_code)
-    woken = paused.update(due_at=clock().now(), request=Request.INBOX)
+    woken = update(paused, due_at=clock().now(), request=Request.INBOX)
     return sorted(ids) if woken else []
 
 
@@ -212,9 +272,13 @@ def _waiting_for(key: str, about: Mapping[str, Any]) -> QuerySet[FlowRun]:
 @retrying
 def notify_canceled(pk: int) -> bool:
     """Have a run that has a cancellation in its inbox read it; return whether it is due now."""
-    if rows([pk], Status.RUNNING).update(request=Request.CANCEL):
+    if update(rows([pk], Status.RUNNING), request=Request.CANCEL):
         return False
-    return bool(rows([pk], *LIVE).update(due_at=clock().now(), request=Request.CANCEL))
+    return bool(update(rows([pk], *LIVE), due_at=clock().now(), request=Request.CANCEL))
+
+
+def _deliver_cancellation(pk: int) -> list[int]:
+    return [pk] if notify_canceled(pk) else []
 
 
 @retrying
@@ -246,13 +310,14 @@ def wake_next(run: FlowRun) -> None:
 @retrying
 def wake_again(run: FlowRun) -> None:
     """Let a run begin now whose due time was to be later, unless it has begun by then."""
-    if rows([run.pk], Status.PENDING).filter(fence=run.fence).update(due_at=clock().now()):
+    pending = rows([run.pk], Status.PENDING).filter(fence=run.fence)
+    if update(pending, due_at=clock().now()):
         dispatch([run.pk])
 
 
 def _let_try(ids: Iterable[int], now: datetime) -> None:
     keys = sorted(ids)
-    if keys and rows(keys, Status.PENDING).update(due_at=now):
+    if keys and update(rows(keys, Status.PENDING), due_at=now):
         dispatch(keys)
 
 
@@ -287,12 +352,15 @@ def deliver_events(keys: Iterable[int] | None = None) -> int:
     events = UNDELIVERED_EVENTS.using(alias())
     if keys is not None:
         events = events.filter(pk__in=list(keys))
-    woken: list[int] = []
-    for event in events[:_BATCH]:
-        woken += _wake(_keys(_waiting_for(event.key, event.about)))
-        TriggerEvent.objects.using(alias()).filter(pk=event.pk).update(undelivered_since=None)
+    woken = _each(_deliver_event, events[:_BATCH])
     dispatch(woken)
     return len(woken)
+
+
+def _deliver_event(event: TriggerEvent) -> list[int]:
+    woken = _wake(_keys(_waiting_for(event.key, event.about)))
+    TriggerEvent.objects.using(alias()).filter(pk=event.pk).update(undelivered_since=None)
+    return woken
 
 
 @retrying
@@ -306,7 +374,7 @@ def deliver_ends(ids: Iterable[int] | None = None) -> int:
         return 0
     parents = FlowRun.objects.using(alias()).filter(wait_child__in=[key for _, key in children])
     woken = _wake(_keys(parents))
-    rows([pk for pk, _ in children]).update(undelivered_since=None)
+    update(rows([pk for pk, _ in children]), undelivered_since=None)
     dispatch(woken)
     return len(woken)
 
@@ -324,7 +392,7 @@ def deliver_messages(run_ids: Iterable[int] | None = None) -> int:
         {run_id for _, run_id, kind in undelivered if kind == wanted}
         for wanted in (MessageKind.CANCEL, MessageKind.RESUME)
     )
-    due = [run_id for run_id in sorted(canceled) if notify_canceled(run_id)]
+    due = _each(_deliver_cancellation, sorted(canceled))
     due += notify({run_id for _, run_id, _ in undelivered} - canceled)
     if resumed:
         due += wake_paused(resumed, "parent_paused")
@@ -339,7 +407,7 @@ def unblock() -> int:
     known = [key for key in missing_keys() if is_there(key)]
     blocked = FlowRun.objects.using(alias()).filter(status=Status.BLOCKED, due_at__isnull=True)
     ids = _keys(blocked.filter(blocked_on__in=known)) if known else []
-    count = rows(ids, Status.BLOCKED).update(due_at=clock().now()) if ids else 0
+    count = update(rows(ids, Status.BLOCKED), due_at=clock().now()) if ids else 0
     dispatch(ids)
     return count
 

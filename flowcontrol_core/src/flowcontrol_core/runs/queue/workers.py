@@ -18,7 +18,7 @@ from flowcontrol_core.plugins.manager import plugin_manager
 from flowcontrol_core.plugins.reports import PluginStatus
 from flowcontrol_core.runs.queue.heartbeat import is_refused
 from flowcontrol_core.runs.store.clock import clock
-from flowcontrol_core.runs.store.connection import alias, retrying
+from flowcontrol_core.runs.store.connection import TenantCache, alias, retrying, tenant
 
 #: Seconds between two heartbeats.
 _EVERY = 10.0
@@ -26,7 +26,7 @@ _EVERY = 10.0
 _FORGET = timedelta(hours=1)
 _HOST = socket.gethostname()[:80]
 #: When the processes of these names (this one, and those that it was forked from) wrote theirs.
-_written_at: dict[str, float] = {}
+_written_at: TenantCache[float] = TenantCache(most=1_000)
 _writing = threading.Lock()
 
 
@@ -36,19 +36,20 @@ def send_heartbeat(queues: tuple[str, ...] = ()) -> None:
     Threads take turns: a second first time would delete the row of the first one.
     """
     name = f"{_HOST}:{os.getpid()}"
-    if time.monotonic() - _written_at.get(name, -_EVERY) < _EVERY:
+    key = (tenant(), name)
+    if time.monotonic() - _written_at.get(key, -_EVERY) < _EVERY:
         return
     with _writing:
-        if time.monotonic() - _written_at.get(name, -_EVERY) >= _EVERY:
+        if time.monotonic() - _written_at.get(key, -_EVERY) >= _EVERY:
             _write(name, ",".join(queues)[:500])
-            _written_at[name] = time.monotonic()
+            _written_at[key] = time.monotonic()
 
 
 @retrying
 def _write(name: str, queues: str) -> None:
     now = clock().now()
     workers = Worker.objects.using(alias())
-    if name not in _written_at:
+    if (tenant(), name) not in _written_at:
         # An earlier process had this name, such as process 1 of a container.
         workers.filter(Q(name=name) | Q(host=_HOST, last_sweep_at__lt=now - _FORGET)).delete()
     workers.update_or_create(
@@ -80,7 +81,7 @@ def deregister(*, once: bool = False) -> None:
         shared |= {"started_at": row.started_at, "last_sweep_at": clock().now()}
         workers.update_or_create(name=f"{_HOST}:once", defaults=shared)
     workers.filter(name=name).delete()
-    _written_at.pop(name, None)
+    _written_at.pop((tenant(), name), None)
 
 
 def loaded_plugins() -> dict[str, str]:

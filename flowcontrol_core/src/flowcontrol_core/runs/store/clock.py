@@ -11,10 +11,12 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol, TypeVar
 
+from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.models import DateTimeField, Expression, Func, Value
+from django.db.models import Expression, Func, Value
 
-from flowcontrol_core.runs.store.connection import connection
+from flowcontrol_core.models.columns import UtcDateTimeField
+from flowcontrol_core.runs.store.connection import alias
 
 _FRESH_SECONDS = 60.0
 
@@ -26,7 +28,7 @@ class DatabaseNow(Func):
     PostgreSQL. A statement's time is constant in it, so an index can be searched with it.
     """
 
-    output_field = DateTimeField()
+    output_field = UtcDateTimeField()
 
     def as_postgresql(self, compiler: Any, connection: BaseDatabaseWrapper, **_: Any) -> Any:
         return "STATEMENT_TIMESTAMP()", []
@@ -88,17 +90,18 @@ class _Sequence:
 
 
 class DatabaseClock(_Sequence):
-    """The database's time; read once a minute at most, and with each claim."""
+    """The time of one database; read once a minute at most, and with each claim."""
 
-    def __init__(self) -> None:
+    def __init__(self, alias: str) -> None:
         super().__init__()
+        self._alias = alias
         #: What was read, and the monotonic time of it: one value, as threads share it.
         self._known: tuple[datetime, float] | None = None
 
     def now(self) -> datetime:
         known, at = self._known, time.monotonic()
         if known is None or at - known[1] > _FRESH_SECONDS:
-            reading = _ask()
+            reading = _ask(connections[self._alias])
             self.learn(reading)
             return reading
         # Whole milliseconds, as SQLite tells them: what is due now has to be due there too.
@@ -130,7 +133,7 @@ class ManualClock(_Sequence):
         return self._now
 
     def expression(self) -> Expression:
-        return _FixedTime(self._now, output_field=DateTimeField())
+        return _FixedTime(self._now, output_field=UtcDateTimeField())
 
     def learn(self, reading: datetime) -> None:
         return None
@@ -145,12 +148,18 @@ class ManualClock(_Sequence):
         self._now = time.astimezone(UTC)
 
 
-_clocks: list[Clock] = [DatabaseClock()]
+#: Those of the databases by their aliases: each server has its own time.
+_clocks: dict[str, Clock] = {}
+_replacements: list[Clock] = []
 
 
 def clock() -> Clock:
-    """Return the clock in force."""
-    return _clocks[-1]
+    """Return the clock in force: that of the present database, or the one put in its place."""
+    if _replacements:
+        return _replacements[-1]
+    name = alias()
+    found = _clocks.get(name)
+    return found or _clocks.setdefault(name, DatabaseClock(name))
 
 
 AnyClock = TypeVar("AnyClock", bound=Clock)
@@ -159,15 +168,14 @@ AnyClock = TypeVar("AnyClock", bound=Clock)
 @contextmanager
 def use_clock(replacement: AnyClock) -> Iterator[AnyClock]:
     """Put another clock in force for the length of a ``with`` block, for all threads."""
-    _clocks.append(replacement)
+    _replacements.append(replacement)
     try:
         yield replacement
     finally:
-        _clocks.remove(replacement)
+        _replacements.remove(replacement)
 
 
-def _ask() -> datetime:
-    database = connection()
+def _ask(database: BaseDatabaseWrapper) -> datetime:
     sql, _ = {
         "postgresql": DatabaseNow().as_postgresql,
         "mysql": DatabaseNow().as_mysql,

@@ -1,9 +1,8 @@
-"""Compiled versions, kept for ever: a version never changes, so nothing has to be forgotten."""
+"""Compiled versions, remembered by their digests: a version of the same digest never changes."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from collections.abc import Set as AbstractSet
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import tzinfo
 
@@ -23,7 +22,7 @@ from flowcontrol_core.errors import (
 from flowcontrol_core.expressions import Expression, compile_expression
 from flowcontrol_core.models import FlowVersion, Reason
 from flowcontrol_core.runs.store import needs
-from flowcontrol_core.runs.store.connection import alias, connection
+from flowcontrol_core.runs.store.connection import TenantCache, alias, connection, tenant
 from flowcontrol_core.zones import find_zone
 
 
@@ -105,18 +104,28 @@ def _compile_guard(text: str) -> Expression:
         return Expression(text, {}, lambda scope: compile_expression(text).evaluate(scope))
 
 
-_MOST = 2_000
-_compiled: dict[int, CompiledFlow] = {}
+#: By the key and the digest of the version: the same key may come back with another document.
+_compiled: TenantCache[CompiledFlow] = TenantCache(most=2_000)
 
 
-def preload(version_ids: Iterable[int]) -> None:
-    """Compile the versions that are not known yet, with one query for all of them."""
-    missing = set(version_ids) - _compiled.keys()
-    if missing and not connection().in_atomic_block:
-        _read(missing, _compiled)
+def read_versions(ids: Iterable[int]) -> dict[int, FlowVersion]:
+    """Return versions by their keys, with their flows and without their documents.
+
+    Those that are not known yet are compiled, with one query more for all of them.
+    """
+    versions = FlowVersion.objects.using(alias()).select_related("flow").defer("document")
+    found = versions.in_bulk(set(ids))
+    if not connection().in_atomic_block:
+        present, missing = tenant(), []
+        for pk, version in found.items():
+            if (present, pk, version.digest) not in _compiled:
+                missing.append(pk)
+        if missing:
+            _read(missing)
+    return found
 
 
-def get_compiled(version_id: int) -> CompiledFlow:
+def get_compiled(version: FlowVersion) -> CompiledFlow:
     """Return a published version, compiled.
 
     Raises UnusableVersion where it cannot be compiled here, which is tried again each time, and
@@ -124,12 +133,15 @@ def get_compiled(version_id: int) -> CompiledFlow:
     """
     # What is read inside of a transaction may be rolled back, and its primary key used again. The
     # engine itself reads versions outside of any, except in a project's TestCase.
-    known = {} if connection().in_atomic_block else _compiled
-    if version_id not in known and (refused := _read({version_id}, known)):
-        raise refused[version_id]
-    found = known.get(version_id)
+    is_private = connection().in_atomic_block
+    key = (tenant(), version.pk, version.digest)
+    found: CompiledFlow | UnusableVersion | None = None if is_private else _compiled.get(key)
     if found is None:
-        raise FlowcontrolError(f"The version with id {version_id} does not exist or is a draft.")
+        found = _read([version.pk]).get(version.pk)
+    if found is None:
+        raise FlowcontrolError(f"The version with id {version.pk} does not exist or is a draft.")
+    if isinstance(found, UnusableVersion):
+        raise found
     return found
 
 
@@ -139,30 +151,31 @@ def get_program(version: FlowVersion) -> Program:
     Raises DocumentError for one that cannot be read.
     """
     try:
-        return get_compiled(version.pk).program
+        return get_compiled(version).program
     except UnusableVersion:
         return Program.compile(parse(version.document))
 
 
-def is_executable(version_id: int | None) -> bool:
+def is_executable(version: FlowVersion | None) -> bool:
     """Return whether runs of a flow's published version can be executed here."""
     try:
-        return version_id is None or get_compiled(version_id) is not None
+        return version is None or get_compiled(version) is not None
     except UnusableVersion:
         return False
 
 
-def _read(ids: AbstractSet[int], known: dict[int, CompiledFlow]) -> dict[int, UnusableVersion]:
-    """Compile versions; return why some of them cannot be."""
-    if len(known) > _MOST:
-        known.clear()
+def _read(ids: Sequence[int]) -> dict[int, CompiledFlow | UnusableVersion]:
+    """Compile versions, and remember those that can be; return each, or why it cannot be."""
     versions = FlowVersion.objects.using(alias())
     rows = versions.filter(pk__in=ids, published_at__isnull=False)
-    refused = {}
-    for pk, document in rows.values_list("pk", "document"):
+    found: dict[int, CompiledFlow | UnusableVersion] = {}
+    for pk, digest, document in rows.values_list("pk", "digest", "document"):
         try:
-            known[pk] = compile_flow(parse(document))
+            found[pk] = compiled = compile_flow(parse(document))
         except BaseException as error:  # noqa: BLE001 - whatever it is concerns this version only
             raise_interruption(error)
-            refused[pk] = UnusableVersion(error)
-    return refused
+            found[pk] = UnusableVersion(error)
+        else:
+            if not connection().in_atomic_block:
+                _compiled[tenant(), pk, digest] = compiled
+    return found

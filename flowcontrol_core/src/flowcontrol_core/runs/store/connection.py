@@ -1,14 +1,20 @@
-"""The connection to the runs' database: its errors, its transactions, and what follows a commit."""
+"""The connection to the runs' database: whose tables it shows, its errors, its transactions.
+
+A site without tenants is one tenant. Whatever a process remembers of the rows of the core's tables
+is in a ``TenantCache``: kept apart by database and schema, and forgotten when tables are emptied.
+"""
 
 from __future__ import annotations
 
 import logging
 import random
 import re
+import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
+from contextvars import copy_context
 from functools import partial, wraps
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ClassVar, NamedTuple, ParamSpec, TypeVar
 
 from django.db import (
     Error,
@@ -20,6 +26,7 @@ from django.db import (
 )
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import QuerySet, Subquery
+from django.db.models.signals import post_migrate
 from django.db.models.sql import Query
 from django.db.models.sql.constants import SINGLE
 
@@ -29,6 +36,7 @@ from flowcontrol_core.models import FlowRun
 
 logger = logging.getLogger("flowcontrol.runs")
 Result = TypeVar("Result")
+Value = TypeVar("Value")
 Parameters = ParamSpec("Parameters")
 
 _TRANSIENT = re.compile(
@@ -36,6 +44,8 @@ _TRANSIENT = re.compile(
     r"|restart transaction",
     re.IGNORECASE,
 )
+#: What PostgreSQL and MariaDB say where another session has a row locked for too long.
+_ROW_LOCKED = re.compile(r"lock (wait )?timeout", re.IGNORECASE)
 #: MySQL's and MariaDB's numbers for a connection that is gone, lost, killed or timed out.
 _MYSQL_GONE = frozenset({1053, 1927, 2006, 2013, 2055, 4031})
 #: PostgreSQL's classes and codes for a connection that failed, a server that shuts down or starts
@@ -73,6 +83,80 @@ def pool_size() -> int | None:
     return int(options.get("max_size") or options.get("min_size") or 4)
 
 
+class Tenant(NamedTuple):
+    """A database, by its alias and its name, and the schema that its connection shows.
+
+    The schema is what django-tenants calls ``schema_name``; it is empty where one connection always
+    shows the same tables.
+    """
+
+    alias: str
+    database: str
+    schema: str = ""
+
+    def enter(self) -> None:
+        """Have the connection of this thread, which may be a new one, show the tenant's tables."""
+        database: Any = connections[self.alias]
+        if getattr(database, "schema_name", self.schema) != self.schema:
+            database.set_schema(self.schema)
+
+
+def tenant() -> Tenant:
+    """Return the present tenant: a router chooses its database, and the connection its schema."""
+    database: Any = connection()
+    name = str(database.settings_dict["NAME"])
+    return Tenant(database.alias, name, getattr(database, "schema_name", ""))
+
+
+def in_tenant(work: Callable[[], None]) -> Callable[[], None]:
+    """Return ``work`` for a thread of its own, where it sees the tenant that is present now."""
+    return partial(copy_context().run, partial(_enter_and_work, tenant(), work))
+
+
+def _enter_and_work(present: Tenant, work: Callable[[], None]) -> None:
+    present.enter()
+    work()
+
+
+class TenantCache(dict[tuple[Hashable, ...], Value]):
+    """What this process remembers of rows, by keys that begin with ``tenant()``: whose rows.
+
+    A key also names all else that a value depends on, such as the digest of a document. Beyond
+    ``most`` values, the oldest are forgotten.
+    """
+
+    #: All of them, to be emptied together.
+    every: ClassVar[list[TenantCache[Any]]] = []
+
+    def __init__(self, most: int) -> None:
+        super().__init__()
+        self._most = most
+        self._changing = threading.Lock()
+        self.every.append(self)
+
+    def __setitem__(self, key: tuple[Hashable, ...], value: Value) -> None:
+        if not isinstance(key[0], Tenant):
+            raise TypeError(f"The key {key!r} does not begin with tenant().")
+        with self._changing:
+            super().__setitem__(key, value)
+            while len(self) > self._most:
+                del self[next(iter(self))]
+
+    def clear(self) -> None:
+        with self._changing:
+            super().clear()
+
+
+def connect() -> None:
+    """Notice when this process creates or empties tables: ``migrate``, ``flush``, and tests."""
+    post_migrate.connect(_forget, dispatch_uid="flowcontrol.caches")
+
+
+def _forget(**_: Any) -> None:
+    for cache in TenantCache.every:
+        cache.clear()
+
+
 def is_transient(error: BaseException) -> bool:
     """Return whether the same transaction may well succeed when it is tried again."""
     return isinstance(error, OperationalError) and bool(_TRANSIENT.search(str(error)))
@@ -97,6 +181,11 @@ def is_of_own_database(error: BaseException) -> bool:
     # It was met on connecting, or at a commit: no statement says where.
     database = connection()
     return is_transient(error) or database.connection is None or not database.is_usable()
+
+
+def is_row_locked(error: BaseException) -> bool:
+    """Return whether a row's lock was not given in time: trying again at once would wait again."""
+    return isinstance(error, OperationalError) and bool(_ROW_LOCKED.search(str(error)))
 
 
 def is_lost_connection(error: BaseException) -> bool:
@@ -133,7 +222,8 @@ def retrying(work: Callable[Parameters, Result]) -> Callable[Parameters, Result]
 
     Outside of a transaction only: inside of one the database has rolled all of it back. Not only
     for locks taken in a wrong order: on MariaDB two statements about one and the same row deadlock
-    if one reaches it by its primary key and the other by an index.
+    if one reaches it by its primary key and the other by an index. A row that is locked is not
+    asked for again: that has been waited for already.
     """
 
     @wraps(work)
@@ -142,7 +232,8 @@ def retrying(work: Callable[Parameters, Result]) -> Callable[Parameters, Result]
             try:
                 return work(*args, **kwargs)
             except OperationalError as error:
-                if connection().in_atomic_block or attempt == _TRIES or not is_transient(error):
+                is_final = attempt == _TRIES or is_row_locked(error) or not is_transient(error)
+                if is_final or connection().in_atomic_block:
                     raise
                 pause(attempt)
         raise AssertionError("unreachable")

@@ -7,6 +7,8 @@ from datetime import datetime
 from functools import cache
 from typing import Any
 
+from django.db import connections
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Q, QuerySet
 
 from flowcontrol_core.models import EventKind, FlowRun, Reason, Request, RunEvent, Status
@@ -46,6 +48,15 @@ END_COLUMNS = tuple(
 )
 
 
+#: How long a write of runs waits in seconds for a row that another session has locked.
+LOCK_WAIT = 1
+#: What bounds it, before and after an UPDATE that ends with its conditions: no statement more.
+_BOUNDS = {
+    "postgresql": ("", f" AND set_config('lock_timeout', '{LOCK_WAIT}s', true) IS NOT NULL"),
+    "mariadb": (f"SET STATEMENT innodb_lock_wait_timeout={LOCK_WAIT} FOR ", ""),
+}
+
+
 class LostLease(Exception):
     """The run belongs to another worker by now; whatever was done here is rolled back."""
 
@@ -83,13 +94,33 @@ def owned(pk: int, fence: int) -> QuerySet[FlowRun]:
     return rows([pk], Status.RUNNING).filter(fence=fence)
 
 
+def update(found: QuerySet[FlowRun], **values: Any) -> int:
+    """Update rows of runs, and return how many; does not wait for long where one is locked.
+
+    Then it raises an OperationalError (``is_row_locked``). On SQLite no row is locked by itself.
+    """
+    with connection().execute_wrapper(_bounded):
+        return found.update(**values)
+
+
+def _bounded(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+    # A backend may send statements of its own before it, as django-tenants does.
+    before, after = _bounds(context["connection"]) if sql.startswith("UPDATE ") else ("", "")
+    return execute(f"{before}{sql}{after}", params, many, context)
+
+
+def _bounds(database: BaseDatabaseWrapper) -> tuple[str, str]:
+    kind = "mariadb" if getattr(database, "mysql_is_mariadb", False) else database.vendor
+    return _BOUNDS.get(kind, ("", ""))
+
+
 def write_end(run: FlowRun) -> bool:
     """Write the end of a run as it stands in memory; return whether it was still this worker's.
 
     What it was asked for in the meantime no longer matters.
     """
     values = {name: getattr(run, name) for name in END_COLUMNS}
-    return owned(run.pk, run.fence).update(**values) == 1
+    return update(owned(run.pk, run.fence), **values) == 1
 
 
 def write_guarded(runs: Sequence[FlowRun], *, request: str = Request.NONE) -> int:
@@ -99,7 +130,7 @@ def write_guarded(runs: Sequence[FlowRun], *, request: str = Request.NONE) -> in
     asked for something (``request``), is not written.
     """
     database = connection()
-    sql = _update_sql(database.vendor)
+    sql = _update_sql(database.alias)
     values: list[list[Any]] = [
         [
             *[field.get_db_prep_save(getattr(run, field.attname), database) for field in _FIELDS],
@@ -122,11 +153,16 @@ _FIELDS: Any = [FlowRun._meta.get_field(name) for name in WRITTEN_COLUMNS]
 
 
 @cache
-def _update_sql(vendor: str) -> str:
+def _update_sql(alias: str) -> str:
     """Return the statement of ``write_guarded``: made of the names of columns only."""
-    quote = connection().ops.quote_name
+    database = connections[alias]
+    quote = database.ops.quote_name
     columns = ", ".join(f"{quote(field.column)} = %s" for field in _FIELDS)
-    # MariaDB is told to lock the row first: see ``rows``.
-    index = " FORCE INDEX (PRIMARY)" if vendor == "mysql" else ""
-    guard = " AND ".join(f"{quote(name)} = %s" for name in ("id", "fence", "status", "request"))
-    return f"UPDATE {quote(FlowRun._meta.db_table)}{index} SET {columns} WHERE {guard}"  # noqa: S608
+    # By the primary key, whatever the statistics say, and the row first: see ``rows``.
+    index = " FORCE INDEX (PRIMARY)" if database.vendor == "mysql" else ""
+    status = quote("status") if index else f"{quote('status')} || ''"
+    compared = (quote("id"), quote("fence"), status, quote("request"))
+    guard = " AND ".join(f"{value} = %s" for value in compared)
+    before, after = _bounds(database)
+    table = quote(FlowRun._meta.db_table)
+    return f"{before}UPDATE {table}{index} SET {columns} WHERE {guard}{after}"  # noqa: S608

@@ -21,7 +21,13 @@ from flowcontrol_core.actions.config import BoundConfig, bind, read_config
 from flowcontrol_core.actions.trigger import Trigger
 from flowcontrol_core.conf import get_settings
 from flowcontrol_core.models import Flow, FlowRun, FlowTrigger, FlowVersion, Status
-from flowcontrol_core.runs.store.connection import alias, connection, is_registered_after_commit
+from flowcontrol_core.runs.store.connection import (
+    TenantCache,
+    alias,
+    connection,
+    is_registered_after_commit,
+    tenant,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +62,10 @@ class Listeners:
 
 
 class ListenerCache:
-    """The listeners as they were last read, and until when they count."""
+    """The listeners of each tenant as they were last read, and until when they count."""
 
     def __init__(self) -> None:
-        self._known: tuple[float, Listeners] | None = None
+        self._known: TenantCache[tuple[float, Listeners]] = TenantCache(most=1_000)
         #: Grows with each change, so that what was read before it is not kept after it.
         self._generation = 0
 
@@ -70,13 +76,13 @@ class ListenerCache:
         """
         if self._is_private():
             return _read()
-        known = self._known
+        known = self._known.get((tenant(),))
         if known is None or known[0] < time.monotonic():
             generation = self._generation
             until = time.monotonic() + get_settings().TRIGGER_CACHE_SECONDS
             known = (until, _read())
             if generation == self._generation:
-                self._known = known
+                self._known[tenant(),] = known
         return known[1]
 
     def forget(self) -> None:
@@ -87,7 +93,7 @@ class ListenerCache:
 
     def _drop(self) -> None:
         self._generation += 1
-        self._known = None
+        self._known.clear()
 
     def _is_private(self) -> bool:
         """Return whether this thread is in a transaction that has changed the listeners.

@@ -39,7 +39,7 @@ from flowcontrol_core.models import (
 from flowcontrol_core.plugins.manager import plugin_manager
 from flowcontrol_core.redaction import redact
 from flowcontrol_core.runs.execution.activation import executing
-from flowcontrol_core.runs.execution.start import build_run, check_startable
+from flowcontrol_core.runs.execution.start import build_run, check_startable, key_of_parent
 from flowcontrol_core.runs.queue.limits import limits_of, skipping
 from flowcontrol_core.runs.store.connection import alias
 from flowcontrol_core.runs.store.objects import describe_object, why_nameless
@@ -216,7 +216,7 @@ def _starts(event: FiredEvent, flow_triggers: list[FlowTrigger], listeners: List
                 event.now,
                 state={},
                 payload=encode(event.payload),
-                parent_id=around.pk if around else None,
+                parent_id=key_of_parent(around),
                 depth=depth,
                 trigger=event.trigger.key,
             )
@@ -227,9 +227,10 @@ def _starts(event: FiredEvent, flow_triggers: list[FlowTrigger], listeners: List
 def _room(around: RunContext | None) -> int:
     """Return how many runs may be started: fewer by those that the run around has started."""
     most = get_settings().MAX_FAN_OUT
-    if around is None or around.pk is None:
+    key = key_of_parent(around)
+    if key is None:
         return most
-    return most - FlowRun.objects.using(alias()).filter(parent_id=around.pk)[:most].count()
+    return most - FlowRun.objects.using(alias()).filter(parent_id=key)[:most].count()
 
 
 def _why_not_startable(
