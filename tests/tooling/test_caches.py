@@ -48,7 +48,7 @@ KEPT = {
     "flowcontrol_core.runs.execution.admission._NO_MAIL": "the code",
     "flowcontrol_core.runs.execution.sweep._inline": "the thread, and then the tenant",
     "flowcontrol_core.runs.execution.sweep.duties": "the code",
-    "flowcontrol_core.runs.queue.heartbeat._pulse": "the alias of the database, and then the tenant",
+    "flowcontrol_core.runs.queue.heartbeat._pulse": "the database, and then the tenant",
     "flowcontrol_core.runs.queue.workers._request": "the process: that it is to stop",
     "flowcontrol_core.runs.queue.workers._writing": "the process",
     "flowcontrol_core.runs.store.clock._NEVER": "the code",
