@@ -182,14 +182,18 @@ def call(label: str, **config: Any) -> Step:
 
 
 def six_steps(calls: float, writes: float) -> Document:
-    """Return the flow of the storms: calls outside and effects in the database, and their times."""
+    """Return the flow of the storms: calls outside and effects in the database, and their times.
+
+    Who was stopped in a call, and still has its run, fails by the call's time-out: it is retried.
+    """
+    retry = {"attempts": 100, "backoff": 0.1}
     return flow(
-        call("a", linger=calls),
-        write("b", linger=writes),
-        write("c", linger=writes),
-        call("d", linger=calls),
-        write("e", linger=writes),
-        write("f", linger=writes),
+        call("a", linger=calls, retry=retry),
+        write("b", linger=writes, retry=retry),
+        write("c", linger=writes, retry=retry),
+        call("d", linger=calls, retry=retry),
+        write("e", linger=writes, retry=retry),
+        write("f", linger=writes, retry=retry),
     )
 
 
