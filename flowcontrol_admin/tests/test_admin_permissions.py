@@ -19,7 +19,7 @@ from django.urls import URLPattern, URLResolver, get_resolver, reverse
 from flowcontrol.engine import create_flowrun
 from flowcontrol.flows import associate_trigger
 from flowcontrol.models import Flow, FlowRun, FlowTrigger, FlowVersion
-from flowcontrol.runs import OPERATOR_ACTIONS
+from flowcontrol.runs import OPERATOR_ACTIONS, pause
 from flowcontrol_admin.routes import FLOW_ROUTES, RUN_ROUTES
 
 from .conftest import logged_in, make_user
@@ -39,6 +39,7 @@ ROLES: dict[str, frozenset[str]] = {
     "start": VIEW | {"start_flow"},
     "operate": VIEW | {"operate_flowrun"},
     "operate without view": frozenset({"operate_flowrun"}),
+    "change with secrets": VIEW | {"change_flow", "use_secret"},
 }
 OPERATE = ("view_flowrun", "operate_flowrun")
 
@@ -198,8 +199,7 @@ def subjects(
 ) -> dict[str, tuple[int, ...]]:
     """What the rows are about, by their kind."""
     association = associate_trigger(live, "test.noon")
-    paused = create_flowrun(live)
-    FlowRun.objects.filter(pk=paused.pk).update(status="paused", due_at=None)
+    paused = pause(create_flowrun(live))
     return {
         "none": (),
         "live": (live.pk,),
