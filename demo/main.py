@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import logging
 import os
 import sys
 import tempfile
@@ -37,6 +38,8 @@ def _set_up(folder: Path) -> None:
 
 def _present(folder: Path) -> int:
     _set_up(folder)
+    # A step of the story fails, which the presentation tells.
+    logging.getLogger("flowcontrol").setLevel(logging.ERROR)
     # Modules that use models can be imported only now.
     from presentation import present  # noqa: PLC0415
 
