@@ -41,7 +41,7 @@ def test_a_thousand_waiting_runs_are_executed_once_each_by_two_workers(site: Cel
     assert sweep.exit_status() == 0, sweep.output
     now = clock().now()
     assert FlowRun.objects.filter(status=Status.WAITING).update(wait_until=now, due_at=now) == 1000
-    workers = site.start_celery_workers(2)
+    workers = site.start_celery_workers(2, "--prefetch-multiplier=4")
     site.send(BEAT)
     site.wait_until_done(*workers)
     assert site.effects() == effects_once(runs)
@@ -104,16 +104,16 @@ def test_what_was_committed_is_executed_without_a_sweep_and_nothing_else(site: C
 
 
 def test_beat_without_workers_makes_no_flood_and_its_messages_no_delay(site: CelerySite) -> None:
-    """Ten minutes of beat, every ten seconds, while no worker runs and 400 runs are due."""
+    """Five minutes of beat, every ten seconds, while no worker runs and 200 runs are due."""
     publish_flow(flow(step("effects.write", label="a")))
-    runs = create_runs(400)
-    for _ in range(60):
+    runs = create_runs(200)
+    for _ in range(30):
         site.send(BEAT)
     (worker,) = site.start_celery_workers(1, CELERY_CHUNK=10)
     site.wait_until_done(worker)
     assert site.effects() == effects_once(runs)
     # What each message of beat has handed out: all of it the first one.
-    assert [int(number) for number in HANDED_OUT.findall(worker.output)] == [400, *[0] * 59]
+    assert [int(number) for number in HANDED_OUT.findall(worker.output)] == [200, *[0] * 29]
 
 
 def test_what_was_handed_out_and_lost_is_handed_out_again_at_the_next_tick(
