@@ -27,6 +27,8 @@ MARKERS_OF_SERVICES = frozenset({*SERVICES_OF_MARKER, "service", "sqlite_file", 
 # What a test that needs the database has: the marker, or one of the fixtures.
 DATABASE = "django_db"
 FIXTURES_OF_THE_DATABASE = frozenset({"db", "transactional_db", "django_db_setup"})
+# The folders of tests beside which nothing else is to run: they look at the time, or take it all.
+ALONE = frozenset({"celery", "chaos", "processes"})
 # A test with one of these is neither a unit test nor fast on a database in memory.
 MARKERS_OF_THE_FULL_SUITE = MARKERS_OF_SERVICES | {"slow", "commits"}
 REQUIRE_SERVICES = "FLOWCONTROL_REQUIRE_SERVICES"
@@ -48,7 +50,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="run the fast tests that need the database, but nothing that commits",
     )
     parser.addoption(
-        "--heavy", action="store_true", help="run what neither --unit nor --memory runs"
+        "--heavy",
+        action="store_true",
+        help="run what neither --unit nor --memory nor, on a SQLite file, --database runs, but what"
+        " --alone does",
+    )
+    parser.addoption(
+        "--alone", action="store_true", help="run what looks at the time, or fills the machine"
     )
     parser.addoption(
         "--database",
@@ -69,6 +77,18 @@ def _unwanted(config: pytest.Config) -> frozenset[str]:
     if config.getoption("--memory"):
         return MARKERS_OF_THE_FULL_SUITE
     return MARKERS_OF_SERVICES if config.getoption("--database") else frozenset()
+
+
+def _is_left_out(config: pytest.Config, item: pytest.Item, needed: set[str]) -> bool:
+    """Return whether a test belongs to another part of the full run than the chosen one."""
+    is_light = MARKERS_OF_THE_FULL_SUITE.isdisjoint(needed)
+    is_alone = item.path.parent.name in ALONE
+    if config.getoption("--alone"):
+        return is_light or not is_alone
+    if not config.getoption("--heavy"):
+        return False
+    runs_on_each = DATABASE in needed and MARKERS_OF_SERVICES.isdisjoint(needed)
+    return is_light or is_alone or runs_on_each
 
 
 def _is_about_the_database(config: pytest.Config) -> bool:
@@ -108,14 +128,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         # All connections to an in-memory database are one: such a test would prove nothing.
         unwanted |= {"real_connections"}
     is_about_the_database = _is_about_the_database(config)
-    is_heavy = config.getoption("--heavy")
     wanted: list[pytest.Item] = []
     dropped: list[pytest.Item] = []
     for item in items:
         needed = _needs(item)
-        is_light = is_heavy and MARKERS_OF_THE_FULL_SUITE.isdisjoint(needed)
         needs_nothing = is_about_the_database and DATABASE not in needed
-        is_left_out = is_light or needs_nothing or unwanted & needed
+        is_left_out = needs_nothing or unwanted & needed or _is_left_out(config, item, needed)
         (dropped if is_left_out else wanted).append(item)
     if dropped:
         config.hook.pytest_deselected(items=dropped)

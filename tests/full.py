@@ -1,7 +1,7 @@
 """The full test run: what needs a database on each kind of it, then every test once.
 
 Databases that do not answer are left out, or, with `FLOWCONTROL_REQUIRE_SERVICES=1`, are a failure.
-What is heavy comes last, so that pytest's summary of it ends the output.
+What has to run alone comes last, so that pytest's summary of it ends the output.
 """
 
 from __future__ import annotations
@@ -25,13 +25,12 @@ def main(arguments: list[str]) -> int:
     failed = [name for name in (*SERVERS, Database.SQLITE_FILE) if not passes_on(name, arguments)]
     for name in failed:
         print(f"FAILED on {name}, see above")
-    light = [
+    others = [
         run_pytest(Database.SQLITE, [part, "--quiet", *PARALLEL, *arguments])
-        for part in ("--unit", "--memory")
+        for part in ("--unit", "--memory", "--heavy")
     ]
-    # One after the other: they start processes of their own, and some look at the time.
-    heavy = run_pytest(Database.SQLITE, ["--heavy", *arguments])
-    return heavy or int(any(light) or bool(failed))
+    alone = run_pytest(Database.SQLITE, ["--alone", *arguments])
+    return alone or int(any(others) or bool(failed))
 
 
 def passes_on(database: Database, arguments: list[str]) -> bool:
