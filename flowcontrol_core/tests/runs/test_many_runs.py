@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import User
 from django.db import connection, transaction
+from django.db.models import CharField, Value
+from django.db.models.functions import Cast, Concat
 from django.test import Client
 from django.urls import reverse
 from pytest_django import DjangoDbBlocker
@@ -15,7 +17,7 @@ from pytest_django import DjangoDbBlocker
 from flowcontrol.engine import continue_flowruns, trigger_flows
 from flowcontrol.testing import manual_clock, temporary_registry
 from flowcontrol_core.health import check_health
-from flowcontrol_core.models import Flow, FlowRun
+from flowcontrol_core.models import Flow, FlowRun, Status
 from flowcontrol_core.runs.execution.start import create_flowrun
 from flowcontrol_core.runs.execution.sweep import execute_due
 from flowcontrol_core.runs.operations.retention import prune
@@ -131,6 +133,28 @@ def test_health_reads_live_runs_only(many: Flow, lab: Lab) -> None:
 def test_pruning_reads_live_runs_and_what_it_deletes(many: Flow, lab: Lab, days: int) -> None:
     Flow.objects.filter(pk=many.pk).update(retention_days=days)
     read(lambda: prune(batches=1), runs=LIVE)
+
+
+@pytest.fixture
+def retired(many: Flow, lab: Lab) -> FlowRun:
+    """The oldest run: it and many after it are of a flow long retired, about vouchers."""
+    flow = publish(think(), key="retired")
+    oldest = many.runs.filter(status=Status.DONE, object_type="").order_by("pk")
+    keys = list(oldest.values_list("pk", flat=True)[: LIVE // 10])
+    voucher = Concat(Value("VOUCHER-"), Cast("pk", CharField()))
+    runs = FlowRun.objects.filter(pk__in=keys)
+    runs.update(flow=flow, object_type="shop.voucher", object_key=voucher, object_text=voucher)
+    if connection.vendor == "postgresql":
+        analyze()
+    return runs.earliest("pk")
+
+
+@pytest.mark.usefixtures("retired")
+def test_list_of_flows_reads_live_runs_and_the_last_ended_of_each_flow(
+    many: Flow, client: Client
+) -> None:
+    client.force_login(User.objects.create_superuser("operator"))
+    read(lambda: client.get(reverse("admin:flowcontrol_core_flow_changelist")), runs=LIVE)
 
 
 @pytest.mark.skipif(connection.vendor != "postgresql", reason="Only there, rows can be counted")
