@@ -181,6 +181,17 @@ def test_list_of_flows_reads_live_runs_and_the_last_ended_of_each_flow(
     read(lambda: client.get(reverse("admin:flowcontrol_core_flow_changelist")), runs=LIVE)
 
 
+@pytest.mark.usefixtures("retired")
+def test_list_of_runs_sorts_no_more_than_it_shows(many: Flow, client: Client) -> None:
+    client.force_login(User.objects.create_superuser("operator"))
+    with counted() as counts:
+        client.get(reverse("admin:flowcontrol_core_flowrun_changelist"))
+    (shown,) = [sql for sql in counts.queries if sql.endswith("LIMIT 100")]
+    found = plan(shown)
+    for sorting in ("Sort ", "filesort", "TEMP B-TREE"):
+        assert sorting not in found, found
+
+
 @pytest.mark.skipif(connection.vendor != "postgresql", reason="Only there, rows can be counted")
 @pytest.mark.usefixtures("analyzed")
 def test_list_of_runs_reads_its_first_page_and_counts_no_further_than_it_says(
