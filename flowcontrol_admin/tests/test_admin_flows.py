@@ -12,6 +12,7 @@ from django.test.utils import CaptureQueriesContext
 from flowcontrol.engine import create_flowrun
 from flowcontrol.flows import create_flow, present_document
 from flowcontrol.models import Flow, FlowEvent, FlowOperation, FlowRun, RunEvent
+from flowcontrol.runs import cancel
 from flowcontrol.testing import flow as build
 from flowcontrol.testing import publish_flow, run_due, step
 from flowcontrol_core.flows.lifecycle import record
@@ -47,12 +48,15 @@ def test_the_list_costs_as_many_queries_for_many_flows_as_for_few(client: Client
 
 def test_the_list_counts_live_runs_by_status(live: Flow, waiting: FlowRun) -> None:
     create_flowrun(live)
+    ended = create_flowrun(live)
+    cancel(ended)
     found = with_facts(Flow.objects.all()).get(pk=live.pk)
     facts = vars(found)
     assert live_counts([live]) == {live.pk: {"waiting": 1, "pending": 1}}
     assert facts["version_number"] == 1
     assert facts["has_changes"] is False
-    assert facts["last_run"] is not None
+    ended.refresh_from_db()
+    assert facts["last_finished"] == ended.finished_at is not None
 
 
 def test_a_flow_that_was_never_published_has_changes(client: Client, draft: Flow) -> None:

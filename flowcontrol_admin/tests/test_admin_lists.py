@@ -17,10 +17,12 @@ from django.db.models.constants import LOOKUP_SEP
 from django.test import Client
 from django.urls import reverse
 
+import flowcontrol_admin.runs
 from flowcontrol.engine import create_flowrun
 from flowcontrol.models import Flow, FlowRun
 from flowcontrol.testing import flow as build
 from flowcontrol.testing import publish_flow, step
+from flowcontrol_core.models import search
 from tests.shop.models import Customer
 
 from .conftest import logged_in, make_user, url
@@ -30,11 +32,11 @@ DECISIONS: dict[type[models.Model], tuple[set[str], set[str], set[str]]] = {
     Flow: (
         {"active__exact", "paused__exact", "changes"},
         {"name", "key", "description"},
-        {"name", "key", "active", "version_number", "has_changes", "last_run"},
+        {"name", "key", "active", "version_number", "has_changes", "last_finished"},
     ),
     FlowRun: (
         {"status__exact", "outcome__exact", "live", "overdue", "flow", "object_type", "step"},
-        {"object_text", "=object_key", "uuid"},
+        {"id", "uuid", "object_key", "flow__key", "flow__name", "object_text"},
         {"id", "flow__name", "status", "since", "due_at", "started_at"},
     ),
 }
@@ -196,6 +198,23 @@ def test_the_autocompletion_searches_what_the_list_searches(live: Flow) -> None:
     assert found(reader, "content_type", "").status_code == 403
 
 
+def test_the_list_says_what_is_searched_and_that_it_shows_the_first_hits_only(
+    reader: Client, live: Flow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (search, flowcontrol_admin.runs):
+        monkeypatch.setattr(module, "MOST_FOUND", 2)
+
+    def page(text: str) -> str:
+        return reader.get(url("flowrun_changelist"), {"q": text}).content.decode()
+
+    create_flowrun(live)
+    assert "among the newest 10000 runs" in page(live.key)
+    assert "Only the first" not in page(live.key)
+    create_flowrun(live)
+    create_flowrun(live)
+    assert "Only the first 2 are listed" in page(live.key)
+
+
 def test_neither_search_nor_order_tells_of_an_object_that_may_not_be_viewed(db: None) -> None:
     flow = publish_flow(build(step("test.wait"), object="shop.customer"), key="c")
     for name in ("Ada", "Grace"):
@@ -207,8 +226,15 @@ def test_neither_search_nor_order_tells_of_an_object_that_may_not_be_viewed(db: 
         response = client.get(url("flowrun_changelist"), query)
         return [run.pk for run in response.context["cl"].result_list]
 
-    assert len(listed(seeing, q="Ada")) == 1
+    (ada,) = listed(seeing, q="Ada")
     assert listed(blind, q="Ada") == []
+    key = "an order number"
+    FlowRun.objects.filter(pk=ada).update(object_key=key)
+    for text in (key, key[:8]):
+        assert (listed(seeing, q=text), listed(blind, q=text)) == ([ada], []), text
+    # What they are told anyway: which runs there are, and of which flow.
+    for text, hits in {f"#{ada}": 1, str(FlowRun.objects.get(pk=ada).uuid): 1, "c": 2}.items():
+        assert len(listed(blind, q=text)) == hits, text
     assert listed(blind, o="3") == listed(blind, o="-3") == listed(blind)
     assert "Ada" in seeing.get(url("flowrun_changelist")).content.decode()
     assert "Ada" not in blind.get(url("flowrun_changelist")).content.decode()

@@ -174,7 +174,9 @@ def test_runs_are_found_by_flow_object_status_and_outcome_the_newest_first() -> 
     assert found(obj=ada) == [two.pk, one.pk]
     assert found(status=Status.WAITING) == found(status="waiting") == [three.pk]
     assert found(outcome="errored") == [two.pk]
-    assert found("c") == []
+    assert found(text=f"#{one.pk}") == [one.pk]
+    assert found("b", text=str(ada.pk)) == [two.pk]
+    assert found(text="nothing has this name") == found("c") == []
     with pytest.raises(FlowcontrolError, match=r"“wating” is not a possible status\. Did you mean"):
         found(status="wating")
     assert [run.object_text for run in runs.find(obj=eve)] == [str(eve)]

@@ -107,9 +107,6 @@ class For(ControlAction):
         what = f"“{self.Config.base_fields[name].label}” ({source})"
         return whole_number(getattr(config, name), what) if source else default
 
-    def sets_state(self, config: BoundConfig) -> Iterable[str]:
-        return [config.source("variable") or ""]
-
     def summary(self, config: BoundConfig) -> str:
         values = {
             "variable": config.source("variable"),

@@ -39,7 +39,7 @@ class FlowAdmin(ClosedList):
 
     list_display = (
         "shown_name", "key", "shown_status", "shown_version", "shown_changes", "shown_runs",
-        "shown_last_run",
+        "shown_last_finished",
     )  # fmt: skip
     list_filter = (ActiveFilter, PausedFilter, ChangesFilter)
     search_fields = ("name", "key", "description")
@@ -98,6 +98,6 @@ class FlowAdmin(ClosedList):
         links = [(f"{runs}{status}", run_badge(status), n) for status, n in counts if n]
         return format_html_join(" ", '<a href="{}">{} {}</a>', links) or "-"
 
-    @admin.display(description=_("last run"), ordering="last_run")
-    def shown_last_run(self, flow: Any) -> str:
-        return show_short(flow.last_run)
+    @admin.display(description=_("last finished"), ordering="last_finished")
+    def shown_last_finished(self, flow: Any) -> str:
+        return show_short(flow.last_finished)

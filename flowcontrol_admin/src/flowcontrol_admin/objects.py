@@ -10,12 +10,11 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from django.apps import apps
 from django.contrib.admin import AdminSite, ModelAdmin
 from django.contrib.auth import get_permission_codename
 from django.core.exceptions import ValidationError
 from django.db import router
-from django.db.models import Model, QuerySet
+from django.db.models import Model
 from django.http import HttpRequest
 
 from flowcontrol.models import FlowRun
@@ -65,14 +64,9 @@ class ObjectRights:
         seen = [self._visible(*origin, found) for origin, found in by_origin.items()]
         return set().union(*seen)
 
-    def searchable(self, runs: QuerySet[FlowRun]) -> QuerySet[FlowRun]:
-        """Return the runs whose objects may be searched: a hit would tell of a hidden one."""
-        models = apps.get_models()
-        shown = {model._meta.label_lower for model in models if self.may_view_every(model)}
-        if not self.may_view_every(None):
-            return runs.filter(object_type__in=["", *shown])
-        hidden = {model._meta.label_lower for model in models} - shown
-        return runs.exclude(object_type__in=hidden) if hidden else runs
+    def may_search(self, label: str) -> bool:
+        """Return whether objects of a model may be searched: a hit would tell of a hidden one."""
+        return self.may_view_every(find_model(label))
 
     def _visible(self, label: str, database: str, runs: list[FlowRun]) -> set[int]:
         model = find_model(label)

@@ -123,7 +123,7 @@ def _visible(page: Page, chosen: QuerySet[FlowRun]) -> list[int]:
     """Return the keys of those runs whose objects the user may view."""
     named = (
         chosen.order_by("pk")
-        .select_related(None)
+        .prefetch_related(None)
         .only("object_type", "object_database", "object_key")
     )
     found = list(named[:MOST_IN_BULK])

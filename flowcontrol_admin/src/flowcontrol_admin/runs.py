@@ -13,13 +13,14 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.functional import cached_property
 from django.utils.html import format_html
+from django.utils.text import format_lazy
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from flowcontrol import flows
 from flowcontrol.clock import clock
 from flowcontrol.health import is_overdue, is_without_worker
-from flowcontrol.models import FlowRun
+from flowcontrol.models import MOST_FOUND, MOST_READ, FlowRun
 from flowcontrol.redaction import HIDDEN
 from flowcontrol_admin.filters import (
     FlowFilter,
@@ -61,7 +62,8 @@ class RunList(ChangeList):
 
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
-        self.most = MOST_LISTED if self.result_count == MOST_LISTED else None
+        most = MOST_FOUND if self.query else MOST_LISTED
+        self.most = most if self.result_count == most else None
         runs: list[Any] = list(self.result_list)
         documents = flows.documents_of(runs)
         now = clock().now()
@@ -85,9 +87,16 @@ class FlowRunAdmin(ClosedList):
         StatusFilter, OutcomeFilter, LiveFilter, OverdueFilter, FlowFilter, ObjectTypeFilter,
         StepFilter,
     )  # fmt: skip
-    search_fields = ("object_text", "=object_key", "uuid")
-    search_help_text = _("The object's text, its key, or the run's UUID.")
-    list_select_related = ("flow",)
+    # For Django, which shows a search where there are any: ``FlowRun.objects.search`` does it.
+    search_fields = ("id", "uuid", "object_key", "flow__key", "flow__name", "object_text")
+    search_help_text = format_lazy(
+        _(
+            "A run's number, or its UUID or the beginning of it (8 digits or more); the key of its "
+            "object, or the beginning of it; the key or name of its flow. If none of these fits, "
+            "words of the object's text, among the newest {read} runs."
+        ),
+        read=MOST_READ,
+    )
     list_display_links = None
     list_per_page = 100
     paginator = FirstRuns
@@ -100,16 +109,18 @@ class FlowRunAdmin(ClosedList):
         return RunList
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[FlowRun]:
-        # What the list does not show may be large.
-        return super().get_queryset(request).defer("state", "payload", "events_taken")
+        # What the list does not show may be large. The flows are not joined: MariaDB begins with
+        # them, and sorts all runs.
+        runs = super().get_queryset(request).defer("state", "payload", "events_taken")
+        return runs.prefetch_related("flow")
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[FlowRun], search_term: str
     ) -> tuple[QuerySet[FlowRun], bool]:
-        found, may_repeat = super().get_search_results(request, queryset, search_term)
-        if search_term:
-            found = ObjectRights(request, self.admin_site).searchable(found)
-        return found, may_repeat
+        if not search_term:
+            return queryset, False
+        found: Any = queryset
+        return found.search(search_term, ObjectRights(request, self.admin_site).may_search), False
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from flowcontrol_core.models import (
     LIVE,
+    MOST_FOUND,
+    MOST_READ,
     BulkOperation,
     EventKind,
     Flow,
@@ -26,6 +28,8 @@ from flowcontrol_core.models import (
 
 __all__ = [
     "LIVE",
+    "MOST_FOUND",
+    "MOST_READ",
     "BulkOperation",
     "EventKind",
     "Flow",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, connection, transaction
 
 from flowcontrol_core.bounds import BRANCH_DEPTH
 from flowcontrol_core.document.tree import Document, Step
@@ -26,6 +26,20 @@ def test_document_as_deep_as_allowed_is_stored_and_read_back() -> None:
     document = Document(steps=(nested(BRANCH_DEPTH - 1),))
     flow = create_flow(key="deep", name="Deep", document=document)
     assert get_document(open_draft(Flow.objects.get(pk=flow.pk))) == document
+
+
+def test_keys_are_sorted_byte_by_byte() -> None:
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT DISTINCT collation_name FROM information_schema.columns WHERE table_name = "
+                "'flowcontrol_core_flowrun' AND column_name IN ('object_type', 'object_key')"
+            )
+            assert cursor.fetchall() == [("C",)]
+    keys = ["a", "B", "-a", "é", "z"]
+    for key in keys:
+        Flow.objects.create(key=key, name=key)
+    assert list(Flow.objects.order_by("key").values_list("key", flat=True)) == sorted(keys)
 
 
 def test_keys_that_differ_in_case_or_trailing_space_are_different() -> None:

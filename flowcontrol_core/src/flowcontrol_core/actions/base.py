@@ -119,7 +119,7 @@ class BaseAction(Generic[ConfigType]):
     def sets_variables(self, config: ConfigType) -> Iterable[str]:
         """Return the state keys that it passes to ``run.set_variable()`` for its sub-steps.
 
-        Publish refuses a step inside of it that has the same one.
+        Publish refuses a step inside of it that has one of them. ``sets_state`` need not name them.
         """
         return ()
 

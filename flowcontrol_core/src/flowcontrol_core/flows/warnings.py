@@ -39,7 +39,7 @@ def _unknown_names(
     document: Document, steps: Sequence[CheckedStep], flow: Flow | None
 ) -> Iterator[Problem]:
     known: dict[str, Any] = {
-        "state_names": _answers(steps, "sets_state"),
+        "state_names": _answers(steps, "sets_state") | _answers(steps, "sets_variables"),
         "payload_names": _payload_names(steps, flow) if flow else None,
     }
     remedy = gettext(

@@ -32,10 +32,13 @@ from flowcontrol_core.models.run import (
     RunEvent,
     Status,
 )
+from flowcontrol_core.models.search import MOST_FOUND, MOST_READ
 
 __all__ = [
     "LIVE",
     "MAX_KEY",
+    "MOST_FOUND",
+    "MOST_READ",
     "NO_OBJECT",
     "NO_REASON",
     "PAUSES",

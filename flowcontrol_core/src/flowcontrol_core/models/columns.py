@@ -17,9 +17,10 @@ _BRACKETS = re.compile(r'"(?:[^"\\]|\\.)*"|[\[{]|[\]}]')
 
 
 class KeyField(models.CharField):  # type: ignore[type-arg]
-    """Text that is compared byte by byte, on MariaDB too.
+    """Text that is compared byte by byte, so that equal texts are the same and a prefix is a range.
 
-    Its default collation there holds ``abc``, ``ABC`` and ``abc `` for equal.
+    MariaDB's default collation holds ``abc``, ``ABC`` and ``abc `` for equal; those of PostgreSQL
+    sort by language, where what begins alike need not stand together.
     """
 
     def db_parameters(self, connection: BaseDatabaseWrapper) -> dict[str, Any]:
@@ -28,6 +29,8 @@ class KeyField(models.CharField):  # type: ignore[type-arg]
             # The plain binary one ignores spaces at the end.
             is_mariadb = getattr(connection, "mysql_is_mariadb", False)
             parameters["collation"] = "utf8mb4_nopad_bin" if is_mariadb else "utf8mb4_0900_bin"
+        elif connection.vendor == "postgresql":
+            parameters["collation"] = "C"
         return parameters
 
 

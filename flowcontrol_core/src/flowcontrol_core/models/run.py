@@ -8,6 +8,7 @@ its flow, and a message to a run would wait for the run's own step. Django keeps
 from __future__ import annotations
 
 import uuid
+from collections.abc import Callable
 
 from django.db import models
 from django.db.models import Q
@@ -17,6 +18,7 @@ from flowcontrol_core.models.about import AboutObject, about_object
 from flowcontrol_core.models.columns import JsonField, KeyField, ShortTextField, UtcDateTimeField
 from flowcontrol_core.models.flow import Flow, FlowVersion
 from flowcontrol_core.models.reasons import Reason
+from flowcontrol_core.models.search import RunSearch
 
 
 class Status(models.TextChoices):
@@ -62,6 +64,20 @@ class FlowRunQuerySet(models.QuerySet["FlowRun"]):
     def for_object(self, obj: models.Model) -> FlowRunQuerySet:
         """Return the runs that belong to a model object."""
         return self.filter(**about_object(obj))
+
+    def search(self, text: str, may_search: Callable[[str], bool] | None = None) -> FlowRunQuerySet:
+        """Return the runs that a text names: at most MOST_FOUND, the newest.
+
+        It is the number of a run, its UUID or 8 digits of its beginning, or more; the key of an
+        object or, where none has that key, its beginning; the key or the name of a flow. Where it
+        is nothing of this, the runs whose object's text has all its words are found among the
+        newest MOST_READ. A hit tells of an object: those of a model are searched where
+        ``may_search`` returns true for its label, such as ``shop.order``; by default all.
+
+        The database is asked at once, for the primary keys: together with the order and the
+        limit of a list, a planner may read the whole table instead of the index.
+        """
+        return self.filter(pk__in=RunSearch(self, text, may_search).keys())
 
     def get_by_natural_key(self, key: str) -> FlowRun:
         """Return the run with this UUID."""

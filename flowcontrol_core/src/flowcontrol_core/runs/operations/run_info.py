@@ -199,13 +199,15 @@ def find(
     flow: str = "",
     obj: Model | None = None,
     *,
+    text: str = "",
     status: Status | str = "",
     outcome: Outcome | str = "",
     limit: int = 100,
 ) -> list[RunInfo]:
     """Return the newest runs: of a flow, about an object, in a status, with an outcome.
 
-    Raises FlowcontrolError for a status or an outcome that does not exist.
+    With ``text`` those of them that ``FlowRun.objects.search`` finds. Raises FlowcontrolError for a
+    status or an outcome that does not exist.
     """
     runs = FlowRun.objects.using(alias())
     chosen = runs.for_object(obj) if obj is not None else runs.all()
@@ -213,6 +215,8 @@ def find(
     filters = {name: value for name, value in given.items() if value}
     check_choices(filters)
     chosen = chosen.filter(**filters)
+    if text:
+        chosen = chosen.search(text)
     return _infos(list(chosen.order_by("-pk")[:limit]))
 
 
