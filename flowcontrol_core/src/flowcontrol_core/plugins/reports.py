@@ -183,7 +183,7 @@ def _add_app(source: PluginSource, model: str = "") -> str:
     package = model.rpartition(".")[0].partition(".models")[0]
     own = source.app and (not model or f"{source.app}.".startswith(f"{package}."))
     if own:
-        return f"Add {source.app} to INSTALLED_APPS through flowcontrol.plugin_apps()."
+        return f"Add {source.app} to INSTALLED_APPS through plugin_apps()."
     return f"Add {package} to INSTALLED_APPS. {_do_without(source)}"
 
 
