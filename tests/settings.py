@@ -23,6 +23,7 @@ INSTALLED_APPS = [
     "flowcontrol_core",
     *plugin_apps(),
     "tests.shop",
+    "tests.ledger",
 ]
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",

@@ -62,7 +62,7 @@ def has_token(request: HttpRequest) -> bool:
 
 def show_plugins(page: Page) -> HttpResponse:
     """Show all plugins, their status, and what to do about it."""
-    reports = plugin_manager.reports
+    reports = plugin_manager.current_reports()
     plugins = {report.name for report in reports}
     actions, triggers = registry.actions.values(), registry.triggers.values()
     return page.render(

@@ -108,7 +108,7 @@ def check_dispatch(**_: Any) -> list[CheckMessage]:
 
 
 def check_package(**_: Any) -> list[CheckMessage]:
-    """E006: another distribution brings a package of our name. E007: ours is not what is imported."""
+    """E006: another distribution has a package of our name. E007: ours is not what is imported."""
     return [
         Error(fault.text, hint=fault.remedy, id=f"flowcontrol.{fault.check}")
         for fault in package_faults()

@@ -32,8 +32,8 @@ from flowcontrol_core.checks import (
 )
 from flowcontrol_core.conf import Settings
 from flowcontrol_core.models import Flow, FlowTrigger, FlowVersion
-from flowcontrol_core.plugins.manager import plugin_manager
 from flowcontrol_core.plugins.discovery import plugin_apps
+from flowcontrol_core.plugins.manager import plugin_manager
 from flowcontrol_core.plugins.reports import PluginReport, PluginStatus
 from flowcontrol_core.testing.builder import flow, step
 from flowcontrol_core.testing.helpers import publish_flow, temporary_registry

@@ -41,7 +41,8 @@ class PluginManager:
         self._hooks = [name for name in dir(hookspecs) if self._is_hook(name)]
         self._lock = threading.RLock()
         self._loaded = False
-        #: One report for each plugin, in the order of their names.
+        #: One report for each plugin, in the order of their names: what became of it when it was
+        #: loaded.
         self.reports: tuple[PluginReport, ...] = ()
 
     def load(self) -> None:
@@ -64,6 +65,14 @@ class PluginManager:
             report = self._make_ready(source, self._load(source, Rules(), module))
             self.reports += (report,)
             return report
+
+    def current_reports(self) -> tuple[PluginReport, ...]:
+        """Return the reports as things are now: they tell which plugins need a migration.
+
+        One query of the applied migrations for each database that plugins have tables in. Where a
+        database does not answer, the reports are as of the loading.
+        """
+        return reports.with_migrations(self.reports)
 
     def secret(self, name: str) -> str | None:
         """Return the value of a secret: that of a plugin, or else of the site; None for none.
