@@ -163,6 +163,8 @@ def test_an_error_is_explained_by_the_table_that_it_names(
         DatabaseError(f"table {table} has no column named age"),
         ProgrammingError(1146, f"Table 'site.{table}' doesn't exist"),
         DatabaseError(1054, f"Unknown column '{table}.age' in 'SELECT'"),
+        DatabaseError(1054, "Unknown column 'api_token' in 'INSERT INTO'"),
+        DatabaseError("no such column: api_token"),
     )
     for error in about:
         found = tables.explain(error)
@@ -171,12 +173,14 @@ def test_an_error_is_explained_by_the_table_that_it_names(
     wrapped = ExpressionError("object.age")
     wrapped.__cause__ = about[0]
     assert tables.explain(wrapped) is not None
-    for error in (
+    for other in (
         DatabaseError(f"no such table: {table}_of_another"),
+        DatabaseError(1054, "Unknown column 'no_column_of_ours' in 'SET'"),
+        DatabaseError("no such column: other_table.api_token"),
         DatabaseError(f"UNIQUE constraint failed: {table}.name"),
         ValueError(f"no such table: {table}"),
     ):
-        assert tables.explain(error) is None, error
+        assert tables.explain(other) is None, other
     # Of its own app, any error may come from it.
     assert tables.explain(DatabaseError("anything"), Customer.__module__) is not None
     apply("m1")

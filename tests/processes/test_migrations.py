@@ -18,7 +18,7 @@ APP = "flowcontrol_example_audit"
 
 def migrate(site: Site, *arguments: str) -> None:
     """Run `manage.py migrate` for the app, with its checks, as an operator does."""
-    process = site.start("-m", "django", "migrate", APP, "--verbosity=0", *arguments)
+    process = site.start("-m", "django", "migrate", "--verbosity=0", APP, *arguments)
     assert process.exit_status() == 0, process.output
 
 

@@ -28,6 +28,8 @@ _Key: TypeAlias = tuple[str, str]
 _SQLSTATES: Final = frozenset({"42P01", "42703"})
 _MARIADB: Final = frozenset({1054, 1146})
 _SQLITE: Final = re.compile(r"no such (table|column)|has no column named")
+#: A column without its table, as MariaDB and SQLite name those that are written.
+_COLUMN: Final = re.compile(r"(?:unknown column|no such column:) '?(\w+)(?!\w*\.)", re.IGNORECASE)
 #: For so many seconds an app that was found migrated is not asked about again.
 _KNOWN_FOR: Final = 5.0
 _SHOWN: Final = 3
@@ -127,13 +129,14 @@ def _apps_named(error: DatabaseError) -> Iterator[str]:
     number = error.args[0] if error.args else None
     text = str(error)
     if state in _SQLSTATES or number in _MARIADB or _SQLITE.search(text):
-        words = {*re.findall(r"\w+", text)}
+        words, column = {*re.findall(r"\w+", text)}, _COLUMN.search(text)
         for config in apps.get_app_configs():
-            tables = (
-                model._meta.db_table for model in config.get_models(include_auto_created=True)
-            )
-            if any(table.strip('"').rpartition('"')[2] in words for table in tables):
-                yield config.label
+            for model in config.get_models(include_auto_created=True):
+                # Such a name may be a schema and a table, in quotes.
+                table = re.findall(r"\w+", model._meta.db_table)[-1:]
+                columns = (field.column for field in model._meta.local_concrete_fields)
+                if words.issuperset(table) or (column and column[1] in columns):
+                    yield config.label
 
 
 #: Until when, in monotonic time, an app counts as migrated: by its label, and by the aliases, names
