@@ -29,6 +29,7 @@ from flowcontrol.testing import (
     step,
     temporary_registry,
 )
+from flowcontrol_admin.objects import ObjectRights
 from flowcontrol_core import tables
 from flowcontrol_core.models import RunEvent
 from flowcontrol_core.runs.execution.sweep import continue_flowruns
@@ -321,9 +322,33 @@ def test_no_page_fails(client: Client, admin_user: Any, present: str) -> None:
     for name, *args in said:
         response = client.get(reverse(f"admin:flowcontrol_core_{name}", args=args))
         assert "manage.py migrate ledger" in response.content.decode(), name
+    picker = reverse("admin:flowcontrol_core_flow_step_add", args=[draft.pk])
+    assert client.get(picker, {"place": "//0"}).status_code == 200
+    typed = {"revision": 1, "action": "ledger.choose", "place": "//0"}
+    assert client.post(picker, typed, follow=True).status_code == 200
     response = client.get(
         reverse("admin:flowcontrol_core_flow_trigger", args=[live.pk, association.pk])
     )
+    assert response.status_code < 500
+    assert "manage.py migrate ledger" in response.content.decode()
+
+
+def test_no_page_about_its_objects_fails(
+    client: Client, admin_user: Any, present: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client.force_login(admin_user)
+    document = flow(step("elsewhere.wait"), guard="object.note == ''", object="ledger.entry")
+    live = publish_flow(document)
+    run = create_flowrun(live, Entry.objects.create(text="x"))
+    migrate("ledger", present)
+    # The permission of each object is asked for, so each is read.
+    monkeypatch.setattr(ObjectRights, "may_view_every", lambda _self, model: model is None)
+    for name, *args in (("changelist",), ("change", run.pk)):
+        address = reverse(f"admin:flowcontrol_core_flowrun_{name}", args=args)
+        assert client.get(address).status_code < 500
+    start = reverse("admin:flowcontrol_core_flow_start", args=[live.pk])
+    assert client.get(start).status_code == 200
+    response = client.post(start, {"object": "1"})
     assert response.status_code < 500
     assert "manage.py migrate ledger" in response.content.decode()
 

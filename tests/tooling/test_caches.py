@@ -45,6 +45,7 @@ KEPT = {
     "flowcontrol_core.runs.store.connection.TenantCache.every": "the code: the caches themselves",
     "flowcontrol_core.runs.triggers.listeners.cache": "what it holds is in a TenantCache",
     "flowcontrol_core.runs.triggers.match._compiled": "the text of the condition",
+    "flowcontrol_core.tables._migrated": "the database and schema: forgotten when it is migrated",
     "flowcontrol_core.tasks.senders['celery']": "the broker: until when it is left alone",
     "flowcontrol_example_sms.gateway.sent": "the process: what an example has sent",
     "flowcontrol_triggers_signals.plugin.model_triggers": "the setting SIGNAL_MODELS",

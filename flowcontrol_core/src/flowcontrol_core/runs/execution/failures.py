@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import traceback
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Final, Literal
 
@@ -72,7 +72,8 @@ class Stop:
     blocked_on: str | None = None
     error: Mapping[str, Any] | None = None
     timeout: float | None = None
-    cause: BaseException | None = None
+    #: Its text may have secrets, so it is not shown with the rest.
+    cause: BaseException | None = field(default=None, repr=False)
 
 
 NEEDS_DATABASE = Stop(kind=StopKind.NEEDS, effects=Effects.DATABASE)
