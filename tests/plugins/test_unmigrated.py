@@ -20,7 +20,7 @@ from flowcontrol.engine import create_flowrun, start_flowrun
 from flowcontrol.errors import DocumentError, PublishError
 from flowcontrol.health import check_health
 from flowcontrol.models import FlowRun, SkippedFiring, Status
-from flowcontrol.plugins import PluginStatus, plugin_manager
+from flowcontrol.plugins import PluginStatus, plugin_manager, with_migrations
 from flowcontrol.testing import (
     flow,
     manual_clock,
@@ -91,7 +91,7 @@ def sweep() -> int:
 
 
 def status_of(name: str) -> Any:
-    return next(each for each in plugin_manager.current_reports() if each.name == name)
+    return next(each for each in with_migrations(plugin_manager.reports) if each.name == name)
 
 
 def plugins() -> str:
@@ -279,7 +279,7 @@ def test_the_listing_asks_once_for_all_plugins(
 ) -> None:
     with monkeypatch.context() as patched, django_assert_num_queries(1):
         patched.setattr(RECORDER, lambda _self: True)
-        plugin_manager.current_reports()
+        with_migrations(plugin_manager.reports)
 
 
 def test_it_is_not_published_before(present: str) -> None:

@@ -13,3 +13,4 @@ DATABASES = {
     for alias, name in {"default": os.environ["FLOWCONTROL_TEST_DATABASE_NAME"], **_NAMES}.items()
 }
 DATABASE_ROUTERS = ["tests.tenants.router.TenantRouter"]
+ALLOWED_HOSTS = [".localhost"]

@@ -35,6 +35,7 @@ from flowcontrol_core.apps import load_dispatcher
 from flowcontrol_core.flows.flow_triggers import associate_trigger
 from flowcontrol_core.models import Flow, FlowRun, FlowTrigger, Worker
 from flowcontrol_core.runs.store.connection import alias
+from tests.shop.models import Customer
 
 Within = Callable[[str], AbstractContextManager[Any]]
 TENANTS = ("a", "b")
@@ -55,13 +56,26 @@ class Say(BaseAction):
         type(self).do(run)
 
 
+class Write(Say):
+    """Writes its word into a table of the tenant, too, in the transaction of its checkpoint."""
+
+    name = "write"
+    effects = Effects.DATABASE
+
+    def run(self, *, run: Any, obj: Any, config: Any) -> None:
+        Customer.objects.create(name=config.word)
+        super().run(run=run, obj=obj, config=config)
+
+
 def publish_in(within: Within) -> None:
     """Publish a flow in each tenant: another one, under the same primary key."""
     for name in TENANTS:
         with within(name):
             FlowRun.objects.all().delete()
             Flow.objects.all().delete()
-            publish_flow(flow(step("say.say", word=name, id="first")), name=f"Flow of {name}")
+            for key, action in (("flow", "say.say"), ("writing", "say.write")):
+                steps = flow(step(action, word=name, id="first"))
+                publish_flow(steps, key=key, name=f"Flow of {name}")
 
 
 def words(within: Within) -> dict[str, list[Any]]:
@@ -78,7 +92,7 @@ def executes_its_own_flows(within: Within) -> None:
             with within(name):
                 create_flowrun("flow")
                 assert start_flowrun("flow").outcome == "complete"
-                assert start_flowrun(Flow.objects.get()).outcome == "complete"
+                assert start_flowrun(Flow.objects.get(key="flow")).outcome == "complete"
                 assert continue_flowruns().executed == 1
     assert words(within) == {"a": ["a"] * 6, "b": ["b"] * 6}
 
@@ -86,7 +100,7 @@ def executes_its_own_flows(within: Within) -> None:
 def hears_its_own_triggers(within: Within) -> None:
     paid = register_trigger("shop.paid", label="Paid")
     with within("a"):
-        associate_trigger(Flow.objects.get(), "shop.paid")
+        associate_trigger(Flow.objects.get(key="flow"), "shop.paid")
     for name, heard in (("a", True), ("b", False), ("a", True)):
         with within(name):
             assert paid.is_listened_to() == heard, name
@@ -253,10 +267,35 @@ def _wait_for(condition: Callable[[], bool]) -> None:
         time.sleep(0.05)
 
 
+def writes_in_its_own_tables(within: Within) -> None:
+    for name in TENANTS:
+        with within(name):
+            Customer.objects.all().delete()
+            create_flowrun("writing")
+            continue_flowruns()
+    for name in TENANTS:
+        with within(name):
+            assert [*Customer.objects.values_list("name", flat=True)] == [name]
+            assert FlowRun.objects.get().outcome == "complete", FlowRun.objects.get().reason
+
+
+def returns_from_another_tenant(within: Within) -> None:
+    """A step that stays in one does not take the engine along."""
+    Say.do = staticmethod(lambda run: within("b").__enter__())
+    for key in ("flow", "writing"):
+        with within("a"):
+            before = getattr(connections["default"], "tenant", None)
+            create_flowrun(key)
+            create_flowrun(key)
+            assert continue_flowruns().executed == 2
+            assert getattr(connections["default"], "tenant", None) is before
+    assert words(within) == {"a": ["a"] * 4, "b": []}
+
+
 def forgets_what_is_rolled_back(within: Within) -> None:
     paid = register_trigger("shop.rolled_back", label="Paid")
     with within("a"), transaction.atomic(using=alias()):
-        associate_trigger(Flow.objects.get(), "shop.rolled_back")
+        associate_trigger(Flow.objects.get(key="flow"), "shop.rolled_back")
         assert paid.is_listened_to()
         with within("b"):
             assert not paid.is_listened_to()
@@ -275,6 +314,8 @@ SCENARIOS = (
     executes_inline_what_it_has_committed,
     is_seen_in_its_own_admin,
     works_in_threads,
+    writes_in_its_own_tables,
+    returns_from_another_tenant,
     forgets_what_is_rolled_back,
 )
 OF_SCHEMAS = (
@@ -315,7 +356,7 @@ def main(kind: str, name: str) -> None:
         from tests.tenants.router import tenant_database
 
         within = tenant_database
-    with temporary_registry(Say, plugin="say"):
+    with temporary_registry(Say, Write, plugin="say"):
         publish_in(within)
         globals()[name](within)
 

@@ -22,6 +22,7 @@ from flowcontrol_core.actions.registry import registry
 from flowcontrol_core.conf import get_settings
 from flowcontrol_core.models import LIVE, PAUSES, FlowRun, Outcome, Reason, Status, Worker
 from flowcontrol_core.plugins.manager import plugin_manager
+from flowcontrol_core.plugins.reports import with_migrations
 from flowcontrol_core.runs.queue.claim import ANY, HOST_CHARACTERS
 from flowcontrol_core.runs.queue.outbox import missing_keys
 from flowcontrol_core.runs.queue.workers import gone_after
@@ -387,7 +388,7 @@ def _plugin_issues() -> Sequence[HealthIssue]:
             reason=report.reason,
             remedy=report.remedy,
         )
-        for report in plugin_manager.current_reports()
+        for report in with_migrations(plugin_manager.reports)
         if report.is_broken
     ]
 

@@ -25,6 +25,9 @@ KILL = {
     "postgresql": "SELECT pg_terminate_backend({})",
     "mysql": "KILL {}",
 }
+with_a_server = pytest.mark.skipif(
+    connection.vendor == "sqlite", reason="It has no session that could be lost"
+)
 ID = {"postgresql": "SELECT pg_backend_pid()", "mysql": "SELECT CONNECTION_ID()"}
 
 
@@ -33,10 +36,8 @@ def _nothingunreleased(monkeypatch: pytest.MonkeyPatch) -> None:
     module.unreleased.clear()
 
 
-def break_connection() -> None:
-    """Have the server end this thread's session; SQLite has none, and is imitated."""
-    if connection.vendor == "sqlite":
-        raise InterfaceError("connection already closed")
+def break_connection(patch: pytest.MonkeyPatch) -> None:
+    """Have the server end this thread's session, and refuse others while ``patch`` lasts."""
     with connection.cursor() as cursor:
         cursor.execute(ID[connection.vendor])
         (number,) = cursor.fetchone()
@@ -44,11 +45,12 @@ def break_connection() -> None:
     with other.cursor() as cursor:
         cursor.execute(KILL[connection.vendor].format(number))
     other.close()
+    patch.setattr(connection, "get_new_connection", _away)
     with connection.cursor() as cursor:
         cursor.execute("SELECT 1")
 
 
-def runs_of_a_batch(lab: Lab, number: int = 5) -> list[FlowRun]:
+def runs_of_a_batch(lab: Lab, patch: pytest.MonkeyPatch, number: int = 5) -> list[FlowRun]:
     """Make runs of which the third, when it is executed first, finds its connection broken."""
     target = publish(write("break"), write("after"))
     runs = [create_flowrun(target) for _ in range(number)]
@@ -57,16 +59,21 @@ def runs_of_a_batch(lab: Lab, number: int = 5) -> list[FlowRun]:
     def work(run: Any, obj: Any) -> None:
         if run.pk == runs[2].pk and not broken:
             broken.append(run.pk)
-            break_connection()
+            break_connection(patch)
 
     lab.on("break", work)
     return runs
 
 
-def test_runs_that_were_not_begun_are_due_at_once(lab: Lab) -> None:
-    runs = runs_of_a_batch(lab)
-    with pytest.raises((OperationalError, InterfaceError)):
-        sweep()
+@with_a_server
+def test_runs_that_were_not_begun_are_due_at_once(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        runs = runs_of_a_batch(lab, patch)
+        with pytest.raises((OperationalError, InterfaceError)):
+            sweep()
+    module.release_now()
     assert [fresh(run).status == Status.DONE for run in runs] == [True, True, False, False, False]
     begun, *others = (fresh(run) for run in runs[2:])
     assert {(run.due_at, run.attempt, run.worker) for run in others} == {(lab.clock.now(), 0, "")}
@@ -78,12 +85,13 @@ def test_runs_that_were_not_begun_are_due_at_once(lab: Lab) -> None:
     assert customers() == ["after"] * 5
 
 
+@with_a_server
 def test_runs_are_given_back_when_the_database_is_back(
     lab: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of which there is nothing to be seen until the next sweep: the lease has not expired."""
-    runs = runs_of_a_batch(lab)
     with monkeypatch.context() as patch:
+        runs = runs_of_a_batch(lab, patch)
         patch.setattr(module, "durable", _away)
         assert worker._sweep(0, ()) is None
     assert {fresh(run).status for run in runs[3:]} == {Status.RUNNING}
@@ -93,7 +101,7 @@ def test_runs_are_given_back_when_the_database_is_back(
     assert module.unreleased.get((tenant(),)) == {}
 
 
-def _away() -> Any:
+def _away(*_: Any) -> Any:
     raise OperationalError("could not connect to server")
 
 

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 from queue import SimpleQueue
 from typing import Any
 
@@ -285,6 +286,38 @@ def test_there_is_one_thread_for_all_sweeps_of_a_process(
     assert threading.active_count() == before
 
 
+def test_a_heartbeat_waits_for_the_connection_to_its_own_database(pulse: Pulse) -> None:
+    beaten: list[str] = []
+    hearts = [Heartbeat(database=name, beat=partial(beaten.append, name)) for name in "ab"]
+    try:
+        for heart in hearts:
+            pulse.beat_for(heart)
+            assert heart.database in beaten
+    finally:
+        for heart in hearts:
+            pulse.stop_for(heart)
+
+
+def test_a_database_that_fails_keeps_no_lease_of_another_from_being_extended(pulse: Pulse) -> None:
+    def fail() -> None:
+        raise OperationalError("connection refused")
+
+    beaten: list[str] = []
+    good = [Heartbeat(database="other", beat=partial(beaten.append, name)) for name in "ab"]
+    bad = Heartbeat(database="default", beat=fail)
+    hearts = [good[0], bad, good[1]]
+    try:
+        pulse._hearts.update(hearts)
+        with pytest.raises(HeartbeatRefused, match=r"'default' \(connection refused\)"):
+            pulse.beat_for(bad)
+        assert is_refused()
+        assert {*beaten} == {"a", "b"}
+        pulse.beat_for(good[0])
+    finally:
+        for heart in hearts:
+            pulse.stop_for(heart)
+
+
 @with_heartbeat
 def test_the_thread_stays_for_the_length_of_a_lease(
     pulse: Pulse, machine: Machine, monkeypatch: pytest.MonkeyPatch
@@ -305,13 +338,11 @@ def test_the_thread_stays_for_the_length_of_a_lease(
 def refused(pulse: Pulse, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the heartbeat get no connection."""
 
-    def beat() -> float:
-        pulse.error = OperationalError("sorry, too many clients already")
-        pulse._tried.set()
-        return 0.01
+    def refuse(heart: Heartbeat) -> None:
+        raise OperationalError("sorry, too many clients already")
 
     monkeypatch.setattr(heartbeat_module, "has_heartbeat", lambda: True)
-    monkeypatch.setattr(pulse, "_beat", beat)
+    monkeypatch.setattr(Heartbeat, "extend", refuse)
 
 
 @pytest.mark.usefixtures("refused")

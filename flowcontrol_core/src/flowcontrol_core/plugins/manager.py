@@ -66,14 +66,6 @@ class PluginManager:
             self.reports += (report,)
             return report
 
-    def current_reports(self) -> tuple[PluginReport, ...]:
-        """Return the reports as things are now: they tell which plugins need a migration.
-
-        One query of the applied migrations for each database that plugins have tables in. Where a
-        database does not answer, the reports are as of the loading.
-        """
-        return reports.with_migrations(self.reports)
-
     def secret(self, name: str) -> str | None:
         """Return the value of a secret: that of a plugin, or else of the site; None for none.
 

@@ -88,7 +88,11 @@ def make_report(source: PluginSource, status: PluginStatus, **facts: Any) -> Plu
 
 
 def with_migrations(found: Sequence[PluginReport]) -> tuple[PluginReport, ...]:
-    """Return reports as the database is now; where it does not answer, as they are."""
+    """Return reports as things are now: they tell which plugins need a migration.
+
+    Reads the applied migrations, once for each database that plugins have tables in. Where one does
+    not answer, the reports are returned as they are.
+    """
     labels = [report.app for report in found if report.app and report.is_loaded]
     try:
         unmigrated = find_unmigrated(labels)

@@ -32,6 +32,7 @@ from flowcontrol_core.management.worker import (
 )
 from flowcontrol_core.models import FlowRun, Status
 from flowcontrol_core.plugins.manager import plugin_manager
+from flowcontrol_core.plugins.reports import with_migrations
 from flowcontrol_core.runs.execution.sweep import continue_flowruns
 from flowcontrol_core.runs.operations.operator_actions import OPERATOR_ACTIONS
 from flowcontrol_core.runs.operations.retention import Pruned, prune
@@ -124,7 +125,7 @@ class Command(BaseCommand):
             raise CommandError(f"{issue.message} {issue.remedy}") from error
 
     def plugins(self, options: dict[str, Any]) -> None:
-        reports = plugin_manager.current_reports()
+        reports = with_migrations(plugin_manager.reports)
         self.stdout.write(plugin_table(reports, details=options["verbosity"] > 1), ending="")
         broken = [report for report in reports if report.is_broken]
         parts = {

@@ -1,7 +1,7 @@
 """The heartbeat: extends the leases of this process while steps run.
 
-One thread for all sweeps of a process, with one connection to the database of its own. It is
-connected before the first run is claimed: a lease that is not extended would be taken by another
+One thread for all sweeps of a process, with a connection of its own to each database of runs. It
+is connected before the first run is claimed: a lease that is not extended would be taken by another
 worker, and its call be made again.
 """
 
@@ -11,9 +11,10 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Self
 
 from django.core import mail
@@ -60,8 +61,9 @@ class Heartbeat:
     _deadline: float | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _is_reserved: bool = False
-    #: Extends the leases in the tenant whose runs they are of.
+    #: Extends the leases in the tenant whose runs they are of; and the alias of its database.
     beat: Callable[[], None] = no_beat
+    database: str = ""
 
     def reserve(self) -> None:
         """Have the heartbeat connected, before runs are claimed; raises HeartbeatRefused.
@@ -69,7 +71,7 @@ class Heartbeat:
         Not inside of a transaction, as tests are: no one else sees its runs.
         """
         if has_heartbeat() and not connection().in_atomic_block:
-            self._is_reserved, self.beat = True, in_tenant(self.extend)
+            self._is_reserved, self.beat, self.database = True, in_tenant(self.extend), alias()
             _pulse.beat_for(self)
 
     def hold(self, runs: Iterable[FlowRun]) -> None:
@@ -144,33 +146,43 @@ class Pulse:
 
     def forget(self) -> None:
         """Begin anew, in a process that was forked: it has none of the threads."""
-        self._lock = threading.Lock()
+        #: Told of each beat.
+        self._beaten = threading.Condition()
         self._hearts: set[Heartbeat] = set()
         self._thread: threading.Thread | None = None
         self._used_at = 0.0
-        #: Set when the thread has tried to connect; and what ends its pause.
-        self._tried = threading.Event()
+        #: What ends the pause of the thread.
         self._bell = threading.Event()
-        #: Why there is no connection; None where there is one, or where none was wanted.
-        self.error: Exception | None = None
+        #: By alias, the databases that the thread is connected to, and why it is not to others.
+        self._connected: set[str] = set()
+        self.errors: Mapping[str, Exception] = {}
 
     def beat_for(self, heart: Heartbeat) -> None:
         """Extend the leases of a heartbeat from now on; raises HeartbeatRefused."""
-        with self._lock:
+        using = heart.database
+        with self._beaten:
             self._hearts.add(heart)
             if self._thread is None or not self._thread.is_alive():
                 self._begin()
-        if not self._tried.wait(PATIENCE) or self.error is not None:
-            raise HeartbeatRefused(
-                f"The heartbeat gets no connection to the database {alias()!r} "
-                f"({' '.join(str(self.error or 'it does not answer').split())}). A process needs "
-                "one connection more than it has threads that execute runs: give its pool or the "
-                "server more, or start fewer threads."
-            ) from self.error
+            elif not self._has_tried(using):
+                self._bell.set()
+            self._beaten.wait_for(partial(self._has_tried, using), PATIENCE)
+            if using in self._connected:
+                return
+            error = self.errors.get(using)
+        raise HeartbeatRefused(
+            f"The heartbeat gets no connection to the database {using!r} "
+            f"({' '.join(str(error or 'it does not answer').split())}). A process needs "
+            "one connection more than it has threads that execute runs: give its pool or the "
+            "server more, or start fewer threads."
+        ) from error
+
+    def _has_tried(self, using: str) -> bool:
+        return using in self._connected or using in self.errors
 
     def stop_for(self, heart: Heartbeat) -> None:
         """Leave the leases of a heartbeat alone from now on."""
-        with self._lock:
+        with self._beaten:
             self._hearts.discard(heart)
             self._used_at = time.monotonic()
             thread = self._thread
@@ -179,9 +191,8 @@ class Pulse:
             thread.join(AGAIN)
 
     def _begin(self) -> None:
-        self._tried.clear()
         self._bell.clear()
-        self.error = None
+        self._connected, self.errors = set(), {}
         self._thread = threading.Thread(target=self._run, name="flowcontrol-heartbeat", daemon=True)
         self._thread.start()
 
@@ -194,30 +205,36 @@ class Pulse:
             connections.close_all()
 
     def _beat(self) -> float:
-        """Extend all leases; return the time in seconds until the next beat."""
-        quarter = get_settings().LEASE / 4
-        try:
-            for heart in list(self._hearts):
+        """Extend all leases; return the time in seconds until the next beat.
+
+        A database that fails keeps no lease of another one from being extended.
+        """
+        hearts, errors = list(self._hearts), dict[str, Exception]()
+        for heart in hearts:
+            try:
                 heart.beat()
-        except (DatabaseError, InterfaceError) as error:
-            if self.error is None:
-                logger.warning("The heartbeat could not extend its leases.", exc_info=True)
-            self.error = error
-            connections.close_all()
-            return min(AGAIN, quarter)
-        else:
-            self.error = None
-            return quarter
-        finally:
-            self._tried.set()
+            except (DatabaseError, InterfaceError) as error:
+                errors[heart.database] = error
+                connections[heart.database].close()
+        for using in errors.keys() - self.errors.keys():
+            logger.warning(
+                "The heartbeat could not extend its leases in %s.", using, exc_info=errors[using]
+            )
+        with self._beaten:
+            self._connected = {*self._connected, *(heart.database for heart in hearts)}
+            self._connected -= errors.keys()
+            self.errors = errors
+            self._beaten.notify_all()
+        quarter = get_settings().LEASE / 4
+        return min(AGAIN, quarter) if errors else quarter
 
     def _has_ended(self) -> bool:
         """Return whether no heartbeat needs the thread any more; it ends then."""
         idle = 0.0 if _is_test() else get_settings().LEASE
-        with self._lock:
+        with self._beaten:
             if self._hearts or time.monotonic() - self._used_at < idle:
                 return False
-            self._thread, self.error = None, None
+            self._thread, self.errors = None, {}
             return True
 
 
@@ -234,7 +251,7 @@ _pulse = Pulse()
 
 def is_refused() -> bool:
     """Return whether this process claims nothing, because its heartbeat has no connection."""
-    return _pulse.error is not None
+    return alias() in _pulse.errors
 
 
 os.register_at_fork(after_in_child=_pulse.forget)

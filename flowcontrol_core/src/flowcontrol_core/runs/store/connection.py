@@ -94,12 +94,6 @@ class Tenant(NamedTuple):
     database: str
     schema: str = ""
 
-    def enter(self) -> None:
-        """Have the connection of this thread, which may be a new one, show the tenant's tables."""
-        database: Any = connections[self.alias]
-        if getattr(database, "schema_name", self.schema) != self.schema:
-            database.set_schema(self.schema)
-
 
 def tenant() -> Tenant:
     """Return the present tenant: a router chooses its database, and the connection its schema."""
@@ -110,12 +104,43 @@ def tenant() -> Tenant:
 
 def in_tenant(work: Callable[[], None]) -> Callable[[], None]:
     """Return ``work`` for a thread of its own, where it sees the tenant that is present now."""
-    return partial(copy_context().run, partial(_enter_and_work, tenant(), work))
+    return partial(copy_context().run, partial(_show_and_work, way_back(), work))
 
 
-def _enter_and_work(present: Tenant, work: Callable[[], None]) -> None:
-    present.enter()
+def _show_and_work(show: Callable[[], None] | None, work: Callable[[], None]) -> None:
+    if show is not None:
+        show()
     work()
+
+
+def way_back() -> Callable[[], None] | None:
+    """Return what has a thread's connection to the runs show the tables that this one shows now.
+
+    None where one connection always shows the same tables. The thread may be another one.
+    """
+    database: Any = connection()
+    schema = getattr(database, "schema_name", None)
+    # django-tenants has the tenant itself there, which code may ask for more than the schema.
+    shown = getattr(database, "tenant", None)
+    return None if schema is None else partial(_show, database.alias, schema, shown)
+
+
+def _show(using: str, schema: str, shown: Any) -> None:
+    database: Any = connections[using]
+    if database.schema_name == schema:
+        return
+    if shown is None:
+        database.set_schema(schema)
+    else:
+        database.set_tenant(shown)
+
+
+def is_search_path(database: BaseDatabaseWrapper, sql: str) -> bool:
+    """Return whether a statement chooses the tables that a connection shows, as its tenant asks.
+
+    django-tenants sends it before each statement of anyone.
+    """
+    return hasattr(database, "schema_name") and sql.startswith("SET search_path = ")
 
 
 class TenantCache(dict[tuple[Hashable, ...], Value]):

@@ -24,7 +24,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.utils import timezone, translation
 
 from flowcontrol_core.errors import EffectsError, raise_interruption
-from flowcontrol_core.runs.store.connection import mark_source
+from flowcontrol_core.runs.store.connection import is_search_path, mark_source, way_back
 from flowcontrol_core.runs.store.process import READ, READ_QUICK, process
 from flowcontrol_core.runs.store.sessions import Watched, may_change, reset, state_of
 
@@ -59,6 +59,8 @@ class CallGuard:
         self._states: list[tuple[Any, ...]] = []
         self._watched: dict[str, Watched] = {}
         self._outdated: list[BaseDatabaseWrapper] = []
+        #: Has the connection to the runs show the tenant of this sweep; None without tenants.
+        self._show_tenant: Callable[[], None] | None = None
         #: The context around the calls, and by time zone what is made of it for them.
         self._outside = copy_context()
         self._bases: dict[tzinfo, Context] = {}
@@ -119,6 +121,8 @@ class CallGuard:
             process.put_back()
         if _precision(self._decimal) != self._precision:
             self._put_decimal_back()
+        if self._show_tenant is not None:
+            self._show_tenant()
         if not self._is_calling:
             return True
         self.armed = self._is_calling = False
@@ -161,7 +165,7 @@ class CallGuard:
                     "An action with Effects.NONE wrote to the database. Declare Effects.DATABASE, "
                     "so that its writes and the checkpoint are one transaction."
                 )
-            if may_change(text):
+            if may_change(text) and not is_search_path(context["connection"], text):
                 self._watch(context["connection"]).note(text)
         try:
             return execute(sql, params, many, context)
@@ -176,7 +180,7 @@ class CallGuard:
         for alias in caches:
             with suppress(Exception):
                 caches[alias]
-        self._databases = [*connections.all()]
+        self._databases, self._show_tenant = [*connections.all()], way_back()
         with process.lock:
             process.sweeps += 1
             if process.sweeps == 1:
