@@ -87,19 +87,19 @@ def make_report(source: PluginSource, status: PluginStatus, **facts: Any) -> Plu
     )
 
 
-def with_migrations(found: Sequence[PluginReport]) -> tuple[PluginReport, ...]:
+def with_migrations(reports: Sequence[PluginReport]) -> tuple[PluginReport, ...]:
     """Return reports as things are now: they tell which plugins need a migration.
 
     Reads the applied migrations, once for each database that plugins have tables in. Where one does
     not answer, the reports are returned as they are.
     """
-    labels = [report.app for report in found if report.app and report.is_loaded]
+    labels = [report.app for report in reports if report.app and report.is_loaded]
     try:
         unmigrated = find_unmigrated(labels)
     except BaseException as error:  # noqa: BLE001 - a plugin's code, and any database
         raise_interruption(error)
-        return tuple(found)
-    return tuple(_as_migrated(report, unmigrated.get(report.app)) for report in found)
+        return tuple(reports)
+    return tuple(_as_migrated(report, unmigrated.get(report.app)) for report in reports)
 
 
 def _as_migrated(report: PluginReport, unmigrated: Unmigrated | None) -> PluginReport:
