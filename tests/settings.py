@@ -6,7 +6,7 @@ import os
 
 import django
 
-import flowcontrol
+from flowcontrol_core import plugin_apps
 from tests.databases import chosen_database, database_settings
 
 SECRET_KEY = "for tests only"
@@ -21,8 +21,9 @@ INSTALLED_APPS = [
     "django.contrib.messages",
     "django.contrib.staticfiles",
     "flowcontrol_core",
-    *flowcontrol.plugin_apps(),
+    *plugin_apps(),
     "tests.shop",
+    "tests.ledger",
 ]
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import django
 
-import flowcontrol
+from flowcontrol_core import plugin_apps
 
 HERE = Path(__file__).resolve().parent.parent
 #: The folder of the database and the e-mails; each start creates its content anew.
@@ -26,7 +26,7 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
     "flowcontrol_core",
     # The plugins that are Django apps, found through their entry points.
-    *flowcontrol.plugin_apps(),
+    *plugin_apps(),
     "shop",
 ]
 MIDDLEWARE = [

@@ -126,9 +126,9 @@ def test_the_celery_project_of_the_guide_knows_the_tasks_and_sends_them(tmp_path
     app, package = (block.text for block in python(page, "fragment"))
     (settings,) = (block.text for block in python(page, "settings"))
     common = (
-        "import flowcontrol\nSECRET_KEY = 'test'\nUSE_TZ = True\n"
+        "from flowcontrol_core import plugin_apps\nSECRET_KEY = 'test'\nUSE_TZ = True\n"
         "INSTALLED_APPS = ['django.contrib.auth', 'django.contrib.contenttypes',"
-        " 'flowcontrol_core', *flowcontrol.plugin_apps(), 'shop']\n"
+        " 'flowcontrol_core', *plugin_apps(), 'shop']\n"
     )
     files = {
         "bookshop/__init__.py": package,

@@ -10,6 +10,9 @@ from tests.databases import ROOT
 
 #: The folders of the sources of all distributions.
 SOURCES = sorted([*ROOT.glob("flowcontrol_*/src"), *ROOT.glob("plugins_example/*/src")])
+#: The one import of settings that is not of ``flowcontrol``: another distribution, which has a
+#: package of that name, may have overwritten it.
+IN_SETTINGS = "from flowcontrol_core import plugin_apps"
 
 
 @cache

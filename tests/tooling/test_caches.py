@@ -61,6 +61,7 @@ KEPT = {
     "flowcontrol_core.runs.store.connection.TenantCache.every": "the code: the caches themselves",
     "flowcontrol_core.runs.triggers.listeners.cache": "what it holds is in a TenantCache",
     "flowcontrol_core.runs.triggers.match._compiled": "the text of the condition",
+    "flowcontrol_core.tables._migrated": "the database and schema: forgotten when it is migrated",
     "flowcontrol_core.runs.triggers.result.DEFERRED": "the code",
     "flowcontrol_core.runs.triggers.result.UNHEARD": "the code",
     "flowcontrol_core.tasks.senders['celery']": "the broker: until when it is left alone",

@@ -14,9 +14,9 @@ CORE = ROOT / "flowcontrol_core/src/flowcontrol_core"
 
 #: The core, bottom up.
 PLAN = {
-    "errors", "bounds", "texts", "redaction", "conf", "suggest", "zones", "document", "engine",
-    "expressions", "actions", "plugins", "models", "migrations", "flows", "runs", "health",
-    "management", "checks", "tasks", "apps", "testing",
+    "errors", "bounds", "texts", "tables", "redaction", "conf", "suggest", "zones", "document",
+    "engine", "expressions", "actions", "plugins", "models", "migrations", "flows", "runs",
+    "health", "management", "checks", "tasks", "apps", "testing",
 }  # fmt: skip
 #: The rooms of `runs`, bottom up, and what is in them.
 ROOMS = {

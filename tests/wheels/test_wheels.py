@@ -64,7 +64,7 @@ def flowcontrol_actions():
 # A Django project with the core and nothing of its own.
 PROJECT_FILES = {
     "project_settings.py": """
-import flowcontrol
+from flowcontrol_core import plugin_apps
 
 SECRET_KEY = "for this test only"
 INSTALLED_APPS = [
@@ -75,7 +75,7 @@ INSTALLED_APPS = [
     "django.contrib.messages",
     "django.contrib.staticfiles",
     "flowcontrol_core",
-    *flowcontrol.plugin_apps(),
+    *plugin_apps(),
 ]
 MIDDLEWARE = [
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -113,14 +113,14 @@ USE_TZ = True
 """,
     # What a worker needs of it: the same database, and no page.
     "worker_settings.py": """
-import flowcontrol
+from flowcontrol_core import plugin_apps
 from project_settings import *
 
 INSTALLED_APPS = [
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "flowcontrol_core",
-    *flowcontrol.plugin_apps(exclude=["admin"]),
+    *plugin_apps(exclude=["admin"]),
 ]
 ROOT_URLCONF = "worker_urls"
 MIDDLEWARE = []

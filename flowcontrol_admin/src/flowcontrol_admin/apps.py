@@ -7,7 +7,7 @@ from django.utils.translation import gettext_lazy as _
 
 
 class FlowcontrolAdminConfig(AppConfig):
-    """``flowcontrol_admin`` in ``INSTALLED_APPS``, through ``flowcontrol.plugin_apps()``."""
+    """``flowcontrol_admin`` in ``INSTALLED_APPS``, through ``plugin_apps()``."""
 
     name = "flowcontrol_admin"
     verbose_name = _("Flow control admin")

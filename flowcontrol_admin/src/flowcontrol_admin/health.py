@@ -11,7 +11,7 @@ from django.utils.translation import gettext
 from flowcontrol.conf import get_settings
 from flowcontrol.health import check_health
 from flowcontrol.models import BulkOperation, FlowEvent, Status
-from flowcontrol.plugins import PluginStatus, plugin_manager
+from flowcontrol.plugins import PluginStatus, plugin_manager, with_migrations
 from flowcontrol.registry import registry
 from flowcontrol_admin.operator_actions import refusals
 from flowcontrol_admin.pages import Page
@@ -62,7 +62,7 @@ def has_token(request: HttpRequest) -> bool:
 
 def show_plugins(page: Page) -> HttpResponse:
     """Show all plugins, their status, and what to do about it."""
-    reports = plugin_manager.reports
+    reports = with_migrations(plugin_manager.reports)
     plugins = {report.name for report in reports}
     actions, triggers = registry.actions.values(), registry.triggers.values()
     return page.render(

@@ -13,11 +13,12 @@ from typing import Any
 from django.contrib.admin import AdminSite, ModelAdmin
 from django.contrib.auth import get_permission_codename
 from django.core.exceptions import ValidationError
-from django.db import router
+from django.db import DatabaseError, router
 from django.db.models import Model
 from django.http import HttpRequest
 
 from flowcontrol.models import FlowRun
+from flowcontrol.plugins import explain
 from flowcontrol_admin.fields import find_object
 from flowcontrol_core.flows.document_checks import find_model
 
@@ -76,7 +77,12 @@ class ObjectRights:
             return set()
         keys = {run.pk: _read_key(model, run.object_key) for run in runs}
         objects = model._base_manager.using(database or router.db_for_write(model))
-        found = objects.in_bulk({key for key in keys.values() if key is not None})
+        try:
+            found = objects.in_bulk({key for key in keys.values() if key is not None})
+        except DatabaseError as error:
+            if explain(error) is None:
+                raise
+            return set()
         viewable = {key for key, obj in found.items() if self.may_view(obj)}
         return {pk for pk, key in keys.items() if key in viewable}
 

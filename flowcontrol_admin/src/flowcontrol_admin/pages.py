@@ -16,6 +16,7 @@ from django.contrib.admin import ModelAdmin
 from django.contrib.auth.decorators import login_not_required
 from django.contrib.auth.models import User
 from django.core.exceptions import PermissionDenied
+from django.db import DatabaseError
 from django.db.models import Model
 from django.http import (
     Http404,
@@ -39,6 +40,7 @@ from flowcontrol.errors import (
     NotPermittedError,
     StaleRevisionError,
 )
+from flowcontrol.plugins import explain
 from flowcontrol_admin.fields import MAX_REASON, RevisionForm
 from flowcontrol_admin.objects import ObjectRights
 from flowcontrol_core.flows.config_forms import plain_newlines
@@ -296,6 +298,10 @@ def _answer(
         return page.problem(error, status=403)
     except FlowcontrolError as error:
         return page.problem(error)
+    except DatabaseError as error:
+        if (unmigrated := explain(error)) is None:
+            raise
+        return page.problem(unmigrated)
 
 
 @contextmanager

@@ -27,6 +27,7 @@ from flowcontrol_core.errors import (
     UnknownRunError,
     UnknownTriggerError,
     UnknownZoneError,
+    UnmigratedError,
 )
 
 __all__ = [
@@ -54,4 +55,5 @@ __all__ = [
     "UnknownRunError",
     "UnknownTriggerError",
     "UnknownZoneError",
+    "UnmigratedError",
 ]

@@ -10,7 +10,7 @@ from django.utils.module_loading import autodiscover_modules
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
-from flowcontrol_core import redaction
+from flowcontrol_core import redaction, tables
 from flowcontrol_core.conf import get_settings
 from flowcontrol_core.errors import translations
 
@@ -35,6 +35,7 @@ class FlowcontrolConfig(AppConfig):
         redaction.use_names(get_settings().SECRET_NAMES)
         translations.gettext, translations.ngettext = gettext, ngettext
         checks.register_checks()
+        tables.connect()
         connection.connect()
         fire.connect()
         bulk.connect()

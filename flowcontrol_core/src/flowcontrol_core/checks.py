@@ -10,7 +10,6 @@ import math
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import fields
-from pathlib import Path
 from typing import Any, get_type_hints
 
 from django.apps import apps
@@ -19,7 +18,6 @@ from django.core.checks import CheckMessage, Error, Tags, register
 from django.core.checks import Warning as CheckWarning
 from django.db import DatabaseError, connections, router
 
-import flowcontrol_core
 from flowcontrol_core.conf import Settings, get_settings, known_names
 from flowcontrol_core.errors import DocumentError, Problem
 from flowcontrol_core.expressions.extensions import opened_filters
@@ -28,7 +26,7 @@ from flowcontrol_core.flows.drafts import get_document
 from flowcontrol_core.flows.flow_triggers import check_association
 from flowcontrol_core.models import Flow, FlowTrigger
 from flowcontrol_core.models.columns import holds_all_characters
-from flowcontrol_core.plugins.discovery import installed_version
+from flowcontrol_core.plugins.discovery import package_faults
 from flowcontrol_core.plugins.manager import plugin_manager
 from flowcontrol_core.redaction import HIDDEN, is_secret
 from flowcontrol_core.runs.store.connection import alias, pool_size
@@ -36,7 +34,6 @@ from flowcontrol_core.suggest import did_you_mean
 
 TAG = "flowcontrol"
 DISPATCHES = ("sweep", "inline", "celery")
-OTHER_DISTRIBUTION = "django-flowcontrol"
 #: Settings that may be 0: they are then switched off.
 _MAY_BE_ZERO = frozenset({"RETRY_BACKOFF", "COALESCE", "TRIGGER_CACHE_SECONDS"})
 _SHORTEST_SQLITE_TIMEOUT = 5
@@ -111,29 +108,11 @@ def check_dispatch(**_: Any) -> list[CheckMessage]:
 
 
 def check_package(**_: Any) -> list[CheckMessage]:
-    """E006: another distribution brings a package of our name. E007: that one is imported."""
-    found: list[CheckMessage] = []
-    if version := installed_version(OTHER_DISTRIBUTION):
-        found.append(
-            Error(
-                f"{OTHER_DISTRIBUTION} {version} is installed too: it is another project with a "
-                "package of the same name, `flowcontrol`, so each overwrites files of the other.",
-                hint=f"Run `pip uninstall {OTHER_DISTRIBUTION}`, then "
-                "`pip install --force-reinstall --no-deps flowcontrol-core`.",
-                id="flowcontrol.E006",
-            )
-        )
-    place = _place_of("flowcontrol")
-    if place != _place_of(flowcontrol_core.__name__):
-        found.append(
-            Error(
-                f"The package `flowcontrol` is imported from {place or 'nowhere'}, which is not "
-                "that of flowcontrol-core.",
-                hint="Rename your module, or uninstall the distribution that it belongs to.",
-                id="flowcontrol.E007",
-            )
-        )
-    return found
+    """E006: another distribution has a package of our name. E007: ours is not what is imported."""
+    return [
+        Error(fault.text, hint=fault.remedy, id=f"flowcontrol.{fault.check}")
+        for fault in package_faults()
+    ]
 
 
 def check_plugins(**_: Any) -> list[CheckMessage]:
@@ -398,11 +377,3 @@ def _sqlite_options(present: dict[str, Any]) -> dict[str, Any]:
     if command and "journal_mode" not in command.lower():
         ours["init_command"] = f"{command.rstrip(';')}; {SQLITE_OPTIONS['init_command']}"
     return {**present, **ours}
-
-
-def _place_of(package: str) -> Path | None:
-    """Return the folder that a package is imported from, without importing it."""
-    spec = importlib.util.find_spec(package)
-    if spec is None or spec.origin is None:
-        return None
-    return Path(spec.origin).resolve().parent.parent

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -47,6 +47,14 @@ def raise_interruption(error: BaseException) -> None:
         if isinstance(cause, tuple(interruptions)):
             raise cause
         cause = cause.__cause__ or cause.__context__
+
+
+def causes(error: BaseException) -> Iterator[BaseException]:
+    """Yield an error and what it was raised from, the outermost first."""
+    cause: BaseException | None = error
+    while cause is not None:
+        yield cause
+        cause = cause.__cause__
 
 
 class FlowcontrolError(Exception):
@@ -195,6 +203,22 @@ class MissingSecretError(FlowcontrolError):
             "the environment, or have a plugin return it."
         )
         super().__init__(text % {"name": name, "problem": f" ({problem})" if problem else ""})
+
+
+class UnmigratedError(FlowcontrolError):
+    """Migrations of an app are not applied, so its tables are not as its code needs them.
+
+    ``app`` is its label, ``migrations`` are their names, and ``command`` applies them.
+    """
+
+    def __init__(self, app: str, migrations: str, command: str) -> None:
+        self.app = app
+        self.migrations = migrations
+        self.command = command
+        text = gettext(
+            "The migrations of the app %(app)s are not applied (%(migrations)s). Run `%(command)s`."
+        )
+        super().__init__(text % {"app": app, "migrations": migrations, "command": command})
 
 
 class UnknownFlowError(FlowcontrolError):

@@ -22,6 +22,7 @@ from flowcontrol_core.actions.registry import registry
 from flowcontrol_core.conf import get_settings
 from flowcontrol_core.models import LIVE, PAUSES, FlowRun, Outcome, Reason, Status, Worker
 from flowcontrol_core.plugins.manager import plugin_manager
+from flowcontrol_core.plugins.reports import with_migrations
 from flowcontrol_core.runs.queue.claim import ANY, HOST_CHARACTERS
 from flowcontrol_core.runs.queue.outbox import missing_keys
 from flowcontrol_core.runs.queue.workers import gone_after
@@ -102,7 +103,10 @@ ISSUE_KINDS: Mapping[str, IssueKind] = {
     ),
     "blocked": IssueKind(
         ngettext_lazy("%(count)d run is blocked.", "%(count)d runs are blocked.", "count"),
-        _("Install or enable the plugins, or correct the configuration that the runs name."),
+        _(
+            "Install, enable or migrate the plugins, or correct the configuration that the runs "
+            "name."
+        ),
     ),
     "unknown_trigger": IssueKind(
         ngettext_lazy(
@@ -155,6 +159,9 @@ ISSUE_KINDS: Mapping[str, IssueKind] = {
         _("They continue with the next sweep; check that one runs."),
     ),
     "plugin": IssueKind(_("The plugin %(name)s is not loaded: %(reason)s"), "%(remedy)s"),
+    "plugin_unmigrated": IssueKind(
+        _("The plugin %(name)s needs a migration: %(reason)s"), "%(remedy)s"
+    ),
 }
 
 
@@ -375,8 +382,13 @@ def _forgotten_issues(limit: datetime) -> Iterator[HealthIssue]:
 
 def _plugin_issues() -> Sequence[HealthIssue]:
     return [
-        _issue("plugin", name=report.name, reason=report.reason, remedy=report.remedy)
-        for report in plugin_manager.reports
+        _issue(
+            "plugin_unmigrated" if report.is_loaded else "plugin",
+            name=report.name,
+            reason=report.reason,
+            remedy=report.remedy,
+        )
+        for report in with_migrations(plugin_manager.reports)
         if report.is_broken
     ]
 

@@ -32,6 +32,7 @@ from flowcontrol_core.checks import (
 )
 from flowcontrol_core.conf import Settings
 from flowcontrol_core.models import Flow, FlowTrigger, FlowVersion
+from flowcontrol_core.plugins.discovery import plugin_apps
 from flowcontrol_core.plugins.manager import plugin_manager
 from flowcontrol_core.plugins.reports import PluginReport, PluginStatus
 from flowcontrol_core.testing.builder import flow, step
@@ -152,7 +153,21 @@ def test_e007_another_package_is_imported_under_our_name(
     (folder / "__init__.py").touch()
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "flowcontrol")
-    assert f"is imported from {tmp_path.resolve()}" in only(check_package(), "E007").msg
+    assert f"is imported from {folder.resolve()}" in only(check_package(), "E007").msg
+
+
+def test_e007_the_package_is_what_the_other_distribution_has_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "flowcontrol").mkdir()
+    # As after it was uninstalled: a folder with the files that only we have.
+    monkeypatch.setattr(sys, "path", [str(tmp_path)])
+    monkeypatch.delitem(sys.modules, "flowcontrol")
+    message = only(check_package(), "E007")
+    assert "Files of the package `flowcontrol` are missing" in message.msg
+    assert "pip install --force-reinstall --no-deps flowcontrol-core" in (message.hint or "")
+    with pytest.raises(ImportError, match="django-flowcontrol, which has a package of the same"):
+        plugin_apps()
 
 
 BROKEN = PluginReport(

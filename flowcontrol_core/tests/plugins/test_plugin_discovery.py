@@ -92,6 +92,7 @@ def test_hookimpl_is_imported_without_django_and_without_the_rest_of_the_core() 
     expected = [
         "flowcontrol_core",
         "flowcontrol_core.plugins",
+        "flowcontrol_core.plugins.discovery",
         "flowcontrol_core.plugins.hookspecs",
     ]
     assert run_python(code) == str(expected)

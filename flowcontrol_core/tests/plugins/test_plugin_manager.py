@@ -507,7 +507,7 @@ def test_app_of_a_plugin_that_is_not_installed_is_named(manager: PluginManager, 
     report = load(manager)["audit"]
     assert report.status is PluginStatus.NEEDS_APP
     assert report.remedy == (
-        "Add fake_audit.apps.AuditConfig to INSTALLED_APPS through flowcontrol.plugin_apps()."
+        "Add fake_audit.apps.AuditConfig to INSTALLED_APPS through plugin_apps()."
     )
     assert "fake_audit" not in sys.modules
 

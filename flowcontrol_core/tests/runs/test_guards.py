@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 
 from flowcontrol.engine import create_flowrun
+from flowcontrol.testing import temporary_registry
 from flowcontrol_core.errors import ExpressionError
 from flowcontrol_core.expressions import Expression
+from flowcontrol_core.expressions.filters import ExpressionFilter
 from flowcontrol_core.models import FlowRun, Message, Status
 from flowcontrol_core.runs.triggers.listeners import cache
 from tests.shop.models import Customer
@@ -19,6 +21,7 @@ from .conftest import PAID, Lab, counted, events, fresh, publish, sweep, think
 pytestmark = pytest.mark.django_db
 
 GUARD = "object.is_active"
+TRUTH = ExpressionFilter("truth", lambda value: value is True)
 
 
 @pytest.fixture
@@ -89,6 +92,25 @@ def test_object_that_is_gone_is_noticed_while_the_run_waits(lab: Lab, ada: Custo
     lab.clock.advance(hours=1)
     sweep()
     assert (fresh(run).outcome, fresh(run).reason_code) == ("obsolete", "object_gone")
+
+
+def test_guard_without_its_filter_blocks_the_run_and_the_wait_stays(
+    lab: Lab, ada: Customer
+) -> None:
+    with temporary_registry(filters=[TRUTH]):
+        run = waiting(lab, ada, guard="object.is_active|truth")
+        until = fresh(run).wait_until
+    lab.clock.advance(hours=1)
+    sweep()
+    row = fresh(run)
+    assert (row.status, row.blocked_on, row.wait_until) == (Status.BLOCKED, "|truth", until)
+    with temporary_registry(filters=[TRUTH]):
+        sweep()
+        row = fresh(run)
+        assert (row.status, row.wait_until, lab.calls) == (Status.WAITING, until, ["wait"])
+        lab.clock.advance(days=30)
+        sweep()
+    assert (fresh(run).outcome, lab.calls) == ("complete", ["wait", "think"])
 
 
 def test_guard_that_fails_while_a_run_waits_ends_it_visibly(

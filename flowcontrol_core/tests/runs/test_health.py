@@ -441,7 +441,8 @@ def test_the_number_of_queries_does_not_depend_on_the_number_of_runs(lab: Lab, w
         return len(counts.queries)
 
     few, many = add(1), add(40)
-    assert few == many <= 16
+    # Two of them for the migrations of plugins.
+    assert few == many <= 18
     assert len(the("blocked").runs) == 20
 
 

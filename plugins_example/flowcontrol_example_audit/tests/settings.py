@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import flowcontrol
+from flowcontrol_core import plugin_apps
 
 SECRET_KEY = "for tests only"
 INSTALLED_APPS = [
@@ -10,7 +10,7 @@ INSTALLED_APPS = [
     "django.contrib.contenttypes",
     "flowcontrol_core",
     # A site has all of them; other plugins of this environment are not under test here.
-    *(app for app in flowcontrol.plugin_apps() if app.startswith("flowcontrol_example_audit.")),
+    *(app for app in plugin_apps() if app.startswith("flowcontrol_example_audit.")),
 ]
 DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"

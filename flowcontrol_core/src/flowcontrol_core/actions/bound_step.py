@@ -12,6 +12,7 @@ from flowcontrol_core.actions.registry import Registry, registry
 from flowcontrol_core.document.tree import Step
 from flowcontrol_core.engine.codec import private_copy
 from flowcontrol_core.errors import ConfigError, gettext, raise_interruption
+from flowcontrol_core.tables import require_migrated
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +33,12 @@ class BoundStep:
 def bind_step(step: Step, zone: tzinfo, source: Registry = registry) -> BoundStep:
     """Bind a step to its action.
 
-    Raises UnknownActionError, ConfigError where the configuration does not validate or comes from
-    a newer version of the plugin, and ExpressionError.
+    Raises UnknownActionError, UnmigratedError, ConfigError where the configuration does not
+    validate or comes from a newer version of the plugin, and ExpressionError.
     """
     entry = source.get_action(step.action)
     action = entry.action
+    require_migrated(action)
     values = read_config(action.Config, upgraded_config(step, action), zone)
     config = bind(action.Config, values)
     return BoundStep(

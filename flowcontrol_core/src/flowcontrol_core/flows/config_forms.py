@@ -29,6 +29,7 @@ from flowcontrol_core.actions.secrets import SecretField
 from flowcontrol_core.document.tree import Document, Step
 from flowcontrol_core.errors import ConfigError, EditError, FlowcontrolError
 from flowcontrol_core.redaction import HIDDEN
+from flowcontrol_core.tables import require_migrated
 from flowcontrol_core.zones import find_zone, in_zone, neutral
 
 
@@ -70,6 +71,7 @@ def step_form(
     """
     try:
         action = registry.get_action(step.action).action
+        require_migrated(action)
         stored, zone = upgraded_config(step, action), zone_of(document)
     except FlowcontrolError as error:
         return StepForm(None, str(error))
@@ -94,7 +96,9 @@ def _withhold(form: forms.BaseForm, names: Iterable[str]) -> None:
 def why_no_form(step: Step) -> str:
     """Return why a step has no form; empty where it has one."""
     try:
-        upgraded_config(step, registry.get_action(step.action).action)
+        action = registry.get_action(step.action).action
+        require_migrated(action)
+        upgraded_config(step, action)
     except FlowcontrolError as error:
         return str(error)
     return ""
@@ -107,8 +111,12 @@ def trigger_form(
     *,
     document: Document,
 ) -> forms.BaseForm:
-    """Return the form of a trigger; raises UnknownTriggerError and UnknownZoneError."""
+    """Return the form of a trigger.
+
+    Raises UnknownTriggerError, UnknownZoneError and UnmigratedError.
+    """
     trigger, zone = registry.get_trigger(trigger_key), zone_of(document)
+    require_migrated(trigger.Config)
     return config_form(trigger.Config, stored or {}, data, zone=zone, prefix="trigger")
 
 

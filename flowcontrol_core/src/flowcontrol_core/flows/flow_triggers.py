@@ -5,19 +5,27 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from django.db import DatabaseError
 from django.utils.translation import gettext
 
 from flowcontrol_core.actions.config import read_config, unknown_fields
 from flowcontrol_core.actions.registry import registry
 from flowcontrol_core.actions.trigger import Trigger
 from flowcontrol_core.document.tree import Document
-from flowcontrol_core.errors import ConfigError, DocumentError, Problem, UnknownZoneError
+from flowcontrol_core.errors import (
+    ConfigError,
+    DocumentError,
+    Problem,
+    UnknownZoneError,
+    UnmigratedError,
+)
 from flowcontrol_core.flows.config_forms import zone_of
 from flowcontrol_core.flows.document_checks import find_model
 from flowcontrol_core.flows.drafts import Author, present_document
 from flowcontrol_core.flows.permissions import refuse_live_change
 from flowcontrol_core.flows.step_checks import expression_problems, is_loop
 from flowcontrol_core.models import Flow, FlowTrigger, Mode
+from flowcontrol_core.tables import explain, require_migrated
 
 #: What an association consists of, beside its flow.
 COLUMNS = ("trigger", "mode", "active", "condition", "config", "step")
@@ -163,11 +171,15 @@ def _config_problems(
     association: FlowTrigger, trigger: Trigger, document: Document
 ) -> Iterator[Problem]:
     try:
+        require_migrated(trigger.Config)
         read_config(trigger.Config, association.config, zone_of(document))
     except ConfigError as error:
         found = [(name, text) for name, texts in error.errors.items() for text in texts]
     except UnknownZoneError as error:
         found = [("time_zone", str(error))]
+    except (UnmigratedError, DatabaseError) as error:
+        yield Problem("trigger", str(explain(error) or error), field="trigger")
+        return
     else:
         text = gettext("The trigger has no such field; remove it.")
         found = [(name, text) for name in unknown_fields(trigger.Config, association.config)]

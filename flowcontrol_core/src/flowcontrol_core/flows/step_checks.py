@@ -32,6 +32,7 @@ from flowcontrol_core.errors import (
     MissingSecretError,
     Problem,
     UnknownActionError,
+    UnmigratedError,
     raise_interruption,
 )
 from flowcontrol_core.expressions import check_names, compile_expression
@@ -39,6 +40,7 @@ from flowcontrol_core.expressions.name_checks import HasPlaces
 from flowcontrol_core.flows.config_forms import known_action
 from flowcontrol_core.models import Flow
 from flowcontrol_core.plugins.manager import plugin_manager
+from flowcontrol_core.tables import explain, require_migrated
 from flowcontrol_core.zones import in_zone
 
 
@@ -222,10 +224,14 @@ def _loop_problems(step: CheckedStep) -> Iterator[Problem]:
 def _bind(question: Question, action: BaseAction) -> Reading[_Bound | None]:
     """Read and compile the configuration, naming the field of each problem."""
     try:
+        require_migrated(action)
         stored = upgraded_config(question.visit.step, action)
         values = read_config(action.Config, stored, question.zone)
     except ConfigError as error:
         yield from _config_problems(question, error)
+        return None
+    except UnmigratedError as error:
+        yield question.problem(str(error))
         return None
     except BaseException as error:  # noqa: BLE001 - a plugin's form may raise anything
         raise_interruption(error)
@@ -280,6 +286,8 @@ def _config_problems(question: Question, error: ConfigError) -> Iterator[Problem
 
 
 def _broken(question: Question, what: str, error: BaseException) -> Problem:
+    if found := explain(error):
+        return question.problem(str(found))
     text = gettext(
         "The %(what)s of the action %(action)r raised %(type)s: %(error)s. Correct or upgrade its "
         "plugin."

@@ -52,6 +52,10 @@ TEXTS: Mapping[str, str | Promise] = {
         "tzdata`, or on Debian the package tzdata-legacy), or publish a version with another zone "
         "and move the run to it."
     ),
+    "missing_migration": _(
+        "The migrations of the app %(app)s are not applied (%(migrations)s). Run `%(command)s`; "
+        "the run then continues by itself."
+    ),
     "unusable_version": _(
         "The version of this run cannot be used: %(error)s Upgrade flowcontrol or the plugin, or "
         "publish a corrected version and move the run to it."

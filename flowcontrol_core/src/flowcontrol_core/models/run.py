@@ -133,7 +133,7 @@ class FlowRun(AboutObject):
     wait_child = models.UUIDField(_("waits for run"), null=True)
     #: The events this run has taken, so that each wakes it once.
     events_taken = JsonField(default=list)
-    #: The key of the action whose plugin is missing, while BLOCKED on it.
+    #: The key of what is missing, such as an action, while BLOCKED on it.
     blocked_on = KeyField(_("blocked on"), max_length=150, null=True)
 
     #: Since when it waits for a free slot, while PENDING in the queue of a limit.

@@ -5,20 +5,25 @@ A settings module uses it too, so nothing of Django is imported here.
 
 from __future__ import annotations
 
+import importlib.util
 import logging
 import os
 import re
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, Final
+from importlib.machinery import ModuleSpec
+from pathlib import Path
+from typing import Any, Final, NamedTuple
 
 import importlib_metadata
 
 CORE: Final = "flowcontrol-core"
 PLUGIN_GROUP: Final = "flowcontrol.plugins"
 APP_GROUP: Final = "flowcontrol.apps"
+#: Another project, whose package is called ``flowcontrol`` too.
+OTHER_DISTRIBUTION: Final = "django-flowcontrol"
 DISABLE_VARIABLE: Final = "FLOWCONTROL_DISABLE_PLUGINS"
 
 #: The names of what is released together with the core; no other distribution gets them.
@@ -68,10 +73,13 @@ class _Offer:
 def plugin_apps(exclude: Iterable[str] = ()) -> list[str]:
     """Return what the installed plugins add to INSTALLED_APPS, sorted by plugin name.
 
-    For the settings module: ``INSTALLED_APPS += flowcontrol.plugin_apps()``. Nothing is imported.
+    For the settings module: ``INSTALLED_APPS += plugin_apps()``. Nothing is imported.
     Left out are the plugins named in ``exclude`` and in the environment variable
-    ``FLOWCONTROL_DISABLE_PLUGINS``. Raises TypeError if ``exclude`` is a single string.
+    ``FLOWCONTROL_DISABLE_PLUGINS``. Raises TypeError if ``exclude`` is a single string, and
+    ImportError where the package ``flowcontrol`` is not wholly that of flowcontrol-core.
     """
+    for fault in package_faults():
+        raise ImportError(f"{fault.text} {fault.remedy}")
     if isinstance(exclude, str):
         raise TypeError(
             f"plugin_apps(exclude={exclude!r}): pass a list of names, exclude=[{exclude!r}]."
@@ -154,6 +162,53 @@ def installed_version(distribution: str) -> str:
         return importlib_metadata.version(distribution)
     except importlib_metadata.PackageNotFoundError:
         return ""
+
+
+class PackageFault(NamedTuple):
+    """Why the package ``flowcontrol`` is not that of flowcontrol-core: the check, and sentences."""
+
+    check: str
+    text: str
+    remedy: str
+
+
+_INSTALL_AGAIN: Final = f"`pip install --force-reinstall --no-deps {CORE}`"
+
+
+def package_faults() -> Iterator[PackageFault]:
+    """Yield why the package ``flowcontrol`` is not, or not wholly, that of flowcontrol-core.
+
+    It is not imported for that: what has replaced it could do anything.
+    """
+    if version := installed_version(OTHER_DISTRIBUTION):
+        yield PackageFault(
+            "E006",
+            f"{OTHER_DISTRIBUTION} {version} is installed too: it is another project with a "
+            "package of the same name, `flowcontrol`, so each overwrites files of the other.",
+            f"Run `pip uninstall {OTHER_DISTRIBUTION}`, then {_INSTALL_AGAIN}.",
+        )
+    spec = importlib.util.find_spec("flowcontrol")
+    if spec is None or spec.origin is None:
+        yield PackageFault(
+            "E007",
+            f"Files of the package `flowcontrol` are missing, as after {OTHER_DISTRIBUTION}, which "
+            "has a package of the same name, was uninstalled.",
+            f"Run {_INSTALL_AGAIN}.",
+        )
+    elif not _is_own(spec):
+        yield PackageFault(
+            "E007",
+            f"The package `flowcontrol` is imported from {Path(spec.origin).resolve().parent}, "
+            f"which is not that of {CORE}.",
+            "Rename your module, or uninstall the distribution that it belongs to, then run "
+            f"{_INSTALL_AGAIN}.",
+        )
+
+
+def _is_own(spec: ModuleSpec) -> bool:
+    """Return whether a package imports the core; one without its source is taken to."""
+    source = getattr(spec.loader, "get_source", lambda _name: None)(spec.name)
+    return source is None or "flowcontrol_core" in source
 
 
 def _dotted(value: str) -> str:

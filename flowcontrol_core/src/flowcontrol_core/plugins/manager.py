@@ -41,7 +41,8 @@ class PluginManager:
         self._hooks = [name for name in dir(hookspecs) if self._is_hook(name)]
         self._lock = threading.RLock()
         self._loaded = False
-        #: One report for each plugin, in the order of their names.
+        #: One report for each plugin, in the order of their names: what became of it when it was
+        #: loaded.
         self.reports: tuple[PluginReport, ...] = ()
 
     def load(self) -> None:

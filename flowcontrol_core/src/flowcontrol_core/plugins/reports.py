@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from traceback import TracebackException
 from typing import Any, Final
 
@@ -17,9 +17,10 @@ from django.db.models import TextChoices
 from django.utils.translation import gettext_lazy as _
 
 from flowcontrol_core.conf import get_settings
-from flowcontrol_core.errors import RegistrationError
+from flowcontrol_core.errors import RegistrationError, raise_interruption
 from flowcontrol_core.plugins import discovery
 from flowcontrol_core.plugins.discovery import PluginSource
+from flowcontrol_core.tables import Unmigrated, app_of, find_unmigrated
 
 logger = logging.getLogger("flowcontrol.plugins")
 
@@ -37,6 +38,7 @@ class PluginStatus(TextChoices):
     CONFLICT = "conflict", _("conflict")
     FAILED = "failed", _("failed")
     NEEDS_APP = "needs-app", _("needs an app")
+    NEEDS_MIGRATION = "needs-migration", _("needs a migration")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +47,7 @@ class PluginReport:
 
     ``reason`` and ``remedy`` are sentences, empty if the plugin is active; ``traceback`` is the
     text of the error's traceback, if there was one; ``actions``, ``triggers`` and ``filters``
-    (functions of expressions too) are keys.
+    (functions of expressions too) are keys; ``app`` is the label of its Django app, if it has one.
     """
 
     name: str
@@ -59,11 +61,17 @@ class PluginReport:
     actions: tuple[str, ...] = ()
     triggers: tuple[str, ...] = ()
     filters: tuple[str, ...] = ()
+    app: str = ""
 
     @property
     def is_broken(self) -> bool:
-        """Return whether the plugin is not loaded, although it is not disabled."""
+        """Return whether the plugin cannot be used, although it is not disabled."""
         return self.status not in (PluginStatus.ACTIVE, PluginStatus.DISABLED)
+
+    @property
+    def is_loaded(self) -> bool:
+        """Return whether the actions and triggers of the plugin are registered."""
+        return self.status in (PluginStatus.ACTIVE, PluginStatus.NEEDS_MIGRATION)
 
 
 def make_report(source: PluginSource, status: PluginStatus, **facts: Any) -> PluginReport:
@@ -74,8 +82,42 @@ def make_report(source: PluginSource, status: PluginStatus, **facts: Any) -> Plu
         version=source.version,
         module=source.module,
         status=status,
+        app=_label_of(source),
         **facts,
     )
+
+
+def with_migrations(reports: Sequence[PluginReport]) -> tuple[PluginReport, ...]:
+    """Return reports as things are now: they tell which plugins need a migration.
+
+    Reads the applied migrations, once for each database that plugins have tables in. Where one does
+    not answer, the reports are returned as they are.
+    """
+    labels = [report.app for report in reports if report.app and report.is_loaded]
+    try:
+        unmigrated = find_unmigrated(labels)
+    except BaseException as error:  # noqa: BLE001 - a plugin's code, and any database
+        raise_interruption(error)
+        return tuple(reports)
+    return tuple(_as_migrated(report, unmigrated.get(report.app)) for report in reports)
+
+
+def _as_migrated(report: PluginReport, unmigrated: Unmigrated | None) -> PluginReport:
+    if unmigrated is None or not report.is_loaded:
+        return report
+    return replace(
+        report,
+        status=PluginStatus.NEEDS_MIGRATION,
+        reason=f"The migrations of its app {unmigrated.app} are not applied ({unmigrated.names}).",
+        remedy=f"Run `{unmigrated.command}`.",
+    )
+
+
+def _label_of(source: PluginSource) -> str:
+    """Return the label of the app of a plugin: that of its entry point, or around its module."""
+    installed = apps.get_app_configs() if source.app else ()
+    labels = (config.label for config in installed if _is_app(config, source.app))
+    return next(labels, "") or app_of(source.module)
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +225,7 @@ def _add_app(source: PluginSource, model: str = "") -> str:
     package = model.rpartition(".")[0].partition(".models")[0]
     own = source.app and (not model or f"{source.app}.".startswith(f"{package}."))
     if own:
-        return f"Add {source.app} to INSTALLED_APPS through flowcontrol.plugin_apps()."
+        return f"Add {source.app} to INSTALLED_APPS through plugin_apps()."
     return f"Add {package} to INSTALLED_APPS. {_do_without(source)}"
 
 

@@ -32,6 +32,7 @@ from flowcontrol_core.management.worker import (
 )
 from flowcontrol_core.models import FlowRun, Status
 from flowcontrol_core.plugins.manager import plugin_manager
+from flowcontrol_core.plugins.reports import with_migrations
 from flowcontrol_core.runs.execution.sweep import continue_flowruns
 from flowcontrol_core.runs.operations.operator_actions import OPERATOR_ACTIONS
 from flowcontrol_core.runs.operations.retention import Pruned, prune
@@ -124,10 +125,16 @@ class Command(BaseCommand):
             raise CommandError(f"{issue.message} {issue.remedy}") from error
 
     def plugins(self, options: dict[str, Any]) -> None:
-        reports = plugin_manager.reports
+        reports = with_migrations(plugin_manager.reports)
         self.stdout.write(plugin_table(reports, details=options["verbosity"] > 1), ending="")
-        if names := ", ".join(report.name for report in reports if report.is_broken):
-            raise CommandError(f"Not loaded: {names}.")
+        broken = [report for report in reports if report.is_broken]
+        parts = {
+            "Not loaded": [report.name for report in broken if not report.is_loaded],
+            "Not migrated": [report.name for report in broken if report.is_loaded],
+        }
+        if broken:
+            lines = (f"{part}: {', '.join(names)}." for part, names in parts.items() if names)
+            raise CommandError(" ".join(lines))
 
     def run(self, options: dict[str, Any]) -> None:
         self.check()

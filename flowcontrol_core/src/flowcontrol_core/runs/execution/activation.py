@@ -10,7 +10,7 @@ import logging
 import time
 from collections.abc import Mapping
 from contextvars import ContextVar
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import timedelta
 from types import CoroutineType
 from typing import Any
@@ -43,6 +43,8 @@ from flowcontrol_core.errors import (
     MissingSecretError,
     UnknownActionError,
     UnknownFilterError,
+    UnmigratedError,
+    causes,
     raise_interruption,
 )
 from flowcontrol_core.expressions import Scope
@@ -57,7 +59,6 @@ from flowcontrol_core.runs.execution.failures import (
     Continue,
     Stop,
     StopKind,
-    causes,
     describe,
     errored,
     one_line,
@@ -69,6 +70,7 @@ from flowcontrol_core.runs.store.compiled import CompiledFlow
 from flowcontrol_core.runs.store.connection import is_of_own_database
 from flowcontrol_core.runs.store.guard import CallGuard
 from flowcontrol_core.runs.store.objects import ObjectGone
+from flowcontrol_core.tables import explain
 
 logger = logging.getLogger("flowcontrol.runs")
 #: The run whose action is being called in this thread: what it starts is deeper by one.
@@ -286,13 +288,18 @@ class Activation:
         if wait is None:
             reason = Reason("step_failed", values)
             return Stop(
-                kind=StopKind.FAILED, outcome=Outcome.ERRORED, reason=reason, error=described
+                kind=StopKind.FAILED,
+                outcome=Outcome.ERRORED,
+                reason=reason,
+                error=described,
+                cause=error,
             )
         return Stop(
             kind=StopKind.SUSPENDED,
             wait=Wait(until=self.context.now + timedelta(seconds=wait)),
             reason=Reason("step_retried", values),
             error=described,
+            cause=error,
         )
 
     def give_up(self, error: BaseException, reason: Reason | None = None) -> Stop:
@@ -455,6 +462,8 @@ class Activation:
             plugin = error.key.partition(".")[0]
             reason = Reason.of("missing_action", action=error.key, plugin=plugin)
             return self._blocked(reason, error.key)
+        except UnmigratedError as error:
+            return self._blocked(*_missing_migration(error))
         except BaseException as error:
             # A form may raise anything.
             raise_interruption(error)
@@ -465,15 +474,38 @@ class Activation:
                     return _missing_filter(cause)
             text = one_line(error, self._known_secrets())
             reason = Reason.of("invalid_config", step=step_id, error=text)
-            return self._blocked(reason)
+            return replace(self._blocked(reason), cause=error)
 
-    def _blocked(self, reason: Reason, action: str | None = None) -> Stop:
+    def _blocked(self, reason: Reason, missing: str | None = None) -> Stop:
         """Return the stop of a run that cannot call its step; the call to come keeps what woke it.
 
-        ``action`` is the key of an action that is missing.
+        ``missing`` is the key of what it lacks (see ``needs``), if that is known.
         """
         self.cursor = (*self.cursor[:-1], self._top_with())
-        return Stop(kind=StopKind.BLOCKED, blocked_on=action, reason=reason)
+        return Stop(kind=StopKind.BLOCKED, blocked_on=missing, reason=reason)
+
+    def explained(self, stop: Stop) -> Stop:
+        """Return the stop to be written for one with an error, outside of what has failed.
+
+        Where migrations that are not applied are the cause, the run waits for them: the call does
+        not count as a try, and neither does the policy of its step.
+        """
+        found = None if stop.cause is None else self._unmigrated(stop.cause)
+        if found is None:
+            return stop
+        if stop.reason.code in ("step_failed", "step_retried"):
+            tries = self.cursor[-1].tries - 1
+            self.cursor = (*self.cursor[:-1], self._top_with(tries=tries))
+        reason, missing = _missing_migration(found)
+        return Stop(kind=StopKind.BLOCKED, reason=reason, blocked_on=missing, error=stop.error)
+
+    def _unmigrated(self, cause: BaseException) -> UnmigratedError | None:
+        """Return the migrations that are not applied and have made a call fail, if that is so."""
+        source = self.compiled.source
+        node = self.compiled.program.nodes.get(self.cursor[-1].step) if self.cursor else None
+        if node is None or not source.knows_action(node.step.action):
+            return explain(cause)
+        return explain(cause, type(source.get_action(node.step.action).action).__module__)
 
     def _secrets(self, bound: BoundStep) -> list[str]:
         """Return what must not be read in the history of a call."""
@@ -517,6 +549,12 @@ class Activation:
     def _messages(self, bound: BoundStep) -> tuple[str, ...]:
         secrets = self._secrets(bound)
         return tuple(redact(message, secrets) for message in self.context.messages)
+
+
+def _missing_migration(error: UnmigratedError) -> tuple[Reason, str]:
+    """Return why a run waits for the migrations of an app, and the key of what it waits for."""
+    values = {"app": error.app, "migrations": error.migrations, "command": error.command}
+    return Reason("missing_migration", values), needs.migration_key(error.app)
 
 
 def _missing_filter(error: UnknownFilterError) -> Stop:

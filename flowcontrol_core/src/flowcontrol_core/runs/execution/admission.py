@@ -47,6 +47,7 @@ from flowcontrol_core.runs.execution.driver import Driver
 from flowcontrol_core.runs.execution.failures import (
     CONTINUE,
     WRITTEN,
+    StopKind,
     Written,
     describe,
     one_line,
@@ -62,7 +63,7 @@ from flowcontrol_core.runs.queue.inbox import (
 from flowcontrol_core.runs.queue.outbox import after_checkpoint
 from flowcontrol_core.runs.queue.release import release
 from flowcontrol_core.runs.store.clock import clock
-from flowcontrol_core.runs.store.compiled import UnusableVersion, get_compiled
+from flowcontrol_core.runs.store.compiled import get_compiled
 from flowcontrol_core.runs.store.connection import alias, dispatch, durable, retrying
 from flowcontrol_core.runs.store.guard import CallGuard
 from flowcontrol_core.runs.store.objects import ObjectSource
@@ -134,6 +135,11 @@ def _check_guard(execution: Execution) -> None:
     stop = execution.activation.check_guard()
     if stop is CONTINUE:
         _let_wait(execution.run, execution.taken, execution.notes)
+        return
+    stop = execution.activation.explained(stop)
+    if stop.kind is StopKind.BLOCKED:
+        # What it waits for stays what it is.
+        block(execution.run, stop.reason, stop.blocked_on)
     else:
         Driver(execution).finish(stop)
 
@@ -335,13 +341,16 @@ def _let_wait(run: FlowRun, messages: list[Message], events: Sequence[RunEvent] 
     after_checkpoint(run)
 
 
-def block(run: FlowRun, error: UnusableVersion) -> None:
-    """Put a run back whose version cannot be executed here; its inbox stays as it is."""
-    now, is_news = clock().now(), run.explanation != error.reason
-    run.blocked_on = error.missing
-    run.due_at = None if error.missing else now + BLOCKED_RECHECK
-    event = make_event(EventKind.BLOCKED, now, error.reason, run_id=run.pk) if is_news else None
-    _put_back(run, Status.BLOCKED, error.reason, events=[event] if event else [])
+def block(run: FlowRun, reason: Reason, missing: str | None) -> None:
+    """Put a run back that lacks something; its inbox and what it waits for stay as they are.
+
+    ``missing`` is the key of that (see ``needs``), if it is known.
+    """
+    now, is_news = clock().now(), run.explanation != reason
+    run.blocked_on = missing
+    run.due_at = None if missing else now + BLOCKED_RECHECK
+    event = make_event(EventKind.BLOCKED, now, reason, run_id=run.pk) if is_news else None
+    _put_back(run, Status.BLOCKED, reason, events=[event] if event else [])
 
 
 def _put_back(

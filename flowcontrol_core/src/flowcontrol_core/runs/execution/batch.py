@@ -153,7 +153,7 @@ class Batch:
         try:
             execution = prepare(run, messages, self.source, self.guard, self.heartbeat)
         except UnusableVersion as error:
-            block(run, error)
+            block(run, error.reason, error.missing)
             return
         if execution is WRITTEN:
             return

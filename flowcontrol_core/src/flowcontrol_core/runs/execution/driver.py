@@ -96,7 +96,7 @@ class Driver:
         with in_zone(self.activation.compiled.zone):
             if self._repeats_call and (unknown := self._unknown_call()) is not None:
                 return unknown
-            return self._in_memory()
+            return self.activation.explained(self._in_memory())
 
     def drive_on(self, stop: Stop) -> None:
         """Execute the run from where it stopped in memory to where it suspends or ends; write it.
@@ -120,7 +120,7 @@ class Driver:
 
     def finish(self, stop: Stop) -> None:
         """Write the last checkpoint of the activation in a transaction of its own."""
-        self._commit(stop)
+        self._commit(self.activation.explained(stop))
         after_checkpoint(self.execution.run)
 
     def _database_stretch(self) -> Stop | Written:
@@ -168,7 +168,7 @@ class Driver:
         try:
             with durable():
                 self._ensure_row()
-                stop = self._call_steps(coalesce=coalesce)
+                stop = self.activation.explained(self._call_steps(coalesce=coalesce))
                 if stop.effects is Effects.EXTERNAL:
                     self.activation.mark_calling()
                 may_continue = checkpoint.write(self.execution, stop)

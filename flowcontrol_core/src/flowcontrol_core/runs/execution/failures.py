@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import random
 import traceback
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Final, Literal
 
@@ -59,8 +59,9 @@ class Stop:
     """Where an activation stopped, and why.
 
     ``outcome`` is one of ``Outcome`` where it ended; ``blocked_on`` the key of a missing action;
-    ``error`` has type, message, traceback, step and action; ``timeout`` is the time-out in seconds
-    of the call that is about to be made, where it has one of its own.
+    ``error`` has type, message, traceback, step and action, and ``cause`` is what was raised;
+    ``timeout`` is the time-out in seconds of the call that is about to be made, where it has one of
+    its own.
     """
 
     kind: StopKind
@@ -71,6 +72,8 @@ class Stop:
     blocked_on: str | None = None
     error: Mapping[str, Any] | None = None
     timeout: float | None = None
+    #: Its text may have secrets, so it is not shown with the rest.
+    cause: BaseException | None = field(default=None, repr=False)
 
 
 NEEDS_DATABASE = Stop(kind=StopKind.NEEDS, effects=Effects.DATABASE)
@@ -86,15 +89,8 @@ def errored(
         outcome=Outcome.ERRORED,
         reason=reason or Reason.of("error", error=one_line(error, secrets)),
         error=describe(error, step, "", secrets),
+        cause=error,
     )
-
-
-def causes(error: BaseException) -> Iterator[BaseException]:
-    """Yield an error and what it was raised from, the outermost first."""
-    cause: BaseException | None = error
-    while cause is not None:
-        yield cause
-        cause = cause.__cause__
 
 
 def one_line(error: BaseException, secrets: Iterable[str] = ()) -> str:

@@ -1,4 +1,4 @@
-"""What a run may need: an action, the data of a time zone, a secret; a blocked one says what.
+"""What a run may need: an action, a time zone, a secret, tables; a blocked one says what.
 
 The key of an action is its own; other kinds stand before a colon, which no such key contains.
 """
@@ -7,13 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from django.apps import apps
+
 from flowcontrol_core import zones
 from flowcontrol_core.actions.registry import registry
 from flowcontrol_core.actions.secrets import resolve
-from flowcontrol_core.errors import MissingSecretError
+from flowcontrol_core.errors import MissingSecretError, raise_interruption
 from flowcontrol_core.plugins.manager import plugin_manager
+from flowcontrol_core.tables import find_unmigrated
 
-_ZONE, _SECRET = "zone", "secret"
+_ZONE, _SECRET, _MIGRATION = "zone", "secret", "migration"
 
 
 def zone_key(name: str) -> str:
@@ -26,6 +29,19 @@ def secret_key(name: str) -> str:
     return f"{_SECRET}:{name}"
 
 
+def migration_key(label: str) -> str:
+    """Return the key of the migrations of an app."""
+    return f"{_MIGRATION}:{label}"
+
+
+def _is_migrated(label: str) -> bool:
+    try:
+        return label in apps.app_configs and not find_unmigrated([label])
+    except BaseException as error:  # noqa: BLE001 - a plugin's code, and any database
+        raise_interruption(error)
+        return False
+
+
 def _has_value(name: str) -> bool:
     try:
         return bool(resolve([name], plugin_manager.secret))
@@ -34,7 +50,11 @@ def _has_value(name: str) -> bool:
 
 
 #: Whether what a key names is there, by its kind.
-_IS_THERE: Mapping[str, Callable[[str], bool]] = {_ZONE: zones.is_known, _SECRET: _has_value}
+_IS_THERE: Mapping[str, Callable[[str], bool]] = {
+    _ZONE: zones.is_known,
+    _SECRET: _has_value,
+    _MIGRATION: _is_migrated,
+}
 
 
 def is_there(key: str) -> bool:

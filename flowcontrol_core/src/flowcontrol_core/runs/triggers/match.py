@@ -44,6 +44,7 @@ from flowcontrol_core.runs.queue.limits import limits_of, skipping
 from flowcontrol_core.runs.store.connection import alias
 from flowcontrol_core.runs.store.objects import describe_object, why_nameless
 from flowcontrol_core.runs.triggers.listeners import Listeners
+from flowcontrol_core.tables import explain
 from flowcontrol_core.zones import in_zone
 
 
@@ -165,7 +166,7 @@ def _check(
         raise_interruption(error)
         if isinstance(error, DatabaseError) and not careful:
             raise ConditionDatabaseError(error) from error
-        text = f"{type(error).__name__}: {error}"
+        text = str(explain(error) or f"{type(error).__name__}: {error}")
         return False, [event.skip(flow_trigger, Refusal.ERROR, text)]
 
 

@@ -1,0 +1,1 @@
+"""An app with migrations, for the tests of what happens before they are applied."""
