@@ -407,6 +407,20 @@ def test_a_step_without_effects_leaves_no_session_changed(
     assert customers() == ["good"]
 
 
+def test_a_step_without_effects_leaves_no_savepoint_open_in_the_transaction_of_others(
+    lab: Lab,
+) -> None:
+    lab.on("bad", as_behaviour(transaction.atomic().__enter__))
+    bad = start(write("before"), think("bad"), write("never"), key="bad")
+    good = start(write("good"), key="good")
+    sweep()
+    assert fresh(bad).outcome == Outcome.ERRORED
+    assert "left a transaction" in fresh(bad).reason_values["error"]
+    assert fresh(good).outcome == Outcome.COMPLETE
+    connection.close()
+    assert customers() == ["before", "good"]
+
+
 def close() -> None:
     connection.close()
 

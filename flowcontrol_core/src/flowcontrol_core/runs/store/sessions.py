@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from contextlib import suppress
 from dataclasses import dataclass, field
-from operator import attrgetter
 from typing import Any
 
 from django.db import Error
@@ -48,9 +47,18 @@ _ASTRAY = re.compile(
     rf"{_BEGIN}(?:set\s+(?:session\s+|local\s+)?(?:search_path|schema|role|transaction)\b|use\b)",
     re.IGNORECASE | re.DOTALL,
 )
-#: What Django knows of a session, read at once.
-state_of = attrgetter("connection", "in_atomic_block", "autocommit", "closed_in_transaction")
 _POSTGRESQL = {0: False, 1: True, 2: True, 3: True}
+
+
+def state_of(database: BaseDatabaseWrapper) -> tuple[Any, ...]:
+    """Return what Django knows of a session, and the number of its open blocks."""
+    return (
+        database.connection,
+        database.in_atomic_block,
+        database.autocommit,
+        database.closed_in_transaction,
+        len(database.atomic_blocks),
+    )
 
 
 def may_change(sql: str) -> bool:
@@ -75,7 +83,7 @@ class Watched:
     @classmethod
     def of(cls, database: BaseDatabaseWrapper, state: tuple[Any, ...]) -> Watched:
         """Return the session of a database, whose state was this before the call."""
-        return cls(database, state[0], state[1], len(database.atomic_blocks))
+        return cls(database, state[0], state[1], state[-1])
 
     def note(self, sql: str) -> None:
         """Note a statement that may change the session, if it is the one that was there before.
