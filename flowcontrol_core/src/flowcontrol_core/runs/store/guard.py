@@ -14,7 +14,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from contextvars import Context, ContextVar, copy_context
 from datetime import tzinfo
 from decimal import getcontext, setcontext
-from operator import attrgetter, call
+from operator import attrgetter, call, itemgetter
 from typing import Any
 
 from django.conf import settings
@@ -26,7 +26,14 @@ from django.utils import timezone, translation
 from flowcontrol_core.errors import EffectsError, raise_interruption
 from flowcontrol_core.runs.store.connection import mark_source
 from flowcontrol_core.runs.store.process import READ, READ_QUICK, process
-from flowcontrol_core.runs.store.sessions import Watched, may_change, reset, state_of
+from flowcontrol_core.runs.store.sessions import (
+    Watched,
+    close_broken,
+    may_change,
+    reset,
+    state_of,
+    tell_greetings,
+)
 
 logger = logging.getLogger("flowcontrol.runs")
 
@@ -38,6 +45,7 @@ _WRITE = re.compile(
 _DECIMAL = ("prec", "rounding", "Emin", "Emax", "capitals", "clamp")
 #: What is changed as a rule, and compared after each call; the rest is put back with it.
 _precision = attrgetter("prec", "rounding")
+_HAD_ERRORS = itemgetter(-1)
 
 
 class CallGuard:
@@ -122,8 +130,7 @@ class CallGuard:
         if not self._is_calling:
             return True
         self.armed = self._is_calling = False
-        is_same = not self._watched and [*map(state_of, self._databases)] == self._states
-        return is_same or self._put_back()
+        return self._is_same() or self._put_back()
 
     def call_after_commit(self, work: Callable[[], object]) -> None:
         """Call what an action of the present run wants done after the commit.
@@ -176,6 +183,7 @@ class CallGuard:
         for alias in caches:
             with suppress(Exception):
                 caches[alias]
+        tell_greetings()
         self._databases = [*connections.all()]
         with process.lock:
             process.sweeps += 1
@@ -193,6 +201,11 @@ class CallGuard:
                 self.end()
                 with process.lock:
                     process.sweeps -= 1
+
+    def _is_same(self) -> bool:
+        """Return whether a call that does not write has left all sessions as they were."""
+        states = [*map(state_of, self._databases)]
+        return not self._watched and states == self._states and not any(map(_HAD_ERRORS, states))
 
     def _put_decimal_back(self) -> None:
         for name, value in self._plain.items():
@@ -222,5 +235,7 @@ class CallGuard:
                 self._outdated.append(session.database)
             elif session.is_changed and not complaint:
                 reset(session.database)
+        for session in found:
+            close_broken(session.database)
         self.complaint = next(filter(None, found.values()), "")
         return not self.complaint

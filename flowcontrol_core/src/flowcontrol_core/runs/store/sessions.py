@@ -13,6 +13,7 @@ from typing import Any
 
 from django.db import Error
 from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.backends.signals import connection_created
 from django.utils.translation import gettext
 
 from flowcontrol_core.errors import EffectsError
@@ -44,21 +45,37 @@ _TRANSACTIONS = re.compile(
 )
 #: Those that would lead the engine's own statements of the same transaction astray.
 _ASTRAY = re.compile(
-    rf"{_BEGIN}(?:set\s+(?:session\s+|local\s+)?(?:search_path|schema|role|transaction)\b|use\b)",
+    rf"{_BEGIN}(?:set\s+(?:session\s+|local\s+)?(?:search_path|schema|role|transaction)\b"
+    r"|use\b|pragma\s+query_only\b)",
     re.IGNORECASE | re.DOTALL,
 )
+#: Where a database object keeps the connection that is made and greeted: see ``tell_greetings``.
+_MADE = "flowcontrol_made"
 _POSTGRESQL = {0: False, 1: True, 2: True, 3: True}
 
 
 def state_of(database: BaseDatabaseWrapper) -> tuple[Any, ...]:
-    """Return what Django knows of a session, and the number of its open blocks."""
+    """Return what Django knows of a session; the last item is whether it had errors."""
     return (
         database.connection,
         database.in_atomic_block,
         database.autocommit,
         database.closed_in_transaction,
         len(database.atomic_blocks),
+        database.errors_occurred,
     )
+
+
+def tell_greetings() -> None:
+    """Have ``Watched`` tell what is said to a new connection from what an action says to it.
+
+    To be called when all receivers of the project are connected: what they say is a greeting too.
+    """
+    connection_created.connect(_note_made, dispatch_uid="flowcontrol.sessions")
+
+
+def _note_made(connection: BaseDatabaseWrapper, **_: Any) -> None:
+    vars(connection)[_MADE] = connection.connection
 
 
 def may_change(sql: str) -> bool:
@@ -83,14 +100,14 @@ class Watched:
     @classmethod
     def of(cls, database: BaseDatabaseWrapper, state: tuple[Any, ...]) -> Watched:
         """Return the session of a database, whose state was this before the call."""
-        return cls(database, state[0], state[1], state[-1])
+        return cls(database, state[0], state[1], state[4])
 
     def note(self, sql: str) -> None:
-        """Note a statement that may change the session, if it is the one that was there before.
+        """Note a statement that may change the session.
 
-        What Django says to a new connection is not the action's. Raises EffectsError for one that
-        would end the transaction around the call: what the steps before it wrote would be
-        committed without their checkpoint.
+        What is said to a new connection before it is handed out is not the action's. Raises
+        EffectsError for one that would end the transaction around the call: what the steps before
+        it wrote would be committed without their checkpoint.
         """
         if self.in_atomic_block and self._ends_transaction(sql):
             text = gettext(
@@ -98,7 +115,8 @@ class Watched:
                 "`with transaction.atomic(): ...` only."
             )
             raise EffectsError(text % {"sql": shortened(sql)})
-        if self.database.connection is self.connection:
+        present = self.database.connection
+        if present is self.connection or present is vars(self.database).get(_MADE):
             self.statements.append(sql)
 
     def expect_transaction(self) -> None:
@@ -157,7 +175,8 @@ class Watched:
         if self.database.closed_in_transaction or self.database.connection is not self.connection:
             return True
         if self.database.vendor == "mysql":
-            return any(map(_CONTROL.match, self.statements))
+            is_broken = self.database.errors_occurred and not self.database.is_usable()
+            return is_broken or any(map(_CONTROL.match, self.statements))
         return not self._is_in_transaction()
 
     def _is_in_transaction(self) -> bool:
@@ -184,14 +203,33 @@ class Watched:
         if not database.in_atomic_block or self._has_lost_transaction():
             database.needs_rollback = True
             return True
+        _allow_writes(database)
         del database.atomic_blocks[self.depth :]
         del database.savepoint_ids[max(self.depth - 1, 0) :]
         return False
 
 
+def _allow_writes(database: BaseDatabaseWrapper) -> None:
+    if database.vendor == "sqlite":
+        database.connection.execute("PRAGMA query_only = OFF")
+
+
 def shortened(sql: str) -> str:
     """Return a statement in one line, for a message."""
     return " ".join(sql.split())[:100]
+
+
+def close_broken(database: BaseDatabaseWrapper) -> None:
+    """Close a session that had errors, if it is of no use any more, as Django does in web requests.
+
+    In a transaction it is left alone: the transaction fails.
+    """
+    if database.errors_occurred and not database.in_atomic_block:
+        if database.connection is None or database.is_usable():
+            database.errors_occurred = False
+        else:
+            with suppress(Error):
+                database.close()
 
 
 def reset(database: BaseDatabaseWrapper) -> None:
@@ -203,7 +241,6 @@ def reset(database: BaseDatabaseWrapper) -> None:
         if database.connection is not None:
             database.rollback()
             database.set_autocommit(database.settings_dict["AUTOCOMMIT"])
-            if database.vendor == "sqlite":
-                database.connection.execute("PRAGMA query_only = OFF")
+            _allow_writes(database)
     with suppress(Error):
         database.close()
