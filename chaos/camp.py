@@ -155,14 +155,13 @@ class Camp(Site):
                 figures.lost += count == 0
                 figures.duplicated += max(0, count - 1)
 
-    def changed_keys(self) -> int:
+    def changed_keys(self, using: str | None = None) -> int:
         """Count the steps that were made with several keys, and the keys of several steps."""
-        of_step = Effect.objects.values("run", "label").annotate(
+        effects = Effect.objects.using(using)
+        of_step = effects.values("run", "label").annotate(
             found=Count("idempotency_key", distinct=True)
         )
-        of_key = Effect.objects.values("idempotency_key").annotate(
-            found=Count("label", distinct=True)
-        )
+        of_key = effects.values("idempotency_key").annotate(found=Count("label", distinct=True))
         several = (of_step.filter(found__gt=1).count(), of_key.filter(found__gt=1).count())
         return sum(several)
 

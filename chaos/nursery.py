@@ -13,7 +13,7 @@ import django
 MODULES = (
     *("storm", "points", "poison", "limits", "operators", "wakeups", "overlaps"),
     *("network", "clocks", "deployments", "locked", "brokers", "recorded", "state_machine"),
-    *("surroundings", "sessions"),
+    *("surroundings", "second_database", "sessions"),
 )
 
 django.setup()

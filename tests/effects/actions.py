@@ -28,8 +28,8 @@ class LabelForm(forms.Form):
     linger = forms.FloatField(required=False)
 
 
-def record(run: RunContext, obj: Any, label: str) -> None:
-    Effect.objects.create(
+def record(run: RunContext, obj: Any, label: str, *, using: str | None = None) -> None:
+    Effect.objects.using(using).create(
         run=run.uuid,
         label=label,
         object_key="" if obj is None else str(obj.pk),
