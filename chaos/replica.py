@@ -1,4 +1,4 @@
-"""F25: the site reads from a replica that is behind, and writes to the primary."""
+"""F25: the site reads from a replica that is late, and writes to the primary."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from tests.shop.models import Customer
 
 REPLICA, STAGE = "flowcontrol_replica", "flowcontrol_stage"
 #: The replica shows what was this many seconds ago, or twice as many: longer than a lease.
-BEHIND = 1.0
+LATE = 1.0
 SETTINGS: dict[str, Any] = {"STEP_TIMEOUT": 3.0}
 #: It refuses to write, as the replica of a server does.
 OPTIONS: dict[Database, dict[str, Any]] = {
@@ -117,13 +117,13 @@ class Replica:
         with connections["default"].cursor() as cursor:
             cursor.execute(sql)
 
-    def keep_behind(self) -> None:
+    def keep_late(self) -> None:
         """Copy all tables again and again, until killed."""
         self.attach()
         while True:
             self.copy(f"{STAGE}.", f"{REPLICA}.")
             self.copy("", f"{STAGE}.")
-            time.sleep(BEHIND)
+            time.sleep(LATE)
 
     def copy(self, source: str, target: str) -> None:
         with transaction.atomic():
@@ -150,7 +150,7 @@ def be_site(count: int, number: int) -> None:
         fate = FATES[(turn + number) % len(FATES)]
         customer = Customer.objects.create(name="old", email=fate)
         Customer.objects.filter(pk=customer.pk).update(name="new")
-        later = clock().now() + timedelta(seconds=BEHIND / 2)
+        later = clock().now() + timedelta(seconds=LATE / 2)
         run = create_flowrun("flow", customer, at=later if fate == "deleted" else None)
         if fate == "deleted":
             customer.delete()
@@ -167,7 +167,7 @@ def be_site(count: int, number: int) -> None:
         TOLD.fire(customer)
 
 
-@fault("F25", "a replica that is behind is read from")
+@fault("F25", "a replica that is late is read from")
 def read_what_was(camp: Camp, figures: Figures) -> None:
     replica = Replica(camp)
     with replica.made():
@@ -178,7 +178,7 @@ def read_what_was(camp: Camp, figures: Figures) -> None:
 
 
 def run_site(camp: Camp, figures: Figures, replica: Replica) -> None:
-    copier = camp.fork(replica.keep_behind)
+    copier = camp.fork(replica.keep_late)
     reads = partial(read_from_replica, replica.settings)
     workers = camp.fork_workers(3, reads, **SETTINGS)
     publish_flow(flow(write("child"), object="shop.customer"), key="child")
@@ -251,6 +251,6 @@ def check(camp: Camp, figures: Figures) -> None:
     left = sum(effects[str(run.uuid), "a"] for run in by_fate["deleted"])
     figures.promise(not left, f"{left} effects for objects that were deleted")
     figures.keys += camp.changed_keys()
-    figures.note += f"{BEHIND:.0f} to {2 * BEHIND:.0f} s behind; " + ", ".join(
+    figures.note += f"{LATE:.0f} to {2 * LATE:.0f} s late; " + ", ".join(
         f"{len(found)} {fate}" for fate, found in by_fate.items()
     )

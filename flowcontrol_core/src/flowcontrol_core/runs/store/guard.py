@@ -14,13 +14,14 @@ from contextlib import ExitStack, contextmanager, suppress
 from contextvars import Context, ContextVar, copy_context
 from datetime import tzinfo
 from decimal import getcontext, setcontext
-from operator import attrgetter, call, itemgetter
+from operator import attrgetter, call
 from typing import Any
 
 from django.conf import settings
 from django.core.cache import caches
 from django.db import Error, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.backends.signals import connection_created
 from django.utils import timezone, translation
 
 from flowcontrol_core.errors import EffectsError, raise_interruption
@@ -30,9 +31,8 @@ from flowcontrol_core.runs.store.sessions import (
     Watched,
     close_broken,
     may_change,
+    note_made,
     reset,
-    state_of,
-    tell_greetings,
 )
 
 logger = logging.getLogger("flowcontrol.runs")
@@ -45,7 +45,21 @@ _WRITE = re.compile(
 _DECIMAL = ("prec", "rounding", "Emin", "Emax", "capitals", "clamp")
 #: What is changed as a rule, and compared after each call; the rest is put back with it.
 _precision = attrgetter("prec", "rounding")
-_HAD_ERRORS = itemgetter(-1)
+
+
+def state_of(database: BaseDatabaseWrapper) -> tuple[Any, ...]:
+    """Return what Django knows of a session.
+
+    The first three are what ``Watched`` is made of, the last one is whether there were errors.
+    """
+    return (
+        database.connection,
+        database.in_atomic_block,
+        len(database.atomic_blocks),
+        database.autocommit,
+        database.closed_in_transaction,
+        database.errors_occurred,
+    )
 
 
 class CallGuard:
@@ -130,7 +144,9 @@ class CallGuard:
         if not self._is_calling:
             return True
         self.armed = self._is_calling = False
-        return self._is_same() or self._put_back()
+        states = [*map(state_of, self._databases)]
+        is_same = not self._watched and states == self._states
+        return (is_same and not any(state[-1] for state in states)) or self._put_back()
 
     def call_after_commit(self, work: Callable[[], object]) -> None:
         """Call what an action of the present run wants done after the commit.
@@ -183,7 +199,7 @@ class CallGuard:
         for alias in caches:
             with suppress(Exception):
                 caches[alias]
-        tell_greetings()
+        connection_created.connect(note_made, dispatch_uid="flowcontrol.sessions")
         self._databases = [*connections.all()]
         with process.lock:
             process.sweeps += 1
@@ -201,11 +217,6 @@ class CallGuard:
                 self.end()
                 with process.lock:
                     process.sweeps -= 1
-
-    def _is_same(self) -> bool:
-        """Return whether a call that does not write has left all sessions as they were."""
-        states = [*map(state_of, self._databases)]
-        return not self._watched and states == self._states and not any(map(_HAD_ERRORS, states))
 
     def _put_decimal_back(self) -> None:
         for name, value in self._plain.items():

@@ -13,7 +13,6 @@ from typing import Any
 
 from django.db import Error
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.backends.signals import connection_created
 from django.utils.translation import gettext
 
 from flowcontrol_core.errors import EffectsError
@@ -49,32 +48,16 @@ _ASTRAY = re.compile(
     r"|use\b|pragma\s+query_only\b)",
     re.IGNORECASE | re.DOTALL,
 )
-#: Where a database object keeps the connection that is made and greeted: see ``tell_greetings``.
+#: Where a database object keeps the connection that is made and greeted: see ``note_made``.
 _MADE = "flowcontrol_made"
 _POSTGRESQL = {0: False, 1: True, 2: True, 3: True}
 
 
-def state_of(database: BaseDatabaseWrapper) -> tuple[Any, ...]:
-    """Return what Django knows of a session; the last item is whether it had errors."""
-    return (
-        database.connection,
-        database.in_atomic_block,
-        database.autocommit,
-        database.closed_in_transaction,
-        len(database.atomic_blocks),
-        database.errors_occurred,
-    )
+def note_made(connection: BaseDatabaseWrapper, **_: Any) -> None:
+    """Note that a connection is made, for ``Watched`` to tell a greeting from an action's words.
 
-
-def tell_greetings() -> None:
-    """Have ``Watched`` tell what is said to a new connection from what an action says to it.
-
-    To be called when all receivers of the project are connected: what they say is a greeting too.
+    To be the last receiver of ``connection_created``: what a project says there is a greeting too.
     """
-    connection_created.connect(_note_made, dispatch_uid="flowcontrol.sessions")
-
-
-def _note_made(connection: BaseDatabaseWrapper, **_: Any) -> None:
     vars(connection)[_MADE] = connection.connection
 
 
@@ -100,7 +83,7 @@ class Watched:
     @classmethod
     def of(cls, database: BaseDatabaseWrapper, state: tuple[Any, ...]) -> Watched:
         """Return the session of a database, whose state was this before the call."""
-        return cls(database, state[0], state[1], state[4])
+        return cls(database, *state[:3])
 
     def note(self, sql: str) -> None:
         """Note a statement that may change the session.
