@@ -180,15 +180,15 @@ def call(label: str, **config: Any) -> Step:
     return step("effects.call", label=label, **config)
 
 
-def six_steps(calls: float, writes: float) -> Document:
+def six_steps(calls: float, writes: float, **options: Any) -> Document:
     """Return the flow of the storms: calls outside and effects in the database, and their times."""
     return flow(
-        call("a", linger=calls),
-        write("b", linger=writes),
-        write("c", linger=writes),
-        call("d", linger=calls),
-        write("e", linger=writes),
-        write("f", linger=writes),
+        call("a", linger=calls, **options),
+        write("b", linger=writes, **options),
+        write("c", linger=writes, **options),
+        call("d", linger=calls, **options),
+        write("e", linger=writes, **options),
+        write("f", linger=writes, **options),
     )
 
 
