@@ -27,7 +27,7 @@ from chaos.servers import DATABASES
 from tests.databases import Database, scratch_database
 from tests.services import why_unreachable
 
-FAULTS = tuple(f"F{number}" for number in range(1, 24))
+FAULTS = tuple(f"F{number}" for number in range(1, 29))
 NAMES = {
     "sqlite": Database.SQLITE_FILE,
     "postgresql": Database.POSTGRESQL,

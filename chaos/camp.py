@@ -155,14 +155,13 @@ class Camp(Site):
                 figures.lost += count == 0
                 figures.duplicated += max(0, count - 1)
 
-    def changed_keys(self) -> int:
+    def changed_keys(self, using: str | None = None) -> int:
         """Count the steps that were made with several keys, and the keys of several steps."""
-        of_step = Effect.objects.values("run", "label").annotate(
+        effects = Effect.objects.using(using)
+        of_step = effects.values("run", "label").annotate(
             found=Count("idempotency_key", distinct=True)
         )
-        of_key = Effect.objects.values("idempotency_key").annotate(
-            found=Count("label", distinct=True)
-        )
+        of_key = effects.values("idempotency_key").annotate(found=Count("label", distinct=True))
         several = (of_step.filter(found__gt=1).count(), of_key.filter(found__gt=1).count())
         return sum(several)
 
@@ -181,19 +180,15 @@ def call(label: str, **config: Any) -> Step:
     return step("effects.call", label=label, **config)
 
 
-def six_steps(calls: float, writes: float) -> Document:
-    """Return the flow of the storms: calls outside and effects in the database, and their times.
-
-    Who was stopped in a call, and still has its run, fails by the call's time-out: it is retried.
-    """
-    retry = {"attempts": 100, "backoff": 0.1}
+def six_steps(calls: float, writes: float, **options: Any) -> Document:
+    """Return the flow of the storms: calls outside and effects in the database, and their times."""
     return flow(
-        call("a", linger=calls, retry=retry),
-        write("b", linger=writes, retry=retry),
-        write("c", linger=writes, retry=retry),
-        call("d", linger=calls, retry=retry),
-        write("e", linger=writes, retry=retry),
-        write("f", linger=writes, retry=retry),
+        call("a", linger=calls, **options),
+        write("b", linger=writes, **options),
+        write("c", linger=writes, **options),
+        call("d", linger=calls, **options),
+        write("e", linger=writes, **options),
+        write("f", linger=writes, **options),
     )
 
 

@@ -22,7 +22,7 @@ def main(arguments: Sequence[str]) -> None:
     end_on_signals()
     try:
         with Servers() as servers:
-            if "F14" in options.only.split(","):
+            if {"F14", "F28"} & set(options.only.split(",")):
                 servers.expect(Redis, RabbitMQ)
             cause_faults(options, _database(options, servers), servers)
     finally:

@@ -57,5 +57,10 @@ def port_of(between: Forked) -> str:
 def go_through(port: str) -> None:
     """Have this process reach its database through a proxy, and try again soon."""
     connections.settings["default"]["PORT"] = port
+    be_quick()
+
+
+def be_quick() -> None:
+    """Have this process try again soon what its database has failed at."""
     batch.POSTPONED = timedelta(seconds=0.3)
     worker.LONGEST_PAUSE = 0.2

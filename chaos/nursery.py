@@ -13,7 +13,7 @@ import django
 MODULES = (
     *("storm", "points", "poison", "limits", "operators", "wakeups", "overlaps"),
     *("network", "clocks", "deployments", "locked", "brokers", "recorded", "state_machine"),
-    "surroundings",
+    *("surroundings", "second_database", "replica", "isolation", "sessions", "soft_limit"),
 )
 
 django.setup()

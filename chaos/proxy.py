@@ -39,10 +39,11 @@ class Proxy:
     host: str
     port: int
     chances: Chances
+    listen: int = 0
 
     async def serve(self) -> None:
-        """Listen on a free port, and say on which."""
-        server = await asyncio.start_server(self.connect, "127.0.0.1", 0)
+        """Listen on a port, by default a free one, and say on which."""
+        server = await asyncio.start_server(self.connect, "127.0.0.1", self.listen)
         say(f"{LISTENING}{server.sockets[0].getsockname()[1]}.")
         async with server:
             await server.serve_forever()
@@ -102,9 +103,9 @@ class Link:
         return True
 
 
-def serve(host: str, port: int, chances: Chances) -> None:
+def serve(host: str, port: int, chances: Chances, listen: int = 0) -> None:
     """Be the proxy of a server, until killed."""
-    asyncio.run(Proxy(host=host, port=port, chances=chances).serve())
+    asyncio.run(Proxy(host=host, port=port, chances=chances, listen=listen).serve())
 
 
 def say(line: str) -> None:

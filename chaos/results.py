@@ -131,7 +131,8 @@ Each line is one fault on one database, with real worker processes. `lost` are r
 end as they should and effects that are missing, `twice` are database effects that were there more
 than once, `keys changed` external steps whose idempotency key was not the same at each attempt.
 `kills` are the processes that were killed or stopped, or the commits that were spoiled, or the
-outages of a broker and the messages that were lost. Databases and brokers are servers of the
+outages of a broker or a second database and the messages that were lost, or the steps that a time
+limit interrupted. Databases and brokers are servers of the
 campaign's own, which are really stopped and killed; where one could not be had, the note says so. A
 fault of which any is not 0, or whose other promises did not hold, is
 `BROKEN`. F7 is the negative control: without its protection the same storm has to do harm.

@@ -11,6 +11,7 @@ from chaos.processes import Forked, Work
 from chaos.registry import SERVERS, fault
 from chaos.results import Figures
 from chaos.servers import DATABASES
+from flowcontrol_core.document.tree import Document
 from flowcontrol_core.models import FlowRun, Status
 from flowcontrol_core.testing.helpers import publish_flow
 from tests.processes.unfenced import switch_the_fence_off
@@ -34,14 +35,26 @@ class Storm:
         # A sleeper in a transaction keeps all others from writing on SQLite: there, most are to
         # fall asleep in a call.
         self.restarts: list[float] = []
-        self.document = six_steps(*((0.2, 0.005) if camp.is_sqlite else (0.06, 0.06)))
+        self.document = self.make_document()
         publish_flow(self.document)
-        self.workers = camp.fork_workers(pick(6, 4, 3), *changes)
+        # A zombie is to be refused by the fence: a step that took too long would fail.
+        self.settings = {} if camp.is_sqlite else {"STEP_TIMEOUT": 60.0}
+        self.workers = camp.fork_workers(pick(6, 4, 3), *changes, **self.settings)
         self.kills = times(pick(60, 10, 4), self.seconds, camp.random)
         self.stops = times(pick(30, 6, 4), self.seconds, camp.random)
         #: Until when a stopped worker sleeps at least, and at the most.
         self.asleep: list[tuple[float, float, Forked]] = []
         self.created: list[FlowRun] = []
+
+    def make_document(self) -> Document:
+        if self.camp.is_sqlite:
+            # There, the lease has to last for the time-out, so a zombie that no one has missed in
+            # time fails its step.
+            return six_steps(0.2, 0.005, retry={"attempts": 10, "backoff": 0.1})
+        return six_steps(0.06, 0.06)
+
+    def create(self, count: int) -> list[FlowRun]:
+        return create_runs(count)
 
     def halve(self) -> None:
         """Have half of the runs, and of what happens to them."""
@@ -79,7 +92,7 @@ class Storm:
         wanted = min(self.runs, 1 + int(self.runs * elapsed / self.seconds))
         missing = wanted - len(self.created)
         if missing > 0 and FlowRun.objects.live().count() < 2 * len(self.workers):
-            self.created += create_runs(min(missing, 5))
+            self.created += self.create(min(missing, 5))
 
     def kill(self) -> None:
         victim = self.victim()
@@ -92,7 +105,9 @@ class Storm:
         victim.exit_status()
         self.figures.kills += 1
         self.asleep = [item for item in self.asleep if item[2] is not victim]
-        self.workers[self.workers.index(victim)] = self.camp.fork_worker(*self.changes)
+        self.workers[self.workers.index(victim)] = self.camp.fork_worker(
+            *self.changes, **self.settings
+        )
 
     def restart(self, *, cleanly: bool) -> None:
         """Have the database server away for a while, and a worker die while it is."""

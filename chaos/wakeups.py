@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import time
 from functools import partial
 
@@ -78,12 +79,15 @@ def turns(rounds: int) -> list[Step]:
     return found
 
 
-def notice_deadlocks() -> None:
-    """Have this process write a line for each deadlock, which the engine gets over."""
+def notice_deadlocks(words: str = "deadlock") -> None:
+    """Have this process write a line for each deadlock, which the engine gets over.
+
+    Or for other errors: ``words`` is what their texts have, as a regular expression.
+    """
     original = connection.is_transient
 
     def is_transient(error: BaseException) -> bool:
-        if "deadlock" in str(error).lower():
+        if re.search(words, str(error), re.IGNORECASE):
             print(DEADLOCK, error, flush=True)
         return original(error)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import pytest
 
 pytest.importorskip("celery")
 
+from billiard.pool import SIG_SOFT_TIMEOUT, soft_timeout_sighandler
 from celery import Celery, current_app
 from kombu import Connection
 from kombu.exceptions import OperationalError
@@ -27,6 +29,7 @@ from flowcontrol_core import tasks
 from flowcontrol_core.models import FlowRun
 from flowcontrol_core.runs.execution.start import create_flowrun
 from flowcontrol_core.runs.queue.claim import Choice
+from flowcontrol_core.runs.queue.workers import should_stop
 from flowcontrol_core.runs.store.clock import ManualClock
 
 CLOSED = ["amqp://127.0.0.1:1//", "redis://127.0.0.1:1/0"]
@@ -187,6 +190,35 @@ def test_what_is_due_still_is_sent_on(
     assert tasks.run_flowruns_task([1, 2]) == executed
     assert waiting(app) == sent
     assert len(naps) == (executed == 0)
+
+
+@pytest.mark.parametrize("place", ["send_heartbeat", "execute_due", "due_by_queue", "send"])
+def test_the_soft_time_limit_interrupts_nothing_but_a_step(
+    app: Celery, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    """Wherever the task is, what is left of its chunk is sent on."""
+    calls = {
+        "send_heartbeat": lambda: None,
+        "execute_due": lambda *_, **__: SimpleNamespace(executed=1),
+        "due_by_queue": lambda *_: {"default": [2]},
+        "send": tasks.send,
+    }
+    for name, call in calls.items():
+
+        def called(*args: Any, _name: str = name, _call: Any = call, **options: Any) -> Any:
+            if _name == place:
+                signal.raise_signal(SIG_SOFT_TIMEOUT)
+            return _call(*args, **options)
+
+        monkeypatch.setattr(tasks, name, called)
+    before = signal.signal(SIG_SOFT_TIMEOUT, soft_timeout_sighandler)
+    try:
+        assert tasks.run_flowruns_task([1, 2]) == 1
+        assert signal.getsignal(SIG_SOFT_TIMEOUT) is soft_timeout_sighandler
+    finally:
+        signal.signal(SIG_SOFT_TIMEOUT, before)
+    assert waiting(app) == [[2]]
+    assert not should_stop()
 
 
 def test_eager_tasks_need_no_broker(app: Celery, monkeypatch: pytest.MonkeyPatch) -> None:

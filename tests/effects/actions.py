@@ -28,8 +28,8 @@ class LabelForm(forms.Form):
     linger = forms.FloatField(required=False)
 
 
-def record(run: RunContext, obj: Any, label: str) -> None:
-    Effect.objects.create(
+def record(run: RunContext, obj: Any, label: str, *, using: str | None = None) -> None:
+    Effect.objects.using(using).create(
         run=run.uuid,
         label=label,
         object_key="" if obj is None else str(obj.pk),
@@ -75,6 +75,20 @@ class Write(BaseAction):
             os.kill(os.getpid(), signal.SIGSTOP)
         if fault == "terminate":
             os.kill(os.getpid(), signal.SIGTERM)
+
+
+class Increase(BaseAction):
+    """Reads the number that its customer has for a phone, and writes the next one."""
+
+    name = "increase"
+    effects = Effects.DATABASE
+    Config = LabelForm
+
+    def run(self, *, run: RunContext, obj: Any, config: Any) -> None:
+        number = int(obj.phone or 0)
+        linger(config)
+        Customer.objects.filter(pk=obj.pk).update(phone=str(number + 1))
+        record(run, obj, config.label)
 
 
 class Call(BaseAction):
@@ -182,5 +196,5 @@ class Tell(BaseAction):
 
 
 TOLD = Trigger(name="told", label="Told", model="shop.customer", key="effects.told")
-ACTIONS = (Write, Call, Hold, Doze, Rest, Listen, Nap, Tell)
+ACTIONS = (Write, Increase, Call, Hold, Doze, Rest, Listen, Nap, Tell)
 TRIGGERS = (TOLD,)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from django.db import connection
 
 from tests.tooling import journeys
 
@@ -21,7 +22,9 @@ def test_form_post_of_a_step_reads_once_and_writes_once() -> None:
 def test_sweep_with_one_step_passes_through_few_files() -> None:
     journey = journeys.sweep()
     assert len(journey.files) <= 25, journey.files
-    assert len(journey.functions) <= 130, journey.functions
+    # On a server the heartbeat has a thread.
+    bound = 131 if connection.vendor == "sqlite" else 137
+    assert len(journey.functions) <= bound, journey.functions
 
 
 @pytest.mark.django_db(transaction=True)

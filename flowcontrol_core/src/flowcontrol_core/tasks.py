@@ -10,7 +10,7 @@ import random
 import signal
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any
@@ -94,35 +94,37 @@ def run_flowruns_task(ids: list[int]) -> int:
     """
     if django_settings.DEBUG:
         reset_queries()
-    send_heartbeat()
     choice, executed, stopped = Choice(only=ids), 0, should_stop()
-    try:
-        with _soft_limit():
+    with _soft_limit() as withdraw_stop:
+        send_heartbeat()
+        try:
             executed = execute_due(len(ids), choice, between=send_heartbeat, seconds=TURN).executed
-    except SoftTimeLimitExceeded:
-        logger.warning(
-            "Celery's soft time limit interrupted a step. Its run, and what was left of the chunk, "
-            "went back; use a smaller CELERY_CHUNK, or a longer limit."
-        )
-    left = {} if stopped or should_stop() else due_by_queue(len(ids), choice)
-    if left and not executed:
-        time.sleep(random.uniform(*LOCKED_PAUSE))
-    if left:
-        send(left, parts=2 if executed else 1)
+        except SoftTimeLimitExceeded:
+            logger.warning(
+                "Celery's soft time limit interrupted a step. Its run, and what was left of the "
+                "chunk, went back; use a smaller CELERY_CHUNK, or a longer limit."
+            )
+        withdraw_stop()
+        left = {} if stopped or should_stop() else due_by_queue(len(ids), choice)
+        if left and not executed:
+            time.sleep(random.uniform(*LOCKED_PAUSE))
+        if left:
+            send(left, parts=2 if executed else 1)
     return executed
 
 
 @contextmanager
-def _soft_limit() -> Iterator[None]:
+def _soft_limit() -> Iterator[Callable[[], None]]:
     """Have Celery's soft time limit end the chunk, without an interruption of the engine itself.
 
     It is a signal of the processes of the pool "prefork"; the other pools have none. A step is
     interrupted by it; where the step does not mind, or none is being called, what was not begun
-    goes back all the same.
+    goes back all the same. Yields what withdraws the stop that it has requested: the rest of the
+    chunk is still to be sent, without an interruption.
     """
     raise_limit = signal.getsignal(SIG_SOFT_TIMEOUT) if SIG_SOFT_TIMEOUT else None
     if raise_limit is not soft_timeout_sighandler:
-        yield
+        yield _do_nothing
         return
 
     def end_chunk(number: int, frame: FrameType | None) -> None:
@@ -132,10 +134,14 @@ def _soft_limit() -> Iterator[None]:
 
     signal.signal(SIG_SOFT_TIMEOUT, end_chunk)
     try:
-        yield
+        yield clear_stop
     finally:
         signal.signal(SIG_SOFT_TIMEOUT, raise_limit)
         clear_stop()
+
+
+def _do_nothing() -> None:
+    """Stand in where there is no limit."""
 
 
 def send(runs: Mapping[str, Sequence[int]], *, quickly: bool = False, parts: int = 1) -> int:

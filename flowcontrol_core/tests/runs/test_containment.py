@@ -21,7 +21,7 @@ from typing import Any
 import pytest
 from django.conf import settings
 from django.core.cache import caches
-from django.db import connection, transaction
+from django.db import Error, connection, transaction
 from django.utils import timezone, translation
 
 from flowcontrol_core.errors import EffectsError, interruptions
@@ -356,7 +356,20 @@ def set_isolation() -> None:
         cursor.execute(sql)
 
 
-OUTSIDE = [leave_autocommit_off, begin_by_hand, leave_atomic_open, set_read_only, set_isolation]
+def begin_on_a_new_connection() -> None:
+    connection.close()
+    begin_by_hand()
+
+
+def set_a_new_connection_read_only() -> None:
+    connection.close()
+    set_read_only()
+
+
+OUTSIDE = [
+    *(leave_autocommit_off, begin_by_hand, leave_atomic_open, set_read_only, set_isolation),
+    *(begin_on_a_new_connection, set_a_new_connection_read_only),
+]
 
 
 def as_behaviour(work: Callable[[], None]) -> Callable[..., None]:
@@ -407,6 +420,20 @@ def test_a_step_without_effects_leaves_no_session_changed(
     assert customers() == ["good"]
 
 
+def test_a_step_without_effects_leaves_no_savepoint_open_in_the_transaction_of_others(
+    lab: Lab,
+) -> None:
+    lab.on("bad", as_behaviour(transaction.atomic().__enter__))
+    bad = start(write("before"), think("bad"), write("never"), key="bad")
+    good = start(write("good"), key="good")
+    sweep()
+    assert fresh(bad).outcome == Outcome.ERRORED
+    assert "left a transaction" in fresh(bad).reason_values["error"]
+    assert fresh(good).outcome == Outcome.COMPLETE
+    connection.close()
+    assert customers() == ["before", "good"]
+
+
 def close() -> None:
     connection.close()
 
@@ -444,7 +471,14 @@ def is_in_memory() -> bool:
     return connection.vendor == "sqlite" and bool(database.is_in_memory_db())
 
 
+def refuse_writes() -> None:
+    if connection.vendor != "sqlite":
+        raise LookupError("The action may: elsewhere it is about the next transaction.")
+    set_read_only()
+
+
 INSIDE = [
+    refuse_writes,
     close,
     commit_by_hand,
     swallow_a_refusal,
@@ -470,6 +504,67 @@ def test_a_step_that_ends_its_transaction_fails_with_the_true_reason(
     assert fresh(bad).attempt == 0
     assert fresh(good).outcome == Outcome.COMPLETE
     assert customers() == ["before", "good"], "what the steps before it wrote stands, once"
+
+
+def kill_session() -> None:
+    if connection.vendor == "sqlite":
+        pytest.skip("There is no server that could end a session.")
+    sql = {
+        "postgresql": "SELECT pg_terminate_backend(pg_backend_pid())",
+        "mysql": "KILL CONNECTION_ID()",
+    }[connection.vendor]
+    with connection.cursor() as cursor:
+        cursor.execute(sql)
+
+
+def kill_session_quietly() -> None:
+    with suppress(Error):
+        kill_session()
+
+
+@pytest.mark.parametrize("make", [think, write, send])
+@pytest.mark.parametrize("before", [(), (write("before"),)])
+def test_a_step_that_has_its_session_ended_each_time_fails_by_its_policy(
+    lab: Lab, make: Any, before: Any
+) -> None:
+    lab.on("bad", as_behaviour(kill_session))
+    policy = {"attempts": 2, "backoff": 1}
+    bad = start(*before, make("bad", retry=policy), write("never"), key="bad")
+    good = [start(write(f"good{n}"), key=f"good{n}") for n in range(2)]
+    assert sweep() == 3, "it is asked once more, and no other has to wait"
+    found = fresh(bad)
+    assert (found.status, found.reason_code) == (Status.WAITING, "step_retried")
+    assert "closed or broken by each call of the step" in found.reason_values["error"]
+    lab.clock.advance(seconds=60)
+    sweep()
+    assert (fresh(bad).outcome, fresh(bad).reason_code) == (Outcome.ERRORED, "step_failed")
+    assert {fresh(run).outcome for run in good} == {Outcome.COMPLETE}
+    assert customers() == [*(["before"] if before else []), "good0", "good1"]
+
+
+def test_a_call_that_must_not_be_repeated_is_not_when_its_session_ends(lab: Lab) -> None:
+    lab.on("bad", as_behaviour(kill_session))
+    bad = start(send("bad", if_unknown="fail"))
+    sweep()
+    assert (fresh(bad).outcome, fresh(bad).reason_code) == (Outcome.ERRORED, "unknown_call")
+    assert lab.calls == ["bad"]
+
+
+@pytest.mark.parametrize("make", [think, send])
+def test_a_step_that_hides_the_end_of_its_session_harms_nothing(lab: Lab, make: Any) -> None:
+    lab.on("quiet", as_behaviour(kill_session_quietly))
+    run = start(make("quiet"), write("after"))
+    assert sweep() == 1
+    assert (fresh(run).outcome, customers()) == (Outcome.COMPLETE, ["after"])
+    assert lab.calls.count("quiet") == 1
+
+
+def test_a_step_that_hides_the_end_of_its_transaction_fails(lab: Lab) -> None:
+    lab.on("quiet", as_behaviour(kill_session_quietly))
+    run = start(write("before"), write("quiet"), write("never"))
+    assert sweep() == 1
+    assert (fresh(run).outcome, fresh(run).reason_code) == (Outcome.ERRORED, "step_failed")
+    assert customers() == ["before"]
 
 
 def test_a_session_that_was_set_to_something_is_renewed(lab: Lab) -> None:

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from django.db import OperationalError, connections, transaction
+from django.db import OperationalError, connection, connections, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
 
 from flowcontrol_core.errors import NotStartedError
 from flowcontrol_core.models import Flow, FlowRun, Status
@@ -439,3 +440,59 @@ def test_a_run_whose_transaction_was_rolled_back_is_obsolete_after_a_lease(
     lab.clock.advance(seconds=60)
     sweep()
     assert fresh(run).outcome == "obsolete"
+
+
+# --- sessions of another database -----------------------------------------------------------
+
+
+@pytest.fixture
+def second(db: None) -> Iterator[BaseDatabaseWrapper]:
+    """The server of the first database by another alias: a session of its own."""
+    if connection.vendor == "sqlite":
+        pytest.skip("There is no server that could end a session.")
+    connections.databases["second"] = {**connections.databases["default"]}
+    database: Any = connections["second"]
+    database.ensure_connection = lambda: database.connection or database.connect()
+    try:
+        yield database
+    finally:
+        database.close()
+        del connections["second"], connections.databases["second"]
+
+
+def ask(database: BaseDatabaseWrapper, sql: str) -> None:
+    with database.cursor() as cursor:
+        cursor.execute(sql)
+
+
+def test_a_session_of_another_database_that_has_ended_is_replaced(
+    lab: Lab, second: BaseDatabaseWrapper
+) -> None:
+    is_postgresql = connection.vendor == "postgresql"
+    end = (
+        "SELECT pg_terminate_backend(pg_backend_pid())" if is_postgresql else "KILL CONNECTION_ID()"
+    )
+
+    lab.on("ask", lambda run, obj: ask(second, end if run.attempt == 1 else "SELECT 1"))
+    run = create_flowrun(publish(send("ask", retry={"attempts": 2, "backoff": 1})))
+    sweep()
+    assert fresh(run).reason_code == "step_retried"
+    lab.clock.advance(seconds=60)
+    sweep()
+    assert (fresh(run).outcome, lab.calls) == ("complete", ["ask", "ask"])
+
+
+@pytest.mark.parametrize("is_new", [True, False])
+def test_what_a_step_sets_in_another_database_is_noticed_at_its_first_use_too(
+    lab: Lab, second: BaseDatabaseWrapper, is_new: bool
+) -> None:
+    if not is_new:
+        ask(second, "SELECT 1")
+    read_only = {
+        "postgresql": "SET default_transaction_read_only = on",
+        "mysql": "SET SESSION TRANSACTION READ ONLY",
+    }[connection.vendor]
+    lab.on("ask", lambda run, obj: ask(second, read_only))
+    run = create_flowrun(publish(send("ask")))
+    sweep()
+    assert "changed its database session" in fresh(run).reason

@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext, suppress
+from functools import partial
+from typing import TypeVar
 
 from django.db import DatabaseError, Error, transaction
 
@@ -44,6 +46,7 @@ from flowcontrol_core.runs.store.connection import (
 from flowcontrol_core.runs.store.rows import CancelRequested
 from flowcontrol_core.zones import in_zone
 
+Result = TypeVar("Result")
 _TRIES = 6
 _SWALLOWED = (
     "The action caught an error of the database, and all that it wrote had to be rolled back. Put "
@@ -228,8 +231,12 @@ class Driver:
     def _call_in_savepoint(self, bound: BoundStep) -> Stop | Continue:
         """Call a step; a failed one's writes are undone, those of the steps before it stand."""
         if bound.effects is Effects.NONE:
-            with self.watch(bound.timeout):
-                return self.activation.call(bound)
+            try:
+                with self.watch(bound.timeout):
+                    return self.activation.call(bound)
+            except Error as error:
+                _raise_if_broken(error)
+                raise
         before = self.activation.snapshot()
         try:
             with (
@@ -243,15 +250,10 @@ class Driver:
                 else:
                     self._refuse_swallowed_error()
         except (Error, EffectsError) as error:
-            is_own = is_of_own_database(error)
-            if connection().closed_in_transaction or (is_own and is_lost_connection(error)):
-                # For Django to know that there is nothing to be rolled back.
-                with suppress(Error):
-                    connection().close()
-                raise BrokenConnectionError(one_line(error)) from error
+            _raise_if_broken(error)
             # A database error here was raised on leaving the savepoint, for the same reason: the
             # action has caught one without a savepoint of its own.
-            if is_own:
+            if is_of_own_database(error):
                 raise
             self.activation.restore(before)
             return self.activation.fail(bound, error)
@@ -269,17 +271,48 @@ class Driver:
         bound = self.activation.next_step()
         if isinstance(bound, Stop):
             return bound
+        timeout = checkpoint.timeout_of(_needs(bound))
         if not self.activation.cursor[-1].calling:
             self.activation.mark_calling()
             if not self._checkpoint_between(_needs(bound)):
                 return WRITTEN
         elif self._repeats_call:
             # Without a checkpoint, which would reset the count of its attempts.
-            renew(self.execution.run, checkpoint.timeout_of(_needs(bound)))
+            renew(self.execution.run, timeout)
         self._repeats_call = False
-        with self.watch(bound.timeout):
-            stop = self.activation.call(bound)
+        stop = self._outside(partial(self.activation.call, bound), timeout)
         return self._after_external() if stop is CONTINUE else stop
+
+    def _outside(self, call: Callable[[], Result], timeout: float) -> Result | Stop:
+        """Call steps outside of a transaction, within ``timeout`` seconds.
+
+        One that breaks the connection twice, in spite of a new one, is to blame for it. Where the
+        database does not answer anew, its error is raised: then it is not the step.
+        """
+        for was_broken in (False, True):
+            try:
+                with self.watch(timeout):
+                    return call()
+            except Error as error:
+                if not is_lost_connection(error):
+                    raise
+                broken = BrokenConnectionError(one_line(error))
+            self._connect_anew(timeout)
+            top = self.activation.cursor[-1:]
+            if top and top[0].calling and (unknown := self._unknown_call()) is not None:
+                return unknown
+            if was_broken:
+                return self._blame(broken)
+        raise AssertionError("unreachable")
+
+    def _connect_anew(self, timeout: float) -> None:
+        """Replace a broken connection; raises LostLease, and where the database does not answer."""
+        with suppress(Error):
+            connection().close()
+        if self.execution.stored:
+            renew(self.execution.run, timeout)
+        else:
+            connection().ensure_connection()
 
     def _after_external(self) -> Stop | Written:
         """Write at once that the call was made, together with the next call's "about to"."""
@@ -295,8 +328,8 @@ class Driver:
     def _in_memory(self) -> Stop:
         """Execute steps in memory: as long as an activation may take, and then the last of them."""
         settings = get_settings()
-        with self.watch(settings.LEASE / 4 + settings.STEP_TIMEOUT):
-            stop = self.activation.run_in_memory()
+        timeout = settings.LEASE / 4 + settings.STEP_TIMEOUT
+        stop = self._outside(self.activation.run_in_memory, timeout)
         self.activation.guard.end()
         return stop
 
@@ -332,6 +365,16 @@ class Driver:
         self.execution.committed()
         yield_lock()
         return may_continue
+
+
+def _raise_if_broken(error: Exception) -> None:
+    """Raise BrokenConnectionError for an error in a transaction whose connection is gone."""
+    is_lost = is_of_own_database(error) and is_lost_connection(error)
+    if connection().closed_in_transaction or is_lost:
+        # For Django to know that there is nothing to be rolled back.
+        with suppress(Error):
+            connection().close()
+        raise BrokenConnectionError(one_line(error)) from error
 
 
 def _is_beyond_repetition(error: DatabaseError, attempt: int) -> bool:

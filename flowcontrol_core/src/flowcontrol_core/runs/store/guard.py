@@ -14,19 +14,26 @@ from contextlib import ExitStack, contextmanager, suppress
 from contextvars import Context, ContextVar, copy_context
 from datetime import tzinfo
 from decimal import getcontext, setcontext
-from operator import attrgetter, call
+from operator import attrgetter, call, itemgetter
 from typing import Any
 
 from django.conf import settings
 from django.core.cache import caches
 from django.db import Error, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.backends.signals import connection_created
 from django.utils import timezone, translation
 
 from flowcontrol_core.errors import EffectsError, raise_interruption
 from flowcontrol_core.runs.store.connection import is_search_path, mark_source, way_back
 from flowcontrol_core.runs.store.process import READ, READ_QUICK, process
-from flowcontrol_core.runs.store.sessions import Watched, may_change, reset, state_of
+from flowcontrol_core.runs.store.sessions import (
+    Watched,
+    close_broken,
+    may_change,
+    note_made,
+    reset,
+)
 
 logger = logging.getLogger("flowcontrol.runs")
 
@@ -38,6 +45,13 @@ _WRITE = re.compile(
 _DECIMAL = ("prec", "rounding", "Emin", "Emax", "capitals", "clamp")
 #: What is changed as a rule, and compared after each call; the rest is put back with it.
 _precision = attrgetter("prec", "rounding")
+#: What Django knows of a session: the first two are what ``Watched`` is made of, the last one is
+#: whether there were errors. It is read for each call, so by nothing that is slower.
+_state = attrgetter(
+    "connection", "in_atomic_block", "autocommit", "closed_in_transaction", "errors_occurred"
+)
+_had_errors = itemgetter(-1)
+_blocks = attrgetter("atomic_blocks")
 
 
 class CallGuard:
@@ -57,6 +71,8 @@ class CallGuard:
         self._is_calling = False
         self._databases: list[BaseDatabaseWrapper] = []
         self._states: list[tuple[Any, ...]] = []
+        #: How many transactions and savepoints were open in each database.
+        self._depths: list[int] = []
         self._watched: dict[str, Watched] = {}
         self._outdated: list[BaseDatabaseWrapper] = []
         #: Has the connection to the runs show the tenant of this sweep; None without tenants.
@@ -78,7 +94,8 @@ class CallGuard:
         There the language is the site's, the given time zone is in force, and ``mark`` is the run.
         """
         self.armed, self._is_calling = not writes, True
-        self._states = [*map(state_of, self._databases)]
+        self._states = [*map(_state, self._databases)]
+        self._depths = [*map(len, map(_blocks, self._databases))]
         if writes:
             self._watched = self._watch_all()
         if run is not self._run:
@@ -126,7 +143,12 @@ class CallGuard:
         if not self._is_calling:
             return True
         self.armed = self._is_calling = False
-        is_same = not self._watched and [*map(state_of, self._databases)] == self._states
+        is_same = (
+            not self._watched
+            and [*map(_state, self._databases)] == self._states
+            and [*map(len, map(_blocks, self._databases))] == self._depths
+            and True not in map(_had_errors, self._states)
+        )
         return is_same or self._put_back()
 
     def call_after_commit(self, work: Callable[[], object]) -> None:
@@ -136,7 +158,8 @@ class CallGuard:
 
         What it raises is logged, as is the state that it leaves a session in.
         """
-        self._is_calling, self._states = True, [*map(state_of, self._databases)]
+        self._is_calling, self._states = True, [*map(_state, self._databases)]
+        self._depths = [*map(len, map(_blocks, self._databases))]
         self._watched = self._watch_all()
         try:
             self._surroundings.copy().run(work)
@@ -180,6 +203,7 @@ class CallGuard:
         for alias in caches:
             with suppress(Exception):
                 caches[alias]
+        connection_created.connect(note_made, dispatch_uid="flowcontrol.sessions")
         self._databases, self._show_tenant = [*connections.all()], way_back()
         with process.lock:
             process.sweeps += 1
@@ -203,8 +227,11 @@ class CallGuard:
             setattr(self._decimal, name, value)
 
     def _watch_all(self) -> dict[str, Watched]:
-        states = zip(self._databases, self._states, strict=True)
-        return {database.alias: Watched.of(database, state) for database, state in states}
+        states = zip(self._databases, self._states, self._depths, strict=True)
+        return {
+            database.alias: Watched(database, state[0], state[1], depth)
+            for database, state, depth in states
+        }
 
     def _watch(self, database: BaseDatabaseWrapper) -> Watched:
         if database.alias not in self._watched:
@@ -226,5 +253,7 @@ class CallGuard:
                 self._outdated.append(session.database)
             elif session.is_changed and not complaint:
                 reset(session.database)
+        for session in found:
+            close_broken(session.database)
         self.complaint = next(filter(None, found.values()), "")
         return not self.complaint

@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from contextlib import suppress
 from dataclasses import dataclass, field
-from operator import attrgetter
 from typing import Any
 
 from django.db import Error
@@ -45,12 +44,21 @@ _TRANSACTIONS = re.compile(
 )
 #: Those that would lead the engine's own statements of the same transaction astray.
 _ASTRAY = re.compile(
-    rf"{_BEGIN}(?:set\s+(?:session\s+|local\s+)?(?:search_path|schema|role|transaction)\b|use\b)",
+    rf"{_BEGIN}(?:set\s+(?:session\s+|local\s+)?(?:search_path|schema|role|transaction)\b"
+    r"|use\b|pragma\s+query_only\b)",
     re.IGNORECASE | re.DOTALL,
 )
-#: What Django knows of a session, read at once.
-state_of = attrgetter("connection", "in_atomic_block", "autocommit", "closed_in_transaction")
+#: Where a database object keeps the connection that is made and greeted: see ``note_made``.
+_MADE = "flowcontrol_made"
 _POSTGRESQL = {0: False, 1: True, 2: True, 3: True}
+
+
+def note_made(connection: BaseDatabaseWrapper, **_: Any) -> None:
+    """Note that a connection is made, for ``Watched`` to tell a greeting from an action's words.
+
+    To be the last receiver of ``connection_created``: what a project says there is a greeting too.
+    """
+    vars(connection)[_MADE] = connection.connection
 
 
 def may_change(sql: str) -> bool:
@@ -62,8 +70,8 @@ def may_change(sql: str) -> bool:
 class Watched:
     """One database session during a call: how it was before, and what was asked of it.
 
-    ``connection`` and ``in_atomic_block`` are as ``state_of`` gave them before, ``depth`` counts
-    the transactions and savepoints that were open.
+    ``connection`` and ``in_atomic_block`` are those of before, ``depth`` counts the transactions
+    and savepoints that were open.
     """
 
     database: BaseDatabaseWrapper
@@ -72,17 +80,12 @@ class Watched:
     depth: int
     statements: list[str] = field(default_factory=list)
 
-    @classmethod
-    def of(cls, database: BaseDatabaseWrapper, state: tuple[Any, ...]) -> Watched:
-        """Return the session of a database, whose state was this before the call."""
-        return cls(database, state[0], state[1], len(database.atomic_blocks))
-
     def note(self, sql: str) -> None:
-        """Note a statement that may change the session, if it is the one that was there before.
+        """Note a statement that may change the session.
 
-        What Django says to a new connection is not the action's. Raises EffectsError for one that
-        would end the transaction around the call: what the steps before it wrote would be
-        committed without their checkpoint.
+        What is said to a new connection before it is handed out is not the action's. Raises
+        EffectsError for one that would end the transaction around the call: what the steps before
+        it wrote would be committed without their checkpoint.
         """
         if self.in_atomic_block and self._ends_transaction(sql):
             text = gettext(
@@ -90,7 +93,8 @@ class Watched:
                 "`with transaction.atomic(): ...` only."
             )
             raise EffectsError(text % {"sql": shortened(sql)})
-        if self.database.connection is self.connection:
+        present = self.database.connection
+        if present is self.connection or present is vars(self.database).get(_MADE):
             self.statements.append(sql)
 
     def expect_transaction(self) -> None:
@@ -149,7 +153,8 @@ class Watched:
         if self.database.closed_in_transaction or self.database.connection is not self.connection:
             return True
         if self.database.vendor == "mysql":
-            return any(map(_CONTROL.match, self.statements))
+            is_broken = self.database.errors_occurred and not self.database.is_usable()
+            return is_broken or any(map(_CONTROL.match, self.statements))
         return not self._is_in_transaction()
 
     def _is_in_transaction(self) -> bool:
@@ -176,14 +181,33 @@ class Watched:
         if not database.in_atomic_block or self._has_lost_transaction():
             database.needs_rollback = True
             return True
+        _allow_writes(database)
         del database.atomic_blocks[self.depth :]
         del database.savepoint_ids[max(self.depth - 1, 0) :]
         return False
 
 
+def _allow_writes(database: BaseDatabaseWrapper) -> None:
+    if database.vendor == "sqlite":
+        database.connection.execute("PRAGMA query_only = OFF")
+
+
 def shortened(sql: str) -> str:
     """Return a statement in one line, for a message."""
     return " ".join(sql.split())[:100]
+
+
+def close_broken(database: BaseDatabaseWrapper) -> None:
+    """Close a session that had errors, if it is of no use any more, as Django does in web requests.
+
+    In a transaction it is left alone: the transaction fails.
+    """
+    if database.errors_occurred and not database.in_atomic_block:
+        if database.connection is None or database.is_usable():
+            database.errors_occurred = False
+        else:
+            with suppress(Error):
+                database.close()
 
 
 def reset(database: BaseDatabaseWrapper) -> None:
@@ -195,7 +219,6 @@ def reset(database: BaseDatabaseWrapper) -> None:
         if database.connection is not None:
             database.rollback()
             database.set_autocommit(database.settings_dict["AUTOCOMMIT"])
-            if database.vendor == "sqlite":
-                database.connection.execute("PRAGMA query_only = OFF")
+            _allow_writes(database)
     with suppress(Error):
         database.close()
