@@ -525,6 +525,12 @@ def test_the_guard_is_evaluated_between_steps(hooks: Any) -> None:
     assert run.reason == "The guard condition is false: n == 0"
 
 
+@pytest.mark.django_db
+def test_an_external_step_may_be_the_first_in_the_transaction_of_a_test() -> None:
+    """A transaction begins at PostgreSQL with its first statement."""
+    assert run_flow(flow(step("test.send"))).outcome == "complete"
+
+
 @pytest.mark.parametrize("after", [None, 1])
 @pytest.mark.django_db
 def test_a_database_write_under_no_effects_is_refused_after_a_wait_too(
