@@ -6,6 +6,7 @@ import re
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import fields
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -255,10 +256,10 @@ def test_w010_debug_costs_a_worker_memory(settings: Any) -> None:
     assert check_debug() == []
     settings.DEBUG = True
     assert "DEBUG = False" in str(only(check_debug(), "W010").hint)
-    assert "flowcontrol.W010" not in ids(run_checks(tags=["flowcontrol"]))
-    assert "flowcontrol.W010" in ids(
-        run_checks(tags=["flowcontrol"], include_deployment_checks=True)
-    )
+    # Without a word of databases, Django 6.1 has all of them checked.
+    run = partial(run_checks, tags=["flowcontrol"], databases=[])
+    assert "flowcontrol.W010" not in ids(run())
+    assert "flowcontrol.W010" in ids(run(include_deployment_checks=True))
 
 
 class Small(BaseAction):
