@@ -14,7 +14,6 @@ from .conftest import (
     Lab,
     customers,
     fresh,
-    make_due,
     send,
     start,
     sweep,
@@ -23,6 +22,9 @@ from .conftest import (
 )
 
 pytestmark = pytest.mark.django_db
+with_a_server = pytest.mark.skipif(
+    connection.vendor == "sqlite", reason="It has no session that could be lost"
+)
 
 
 def postgresql_error(state: str | None) -> OperationalError:
@@ -55,25 +57,53 @@ def test_a_lock_that_was_not_given_in_time_is_asked_for_again(message: str) -> N
     assert is_transient(OperationalError(message))
 
 
+@with_a_server
 @pytest.mark.django_db(transaction=True)
-def test_a_run_whose_server_hung_up_continues_later(
-    lab: Lab, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def hang_up(run: object, obj: object) -> None:
-        monkeypatch.setattr(connection, "is_usable", lambda: False)
-        raise postgresql_error("57P01")
+def test_a_run_whose_server_hung_up_continues_later(lab: Lab) -> None:
+    with pytest.MonkeyPatch.context() as away:
 
-    lab.on("hang up", hang_up)
-    run = start(send("hang up"), write("b"))
-    with pytest.raises(OperationalError, match="terminating connection"):
-        sweep()
-    monkeypatch.undo()
+        def hang_up(run: object, obj: object) -> None:
+            away.setattr(connection, "get_new_connection", refuse_connection)
+            end_session()
+
+        lab.on("hang up", hang_up)
+        run = start(send("hang up"), write("b"))
+        with pytest.raises(OperationalError, match="connection refused"):
+            sweep()
     assert fresh(run).status == Status.RUNNING
     lab.behaviours.clear()
-    make_due(run, lab)
+    # It is given back, and tried again soon.
+    assert sweep() == 0
+    lab.clock.advance(seconds=5)
     sweep()
     assert fresh(run).status == Status.DONE
     assert customers() == ["b"]
+
+
+@with_a_server
+@pytest.mark.django_db(transaction=True)
+def test_a_server_that_hangs_up_once_costs_the_step_nothing(lab: Lab) -> None:
+    def hang_up(run: object, obj: object) -> None:
+        if len(lab.keys) == 1:
+            end_session()
+
+    lab.on("hang up", hang_up)
+    run = start(send("hang up"), write("b"))
+    sweep()
+    assert fresh(run).outcome == "complete"
+    first, again, *_ = lab.keys
+    assert first == again
+    assert lab.calls.count("hang up") == 2
+
+
+def end_session() -> None:
+    """Lose the session, as the driver says it where an administrator has ended it."""
+    connection.connection.close()
+    raise postgresql_error("57P01")
+
+
+def refuse_connection(*_: Any) -> Any:
+    raise OperationalError("connection refused")
 
 
 @pytest.mark.parametrize("kind", [think, write, send])
