@@ -46,7 +46,7 @@ def terminate(camp: Camp, figures: Figures) -> None:
         given_back = Counter(FlowRun.objects.live().values_list("attempt", "worker"))
         figures.promise(given_back == {(0, ""): left}, f"given back: {dict(given_back)}")
     calm = publish_flow(flow(write("a"), write("b")), key="calm")
-    FlowRun.objects.live().update(version=calm.published)
+    FlowRun.objects.live().update(flow=calm, version=calm.published)
     worker = camp.fork_worker(**settings)
     camp.wait_until_done(worker)
     worker.signal(signal.SIGTERM)
