@@ -14,6 +14,7 @@ from flowcontrol.engine import continue_flowruns, start_flowrun
 from flowcontrol.models import Flow, FlowRun, FlowTrigger, Status
 from flowcontrol.registry import Trigger, registry
 from flowcontrol.testing import flow, publish_flow, run_flow, step
+from flowcontrol_core.runs.queue.heartbeat import disconnect
 from tests.shop.models import Customer
 
 
@@ -29,6 +30,7 @@ def database() -> Iterator[None]:
     try:
         yield
     finally:
+        disconnect()
         connection.creation.destroy_test_db(name, verbosity=0)
 
 

@@ -8,6 +8,7 @@ worker, and its call be made again.
 from __future__ import annotations
 
 import logging
+import math
 import os
 import threading
 import time
@@ -185,8 +186,14 @@ class Pulse:
         with self._beaten:
             self._hearts.discard(heart)
             self._used_at = time.monotonic()
-            thread = self._thread
-        if thread is not None and not self._hearts and _is_test():
+        if not self._hearts and _is_test():
+            self.end()
+
+    def end(self) -> None:
+        """End the thread now, unless there are heartbeats."""
+        with self._beaten:
+            self._used_at, thread = -math.inf, self._thread
+        if thread is not None:
             self._bell.set()
             thread.join(AGAIN)
 
@@ -230,9 +237,8 @@ class Pulse:
 
     def _has_ended(self) -> bool:
         """Return whether no heartbeat needs the thread any more; it ends then."""
-        idle = 0.0 if _is_test() else get_settings().LEASE
         with self._beaten:
-            if self._hearts or time.monotonic() - self._used_at < idle:
+            if self._hearts or time.monotonic() - self._used_at < get_settings().LEASE:
                 return False
             self._thread, self.errors = None, {}
             return True
@@ -247,6 +253,11 @@ def _is_test() -> bool:
 
 
 _pulse = Pulse()
+
+
+def disconnect() -> None:
+    """End the thread of this process, for a database that is to be dropped."""
+    _pulse.end()
 
 
 def is_refused() -> bool:
