@@ -18,7 +18,7 @@ from flowcontrol_admin import run_texts
 from flowcontrol_admin.fields import find_object
 from flowcontrol_admin.operator_actions import possible_actions
 from flowcontrol_admin.pages import Page
-from flowcontrol_admin.timeline import entries, pretty
+from flowcontrol_admin.timeline import pretty, timeline
 from flowcontrol_core.flows.document_checks import find_model
 
 EVENTS_A_PAGE = 100
@@ -52,7 +52,7 @@ def show_run(page: Page, run: FlowRun) -> HttpResponse:
         actions=possible_actions(page, run) if is_visible else [],
         is_object_hidden=not is_visible,
         events=events,
-        timeline=entries(events.object_list, documents.get(run.version_id)),
+        timeline=timeline(events.object_list, documents.get(run.version_id)),
         last_error=_last_error(run),
         state=pretty(run.state),
         payload=pretty(run.payload),

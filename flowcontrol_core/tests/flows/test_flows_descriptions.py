@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from flowcontrol import flows
-from flowcontrol.testing import flow, step
 from flowcontrol.redaction import HIDDEN
+from flowcontrol.testing import flow, step
 from tests.cases import each
 
 pytestmark = pytest.mark.django_db
@@ -23,9 +23,7 @@ def words(old: Any, new: Any) -> list[tuple[str, str, str]]:
 
 
 def test_absent_and_empty_are_the_same_where_the_form_says_so() -> None:
-    typed = mail(
-        subject="Five books", html="", gone="", cc="", bcc="", reply_to="", group=[]
-    )
+    typed = mail(subject="Five books", html="", gone="", cc="", bcc="", reply_to="", group=[])
     old = mail(subject="Three books")
     assert words(old, typed) == [("Subject", "Three books", "Five books")]
     assert words(typed, old) == [("Subject", "Five books", "Three books")]

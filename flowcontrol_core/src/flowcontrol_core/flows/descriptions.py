@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Hashable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from dataclasses import asdict
 from datetime import date, datetime
 from decimal import Decimal
-from os.path import commonprefix
 from typing import Any, NamedTuple
 
 from django.core.validators import EMPTY_VALUES
@@ -186,7 +185,9 @@ def _shortened(old: str, new: str) -> tuple[str, str]:
     """Return two texts from where they differ on, with a little of what stands before."""
     if max(len(old), len(new)) <= MAX_SHOWN:
         return old, new
-    start = max(0, len(commonprefix([old, new])) - MAX_BEFORE)
+    pairs = enumerate(zip(old, new, strict=False))
+    shared = next((at for at, (one, other) in pairs if one != other), min(len(old), len(new)))
+    start = max(0, shared - MAX_BEFORE)
     return _cut(old, start), _cut(new, start)
 
 
@@ -237,9 +238,6 @@ def shown_value(value: Any) -> str:
 
 
 def _show(value: Any) -> str:
-    if isinstance(value, RetryPolicy):
-        text = gettext("%(attempts)d attempts, first wait %(backoff)gs, factor %(factor)g")
-        return text % asdict(value)
     try:
         value = decode(value)
     except FlowcontrolError:
@@ -247,21 +245,31 @@ def _show(value: Any) -> str:
         return str(value)
     if value is ABSENT or value in (None, "", [], {}):
         return gettext("(empty)")
-    if isinstance(value, bool):
-        return gettext("yes") if value else gettext("no")
-    if isinstance(value, datetime):
-        return date_format(localtime(value) if is_aware(value) else value, "DATETIME_FORMAT")
-    if isinstance(value, date):
-        return date_format(value, "DATE_FORMAT")
-    if isinstance(value, Decimal):
-        return format(value, "f")
-    if isinstance(value, Mapping):
-        return "; ".join(f"{name}: {_nested(item)}" for name, item in value.items())
-    if isinstance(value, list):
-        return ", ".join(map(_nested, value))
-    return str(value)
+    write = next((write for kind, write in _WRITERS if isinstance(value, kind)), str)
+    return write(value)
 
 
 def _nested(value: Any) -> str:
     text = _show(value)
     return f"({text})" if value and isinstance(value, Mapping | list) else text
+
+
+def _show_policy(policy: RetryPolicy) -> str:
+    text = gettext("%(attempts)d attempts, first wait %(backoff)gs, factor %(factor)g")
+    return text % asdict(policy)
+
+
+def _show_datetime(value: datetime) -> str:
+    return date_format(localtime(value) if is_aware(value) else value, "DATETIME_FORMAT")
+
+
+# The first that fits counts: a datetime is a date too.
+_WRITERS: tuple[tuple[type, Callable[[Any], str]], ...] = (
+    (bool, lambda value: gettext("yes") if value else gettext("no")),
+    (datetime, _show_datetime),
+    (date, lambda value: date_format(value, "DATE_FORMAT")),
+    (Decimal, lambda value: format(value, "f")),
+    (Mapping, lambda value: "; ".join(f"{name}: {_nested(value[name])}" for name in value)),
+    (list, lambda value: ", ".join(map(_nested, value))),
+    (RetryPolicy, _show_policy),
+)
