@@ -61,6 +61,8 @@ def test_warnings_are_shown_and_do_not_prevent_publishing(client: Client) -> Non
     assert "(at character 4: 'trys')" in text_of(response)
     assert "Nothing in the flow brings it." in text_of(response)
     assert "#step-a" in response.content.decode()
+    # A place is named as the editor names it.
+    assert "1 “Greet”: Text" in text_of(response)
     assert "Published version 1" in text_of(post(client, "flow_publish", flow))
 
 
