@@ -52,6 +52,7 @@ class Call:
     at: datetime | None = None
     seconds: float = 0
     answer: str = ""
+    continued: bool = False
     entered: bool = False
     branch: str = ""
     method: str = ""
@@ -67,6 +68,11 @@ class Call:
     @property
     def length(self) -> str:
         return show_length(self.seconds)
+
+    @property
+    def is_plain(self) -> bool:
+        """Return whether nothing but that the run continues is to be said of it."""
+        return self.continued and not (self.changes or self.messages or self.error)
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +148,9 @@ def _rows(event: RunEvent, document: Document) -> Iterator[Call | Gap | Happened
         is_after = seen[step] == flows.bounds.HISTORY_FIRST_CALLS + 1
         call = _call(item, document)
         skipped = omitted.get(step, 0) if is_after else 0
-        yield replace(call, skipped=skipped, is_after_one=left_out == 1)
+        # That a step comes back from its branch tells nothing by itself.
+        if not (call.is_plain and call.method) or skipped or left_out == 1:
+            yield replace(call, skipped=skipped, is_after_one=left_out == 1)
     if last is None:
         yield from (Gap(count, _label(step, "", document)) for step, count in omitted.items())
     if event.kind != EventKind.STEPS or event.message:
@@ -207,7 +215,7 @@ def _loop(loop: Step, rows: list[Call | Gap | Happened]) -> Loop:
 
 
 def pretty(value: Any) -> str:
-    """Write JSON for reading, with secrets hidden."""
+    """Write JSON for editing, with secrets hidden."""
     return json.dumps(redact_json(value), indent=2, ensure_ascii=False, default=str)
 
 
@@ -223,6 +231,7 @@ def _call(item: Mapping[str, Any], document: Document) -> Call:
         at=parse_datetime(at) if isinstance(at, str) else None,
         seconds=float(item.get("seconds") or 0),
         answer=str(_ANSWERS.get(answer, answer)),
+        continued=answer == "continue",
         entered=answer == "enter",
         branch=str(item.get("branch", "")),
         method=str(item.get("method", "")),

@@ -237,6 +237,31 @@ def shown_value(value: Any) -> str:
     return _cut(_show(value))
 
 
+def listed_value(value: Any) -> str:
+    """Return a stored value as a person writes it, an item a line."""
+    return "\n".join(_lines(value))
+
+
+def _lines(value: Any) -> Iterator[str]:
+    try:
+        value = decode(value)
+    except FlowcontrolError:
+        # It is damaged: shown as it stands.
+        value = str(value)
+    if not value or not isinstance(value, list | dict):
+        yield _show(value)
+        return
+    items = value.items() if isinstance(value, dict) else (("-", item) for item in value)
+    for name, item in items:
+        first, *more = _lines(item)
+        head = name if isinstance(value, list) else f"{name}:"
+        if isinstance(item, list | dict) and item:
+            yield head
+            yield from (f"    {line}" for line in (first, *more))
+        else:
+            yield f"{head} {first}"
+
+
 def _show(value: Any) -> str:
     try:
         value = decode(value)
