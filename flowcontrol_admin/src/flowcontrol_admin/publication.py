@@ -126,9 +126,15 @@ def show_versions(page: Page, flow: Flow) -> HttpResponse:
 
 
 def show_version(page: Page, flow: Flow, number: int) -> HttpResponse:
-    """Show one version, and how the present document differs from it."""
+    """Show one version, and how another one, or the present document, differs from it."""
     version = get_object_or_404(FlowVersion, flow=flow, number=number)
     document, problems = read_version(version)
+    others = FlowVersion.objects.filter(flow=flow).exclude(pk=version.pk).order_by("-number")
+    numbers = [*others.values_list("number", flat=True)]
+    wanted = page.request.GET.get("with", "")
+    other = next((each for each in numbers if str(each) == wanted), None)
+    present = flows.present_version(flow)
+    compared = present if other is None else others.get(number=other)
     return page.render(
         "version.html",
         title=str(version),
@@ -138,7 +144,9 @@ def show_version(page: Page, flow: Flow, number: int) -> HttpResponse:
         document=document,
         problems=problems,
         lines=TreeBuilder(document).lines(),
-        difference=_difference(version, flows.present_version(flow)),
+        difference=_difference(version, compared),
+        compared=compared,
+        numbers=numbers,
         revision=flows.present_revision(flow),
     )
 

@@ -175,7 +175,7 @@ def _field_text(change: FieldChange, step: Step | None) -> FieldText:
     """Return a change in words: of a value of a step's configuration, or of another value."""
     name = change.field.removeprefix("config.")
     if step is None or name == change.field:
-        old, new = _show(change.old), _show(change.new)
+        old, new = _show(_decoded(change.old)), _show(_decoded(change.new))
         return FieldText(name.replace("_", " "), *_shortened(old, new))
     old, new = (_shown_field(step, name, value) for value in (change.old, change.new))
     return FieldText(field_label(step, name), *_shortened(old, new))
@@ -200,6 +200,7 @@ def _shown_field(step: Step, name: str, value: Any) -> str:
     """Return a value of a step's configuration as its form shows it; secrets hidden."""
     if is_secret(step, name):
         return HIDDEN
+    value = _decoded(value)
     choices = getattr(_field(step, name), "choices", None)
     # Others are made by a function at each look, perhaps with a query.
     labels = dict(flatten_choices(choices)) if isinstance(choices, list) else {}
@@ -234,40 +235,38 @@ def shown_config(step: Step) -> list[tuple[str, str]]:
 
 def shown_value(value: Any) -> str:
     """Return a stored value as a person writes it, shortened where it is long."""
-    return _cut(_show(value))
+    return _cut(_show(_decoded(value)))
 
 
 def listed_value(value: Any) -> str:
     """Return a stored value as a person writes it, an item a line."""
-    return "\n".join(_lines(value))
+    return "\n".join(_lines(_decoded(value)))
 
 
-def _lines(value: Any) -> Iterator[str]:
+def _decoded(value: Any) -> Any:
     try:
-        value = decode(value)
-    except FlowcontrolError:
-        # It is damaged: shown as it stands.
-        value = str(value)
-    if not value or not isinstance(value, list | dict):
-        yield _show(value)
-        return
-    items = value.items() if isinstance(value, dict) else (("-", item) for item in value)
-    for name, item in items:
-        first, *more = _lines(item)
-        head = name if isinstance(value, list) else f"{name}:"
-        if isinstance(item, list | dict) and item:
-            yield head
-            yield from (f"    {line}" for line in (first, *more))
-        else:
-            yield f"{head} {first}"
-
-
-def _show(value: Any) -> str:
-    try:
-        value = decode(value)
+        return decode(value)
     except FlowcontrolError:
         # It is damaged: shown as it stands.
         return str(value)
+
+
+def _lines(value: Any) -> Iterator[str]:
+    if not value or not isinstance(value, list | dict):
+        yield _show(value)
+        return
+    is_list = isinstance(value, list)
+    for name, item in (("-", each) for each in value) if is_list else value.items():
+        head = name if is_list else f"{name}:"
+        lines = [*_lines(item)]
+        if item and isinstance(item, list | dict):
+            yield head
+            yield from (f"    {line}" for line in lines)
+        else:
+            yield f"{head} {lines[0]}"
+
+
+def _show(value: Any) -> str:
     if value is ABSENT or value in (None, "", [], {}):
         return gettext("(empty)")
     write = next((write for kind, write in _WRITERS if isinstance(value, kind)), str)
