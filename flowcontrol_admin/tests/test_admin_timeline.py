@@ -71,7 +71,7 @@ def test_no_row_is_spent_to_hide_one_row(client: Client, passes: int) -> None:
     rows = loop_of(run).rows
     assert all(row.count > 1 for row in rows if isinstance(row, Gap))
     gaps = sum(row.count for row in rows if isinstance(row, Gap))
-    calls = [getattr(row, "call", row) for row in rows if not isinstance(row, Gap)]
+    calls: list[Any] = [getattr(row, "call", row) for row in rows if not isinstance(row, Gap)]
     assert len(calls) + gaps + sum(call.is_after_one for call in calls) == 2 * passes
     page = text_of(client.get(url("flowrun_change", run.pk)))
     assert page.count("One call before") == sum(call.is_after_one for call in calls)

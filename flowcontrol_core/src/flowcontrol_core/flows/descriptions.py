@@ -255,9 +255,9 @@ def _lines(value: Any) -> Iterator[str]:
     if not value or not isinstance(value, list | dict):
         yield _show(value)
         return
-    is_list = isinstance(value, list)
-    for name, item in (("-", each) for each in value) if is_list else value.items():
-        head = name if is_list else f"{name}:"
+    items = value.items() if isinstance(value, dict) else (("", item) for item in value)
+    for name, item in items:
+        head = f"{name}:" if isinstance(value, dict) else "-"
         lines = [*_lines(item)]
         if item and isinstance(item, list | dict):
             yield head
