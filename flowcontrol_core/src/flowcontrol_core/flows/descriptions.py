@@ -202,7 +202,7 @@ def _shown_field(step: Step, name: str, value: Any) -> str:
         return HIDDEN
     value = _decoded(value)
     choices = getattr(_field(step, name), "choices", None)
-    # Others are made by a function at each look, perhaps with a query.
+    # Others are made anew by a function each time, perhaps with a query.
     labels = dict(flatten_choices(choices)) if isinstance(choices, list) else {}
     if isinstance(value, list):
         return _show([_label(labels, item) for item in value])
