@@ -32,7 +32,7 @@ DECISIONS: dict[type[models.Model], tuple[set[str], set[str], set[str]]] = {
     Flow: (
         {"active__exact", "paused__exact", "changes"},
         {"name", "key", "description"},
-        {"name", "key", "active", "version_number", "has_changes", "last_finished"},
+        {"name", "active", "version_number", "last_finished"},
     ),
     FlowRun: (
         {"status__exact", "outcome__exact", "live", "overdue", "flow", "object_type", "step"},

@@ -61,6 +61,8 @@ def test_warnings_are_shown_and_do_not_prevent_publishing(client: Client) -> Non
     assert "(at character 4: 'trys')" in text_of(response)
     assert "Nothing in the flow brings it." in text_of(response)
     assert "#step-a" in response.content.decode()
+    # A place is named as the editor names it.
+    assert "1 “Greet”: Text" in text_of(response)
     assert "Published version 1" in text_of(post(client, "flow_publish", flow))
 
 
@@ -118,6 +120,23 @@ def test_an_older_version_is_shown_compared_and_restored(client: Client, live: F
     post(client, "flow_restore", live, 1)
     assert present_document(live).find("hello") is not None
     assert FlowVersion.objects.get(draft_of=live).number == 3
+
+
+def test_any_two_versions_are_compared(client: Client, live: Flow) -> None:
+    for note in ("second", "third"):
+        annotate_step(live, "hello", note, revision=None)
+        post(client, "flow_publish", live)
+
+    def compared(number: int, **query: str) -> str:
+        return text_of(client.get(url("flow_version", live.pk, number), query))
+
+    assert "from version 1 to version 3 " in compared(1)
+    assert "(empty) → third" in compared(1)
+    assert "(empty) → second" in compared(1, **{"with": "2"})
+    assert "third → second" in compared(3, **{"with": "2"})
+    assert "No differences." in compared(3)
+    for wanted in ("", "x", "99", "²", "9" * 40):
+        assert "(empty) → third" in compared(1, **{"with": wanted})
 
 
 def test_versions_of_another_flow_are_not_found(client: Client, live: Flow, draft: Flow) -> None:

@@ -119,7 +119,7 @@ def test_the_page_of_a_run_says_what_it_does_and_what_comes_next(
     assert "Waiting at “Wait” since" in page
     assert "Continues at" in page
     assert "Greet" in page
-    assert '(new) → "Hello"' in page
+    assert "(new) → Hello" in page
     assert "version 1" in page
 
 

@@ -45,6 +45,20 @@ def test_a_trigger_is_added_with_a_condition_and_the_delay_is_said(
     assert (association.condition, association.active) == ("payload.total > 3", True)
 
 
+def test_a_trigger_without_the_object_that_steps_use_is_warned_about(client: Client) -> None:
+    fork = step("test.choose", id="fork", condition="object.total > 100")
+    flow = publish_flow(build(fork, object="shop.order"), key="orders", name="Orders")
+    warning = "brings no object, so “object” is empty in the runs that it starts"
+    page = text_of(add(client, flow, "test.noon"))
+    assert "The trigger was saved." in page
+    assert f"The trigger “It is noon” {warning}. It is used by: 1 “If”." in page
+    found = FlowTrigger.objects.get()
+    assert warning in text_of(client.get(url("flow_trigger", flow.pk, found.pk)))
+    assert warning in text_of(client.get(url("flow_publish", flow.pk)))
+    assert "Trigger “It is noon”" in text_of(client.get(url("flow_publish", flow.pk)))
+    assert warning not in text_of(add(client, flow, "test.paid"))
+
+
 def test_the_same_trigger_can_be_associated_twice(client: Client, live: Flow) -> None:
     add(client, live, "test.noon")
     add(client, live, "test.noon")

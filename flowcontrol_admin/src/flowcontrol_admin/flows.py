@@ -38,8 +38,7 @@ class FlowAdmin(ClosedList):
     """Flows: everything about one of them is on its own pages."""
 
     list_display = (
-        "shown_name", "key", "shown_status", "shown_version", "shown_changes", "shown_runs",
-        "shown_last_finished",
+        "shown_name", "shown_status", "shown_version", "shown_runs", "shown_last_finished"
     )  # fmt: skip
     list_filter = (ActiveFilter, PausedFilter, ChangesFilter)
     search_fields = ("name", "key", "description")
@@ -72,7 +71,8 @@ class FlowAdmin(ClosedList):
 
     @admin.display(description=_("name"), ordering="name")
     def shown_name(self, flow: Flow) -> str:
-        return format_html('<a href="{}">{}</a>', url("flow_editor", flow.pk), flow.name)
+        shown = '<a href="{}">{}</a> <span class="fc-under">{}</span>'
+        return format_html(shown, url("flow_editor", flow.pk), flow.name, flow.key)
 
     @admin.display(description=_("status"), ordering="active")
     def shown_status(self, flow: Flow) -> str:
@@ -85,11 +85,9 @@ class FlowAdmin(ClosedList):
     @admin.display(description=_("published"), ordering="version_number", empty_value="")
     def shown_version(self, flow: Any) -> str:
         number = flow.version_number
-        return gettext("version %(number)d") % {"number": number} if number else gettext("never")
-
-    @admin.display(description=_("draft"), ordering="has_changes")
-    def shown_changes(self, flow: Any) -> str:
-        return badge("draft", gettext("unpublished changes")) if flow.has_changes else "-"
+        text = gettext("version %(number)d") % {"number": number} if number else gettext("never")
+        changes = badge("draft", gettext("unpublished changes")) if flow.has_changes else ""
+        return format_html("{} {}", text, changes)
 
     @admin.display(description=_("live runs"))
     def shown_runs(self, flow: Any) -> str:

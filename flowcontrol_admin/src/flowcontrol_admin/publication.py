@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from functools import partial
 from typing import Any, NamedTuple
@@ -18,9 +18,11 @@ from django.utils.translation import gettext_lazy as _
 from flowcontrol import flows
 from flowcontrol.errors import EditError, Problem, PublishError
 from flowcontrol.models import Flow, FlowEvent, FlowRun, FlowVersion
+from flowcontrol.registry import registry
 from flowcontrol_admin.editor import read_version
 from flowcontrol_admin.pages import Page, Text, url
 from flowcontrol_admin.tree import TreeBuilder
+from flowcontrol_core.document.tree import Document
 
 #: At most this many rows of the history are shown.
 MOST_EVENTS = 200
@@ -51,14 +53,37 @@ def _publish_page(
         status=status,
         title=gettext("Publish “%(flow)s”") % {"flow": flow.name},
         crumb=gettext("Publish"),
-        problems=[(item, item.step in document.index) for item in problems],
-        warnings=flows.find_warnings(document, flow=flow),
+        problems=_placed(problems, document),
+        warnings=_placed(flows.find_warnings(document, flow=flow), document),
         difference=_difference(flows.published_version(flow), flows.present_version(flow)),
         is_unchanged=flows.is_unchanged(flow),
         live=FlowRun.objects.filter(flow=flow).live().count(),
         published=flows.published_version(flow),
         revision=flows.present_revision(flow),
     )
+
+
+class PlacedProblem(NamedTuple):
+    """A problem as the page shows it: the step it is about, if there is one, and its place."""
+
+    problem: Problem
+    step: str
+    place: str
+
+
+def _placed(problems: Iterable[Problem], document: Document) -> list[PlacedProblem]:
+    """Name the places of problems as the editor names them."""
+    words, shown = flows.Describer(document), []
+    for problem in problems:
+        prefix, _dot, trigger = problem.path.partition(".")
+        place, found = problem.path, document.find(problem.step)
+        if found is not None:
+            field = flows.field_label(found, problem.field) if problem.field else ""
+            place = ": ".join(filter(None, [words.step(found.id), field]))
+        elif prefix == "triggers":
+            place = gettext("Trigger “%(name)s”") % {"name": registry.trigger_label(trigger)}
+        shown.append(PlacedProblem(problem, found.id if found else "", place))
+    return shown
 
 
 def _switch(change: Callable[..., Any], text: Text, page: Page, flow: Flow) -> HttpResponse:
@@ -101,9 +126,15 @@ def show_versions(page: Page, flow: Flow) -> HttpResponse:
 
 
 def show_version(page: Page, flow: Flow, number: int) -> HttpResponse:
-    """Show one version, and how the present document differs from it."""
+    """Show one version, and how another one, or the present document, differs from it."""
     version = get_object_or_404(FlowVersion, flow=flow, number=number)
     document, problems = read_version(version)
+    others = FlowVersion.objects.filter(flow=flow).exclude(pk=version.pk).order_by("-number")
+    numbers = [*others.values_list("number", flat=True)]
+    wanted = page.request.GET.get("with", "")
+    other = next((each for each in numbers if str(each) == wanted), None)
+    present = flows.present_version(flow)
+    compared = present if other is None else others.get(number=other)
     return page.render(
         "version.html",
         title=str(version),
@@ -113,7 +144,9 @@ def show_version(page: Page, flow: Flow, number: int) -> HttpResponse:
         document=document,
         problems=problems,
         lines=TreeBuilder(document).lines(),
-        difference=_difference(version, flows.present_version(flow)),
+        difference=_difference(version, compared),
+        compared=compared,
+        numbers=numbers,
         revision=flows.present_revision(flow),
     )
 

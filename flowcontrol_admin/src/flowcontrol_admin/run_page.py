@@ -13,12 +13,14 @@ from flowcontrol import flows
 from flowcontrol.clock import clock
 from flowcontrol.health import is_overdue, is_without_worker
 from flowcontrol.models import FlowRun, Outcome, RunEvent
+from flowcontrol.redaction import redact_json
 from flowcontrol.registry import registry
 from flowcontrol_admin import run_texts
 from flowcontrol_admin.fields import find_object
 from flowcontrol_admin.operator_actions import possible_actions
 from flowcontrol_admin.pages import Page
-from flowcontrol_admin.timeline import entries, pretty
+from flowcontrol_admin.timeline import pretty, timeline
+from flowcontrol_core.flows.descriptions import listed_value
 from flowcontrol_core.flows.document_checks import find_model
 
 EVENTS_A_PAGE = 100
@@ -52,10 +54,10 @@ def show_run(page: Page, run: FlowRun) -> HttpResponse:
         actions=possible_actions(page, run) if is_visible else [],
         is_object_hidden=not is_visible,
         events=events,
-        timeline=entries(events.object_list, documents.get(run.version_id)),
+        timeline=timeline(events.object_list, documents.get(run.version_id)),
         last_error=_last_error(run),
-        state=pretty(run.state),
-        payload=pretty(run.payload),
+        state=listed_value(redact_json(run.state)),
+        payload=listed_value(redact_json(run.payload)),
         trigger=registry.trigger_label(run.trigger),
         children=children[:MOST_CHILDREN],
         child_count=children.count(),

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from datetime import datetime
-from typing import Any, NamedTuple
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any, ClassVar, NamedTuple, TypeAlias
 
 from django.utils.dateparse import parse_datetime
 from django.utils.translation import gettext_lazy as _
 
+from flowcontrol import flows
 from flowcontrol.flows import step_label
 from flowcontrol.models import EventKind, RunEvent
 from flowcontrol.redaction import redact_json
 from flowcontrol_admin.run_texts import show_length
 from flowcontrol_core.document.tree import Document, Step
+from flowcontrol_core.flows.descriptions import shown_value
+from flowcontrol_core.flows.step_checks import is_loop
 
 #: What an action has answered; the history stores the keys.
 _ANSWERS = {
@@ -40,65 +44,196 @@ class Change(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
-    """One call of an action, or a count of those that were left out."""
+    """One call of an action."""
 
+    kind: ClassVar[str] = "call"
     step: str
     label: str
     at: datetime | None = None
-    length: str = ""
+    seconds: float = 0
     answer: str = ""
+    continued: bool = False
+    entered: bool = False
+    branch: str = ""
     method: str = ""
     attempt: int = 1
     changes: tuple[Change, ...] = ()
     messages: tuple[str, ...] = ()
     error: str = ""
-    omitted: int = 0
+    #: How many calls of the same step were left out before this one.
+    skipped: int = 0
+    #: Whether exactly one call before it was left out: not worth a row.
+    is_after_one: bool = False
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
-    """One history row: its calls, and what happened then."""
-
-    event: RunEvent
-    calls: tuple[Call, ...]
+    @property
+    def length(self) -> str:
+        return show_length(self.seconds)
 
     @property
     def is_plain(self) -> bool:
-        """Return whether it is nothing but a list of steps."""
-        return self.event.kind == EventKind.STEPS and not self.event.message
+        """Return whether nothing but that the run continues is to be said of it."""
+        return self.continued and not (self.changes or self.messages or self.error)
 
 
-def entries(events: Iterable[RunEvent], document: Document | None) -> list[Entry]:
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Calls that were left out, where they would stand; ``label`` names their only step."""
+
+    kind: ClassVar[str] = "gap"
+    count: int
+    label: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Happened:
+    """What happened at a checkpoint: the run was suspended, ended, was canceled, and so on."""
+
+    kind: ClassVar[str] = "event"
+    event: RunEvent
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pass:
+    """The beginning of a pass of a loop; ``number`` is 0 where it is not known."""
+
+    kind: ClassVar[str] = "pass"
+    number: int
+    call: Call
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loop:
+    """All passes of a loop, in one row."""
+
+    kind: ClassVar[str] = "loop"
+    step: str
+    label: str
+    at: datetime | None
+    length: str
+    passes: int
+    failures: int
+    #: Whether its beginning is not among the shown events.
+    is_cut: bool
+    rows: tuple[Row, ...]
+
+
+Row: TypeAlias = Call | Gap | Happened | Pass | Loop
+
+
+def timeline(events: Iterable[RunEvent], document: Document | None) -> list[Row]:
     """Return the history as the run's page prints it; damaged parts are left out."""
-    return [
-        Entry(event=event, calls=tuple(_calls(event.steps, document or Document())))
-        for event in events
-    ]
+    shown = document or Document()
+    rows = [row for event in events for row in _rows(event, shown)]
+    loops = {row.step: _outermost_loop(row.step, shown) for row in rows if isinstance(row, Call)}
+    return [*_with_loops(rows, loops)]
+
+
+def _rows(event: RunEvent, document: Document) -> Iterator[Call | Gap | Happened]:
+    """Yield the rows of one checkpoint: its calls are numbered, so a gap shows where it is."""
+    listed = event.steps if isinstance(event.steps, list) else []
+    entries = [item for item in listed if isinstance(item, dict)]
+    omitted = {
+        str(item.get("step", "")): _number(item["omitted"]) for item in entries if "omitted" in item
+    }
+    calls = [item for item in entries if "omitted" not in item]
+    seen: Counter[str] = Counter()
+    last: Any = None
+    for item in calls:
+        number, step = item.get("number"), str(item.get("step", ""))
+        is_numbered = isinstance(number, int) and isinstance(last, int)
+        left_out = number - last - 1 if is_numbered else 0
+        if left_out > 1:
+            yield Gap(left_out)
+        last, seen[step] = number, seen[step] + 1
+        is_after = seen[step] == flows.bounds.HISTORY_FIRST_CALLS + 1
+        call = _call(item, document)
+        skipped = omitted.get(step, 0) if is_after else 0
+        # That a step comes back from its branch tells nothing by itself.
+        if not (call.is_plain and call.method) or skipped or left_out == 1:
+            yield replace(call, skipped=skipped, is_after_one=left_out == 1)
+    if last is None:
+        yield from (Gap(count, _label(step, "", document)) for step, count in omitted.items())
+    if event.kind != EventKind.STEPS or event.message:
+        yield Happened(event)
+
+
+def _outermost_loop(step: str, document: Document) -> Step | None:
+    visit = document.index.get(step)
+    around = (each.step for each in visit.lineage) if visit else ()
+    return next((each for each in around if is_loop(each, if_missing=False)), None)
+
+
+def _with_loops(
+    rows: Iterable[Call | Gap | Happened], loops: Mapping[str, Step | None]
+) -> Iterator[Row]:
+    """Yield the rows, with those of each loop as one."""
+    loop: Step | None = None
+    inside: list[Call | Gap | Happened] = []
+    pending: list[Call | Gap | Happened] = []
+    for row in rows:
+        if not isinstance(row, Call):
+            # It belongs to the loop if more of the loop follows.
+            pending.append(row)
+            continue
+        found = loops[row.step]
+        begins = found is not None and row.step == found.id and not row.method
+        if found is not loop or begins:
+            yield from [_loop(loop, inside)] if loop else inside
+            yield from pending
+            loop, inside = found, [row]
+        else:
+            inside += [*pending, row]
+        pending = []
+    yield from [_loop(loop, inside)] if loop else inside
+    yield from pending
+
+
+def _loop(loop: Step, rows: list[Call | Gap | Happened]) -> Loop:
+    calls = [row for row in rows if isinstance(row, Call)]
+    first, last = calls[0], calls[-1]
+    is_cut = first.step != loop.id or bool(first.method)
+    shown: list[Row] = []
+    passes = 0
+    for row in rows:
+        if isinstance(row, Call) and row.step == loop.id:
+            passes += row.skipped + row.entered
+            if row.entered:
+                shown.append(Pass(number=0 if is_cut else passes, call=row))
+                continue
+        shown.append(row)
+    ended = last.at + timedelta(seconds=last.seconds) if last.at else None
+    return Loop(
+        step=loop.id,
+        label=step_label(loop),
+        at=first.at,
+        length=show_length((ended - first.at).total_seconds()) if ended and first.at else "",
+        passes=passes,
+        failures=sum(bool(call.error) for call in calls),
+        is_cut=is_cut,
+        rows=tuple(shown),
+    )
 
 
 def pretty(value: Any) -> str:
-    """Write JSON for reading, with secrets hidden."""
+    """Write JSON for editing, with secrets hidden."""
     return json.dumps(redact_json(value), indent=2, ensure_ascii=False, default=str)
 
 
-def _calls(listed: Any, document: Document) -> Iterator[Call]:
-    for item in listed if isinstance(listed, list) else ():
-        if isinstance(item, dict):
-            yield _call(item, document)
+def _label(step: str, action: str, document: Document) -> str:
+    return step_label(document.find(step) or Step(id=step, action=action)) or step
 
 
 def _call(item: Mapping[str, Any], document: Document) -> Call:
     step, at, answer = str(item.get("step", "")), item.get("at"), str(item.get("answer", ""))
-    placed = document.find(step) or Step(id=step, action=str(item.get("action", "")))
-    label = step_label(placed) or step
-    if "omitted" in item:
-        return Call(step=step, label=label, omitted=_number(item["omitted"]))
     return Call(
         step=step,
-        label=label,
+        label=_label(step, str(item.get("action", "")), document),
         at=parse_datetime(at) if isinstance(at, str) else None,
-        length=show_length(float(item.get("seconds") or 0)),
+        seconds=float(item.get("seconds") or 0),
         answer=str(_ANSWERS.get(answer, answer)),
+        continued=answer == "continue",
+        entered=answer == "enter",
+        branch=str(item.get("branch", "")),
         method=str(item.get("method", "")),
         attempt=_number(item.get("attempt", 1)),
         changes=tuple(_changes(item.get("changes"))),
@@ -116,7 +251,7 @@ def _changes(changes: Any) -> Iterator[Change]:
 def _side(side: Any) -> str:
     if not isinstance(side, list) or not side:
         return ""
-    return json.dumps(side[0], ensure_ascii=False, default=str)
+    return shown_value(side[0])
 
 
 def _number(value: Any) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django import forms
+from django.contrib import messages
 from django.db.models import Model
 from django.http import Http404, HttpResponse
 from django.utils.translation import gettext
@@ -125,7 +126,9 @@ def _edit(page: Page, flow_trigger: FlowTrigger) -> HttpResponse:
         config = _config_form(flow_trigger, page.data, document)
         is_valid = form.is_valid() and (config is None or config.is_valid())
         shown = config.render("flowcontrol_admin/fields.html") if config else ""
-    if is_valid and _save(page, form, config, flow_trigger):
+    if is_valid and (saved := _save(page, form, config, flow_trigger)):
+        for warning in flows.association_warnings(saved, document):
+            page.notify(warning, messages.WARNING)
         return _done(page, flow_trigger, gettext("The trigger was saved."), _delay())
     label = registry.trigger_label(key)
     skipped_firings = flow_trigger.skipped_firings.all()[:SHOWN_FIRINGS] if flow_trigger.pk else []
@@ -139,6 +142,7 @@ def _edit(page: Page, flow_trigger: FlowTrigger) -> HttpResponse:
         media=config.media if config else "",
         offer=_offer(entry) if entry else None,
         skipped_firings=skipped_firings,
+        warnings=[] if page.is_post else flows.association_warnings(flow_trigger, document),
         shows_objects=page.objects.may_view_every(_model(entry, document)),
         delay=_delay(),
         submit=gettext("Save") if may_change(page, flow_trigger.flow) else "",
@@ -166,20 +170,18 @@ def may_change(page: Page, flow: Flow) -> bool:
 
 def _save(
     page: Page, form: FlowTriggerForm, config: forms.BaseForm | None, flow_trigger: FlowTrigger
-) -> bool:
-    """Save what was entered; show what is wrong with it at the fields."""
+) -> FlowTrigger | None:
+    """Save what was entered; show what is wrong with it at the fields, and return None."""
     values = {**form.cleaned_data, "author": page.user}
     if config is not None:
         values["config"] = flows.stored_config(config)
     try:
         if flow_trigger.pk:
-            flows.change_trigger(flow_trigger, **values)
-        else:
-            flows.associate_trigger(flow_trigger.flow, flow_trigger.trigger, **values)
+            return flows.change_trigger(flow_trigger, **values)
+        return flows.associate_trigger(flow_trigger.flow, flow_trigger.trigger, **values)
     except DocumentError as error:
         add_problems(form, error.problems)
-        return False
-    return True
+        return None
 
 
 def _done(page: Page, flow_trigger: FlowTrigger, text: str, more: str = "") -> HttpResponse:

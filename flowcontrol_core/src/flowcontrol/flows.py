@@ -16,6 +16,7 @@ from flowcontrol_core.flows.descriptions import (
     Describer,
     DiffLine,
     describe_diff,
+    field_label,
     shown_config,
     summarize_step,
 )
@@ -87,7 +88,7 @@ from flowcontrol_core.flows.publication import (
     publish,
 )
 from flowcontrol_core.flows.references import RowReference, find_references
-from flowcontrol_core.flows.warnings import find_warnings
+from flowcontrol_core.flows.warnings import association_warnings, find_warnings
 from flowcontrol_core.runs.operations.interventions import resume_flow as resume
 
 __all__ = [
@@ -104,6 +105,7 @@ __all__ = [
     "add_step",
     "annotate_step",
     "associate_trigger",
+    "association_warnings",
     "associations",
     "at_step",
     "bounds",
@@ -126,6 +128,7 @@ __all__ = [
     "duplicate_step",
     "edit_draft",
     "export_flows",
+    "field_label",
     "find_references",
     "find_step",
     "find_warnings",

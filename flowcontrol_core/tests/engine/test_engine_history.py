@@ -79,6 +79,15 @@ def test_of_a_loop_the_first_and_last_passes_are_recorded_and_a_count_for_the_re
     assert entries[8:] == [{"step": "a", "omitted": 46}, {"step": "b", "omitted": 46}]
 
 
+@pytest.mark.parametrize(("calls", "omitted"), [(4, 0), (5, 0), (6, 2), (7, 3)])
+def test_a_single_call_is_recorded_and_not_counted(calls: int, omitted: int) -> None:
+    recorder = record(*(call(n) for n in range(calls)))
+    for _ in range(2):
+        entries = recorder.entries()
+        assert len(numbers(entries)) == calls - omitted
+        assert sum(entry.get("omitted", 0) for entry in entries) == omitted
+
+
 def test_failures_and_calls_with_effects_are_all_recorded() -> None:
     entries = record(*(call(n, keep=n % 10 == 0) for n in range(100))).take()
     assert numbers(entries) == [0, 1, 2, *range(10, 100, 10), 98, 99]

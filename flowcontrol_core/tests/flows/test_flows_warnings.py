@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from flowcontrol import flows
 from flowcontrol.testing import flow, publish_flow, step
 from flowcontrol_core.document.tree import Document
 from flowcontrol_core.errors import Problem
-from flowcontrol_core.models import FlowEvent, FlowOperation
+from flowcontrol_core.models import Flow, FlowEvent, FlowOperation, FlowTrigger
 from tests.cases import each
 
 pytestmark = pytest.mark.django_db
@@ -97,6 +98,68 @@ def test_names_of_a_payload_are_those_of_the_triggers_of_the_flow() -> None:
     warning, _ = flows.find_warnings(document, flow=made)
     assert '"user" in payload.user is unknown' in warning.message
     assert warning.path == "triggers.signals.auth.logged_in"
+
+
+LOGIN_FAILED = "signals.auth.login_failed"
+
+
+def orders(*steps: Any, **options: Any) -> Document:
+    return flow(*steps, object="shop.order", **options)
+
+
+@each(
+    ("document", "users"),
+    [
+        (orders(condition("object.total > 100")), "1 “If condition”"),
+        (orders(condition("not obj or state")), "1 “If condition”"),
+        (flow(condition("object")), "1 “If condition”"),
+        (orders(setting(a=1), guard="object.total"), "the guard"),
+        (
+            orders(
+                setting(a=1),
+                step("builtin.send_email", to="a@b.co", subject="x", text="{{ object.total }}"),
+            ),
+            "2 “Send e-mail”",
+        ),
+    ],
+)
+def test_a_trigger_without_an_object_is_a_warning_where_an_object_is_used(
+    document: Document, users: str
+) -> None:
+    made = publish_flow(document, key=f"about-{Flow.objects.count()}")
+    association = flows.associate_trigger(made, LOGIN_FAILED)
+    (message,) = flows.association_warnings(association, document)
+    assert f"It is used by: {users}." in message
+    found = [one for one in flows.find_warnings(document, flow=made) if one.field == "trigger"]
+    assert [(one.path, one.message) for one in found] == [(f"triggers.{LOGIN_FAILED}", message)]
+
+
+@each(
+    ("trigger", "mode", "document"),
+    [
+        (LOGIN_FAILED, "start", orders(setting(a=1))),
+        (LOGIN_FAILED, "wake", orders(condition("object.total > 100"))),
+        ("signals.auth.logged_in", "start", flow(condition("object.username"))),
+        (LOGIN_FAILED, "start", orders(replace(condition("object.total > 1"), disabled=True))),
+    ],
+)
+def test_a_trigger_is_no_warning_where_no_object_is_missed(
+    trigger: str, mode: str, document: Document
+) -> None:
+    association = FlowTrigger(trigger=trigger, mode=mode)
+    assert flows.association_warnings(association, document) == []
+
+
+def test_a_condition_of_a_trigger_that_uses_an_object_it_does_not_bring_is_a_warning() -> None:
+    association = FlowTrigger(trigger=LOGIN_FAILED, mode="start", condition="object.total > 1")
+    (message,) = flows.association_warnings(association, orders(setting(a=1)))
+    assert "empty in its condition" in message
+
+
+def test_a_switched_off_trigger_is_not_warned_about_before_publishing() -> None:
+    made = publish_flow(orders(condition("object.total > 100")))
+    flows.associate_trigger(made, LOGIN_FAILED, active=False)
+    assert flows.find_warnings(flows.present_document(made), flow=made) == []
 
 
 def test_warnings_are_recorded_and_prevent_nothing() -> None:

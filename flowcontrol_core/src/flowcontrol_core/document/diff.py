@@ -118,8 +118,13 @@ def _lists(visits: _Visits, others: _Visits) -> dict[tuple[str | None, str | Non
 
 def _step_changes(old: Step, new: Step) -> Iterator[FieldChange]:
     yield from _plain_changes(old, new)
-    for key in {**old.config, **new.config}:
-        before, after = old.config.get(key, ABSENT), new.config.get(key, ABSENT)
+    yield from config_changes(old.config, new.config)
+
+
+def config_changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[FieldChange]:
+    """Yield what differs between two configurations, key by key."""
+    for key in {**old, **new}:
+        before, after = old.get(key, ABSENT), new.get(key, ABSENT)
         if not _is_same(before, after):
             yield FieldChange(f"config.{key}", before, after)
 

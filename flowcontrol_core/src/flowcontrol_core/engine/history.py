@@ -59,7 +59,8 @@ class Recorder:
             return
         passes = self._passes.setdefault(call.step, [])
         passes.append(call)
-        if len(passes) > bounds.HISTORY_FIRST_CALLS + bounds.HISTORY_LAST_CALLS:
+        # One more than is shown: a single one is not worth a count in its place.
+        if len(passes) > bounds.HISTORY_FIRST_CALLS + bounds.HISTORY_LAST_CALLS + 1:
             del passes[bounds.HISTORY_FIRST_CALLS]
             self._omitted[call.step] += 1
 
@@ -75,9 +76,13 @@ class Recorder:
 
     def entries(self) -> list[dict[str, Any]]:
         """Return the entries for the history row, oldest first, then the counts for the rest."""
-        calls = [*self._kept, *chain.from_iterable(self._passes.values())]
-        calls.sort(key=attrgetter("number"))
         omitted = self._omitted.copy()
+        passes = _copied(self._passes) if omitted else self._passes
+        for step in omitted:
+            del passes[step][bounds.HISTORY_FIRST_CALLS]
+            omitted[step] += 1
+        calls = [*self._kept, *chain.from_iterable(passes.values())]
+        calls.sort(key=attrgetter("number"))
         if len(calls) > bounds.HISTORY_ENTRIES:
             half = bounds.HISTORY_ENTRIES // 2
             omitted.update(call.step for call in calls[half:-half])

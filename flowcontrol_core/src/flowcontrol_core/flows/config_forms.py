@@ -209,8 +209,7 @@ def changed_config(
     that is left out because it is the default.
     """
     try:
-        meant = read_config(action.Config, upgraded_config(step, action), zone_of(document))
-        same = store_values(action.Config.base_fields, meant)
+        same = meant_config(step, action, document)
     except FlowcontrolError:
         return dict(config)
     old = step.config if step.config_version == action.config_version else same
@@ -220,6 +219,18 @@ def changed_config(
         for name, value in config.items()
         if name in old or name not in is_same
     }
+
+
+def meant_config(step: Step, action: BaseAction, document: Document) -> dict[str, Any]:
+    """Return the configuration of a step as its form understands it, in the present version.
+
+    What is left out has the value that it stands for; values without a field stay as they are.
+    Raises ConfigError where it does not validate, UnknownZoneError and UnmigratedError.
+    """
+    require_migrated(action)
+    stored = upgraded_config(step, action)
+    meant = read_config(action.Config, stored, zone_of(document))
+    return {**stored, **store_values(action.Config.base_fields, meant)}
 
 
 def initial_config(action: BaseAction, document: Document) -> dict[str, Any]:

@@ -2,25 +2,42 @@
 
 from __future__ import annotations
 
-import json
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from dataclasses import asdict
+from datetime import date, datetime
+from decimal import Decimal
 from typing import Any, NamedTuple
 
+from django.core.validators import EMPTY_VALUES
+from django.forms import Field
+from django.utils.choices import flatten_choices
+from django.utils.formats import date_format
+from django.utils.timezone import is_aware, localtime
 from django.utils.translation import gettext
 
 from flowcontrol_core.actions.bound_step import bind_step
-from flowcontrol_core.document.diff import ABSENT, Diff, FieldChange, diff
+from flowcontrol_core.document.diff import (
+    ABSENT,
+    ChangedStep,
+    Diff,
+    FieldChange,
+    config_changes,
+    diff,
+)
+from flowcontrol_core.document.format import STEP_KEYS
 from flowcontrol_core.document.tree import Document, Place, RetryPolicy, Step
+from flowcontrol_core.engine.codec import decode
 from flowcontrol_core.errors import FlowcontrolError, raise_interruption
-from flowcontrol_core.flows.config_forms import known_action, zone_of
+from flowcontrol_core.flows.config_forms import known_action, meant_config, zone_of
 from flowcontrol_core.flows.edits import step_label
 from flowcontrol_core.redaction import HIDDEN
 from flowcontrol_core.zones import in_zone
 
 logger = logging.getLogger(__name__)
 MAX_SHOWN = 300
+#: How much of what two long texts share is shown before the first difference.
+MAX_BEFORE = 40
 
 
 def summarize_step(step: Step, document: Document) -> str:
@@ -111,18 +128,89 @@ def _diff_lines(difference: Diff, before: Describer, after: Describer) -> Iterat
         text = gettext("%(step)s: from “%(old)s” to “%(new)s”") % words
         yield DiffLine("moved", text, step_id)
     for changed in difference.changed:
-        changes = tuple(_field_text(change, changed.new) for change in changed.changes)
-        yield DiffLine("changed", after.step(changed.new.id), changed.new.id, changes)
+        real = _real_changes(changed, before.document, after.document)
+        if changes := tuple(_field_text(change, changed.new) for change in real):
+            yield DiffLine("changed", after.step(changed.new.id), changed.new.id, changes)
+
+
+def _real_changes(changed: ChangedStep, before: Document, after: Document) -> list[FieldChange]:
+    """Return what of a step means something else now, and is not only stored in another way."""
+    old, new = _meaning(changed.old, before), _meaning(changed.new, after)
+    changes: Iterable[FieldChange] = changed.changes
+    if old is not None and new is not None:
+        # The values are those of the present version of the action.
+        own = {*STEP_KEYS} - {"config_version"}
+        changes = [each for each in changes if each.field in own] + [*config_changes(old, new)]
+    return [change for change in changes if not _is_nothing(change, changed.new)]
+
+
+def _meaning(step: Step, document: Document) -> dict[str, Any] | None:
+    """Return the configuration of a step as its form understands it; None where it cannot."""
+    action = known_action(step.action)
+    try:
+        return meant_config(step, action, document) if action else None
+    except FlowcontrolError:
+        return None
+    except BaseException as error:
+        raise_interruption(error)
+        logger.exception("The form of the action %s failed.", step.action)
+        return None
+
+
+def _is_nothing(change: FieldChange, step: Step) -> bool:
+    """Return whether both values are empty ones, which the form of the step takes for the same."""
+    if known_action(step.action) is None:
+        return False
+    field = _field(step, change.field.removeprefix("config."))
+    empty = field.empty_values if field else EMPTY_VALUES
+    return all(value is ABSENT or value in empty for value in (change.old, change.new))
+
+
+def _field(step: Step, name: str) -> Field | None:
+    action = known_action(step.action)
+    return action.Config.base_fields.get(name) if action else None
 
 
 def _field_text(change: FieldChange, step: Step | None) -> FieldText:
     """Return a change in words: of a value of a step's configuration, or of another value."""
     name = change.field.removeprefix("config.")
     if step is None or name == change.field:
-        return FieldText(name.replace("_", " "), _shown(change.old), _shown(change.new))
-    hidden = is_secret(step, name)
-    old, new = (HIDDEN if hidden else _shown(value) for value in (change.old, change.new))
-    return FieldText(field_label(step, name), old, new)
+        old, new = _show(_decoded(change.old)), _show(_decoded(change.new))
+        return FieldText(name.replace("_", " "), *_shortened(old, new))
+    old, new = (_shown_field(step, name, value) for value in (change.old, change.new))
+    return FieldText(field_label(step, name), *_shortened(old, new))
+
+
+def _shortened(old: str, new: str) -> tuple[str, str]:
+    """Return two texts from where they differ on, with a little of what stands before."""
+    if max(len(old), len(new)) <= MAX_SHOWN:
+        return old, new
+    pairs = enumerate(zip(old, new, strict=False))
+    shared = next((at for at, (one, other) in pairs if one != other), min(len(old), len(new)))
+    start = max(0, shared - MAX_BEFORE)
+    return _cut(old, start), _cut(new, start)
+
+
+def _cut(text: str, start: int = 0) -> str:
+    end = start + MAX_SHOWN
+    return ("…" if start else "") + text[start:end] + ("…" if len(text) > end else "")
+
+
+def _shown_field(step: Step, name: str, value: Any) -> str:
+    """Return a value of a step's configuration as its form shows it; secrets hidden."""
+    if is_secret(step, name):
+        return HIDDEN
+    value = _decoded(value)
+    choices = getattr(_field(step, name), "choices", None)
+    # Others are made anew by a function each time, perhaps with a query.
+    labels = dict(flatten_choices(choices)) if isinstance(choices, list) else {}
+    if isinstance(value, list):
+        return _show([_label(labels, item) for item in value])
+    return _show(_label(labels, value))
+
+
+def _label(labels: Mapping[Any, Any], value: Any) -> Any:
+    return labels.get(value, value) if isinstance(value, Hashable) else value
 
 
 def is_secret(step: Step, name: str) -> bool:
@@ -133,28 +221,79 @@ def is_secret(step: Step, name: str) -> bool:
 
 def field_label(step: Step, name: str) -> str:
     """Return the label of a field of a step's configuration, as its form shows it."""
-    action = known_action(step.action)
-    field = action.Config.base_fields.get(name) if action else None
+    field = _field(step, name)
     return str(field.label) if field and field.label else name.replace("_", " ")
 
 
 def shown_config(step: Step) -> list[tuple[str, str]]:
     """Return the stored configuration of a step as labels and values, secrets hidden."""
     return [
-        (field_label(step, name), HIDDEN if is_secret(step, name) else _shown(value))
+        (field_label(step, name), _cut(_shown_field(step, name, value)))
         for name, value in step.config.items()
     ]
 
 
-def _shown(value: Any) -> str:
-    if value is ABSENT or value in (None, ""):
+def shown_value(value: Any) -> str:
+    """Return a stored value as a person writes it, shortened where it is long."""
+    return _cut(_show(_decoded(value)))
+
+
+def listed_value(value: Any) -> str:
+    """Return a stored value as a person writes it, an item a line."""
+    return "\n".join(_lines(_decoded(value)))
+
+
+def _decoded(value: Any) -> Any:
+    try:
+        return decode(value)
+    except FlowcontrolError:
+        # It is damaged: shown as it stands.
+        return str(value)
+
+
+def _lines(value: Any) -> Iterator[str]:
+    if not value or not isinstance(value, list | dict):
+        yield _show(value)
+        return
+    items = value.items() if isinstance(value, dict) else (("", item) for item in value)
+    for name, item in items:
+        head = f"{name}:" if isinstance(value, dict) else "-"
+        lines = [*_lines(item)]
+        if item and isinstance(item, list | dict):
+            yield head
+            yield from (f"    {line}" for line in lines)
+        else:
+            yield f"{head} {lines[0]}"
+
+
+def _show(value: Any) -> str:
+    if value is ABSENT or value in (None, "", [], {}):
         return gettext("(empty)")
-    if isinstance(value, bool):
-        return gettext("yes") if value else gettext("no")
-    if isinstance(value, RetryPolicy):
-        text = gettext("%(attempts)d attempts, first wait %(backoff)gs, factor %(factor)g")
-        return text % asdict(value)
-    if isinstance(value, Mapping | list | tuple):
-        value = json.dumps(value, ensure_ascii=False, default=str)
-    text = str(value)
-    return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}…"
+    write = next((write for kind, write in _WRITERS if isinstance(value, kind)), str)
+    return write(value)
+
+
+def _nested(value: Any) -> str:
+    text = _show(value)
+    return f"({text})" if value and isinstance(value, Mapping | list) else text
+
+
+def _show_policy(policy: RetryPolicy) -> str:
+    text = gettext("%(attempts)d attempts, first wait %(backoff)gs, factor %(factor)g")
+    return text % asdict(policy)
+
+
+def _show_datetime(value: datetime) -> str:
+    return date_format(localtime(value) if is_aware(value) else value, "DATETIME_FORMAT")
+
+
+# The first that fits counts: a datetime is a date too.
+_WRITERS: tuple[tuple[type, Callable[[Any], str]], ...] = (
+    (bool, lambda value: gettext("yes") if value else gettext("no")),
+    (datetime, _show_datetime),
+    (date, lambda value: date_format(value, "DATE_FORMAT")),
+    (Decimal, lambda value: format(value, "f")),
+    (Mapping, lambda value: "; ".join(f"{name}: {_nested(value[name])}" for name in value)),
+    (list, lambda value: ", ".join(map(_nested, value))),
+    (RetryPolicy, _show_policy),
+)

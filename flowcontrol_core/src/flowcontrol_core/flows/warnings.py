@@ -11,7 +11,10 @@ from django.utils.translation import gettext
 from flowcontrol_core.actions.registry import registry
 from flowcontrol_core.document.reader import drain
 from flowcontrol_core.document.tree import Document
-from flowcontrol_core.errors import Problem
+from flowcontrol_core.errors import ExpressionError, Problem
+from flowcontrol_core.expressions import compile_expression
+from flowcontrol_core.expressions.scope import OBJECT_NAMES
+from flowcontrol_core.flows.descriptions import Describer
 from flowcontrol_core.flows.document_checks import empty_loops, find_model, questions_of
 from flowcontrol_core.flows.step_checks import (
     CheckedStep,
@@ -19,28 +22,98 @@ from flowcontrol_core.flows.step_checks import (
     expression_problems,
     name_problems,
 )
-from flowcontrol_core.models import Flow, FlowTrigger
+from flowcontrol_core.models import Flow, FlowTrigger, Mode
+
+#: At most this many steps are named in one warning.
+MOST_NAMED = 5
 
 
 def find_warnings(document: Document, *, flow: Flow | None = None) -> list[Problem]:
     """Return what is probably wrong with a document, in reading order.
 
-    These are loops without steps, and names in expressions that nothing in the flow brings: no
-    step, no loop, and no payload of its triggers. ``flow`` is the one the document belongs to;
-    without it, the names of payloads are not checked. Steps that have problems are left out.
+    These are loops without steps, names in expressions that nothing in the flow brings (no step,
+    no loop, and no payload of its triggers), and triggers that bring no object where one is used.
+    ``flow`` is the one the document belongs to; without it, neither its triggers nor the names of
+    payloads are checked. Steps that have problems are left out.
     """
+    steps = _checked_steps(document)
+    found = [*FlowTrigger.objects.filter(flow=flow, active=True)] if flow else None
+    objects = [
+        Problem(f"triggers.{association.trigger}", message, field="trigger")
+        for association in found or ()
+        for message in _missing_object(association, document, steps)
+    ]
+    return [*empty_loops(document), *objects, *_unknown_names(document, steps, found)]
+
+
+def association_warnings(association: FlowTrigger, document: Document) -> list[str]:
+    """Return what is probably wrong with a trigger for a flow with this document."""
+    if not _is_without_object(association):
+        return []
+    return [*_missing_object(association, document, _checked_steps(document))]
+
+
+def _checked_steps(document: Document) -> list[CheckedStep]:
     questions = questions_of(document, find_model(document.object or ""))
     checked = [drain(check_step(question))[1] for question in questions]
-    names = _unknown_names(document, [step for step in checked if step], flow)
-    return [*empty_loops(document), *names]
+    return [step for step in checked if step]
+
+
+def _is_without_object(association: FlowTrigger) -> bool:
+    entry = registry.triggers.get(association.trigger)
+    return entry is not None and not entry.trigger.model
+
+
+def _missing_object(
+    association: FlowTrigger, document: Document, steps: Sequence[CheckedStep]
+) -> Iterator[str]:
+    """Yield a warning where a trigger brings no object, but its condition or the flow uses one."""
+    if not _is_without_object(association):
+        return
+    trigger = registry.trigger_label(association.trigger)
+    if _names_object(association.condition):
+        text = gettext(
+            "The trigger “%(trigger)s” brings no object, so “object” is empty in its condition. "
+            "Use what its payload brings, or choose a trigger that brings an object."
+        )
+        yield text % {"trigger": trigger}
+    words = Describer(document)
+    users = [words.step(step.question.visit.step.id) for step in steps if _uses_object(step)]
+    users = [gettext("the guard"), *users] if _names_object(document.guard) else users
+    # Runs that exist already have the object that they were started with.
+    if association.mode == Mode.START and users:
+        text = gettext(
+            "The trigger “%(trigger)s” brings no object, so “object” is empty in the runs that it "
+            "starts. It is used by: %(users)s. Choose a trigger that brings an object, or do "
+            "without it there."
+        )
+        more = ["…"] if len(users) > MOST_NAMED else []
+        yield text % {"trigger": trigger, "users": ", ".join(users[:MOST_NAMED] + more)}
+
+
+def _uses_object(step: CheckedStep) -> bool:
+    paths = (getattr(evaluable, "places", ()) for evaluable in step.computed.values())
+    return bool(step.action.object_type) or any(
+        path[0] in OBJECT_NAMES for places in paths for path in places
+    )
+
+
+def _names_object(text: str) -> bool:
+    try:
+        names = compile_expression(text).names if text else ()
+    except ExpressionError:
+        return False
+    return any(path[0] in OBJECT_NAMES for path in names)
 
 
 def _unknown_names(
-    document: Document, steps: Sequence[CheckedStep], flow: Flow | None
+    document: Document,
+    steps: Sequence[CheckedStep],
+    associations: Sequence[FlowTrigger] | None,
 ) -> Iterator[Problem]:
     known: dict[str, Any] = {
         "state_names": _answers(steps, "sets_state") | _answers(steps, "sets_variables"),
-        "payload_names": _payload_names(steps, flow) if flow else None,
+        "payload_names": (None if associations is None else _payload_names(steps, associations)),
     }
     remedy = gettext(
         "Nothing in the flow brings it. Correct it, unless what starts the flow brings it."
@@ -48,7 +121,7 @@ def _unknown_names(
     guard = "" if expression_problems(document.guard, None) else document.guard
     for message in expression_problems(guard, None, **known):
         yield Problem("guard", f"{message} {remedy}", field="guard")
-    for association in FlowTrigger.objects.filter(flow=flow, active=True) if flow else ():
+    for association in associations or ():
         for message in _unknown_in_condition(association):
             place = f"triggers.{association.trigger}"
             yield Problem(place, f"{message} {remedy}", field="condition")
@@ -70,9 +143,11 @@ def _answers(steps: Sequence[CheckedStep], method: str) -> frozenset[str]:
     return frozenset(text for step in steps for text in drain(step.ask(method))[1])
 
 
-def _payload_names(steps: Sequence[CheckedStep], flow: Flow) -> frozenset[str] | None:
+def _payload_names(
+    steps: Sequence[CheckedStep], associations: Sequence[FlowTrigger]
+) -> frozenset[str] | None:
     """Return the keys that a payload can have; ``None`` where a trigger does not declare them."""
-    keys = {*FlowTrigger.objects.filter(flow=flow, active=True).values_list("trigger", flat=True)}
+    keys = {association.trigger for association in associations}
     names: set[str] = set()
     for key in keys | _answers(steps, "waits_for"):
         entry = registry.triggers.get(key)
