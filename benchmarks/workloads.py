@@ -13,8 +13,7 @@ from figures import queries, rate, report
 from flowcontrol.engine import continue_flowruns, start_flowrun
 from flowcontrol.models import Flow, FlowRun, FlowTrigger, Status
 from flowcontrol.registry import Trigger, registry
-from flowcontrol.testing import flow, publish_flow, run_flow, step
-from flowcontrol_core.runs.queue.heartbeat import disconnect
+from flowcontrol.testing import disconnect, flow, publish_flow, run_flow, step
 from tests.shop.models import Customer
 
 

@@ -40,10 +40,10 @@ def make(action: str, **config: Any) -> Flow:
 def typed(client: Client, flow: Flow, **changes: Any) -> dict[str, Any]:
     """Return what a browser sends for the form as it is shown: lines end with CR LF."""
     form = client.get(url("flow_step_configure", flow.pk, "s")).context["form"]
-    shown = {field.html_name: field.value() for field in form}
+    shown = {f"step-s-{field.name}": field.value() for field in form}
     values = {**shown, **{f"step-s-{name}": value for name, value in changes.items()}}
     sent = {name: str(value).replace("\n", "\r\n") for name, value in values.items() if value}
-    return {**sent, "revision": present_revision(flow)}
+    return {**sent, "revision": present_revision(flow), "anyway": "1"}
 
 
 def save(client: Client, flow: Flow, **changes: Any) -> str:

@@ -95,6 +95,15 @@ def code_input() -> forms.TextInput:
     return forms.TextInput(attrs={"class": "vTextField", "spellcheck": "false"})
 
 
+def focus_first(form: forms.BaseForm) -> None:
+    """Let the browser focus the first field with an error, or else the first one."""
+    names = [name for name in form.fields if name in form.errors] or [
+        bound.name for bound in form.visible_fields() if not bound.field.disabled
+    ]
+    if names:
+        form.fields[names[0]].widget.attrs["autofocus"] = True
+
+
 def choice_field(form: forms.BaseForm, name: str) -> forms.ChoiceField:
     """Return a field of a form that is known to be one of choices."""
     return cast("forms.ChoiceField", form.fields[name])

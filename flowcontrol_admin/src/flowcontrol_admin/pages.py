@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
+from functools import partial, wraps
 from typing import Any, TypeAlias, cast
 
 import django
@@ -15,6 +15,7 @@ from django.contrib import messages
 from django.contrib.admin import ModelAdmin
 from django.contrib.auth.decorators import login_not_required
 from django.contrib.auth.models import User
+from django.contrib.auth.views import redirect_to_login
 from django.core.exceptions import PermissionDenied
 from django.db import DatabaseError
 from django.db.models import Model
@@ -28,10 +29,13 @@ from django.http import (
 )
 from django.template.response import TemplateResponse
 from django.urls import NoReverseMatch, URLPattern, path, reverse
+from django.utils.cache import add_never_cache_headers
 from django.utils.functional import Promise
+from django.utils.http import urlencode
 from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
+from django.views.decorators.csrf import csrf_exempt
 
 from flowcontrol.errors import (
     DocumentError,
@@ -61,8 +65,13 @@ PERMISSIONS = (
 Crumb: TypeAlias = tuple[str, str]
 Text: TypeAlias = str | Promise
 logger = logging.getLogger(__name__)
+#: In the address to which the login leads who was logged out before something was sent.
+LOGGED_OUT = "logged-out"
 #: What is not shown again to the author of an edit that came too late.
-_NOT_TYPED = frozenset({"csrfmiddlewaretoken", "revision"})
+_TOKEN = frozenset({"csrfmiddlewaretoken"})
+_NOT_TYPED = _TOKEN | {"revision", "seen", "was"}
+#: The end of an address that shows a form again.
+AGAIN = "again/"
 
 
 def may(user: Any, permission: str, subject: Model | None = None) -> bool:
@@ -93,11 +102,14 @@ class Page:
         *,
         name: str = "",
         subject: Model | None = None,
+        is_again: bool = False,
     ) -> None:
         self.request = request
         self.admin = admin
         #: The name of the route.
         self.name = name
+        #: Whether a form is only to be shown again, with what was typed before a login.
+        self.is_again = is_again
         #: The flow or the run that the page is about.
         self.subject = subject
         self._kind = "flow" if admin.model._meta.model_name == "flow" else "run"
@@ -125,6 +137,19 @@ class Page:
     def revision(self) -> int:
         """Return the revision that the request names; raises EditError where it has none."""
         return int(self.cleaned(RevisionForm(self.request.POST))["revision"])
+
+    @property
+    def seen(self) -> str:
+        """Return the fingerprint of what the author has seen (``seen``); empty where none came."""
+        return self.request.POST.get("seen", "")
+
+    def is_late(self, revision: int, found: str) -> bool:
+        """Return whether what an edit is about was changed since its author has seen it.
+
+        Without a fingerprint, any change of the flow counts. Raises EditError without a revision.
+        """
+        named = self.revision
+        return self.seen != found if self.seen else named != revision
 
     def cleaned(self, form: forms.Form) -> dict[str, Any]:
         """Return what a button has sent; raises EditError where the form is not valid."""
@@ -168,7 +193,7 @@ class Page:
             # Django 6.1 made a list of them.
             "crumbs_are_list": django.VERSION >= (6, 1),
             "crumbs": [*self._crumbs(), *parents, *([(name, "")] if name else [])],
-            "back": self._home(),
+            "back": self.home(),
             self._kind: self.subject,
             **context,
         }
@@ -181,7 +206,7 @@ class Page:
         shown: dict[str, Any] = {"message": message, "problems": problems}
         if isinstance(error, StaleRevisionError):
             title = _("Nothing was saved")
-            return self.render("stale.html", title=title, status=409, typed=self._typed(), **shown)
+            return self.render("stale.html", title=title, status=409, typed=self.typed(), **shown)
         return self.render("problem.html", title=_("This did not work"), status=status, **shown)
 
     def redirect(self, name: str, *args: object, anchor: str = "") -> HttpResponse:
@@ -209,20 +234,22 @@ class Page:
         """Record a change in the history of the admin."""
         self.admin.log_change(self.request, subject, text)
 
-    def _typed(self) -> list[tuple[str, object]]:
+    def typed(self, but: Container[str] = _NOT_TYPED) -> list[tuple[str, object]]:
+        """Return what was sent, except for some names."""
         listed = self.request.POST.lists()
-        return [(key, one) for key, values in listed for one in values if key not in _NOT_TYPED]
+        return [(key, one) for key, values in listed for one in values if key not in but]
 
     def _crumbs(self) -> list[Crumb]:
         meta = self.admin.model._meta
         crumbs = [(capfirst(str(meta.verbose_name_plural)), url(f"{meta.model_name}_changelist"))]
-        return crumbs if self.subject is None else [*crumbs, (str(self.subject), self._home())]
+        return crumbs if self.subject is None else [*crumbs, (str(self.subject), self.home())]
 
-    def _home(self) -> str:
-        """Return the address of the page of the subject, or of the list."""
+    def home(self, *, step_id: str = "", **_others: object) -> str:
+        """Return the address of the page of the subject, at a step of it, or of the list."""
         if self.subject is None:
             return url(f"{self.admin.model._meta.model_name}_changelist")
-        return url("flow_editor" if self._kind == "flow" else "flowrun_change", self.subject.pk)
+        name = "flow_editor" if self._kind == "flow" else "flowrun_change"
+        return url(name, self.subject.pk, anchor=f"step-{step_id}" if step_id else "")
 
 
 View: TypeAlias = Callable[..., HttpResponseBase]
@@ -233,7 +260,8 @@ class Route:
     """A view of the admin: its address, and the permissions that it asks for.
 
     ``needs`` is asked for at each request, ``writes`` in addition where something is changed.
-    ``lets_in`` may let in a request that has no login, or refuse it with PermissionDenied.
+    ``lets_in`` may let in a request that has no login, or refuse it with PermissionDenied. With
+    ``shows_again``, the view shows a form again with what was typed before a login.
     """
 
     path: str
@@ -243,16 +271,24 @@ class Route:
     writes: tuple[str, ...] = ()
     methods: tuple[str, ...] = READ
     lets_in: Callable[[HttpRequest], bool] | None = None
+    shows_again: bool = False
 
     def permissions(self, method: str | None) -> tuple[str, ...]:
         """Return the permissions that a request with that method needs."""
         return self.needs if method in READ else (*self.needs, *self.writes)
 
 
-def patterns(admin: ModelAdmin[Any], routes: Iterable[Route]) -> list[URLPattern]:
+def patterns(admin: ModelAdmin[Any], routes: Sequence[Route]) -> list[URLPattern]:
     """Return the URL patterns of routes, each protected by the admin's login."""
+    found = [(route, "", _protected(admin, route)) for route in routes]
+    found += [
+        (route, AGAIN, csrf_exempt(_protected(admin, route, is_again=True)))
+        for route in routes
+        if route.shows_again
+    ]
     return [
-        path(route.path, _protected(admin, route), name=f"{APP}_{route.name}") for route in routes
+        path(f"{route.path}{again}", view, name=f"{APP}_{route.name}{'_again' if again else ''}")
+        for route, again, view in found
     ]
 
 
@@ -261,8 +297,20 @@ def show_list(page: Page) -> HttpResponseBase:
     return page.admin.changelist_view(page.request)
 
 
-def _protected(admin: ModelAdmin[Any], route: Route) -> Callable[..., HttpResponseBase]:
-    asks_for_login = admin.admin_site.admin_view(partial(_answer, admin, route))
+def _protected(
+    admin: ModelAdmin[Any], route: Route, *, is_again: bool = False
+) -> Callable[..., HttpResponseBase]:
+    # Showing a form again changes nothing, and its token is of before the login.
+    view: Any = partial(_answer, admin, route, is_again)
+    view.csrf_exempt = is_again
+    inside: Callable[..., HttpResponseBase] = admin.admin_site.admin_view(view)
+
+    @wraps(inside)
+    def asks_for_login(request: HttpRequest, **kwargs: Any) -> HttpResponseBase:
+        if request.method == "POST" and not admin.admin_site.has_permission(request):
+            return _logged_out(admin, route, request, kwargs)
+        return inside(request, **kwargs)
+
     lets_in = route.lets_in
     if lets_in is None:
         return asks_for_login
@@ -278,8 +326,32 @@ def _protected(admin: ModelAdmin[Any], route: Route) -> Callable[..., HttpRespon
     return answer
 
 
+def _logged_out(
+    admin: ModelAdmin[Any], route: Route, request: HttpRequest, kwargs: dict[str, Any]
+) -> HttpResponseBase:
+    """Ask for the login; what was typed stays in the page that does."""
+    page = Page(request, admin, name=route.name)
+    name, login = f"admin:{APP}_{route.name}", reverse("admin:login")
+    back = reverse(name, kwargs=kwargs)
+    if not (route.shows_again and page.typed()):
+        # The login leads on to a GET of this address.
+        return redirect_to_login(f"{back}?{LOGGED_OUT}", login)
+    response = page.render(
+        "logged_out.html",
+        status=403,
+        title=_("You were logged out; nothing was changed."),
+        crumb="",
+        is_nav_sidebar_enabled=False,
+        typed=page.typed(but=_TOKEN),
+        action=reverse(f"{name}_again", kwargs=kwargs),
+        login=f"{login}?{urlencode({'next': back})}",
+    )
+    add_never_cache_headers(response)
+    return response
+
+
 def _answer(
-    admin: ModelAdmin[Any], route: Route, request: HttpRequest, **kwargs: Any
+    admin: ModelAdmin[Any], route: Route, is_again: bool, request: HttpRequest, **kwargs: Any
 ) -> HttpResponseBase:
     """Answer a request: permission first, then method, then the subject."""
     model: type[Model] = admin.model
@@ -287,13 +359,33 @@ def _answer(
     subject = model._default_manager.filter(pk=kwargs.pop("pk")).first() if is_about_one else None
     if not all(may(request.user, name, subject) for name in route.permissions(request.method)):
         raise PermissionDenied
-    if request.method not in route.methods:
+    is_for_buttons = request.method == "GET" and (is_again or route.methods == POST)
+    if request.method not in route.methods and not is_for_buttons:
         return HttpResponseNotAllowed(route.methods)
     if is_about_one and subject is None:
         raise Http404(_("It does not exist, or no longer."))
-    page = Page(request, admin, name=route.name, subject=subject)
+    page = Page(request, admin, name=route.name, subject=subject, is_again=is_again)
+    if is_for_buttons or is_again or LOGGED_OUT in request.GET:
+        _explain(page)
+    if is_for_buttons:
+        return HttpResponseRedirect(page.home(**kwargs))
+    return _view(page, route, kwargs)
+
+
+def _explain(page: Page) -> None:
+    """Show why nothing was changed."""
+    text = _("Nothing was changed: this address is for a button. Press it on this page.")
+    if page.is_again and page.is_post:
+        text = _("You were logged out. This is what you typed; nothing was saved yet.")
+    elif LOGGED_OUT in page.request.GET:
+        text = _("You were logged out; nothing was changed.")
+    page.notify(text, messages.WARNING)
+
+
+def _view(page: Page, route: Route, kwargs: dict[str, Any]) -> HttpResponseBase:
+    """Call the view; what it refuses becomes a page."""
     try:
-        return route.view(page, *([subject] if subject else []), **kwargs)
+        return route.view(page, *([page.subject] if page.subject else []), **kwargs)
     except NotPermittedError as error:
         return page.problem(error, status=403)
     except FlowcontrolError as error:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from flowcontrol_admin import (
     editor,
     flow_settings,
@@ -53,6 +55,11 @@ def _edit(address: str, name: str, view: View) -> Route:
     return _page(address, name, view, CHANGE_FLOW, post=True)
 
 
+def _step_form(name: str, view: View) -> Route:
+    """Return the page of an edit of a step, which a login does not empty."""
+    return replace(_edit(f"{_STEP}{name}/", f"step_{name}", view), shows_again=True)
+
+
 def _button(address: str, name: str, view: View, needs: str = CHANGE_FLOW) -> Route:
     """Return what a button posts to."""
     return Route(address, f"flow_{name}", view, (VIEW_FLOW, needs), methods=POST)
@@ -87,9 +94,12 @@ FLOW_ROUTES = [
     _page(_VERSION, "version", publication.show_version),
     _button(f"{_VERSION}restore/", "restore", publication.restore),
     _edit(f"{_FLOW}add-step/", "step_add", steps.pick),
-    _edit(f"{_STEP}configure/", "step_configure", steps.configure),
+    _step_form("configure", steps.configure),
+    _button(f"{_STEP}cancel/", "step_cancel", steps.cancel),
     *(
-        (_edit if edit.title else _button)(f"{_STEP}{edit.name}/", f"step_{edit.name}", edit)
+        _step_form(edit.name, edit)
+        if edit.title
+        else _button(f"{_STEP}{edit.name}/", f"step_{edit.name}", edit)
         for edit in steps.STEP_EDITS
     ),
     _page(f"{_FLOW}triggers/add/", "trigger_pick", triggers.pick, CHANGE_FLOW),

@@ -37,11 +37,11 @@ class AddForm(RevisionForm):
     place = forms.CharField(max_length=300)
 
 
-class EditForm(RevisionForm):
+class EditForm(forms.Form):
     """What is asked for an edit of a step."""
 
-    def __init__(self, data: Any, document: Document, step: Step, revision: int) -> None:
-        super().__init__(data, initial={"revision": revision})
+    def __init__(self, data: Any, document: Document, step: Step, prefix: str | None) -> None:
+        super().__init__(data, prefix=prefix)
         self.show(document, step)
 
     def show(self, document: Document, step: Step) -> None:
@@ -49,7 +49,7 @@ class EditForm(RevisionForm):
 
     def arguments(self) -> dict[str, Any]:
         """Return what the edit is called with."""
-        return {name: value for name, value in self.cleaned_data.items() if name != "revision"}
+        return self.cleaned_data
 
 
 class ShiftForm(EditForm):

@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, NamedTuple, cast
 
+from django import forms
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
-from django.http import Http404, HttpResponse
+from django.http import Http404, HttpResponse, HttpResponseRedirect
+from django.utils import timezone
+from django.utils.datastructures import MultiValueDict
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
 from flowcontrol import flows
-from flowcontrol.errors import EditError, NotPermittedError
+from flowcontrol.errors import DocumentError, EditError, NotPermittedError, Problem
 from flowcontrol.flows import Edit
-from flowcontrol.models import Flow
+from flowcontrol.models import Flow, FlowVersion
 from flowcontrol.registry import registry
-from flowcontrol_admin.pages import Page, Text, plugin_code, url
+from flowcontrol_admin import seen
+from flowcontrol_admin.conflicts import ComparedForm
+from flowcontrol_admin.fields import focus_first
+from flowcontrol_admin.pages import AGAIN, Page, Text, plugin_code, url
 from flowcontrol_admin.pickers import Offer, grouped, search_query
 from flowcontrol_admin.step_forms import (
     AddForm,
@@ -31,15 +38,24 @@ from flowcontrol_admin.step_forms import (
 )
 from flowcontrol_admin.tree import place_value
 from flowcontrol_core.document.tree import Document, Place, Step, count_steps
+from flowcontrol_core.flows.config_forms import initial_config
 
 
 class Target(NamedTuple):
-    """The step that a request is about, and the revision to be named in its edit."""
+    """The step that a request is about, and whether it is as the author of the edit has seen it."""
 
     flow: Flow
+    version: FlowVersion | None
     document: Document
     step: Step
-    revision: int
+    #: The fingerprint of what the edit is about, as it is now.
+    seen: str
+    is_late: bool
+
+    @property
+    def revision(self) -> int:
+        """Return the revision to be named in the edit."""
+        return self.version.revision if self.version else 1
 
     @property
     def where(self) -> str:
@@ -50,38 +66,147 @@ class Target(NamedTuple):
         """Return a document of the step and those inside it."""
         return Document(steps=(self.step,))
 
+    @property
+    def refusal(self) -> str:
+        """Return who changed the flow, and when; empty where the edit is not late."""
+        if not self.is_late or self.version is None:
+            return ""
+        text = gettext("The flow was changed by %(author)s at %(time)s.")
+        author = self.version.author or gettext("an unknown author")
+        at = f"{timezone.localtime(self.version.updated_at):%Y-%m-%d %H:%M:%S}"
+        return text % {"author": author, "time": at}
+
+
+def _step_as_shown(document: Document, step_id: str) -> str:
+    return seen.of_step(document.visit(step_id).step)
+
+
+def _all_as_shown(document: Document, step_id: str) -> str:
+    return seen.of_all(document.visit(step_id).step)
+
+
+def _list_as_shown(document: Document, step_id: str) -> str:
+    return seen.of_list(document, document.visit(step_id).place)
+
+
+def _outline_as_shown(document: Document, _step_id: str) -> str:
+    return seen.of_outline(document)
+
 
 def configure(page: Page, flow: Flow, step_id: str) -> HttpResponse:
-    """Show and save the form of a step's action; it is bound once."""
+    """Show and save the form of a step's action."""
     target = _target(page, flow, step_id)
-    step = target.step
+    step, label = target.step, flows.step_label(target.step)
     if not flows.may_place(step.action, page.user):
         raise PermissionDenied
-    label = flows.step_label(step)
+    with_secrets = flows.may_use_secrets(page.user)
+    make = partial(flows.step_form, step, document=target.document, with_secrets=with_secrets)
+    prefix = flows.form_prefix(step_id)
+    shown = f"{prefix}-{target.seen}"
     with plugin_code(label):
-        may_use_secrets = flows.may_use_secrets(page.user)
-        bound = flows.step_form(
-            step, page.data, document=target.document, with_secrets=may_use_secrets
+        bound = make(_renamed(page, prefix, shown), prefix=shown)
+        form, compared, may_save = bound.form, None, False
+        if form is not None:
+            compared = ComparedForm(
+                form=form,
+                make=lambda data, prefix: cast("forms.BaseForm", make(data, prefix=prefix).form),
+                store=flows.stored_config,
+                now=seen.of_values({name: step.config.get(name) for name in form.fields}),
+                sent=page.request.POST,
+                is_late=target.is_late,
+                is_again=page.is_again,
+            )
+            may_save = compared.may_save()
+    problems: Sequence[Problem] = ()
+    if form is not None and may_save:
+        try:
+            edit = flows.configure_step(
+                flow,
+                step_id,
+                form,
+                revision=target.revision,
+                author=page.user,
+                check="anyway" not in page.request.POST,
+            )
+            return _done(page, target, edit)
+        except DocumentError as error:
+            problems = error.problems
+    with plugin_code(label):
+        if form is not None:
+            _add_problems(form, problems)
+        return _form_page(
+            page,
+            target,
+            "step_form.html",
+            compared,
+            title=label,
+            submit=gettext("Save") if form and form.fields else "",
+            can_force=bool(problems),
+            media=form.media if form else "",
+            step=step,
+            reason=bound.reason,
+            cancel=_cancel_address(page, target),
+            entry=registry.get_action(step.action) if registry.knows_action(step.action) else None,
+            where=target.where,
         )
-        form = bound.form
-        is_valid = form is not None and form.is_bound and form.is_valid()
-        body = "" if form is None or is_valid else form.render("flowcontrol_admin/fields.html")
-    if form is not None and is_valid:
-        changes: dict[str, Any] = {"revision": target.revision, "author": page.user}
-        return _done(page, flows.configure_step(flow, step_id, form, **changes))
+
+
+def _add_problems(form: forms.BaseForm, problems: Sequence[Problem]) -> None:
+    """Show the problems of the step at the fields of its form, or above them."""
+    for problem in problems:
+        form.add_error(problem.field if problem.field in form.fields else None, problem.message)
+
+
+def cancel(page: Page, flow: Flow, step_id: str) -> HttpResponse:
+    """Remove a step that was just added, and never saved; any other stays."""
+    target = _target(page, flow, step_id)
+    if target.is_late or not _is_new(target):
+        page.notify(gettext("The step was saved meanwhile, so it stays."), messages.INFO)
+        return page.redirect("flow_editor", flow.pk, anchor=f"step-{step_id}")
+    edit = flows.delete_step(flow, step_id, revision=target.revision, author=page.user)
+    message = gettext("The new step was removed: its form was not saved.")
+    return _done(page, target, replace(edit, message=message))
+
+
+def _renamed(page: Page, prefix: str, shown: str) -> Mapping[str, Any] | None:
+    """Return what was sent, under the names of the form as it is shown now.
+
+    The names contain what was seen: a browser that fills in a form anew, as after Back, never
+    puts a text into the form of another revision.
+    """
+    data = page.data
+    if not isinstance(data, MultiValueDict):
+        return data
+    sent = "-".join(filter(None, (prefix, page.seen)))
+    start, copy = f"{sent}-" if sent else "", data.copy()
+    for key, values in data.lists():
+        if key.startswith(start):
+            copy.setlist(f"{shown}-{key.removeprefix(start)}", values)
+    return copy
+
+
+def _form_page(
+    page: Page, target: Target, template: str, compared: ComparedForm | None, **context: Any
+) -> HttpResponse:
+    """Return the page of a form about a step, with what has to be sent with it."""
+    form = compared.form if compared else None
+    body = ""
+    if compared is not None and form is not None:
+        focus_first(form)
+        body = compared.render()
     return page.render(
-        "step_form.html",
-        title=label,
-        step=step,
+        template,
+        status=409 if target.is_late else 200,
         form=form,
         body=body,
-        submit=gettext("Save") if form and form.fields else "",
-        media=form.media if form else "",
-        reason=bound.reason,
+        action=page.request.path.removesuffix(AGAIN) if page.is_again else "",
+        refusal=target.refusal,
+        is_conflict=bool(compared and compared.choices),
         revision=target.revision,
-        entry=registry.get_action(step.action) if registry.knows_action(step.action) else None,
-        where=target.where,
-        back=url("flow_editor", flow.pk, anchor=f"step-{step_id}"),
+        seen=target.seen,
+        was=seen.write_values(compared.now) if compared else "",
+        back=url("flow_editor", target.flow.pk, anchor=f"step-{target.step.id}"),
+        **context,
     )
 
 
@@ -89,12 +214,14 @@ def configure(page: Page, flow: Flow, step_id: str) -> HttpResponse:
 class StepEdit:
     """One edit of a step: what it asks for, the function that makes it, and its page.
 
-    Without a title it has no page: a button of the editor posts it.
+    Without a title it has no page: a button of the editor posts it. ``shown`` returns the
+    fingerprint of what the edit is about.
     """
 
     name: str
     make: Callable[..., Edit]
     form: type[EditForm] = EditForm
+    shown: Callable[[Document, str], str] = _step_as_shown
     title: Text = ""
     submit: Text = ""
     template: str = "form.html"
@@ -102,34 +229,48 @@ class StepEdit:
 
     def __call__(self, page: Page, flow: Flow, step_id: str) -> HttpResponse:
         """Make the edit, or ask for what it needs."""
-        target = _target(page, flow, step_id)
-        form = self.form(page.data, target.document, target.step, target.revision)
+        target = _target(page, flow, step_id, self.shown)
         if not self.title:
+            if target.is_late:
+                raise flows.stale_revision(flow)
+            form = self._form(target, page.data, None)
             page.cleaned(form)
             return self._make(page, target, form)
-        if page.is_post and form.is_valid():
+        form = self._form(target, _renamed(page, "", target.seen), target.seen)
+        compared = ComparedForm(
+            form=form,
+            make=partial(self._form, target),
+            store=lambda form: form.cleaned_data,
+            now=seen.of_values({name: form.initial.get(name) for name in form.fields}),
+            sent=page.request.POST,
+            is_late=target.is_late,
+            is_again=page.is_again,
+        )
+        # Where it stands, and what is inside it, is chosen as a whole.
+        is_by_field = self.shown is _step_as_shown
+        if (is_by_field or not target.is_late) and compared.may_save():
             try:
                 return self._make(page, target, form)
             except NotPermittedError:
                 raise
             except EditError as error:
                 form.add_error(None, str(error))
-        return self._ask(page, target, form)
+        return _form_page(
+            page,
+            target,
+            self.template,
+            compared,
+            title=str(self.title) % {"step": flows.step_label(target.step)},
+            submit=self.submit or gettext("Save"),
+            **self.details(target),
+        )
+
+    def _form(self, target: Target, data: Any, prefix: str | None) -> EditForm:
+        return self.form(data, target.document, target.step, prefix)
 
     def _make(self, page: Page, target: Target, form: EditForm) -> HttpResponse:
         arguments = form.arguments() | {"revision": target.revision, "author": page.user}
-        return _done(page, self.make(target.flow, target.step.id, **arguments))
-
-    def _ask(self, page: Page, target: Target, form: EditForm) -> HttpResponse:
-        return page.render(
-            self.template,
-            title=str(self.title) % {"step": flows.step_label(target.step)},
-            form=form,
-            submit=self.submit or gettext("Save"),
-            revision=target.revision,
-            back=url("flow_editor", target.flow.pk, anchor=f"step-{target.step.id}"),
-            **self.details(target),
-        )
+        return _done(page, target, self.make(target.flow, target.step.id, **arguments))
 
 
 def _losses(target: Target) -> dict[str, Any]:
@@ -147,6 +288,7 @@ STEP_EDITS = (
         name="move",
         make=flows.move_step,
         form=MoveForm,
+        shown=_outline_as_shown,
         title=_("Move “%(step)s”"),
         submit=_("Move"),
     ),
@@ -157,13 +299,14 @@ STEP_EDITS = (
     StepEdit(
         name="delete",
         make=flows.delete_step,
+        shown=_all_as_shown,
         title=_("Delete “%(step)s”?"),
         submit=_("Delete"),
         template="step_delete.html",
         details=_losses,
     ),
     StepEdit(name="duplicate", make=flows.duplicate_step),
-    StepEdit(name="shift", make=flows.shift_step, form=ShiftForm),
+    StepEdit(name="shift", make=flows.shift_step, form=ShiftForm, shown=_list_as_shown),
     StepEdit(name="disable", make=flows.set_disabled, form=DisableForm),
 )
 
@@ -183,6 +326,7 @@ def pick(page: Page, flow: Flow) -> HttpResponse:
         query=query,
         groups=grouped(_offers(page, document), query),
         revision=flows.present_revision(flow),
+        seen=seen.of_list(document, place),
     )
 
 
@@ -195,20 +339,38 @@ def _offers(page: Page, document: Document) -> Iterator[Offer]:
 
 
 def _add(page: Page, flow: Flow) -> HttpResponse:
-    cleaned = page.cleaned(AddForm(page.request.POST))
-    key, revision = cleaned["action"], cleaned["revision"]
-    if revision != flows.present_revision(flow):
+    cleaned, version = page.cleaned(AddForm(page.request.POST)), flows.present_version(flow)
+    key, revision = cleaned["action"], version.revision if version else 1
+    document, place = flows.get_document(version), read_place(cleaned["place"])
+    is_known = place is not None and (place.parent is None or place.parent in document.index)
+    if page.is_late(revision, seen.of_list(document, place) if place and is_known else ""):
         raise flows.stale_revision(flow)
-    place = _legal_place(flows.present_document(flow), cleaned["place"])
+    place = _legal_place(document, cleaned["place"])
     if not flows.may_place(key, page.user):
         raise PermissionDenied
     entry = registry.get_action(key)
     with plugin_code(key):
         edit = flows.add_step(flow, key, place, revision=revision, author=page.user)
+    page.notify(edit.message)
     if entry.action.Config.base_fields:
-        page.notify(edit.message)
-        return page.redirect("flow_step_configure", flow.pk, edit.step)
-    return _done(page, edit)
+        return HttpResponseRedirect(url("flow_step_configure", flow.pk, edit.step) + "?new")
+    return page.redirect("flow_editor", flow.pk, anchor=f"step-{edit.step}")
+
+
+def _cancel_address(page: Page, target: Target) -> str:
+    """Return what removes a step that was just added; empty for any other."""
+    is_new = "new" in page.request.GET and _is_new(target)
+    return url("flow_step_cancel", target.flow.pk, target.step.id) if is_new else ""
+
+
+def _is_new(target: Target) -> bool:
+    """Return whether the step is as it was added: its form was never saved."""
+    step = target.step
+    if not registry.knows_action(step.action):
+        return False
+    action = registry.get_action(step.action).action
+    config, version = initial_config(action, target.document), action.config_version
+    return step == Step(id=step.id, action=step.action, config=config, config_version=version)
 
 
 def _legal_place(document: Document, text: str) -> Place:
@@ -223,23 +385,46 @@ def _legal_place(document: Document, text: str) -> Place:
     return place
 
 
-def _target(page: Page, flow: Flow, step_id: str) -> Target:
-    """Return what a request is about; refuse a late one before anything else is read.
+def _target(
+    page: Page,
+    flow: Flow,
+    step_id: str,
+    shown: Callable[[Document, str], str] = _step_as_shown,
+) -> Target:
+    """Return what a request is about, and whether that was changed since it was shown.
 
-    Raises Http404 for a step that the flow does not have.
+    Raises Http404 for a step that the flow does not have, and StaleRevisionError for one that it
+    does not have any more.
     """
     version = flows.present_version(flow)
     present = version.revision if version else 1
-    if page.is_post and page.revision != present:
-        raise flows.stale_revision(flow)
     document = flows.get_document(version)
     step = document.find(step_id)
     if step is None:
+        if page.is_post and page.revision != present:
+            raise flows.stale_revision(flow)
         raise Http404(gettext("The flow has no such step."))
-    return Target(flow, document, step, present)
+    found = shown(document, step_id)
+    is_late = page.is_post and page.is_late(present, found)
+    return Target(flow, version, document, step, found, is_late)
 
 
-def _done(page: Page, edit: Edit) -> HttpResponse:
-    """Show what was done, also where nothing was, and the step in the editor."""
+def _done(page: Page, target: Target, edit: Edit) -> HttpResponse:
+    """Show what was done, also where nothing was, and the step in the editor, or one near it."""
     page.notify(edit.message, messages.SUCCESS if edit.changed else messages.INFO)
-    return page.redirect("flow_editor", edit.version.flow_id, anchor=f"step-{edit.step}")
+    if page.revision != target.revision:
+        text = gettext("Others have changed other parts of the flow meanwhile.")
+        page.notify(text, messages.INFO)
+    where = edit.step
+    if where not in flows.get_document(edit.version).index:
+        where = _before(target.document, where)
+    anchor = f"step-{where}" if where else "steps"
+    return page.redirect("flow_editor", target.flow.pk, anchor=anchor)
+
+
+def _before(document: Document, step_id: str) -> str:
+    """Return the step before another one in its list, or else the one around it."""
+    visit = document.visit(step_id)
+    if visit.position:
+        return document.siblings(visit)[visit.position - 1]
+    return visit.around.step.id if visit.around else ""

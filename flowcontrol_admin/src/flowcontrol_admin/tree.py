@@ -21,6 +21,7 @@ from flowcontrol.flows import (
     why_no_form,
 )
 from flowcontrol_admin.fields import show_seconds
+from flowcontrol_admin.seen import of_order, of_step
 from flowcontrol_core.document.tree import Document, Place, Step
 
 
@@ -36,6 +37,9 @@ class Row:
     is_first: bool
     is_last: bool
     is_inside_disabled: bool
+    #: The fingerprints of the step, and of the order of its list.
+    seen: str
+    seen_order: str
     problems: tuple[Problem, ...] = ()
     waiting: int = 0
 
@@ -91,8 +95,11 @@ class TreeBuilder:
     def _list(self, steps: tuple[Step, ...], parent: Row | None, branch: str) -> Iterator[Line]:
         """Yield a list of steps with everything inside them; without a parent, that of the flow."""
         yield Line(kind="open", count=len(steps))
-        for index, step in enumerate(steps):
-            row = self._row(step, parent, is_first=index == 0, is_last=step is steps[-1])
+        parent_id = parent.step.id if parent else None
+        end = Place(parent=parent_id, branch=branch or None, index=len(steps))
+        order = of_order(end, [step.id for step in steps])
+        for step in steps:
+            row = self._row(step, parent, steps, order)
             yield Line(kind="step", row=row)
             for name in _branches(step):
                 inside = step.branches.get(name, ())
@@ -103,19 +110,19 @@ class TreeBuilder:
         yield Line(kind="close")
         # Steps can be added only where the action offers the branch.
         if parent is None or branch in offered_branches(parent.step):
-            parent_id = parent.step.id if parent else None
-            end = Place(parent=parent_id, branch=branch or None, index=len(steps))
             yield Line(kind="add", place=place_value(end), name=branch)
 
-    def _row(self, step: Step, parent: Row | None, *, is_first: bool, is_last: bool) -> Row:
+    def _row(self, step: Step, parent: Row | None, steps: tuple[Step, ...], order: str) -> Row:
         return Row(
             step=step,
             number=self.document.index[step.id].number,
             label=step_label(step),
             summary=summarize_step(step, self.document),
             is_known=not why_no_form(step),
-            is_first=is_first,
-            is_last=is_last,
+            is_first=step is steps[0],
+            is_last=step is steps[-1],
+            seen=of_step(step),
+            seen_order=order,
             is_inside_disabled=parent is not None and parent.is_off,
             problems=tuple(self.problems.get(step.id, ())),
             waiting=self.waiting.get(step.id, 0),

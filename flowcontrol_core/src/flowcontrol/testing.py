@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from flowcontrol_core.runs.queue.heartbeat import disconnect
 from flowcontrol_core.runs.store.clock import ManualClock
 from flowcontrol_core.testing.builder import flow, step
 from flowcontrol_core.testing.contract import check_action
@@ -17,6 +18,7 @@ __all__ = [
     "ManualClock",
     "MemoryRun",
     "check_action",
+    "disconnect",
     "flow",
     "manual_clock",
     "publish_flow",

@@ -147,3 +147,12 @@ def test_flows_are_found_with_one_query(django_assert_num_queries: Any) -> None:
     with django_assert_num_queries(1) as context:
         assert len(check_document(document(*steps))) == 30
     assert "IN" in context.captured_queries[0]["sql"]
+
+
+def test_one_step_is_checked_with_what_is_around_it() -> None:
+    content = document(greet("aaaa", times=0), choose("cccc", then=[greet("bbbb", times=0)]))
+    assert {problem.step for problem in check_document(content)} >= {"aaaa", "bbbb"}
+    for step_id in ("aaaa", "bbbb"):
+        problems = check_document(content, step=step_id)
+        assert problems == [item for item in check_document(content) if item.step == step_id]
+        assert problems

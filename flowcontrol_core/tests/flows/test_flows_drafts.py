@@ -137,6 +137,12 @@ def test_second_of_two_edits_of_the_same_revision_is_refused(author: User, other
     assert flows.present_document(flow).guard == "mine"
 
 
+@pytest.mark.django_db(transaction=True)
+def test_who_changed_a_flow_can_be_asked_outside_of_a_transaction() -> None:
+    flow = flows.create_flow(key="f", name="F", document=document(greet("a")))
+    assert "was changed by" in str(flows.stale_revision(flow))
+
+
 @pytest.mark.parametrize("revision", [None, 1])
 def test_edit_during_an_edit_is_not_overwritten(revision: int | None, author: User) -> None:
     flow = make(greet("aaaa"))

@@ -11,7 +11,7 @@ from django.utils import timezone, translation
 
 from flowcontrol import flows
 from flowcontrol_core.document.tree import Place, RetryPolicy, Step
-from flowcontrol_core.errors import EditError, StaleRevisionError, UnknownActionError
+from flowcontrol_core.errors import DocumentError, EditError, StaleRevisionError, UnknownActionError
 from flowcontrol_core.models import Flow
 from tests.shop.models import Customer
 
@@ -104,6 +104,29 @@ def test_form_with_errors_stores_nothing() -> None:
     with pytest.raises(EditError, match="it was not sent"):
         flows.configure_step(flow, "aaaa", form_of(flow, "aaaa"), revision=1)
     assert flows.present_revision(flow) == 1
+
+
+def test_checked_form_of_a_step_with_a_problem_stores_nothing() -> None:
+    flow = make(greet("aaaa"), greet("bbbb", times=0), object="shop.customer")
+    wrong = form_of(flow, "aaaa", text="{{ object.nam }}", times="2")
+    with pytest.raises(DocumentError) as caught:
+        flows.configure_step(flow, "aaaa", wrong, revision=1, check=True)
+    assert [(problem.step, problem.field) for problem in caught.value.problems] == [
+        ("aaaa", "text")
+    ]
+    assert flows.present_revision(flow) == 1
+    # Without the check it is stored; and the problem of another step is not its own.
+    flows.configure_step(flow, "aaaa", wrong, revision=1)
+    right = form_of(flow, "aaaa", text="{{ object.name }}", times="2")
+    assert flows.configure_step(flow, "aaaa", right, revision=2, check=True).changed
+
+
+def test_form_has_the_prefix_that_was_asked_for() -> None:
+    flow = make(greet("aaaa"))
+    shown = flows.present_document(flow)
+    form = flows.step_form(found(flow, "aaaa"), {"x-times": "7"}, document=shown, prefix="x").form
+    assert form is not None
+    assert (form["times"].html_name, form["times"].value()) == ("x-times", "7")
 
 
 def test_form_of_another_action_is_refused() -> None:

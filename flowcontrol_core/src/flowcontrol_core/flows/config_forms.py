@@ -62,8 +62,11 @@ def step_form(
     *,
     document: Document,
     with_secrets: bool = True,
+    prefix: str = "",
 ) -> StepForm:
     """Return the form of a step: with what is stored, or bound to what was sent.
+
+    Its names begin with ``prefix``, by default ``form_prefix(step.id)``.
 
     For a step without a configuration it shows the initial values of the form itself, and no
     errors. Without ``with_secrets``, the secrets of the step can be read only: their names. The
@@ -75,7 +78,7 @@ def step_form(
         stored, zone = upgraded_config(step, action), zone_of(document)
     except FlowcontrolError as error:
         return StepForm(None, str(error))
-    prefix = form_prefix(step.id)
+    prefix = prefix or form_prefix(step.id)
     form = config_form(action.Config, stored, data, zone=zone, prefix=prefix)
     _withhold(form, action.secret_fields)
     for field in form.fields.values():

@@ -26,15 +26,17 @@ from flowcontrol_core.models import Flow
 from flowcontrol_core.zones import find_zone
 
 
-def check_document(document: Document, *, flow: Flow | None = None) -> list[Problem]:
+def check_document(
+    document: Document, *, flow: Flow | None = None, step: str = ""
+) -> list[Problem]:
     """Return what would fail at run time, in reading order; empty for a sound document.
 
     Disabled steps, and what is inside them, are not checked. Code of a plugin that raises while
     it is asked is a problem of its step and never an error here. ``flow`` is the one the document
-    belongs to.
+    belongs to. With the id of a ``step``, only that step is checked.
     """
-    problems, _waits_for = inspect_document(document, flow=flow)
-    return problems
+    problems, _waits_for = drain(_inspect(document, flow, step))
+    return [problem for problem in problems if not step or problem.step == step]
 
 
 def inspect_document(
@@ -44,7 +46,7 @@ def inspect_document(
     return drain(_inspect(document, flow))
 
 
-def _inspect(document: Document, flow: Flow | None) -> Reading[frozenset[str]]:
+def _inspect(document: Document, flow: Flow | None, only: str = "") -> Reading[frozenset[str]]:
     model = find_model(document.object or "")
     if document.object and model is None:
         text = gettext(
@@ -55,7 +57,11 @@ def _inspect(document: Document, flow: Flow | None) -> Reading[frozenset[str]]:
     for message in expression_problems(document.guard, model):
         yield Problem("guard", message, field="guard")
     zone, sound = (yield from _zone_of(document)), []
+    # What a step hides is said by the steps around it.
+    wanted = {visit.step.id for visit in document.visit(only).lineage} if only else document.index
     for question in questions_of(document, model, zone):
+        if question.visit.step.id not in wanted:
+            continue
         step = yield from check_step(question)
         if step is not None:
             sound.append(step)

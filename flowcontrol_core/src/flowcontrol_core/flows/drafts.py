@@ -163,11 +163,9 @@ def discard_draft(flow: Flow, *, revision: Revision = None) -> FlowVersion:
 
 
 def stale_revision(flow: Flow) -> StaleRevisionError:
-    """Return the error for an edit of an old revision: who changed it since, and when.
-
-    To be called inside of a transaction.
-    """
-    draft = _committed_draft(flow)
+    """Return the error for an edit of an old revision: who changed it since, and when."""
+    with atomic():
+        draft = _committed_draft(flow)
     advice = gettext("Nothing was written; reload the flow and repeat your change.")
     if draft is None:
         what = gettext("The draft was published or discarded meanwhile.")

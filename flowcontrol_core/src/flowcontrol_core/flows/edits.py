@@ -21,7 +21,7 @@ from flowcontrol_core.document.tree import (
     Step,
     count_steps,
 )
-from flowcontrol_core.errors import EditError
+from flowcontrol_core.errors import DocumentError, EditError
 from flowcontrol_core.flows import drafts
 from flowcontrol_core.flows.config_forms import (
     changed_config,
@@ -29,6 +29,7 @@ from flowcontrol_core.flows.config_forms import (
     known_action,
     stored_config,
 )
+from flowcontrol_core.flows.document_checks import check_document
 from flowcontrol_core.flows.drafts import Author, Revision
 from flowcontrol_core.flows.permissions import refuse_unplaceable
 from flowcontrol_core.models import Flow, FlowVersion
@@ -161,11 +162,18 @@ def add_step(
 
 
 def configure_step(
-    flow: Flow, step_id: str, form: forms.BaseForm, *, revision: Revision, author: Author = None
+    flow: Flow,
+    step_id: str,
+    form: forms.BaseForm,
+    *,
+    revision: Revision,
+    author: Author = None,
+    check: bool = False,
 ) -> Edit:
     """Store what was filled into the form of a step (``step_form``, bound).
 
-    Raises EditError where the form is not valid or not that of the step's action.
+    Raises EditError where the form is not valid or not that of the step's action, and with
+    ``check`` DocumentError where the step would have problems.
     """
     config = stored_config(form)
 
@@ -176,7 +184,10 @@ def configure_step(
             raise EditError(text % {"step": step_id})
         version = action.config_version
         changed = changed_config(document.visit(step_id).step, action, config, document)
-        return edit.change_step(document, step_id, config=changed, config_version=version)
+        new = edit.change_step(document, step_id, config=changed, config_version=version)
+        if check and (problems := check_document(new, flow=flow, step=step_id)):
+            raise DocumentError(problems)
+        return new
 
     done = gettext("Saved “%(step)s”.")
     unchanged = gettext("The step was configured like that already.")
