@@ -57,5 +57,7 @@ def storm_in_series(camp: Camp, figures: Figures) -> None:
     wanted = 2 * len(storm.created)
     figures.promise(numbers == wanted, f"{wanted} increases made {numbers}")
     refused = sum(worker.output.count(DEADLOCK) for worker in storm.workers)
-    figures.promise(refused, "no transaction had to be repeated")
+    # In a small dose, on a quiet machine, none may come in between.
+    wanted = camp.dose.pick(1, 1, 0)
+    figures.promise(refused >= wanted, "no transaction had to be repeated")
     figures.note += f"{refused} times the database asked for a repetition"

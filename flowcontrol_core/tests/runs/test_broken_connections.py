@@ -120,6 +120,19 @@ def test_a_step_outside_of_a_transaction_may_close_the_connection(lab: Lab, kind
     assert customers() == ["a", "b"]
 
 
+def test_a_step_without_effects_that_ends_the_session_of_others_costs_them_nothing(
+    lab: Lab,
+) -> None:
+    """The others are done again, and it is called outside of their transaction: no harm there."""
+    if connection.vendor == "sqlite":
+        pytest.skip("has no session that could be lost")
+    lab.on("break", kill_and_hide)
+    run = start(write("before"), think("break"), write("after"))
+    sweep()
+    assert (fresh(run).outcome, fresh(run).reason) == (Outcome.COMPLETE, "")
+    assert sorted(customers()) == ["after", "before"]
+
+
 def test_a_run_that_is_started_at_once_fails_with_the_reason(lab: Lab) -> None:
     lab.on("close", close)
     run = start_flowrun(publish(write("close")))

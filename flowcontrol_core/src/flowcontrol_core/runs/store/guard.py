@@ -226,10 +226,10 @@ class CallGuard:
         for name, value in self._plain.items():
             setattr(self._decimal, name, value)
 
-    def _watch_all(self) -> dict[str, Watched]:
+    def _watch_all(self, *, has_begun: bool | None = None) -> dict[str, Watched]:
         states = zip(self._databases, self._states, self._depths, strict=True)
         return {
-            database.alias: Watched(database, state[0], state[1], depth)
+            database.alias: Watched(database, state[0], state[1], depth, has_begun)
             for database, state, depth in states
         }
 
@@ -243,7 +243,8 @@ class CallGuard:
         process.put_back()
         self._put_decimal_back()
         self.has_lost_transaction = False
-        watched, self._watched = self._watched or self._watch_all(), {}
+        # After the call it cannot be read any more whether a transaction had begun.
+        watched, self._watched = self._watched or self._watch_all(has_begun=True), {}
         found = {session: session.complaint() for session in watched.values()}
         for session, complaint in found.items():
             if complaint:

@@ -78,12 +78,14 @@ class Watched:
     connection: Any
     in_atomic_block: bool
     depth: int
+    #: Whether the server had begun the transaction, as PostgreSQL does at its first statement; None
+    #: for it to be read, before the call.
+    has_begun: bool | None = None
     statements: list[str] = field(default_factory=list)
-    #: Whether the server had begun the transaction, as PostgreSQL does at its first statement.
-    has_begun: bool = field(init=False)
 
     def __post_init__(self) -> None:
-        self.has_begun = self.in_atomic_block and self._is_in_transaction()
+        if self.has_begun is None:
+            self.has_begun = self.in_atomic_block and self._is_in_transaction()
 
     def note(self, sql: str) -> None:
         """Note a statement that may change the session.
@@ -160,7 +162,7 @@ class Watched:
         if self.database.vendor == "mysql":
             is_broken = self.database.errors_occurred and not self.database.is_usable()
             return is_broken or any(map(_CONTROL.match, self.statements))
-        return self.has_begun and not self._is_in_transaction()
+        return bool(self.has_begun) and not self._is_in_transaction()
 
     def _is_in_transaction(self) -> bool:
         """Return whether the database has a transaction open, whatever Django knows of it."""
