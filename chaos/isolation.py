@@ -58,6 +58,6 @@ def storm_in_series(camp: Camp, figures: Figures) -> None:
     figures.promise(numbers == wanted, f"{wanted} increases made {numbers}")
     refused = sum(worker.output.count(DEADLOCK) for worker in storm.workers)
     # In a small dose, on a quiet machine, none may come in between.
-    wanted = camp.dose.pick(1, 1, 0)
-    figures.promise(refused >= wanted, "no transaction had to be repeated")
+    least = camp.dose.pick(1, 1, 0)
+    figures.promise(refused >= least, "no transaction had to be repeated")
     figures.note += f"{refused} times the database asked for a repetition"
