@@ -26,7 +26,7 @@ class Migration(migrations.Migration):
 
 @pytest.fixture
 def disk(tmp_path: Path, settings: Any, monkeypatch: pytest.MonkeyPatch) -> Migrations:
-    """Give the app ``shop`` migrations: by name, each with those that it replaces."""
+    """Make migrations of the app ``shop``: by name, each with those that it replaces."""
 
     def write(**replaces: list[str]) -> None:
         folder = tmp_path / "shop_migrations"
