@@ -119,8 +119,7 @@ def test_without_the_fence_the_zombie_would_commit(site: Site) -> None:
             "There, a sleeper in a transaction keeps the only write lock: no one else can write"
         )
     publish_flow(flow(write("a", "stop"), write("b")))
-    # Longer than it sleeps: a step that took too long fails, fence or not.
-    unfenced = site.start("-m", "tests.processes.unfenced", STEP_TIMEOUT=60)
+    unfenced = site.start("-m", "tests.processes.unfenced")
     zombie, other = finish_instead_of_a_zombie(site, unfenced)
     zombie.signal(signal.SIGCONT)
     site.wait_for(lambda: Effect.objects.filter(label="a").count() == 2, zombie, other)
