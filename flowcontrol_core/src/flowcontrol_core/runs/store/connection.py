@@ -104,7 +104,7 @@ def tenant() -> Tenant:
 
 def in_tenant(work: Callable[[], None]) -> Callable[[], None]:
     """Return ``work`` for a thread of its own, where it sees the tenant that is present now."""
-    return partial(copy_context().run, partial(_show_and_work, way_back(), work))
+    return partial(copy_context().run, partial(_show_and_work, tenant_restorer(), work))
 
 
 def _show_and_work(show: Callable[[], None] | None, work: Callable[[], None]) -> None:
@@ -113,7 +113,7 @@ def _show_and_work(show: Callable[[], None] | None, work: Callable[[], None]) ->
     work()
 
 
-def way_back() -> Callable[[], None] | None:
+def tenant_restorer() -> Callable[[], None] | None:
     """Return what has a thread's connection to the runs show the tables that this one shows now.
 
     None where one connection always shows the same tables. The thread may be another one.

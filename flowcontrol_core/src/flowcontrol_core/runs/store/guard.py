@@ -25,7 +25,7 @@ from django.db.backends.signals import connection_created
 from django.utils import timezone, translation
 
 from flowcontrol_core.errors import EffectsError, raise_interruption
-from flowcontrol_core.runs.store.connection import is_search_path, mark_source, way_back
+from flowcontrol_core.runs.store.connection import is_search_path, mark_source, tenant_restorer
 from flowcontrol_core.runs.store.process import READ, READ_QUICK, process
 from flowcontrol_core.runs.store.sessions import (
     Watched,
@@ -204,7 +204,7 @@ class CallGuard:
             with suppress(Exception):
                 caches[alias]
         connection_created.connect(note_made, dispatch_uid="flowcontrol.sessions")
-        self._databases, self._show_tenant = [*connections.all()], way_back()
+        self._databases, self._show_tenant = [*connections.all()], tenant_restorer()
         with process.lock:
             process.sweeps += 1
             if process.sweeps == 1:
