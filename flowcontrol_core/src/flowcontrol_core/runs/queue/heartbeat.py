@@ -61,8 +61,8 @@ class Heartbeat:
     _timeout: float | None = None
     _deadline: float | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
-    _is_reserved: bool = False
-    #: Extends the leases in the tenant whose runs they are of; and the alias of its database.
+    #: Extends the leases in the tenant whose runs they are of; and the alias of its database, which
+    #: is empty until the heartbeat is reserved.
     beat: Callable[[], None] = no_beat
     database: str = ""
 
@@ -72,7 +72,7 @@ class Heartbeat:
         Not inside of a transaction, as tests are: no one else sees its runs.
         """
         if has_heartbeat() and not connection().in_atomic_block:
-            self._is_reserved, self.beat, self.database = True, in_tenant(self.extend), alias()
+            self.beat, self.database = in_tenant(self.extend), alias()
             _pulse.beat_for(self)
 
     def hold(self, runs: Iterable[FlowRun]) -> None:
@@ -131,7 +131,7 @@ class Heartbeat:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._is_reserved:
+        if self.database:
             _pulse.stop_for(self)
 
 
