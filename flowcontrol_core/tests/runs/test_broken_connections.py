@@ -120,12 +120,14 @@ def test_a_step_outside_of_a_transaction_may_close_the_connection(lab: Lab, kind
     assert customers() == ["a", "b"]
 
 
+@pytest.mark.parametrize("coalesce", [0, 1])
 def test_a_step_without_effects_that_ends_the_session_of_others_costs_them_nothing(
-    lab: Lab,
+    lab: Lab, settings: Any, coalesce: float
 ) -> None:
     """The others are done again, and it is called outside of their transaction: no harm there."""
     if connection.vendor == "sqlite":
         pytest.skip("has no session that could be lost")
+    settings.FLOWCONTROL = {**settings.FLOWCONTROL, "COALESCE": coalesce}
     lab.on("break", kill_and_hide)
     run = start(write("before"), think("break"), write("after"))
     sweep()
