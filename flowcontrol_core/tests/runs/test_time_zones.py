@@ -20,6 +20,7 @@ from flowcontrol_core import zones
 from flowcontrol_core.models import FlowRun, SkippedFiring, Status
 from flowcontrol_core.runs.operations.operator_actions import perform
 from flowcontrol_core.runs.store.compiled import get_compiled
+from tests.shop.models import Customer
 
 from .conftest import PAID, Lab, events, fresh, republish, send, sweep, think, write
 
@@ -99,6 +100,23 @@ def test_the_condition_of_a_trigger_is_checked_in_the_zone_of_its_flow(
     with timezone.override("Australia/Sydney"):
         PAID.fire()
     assert FlowRun.objects.filter(flow=target).exists() is starts
+
+
+def test_a_guard_is_checked_in_the_zone_of_its_flow_while_the_run_waits_too(lab: Lab) -> None:
+    ada = Customer.objects.create(name="Ada")
+    Customer.objects.update(created_at=MORNING)
+    lab.on("wait", lambda run, obj: run.suspend(until=timedelta(days=30)))
+    guard = "object.created_at|date:'H' == '09' and object.is_active"
+    made = flow(think("wait"), think(), time_zone="Asia/Tokyo", object="shop.customer", guard=guard)
+    run = create_flowrun(publish_flow(made), ada)
+    with timezone.override("Australia/Sydney"):
+        sweep()
+        PAID.fire(ada)
+        assert sweep() == 1
+        assert fresh(run).status == Status.WAITING
+        lab.clock.advance(days=30)
+        sweep()
+    assert (fresh(run).outcome, lab.calls) == ("complete", ["wait", "think"])
 
 
 def test_a_run_whose_zone_is_gone_is_blocked_and_continues_when_it_is_back(

@@ -22,7 +22,6 @@ from flowcontrol_core.runs.execution.failures import Stop, StopKind
 from flowcontrol_core.runs.store.clock import ManualClock
 from flowcontrol_core.runs.store.compiled import compile_flow
 from flowcontrol_core.runs.store.guard import CallGuard
-from flowcontrol_core.zones import in_zone
 
 _MOST_WAKEUPS = 100_000
 _STATUS = {
@@ -177,7 +176,7 @@ def run_flow(
 
 
 def _drive(activation: Activation) -> Stop:
-    with activation.guard.installed(), in_zone(activation.compiled.zone):
+    with activation.guard.installed():
         while True:
             step = activation.next_step()
             stop = step if isinstance(step, Stop) else activation.call(step)

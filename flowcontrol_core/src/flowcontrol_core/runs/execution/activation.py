@@ -71,6 +71,7 @@ from flowcontrol_core.runs.store.connection import is_of_own_database
 from flowcontrol_core.runs.store.guard import CallGuard
 from flowcontrol_core.runs.store.objects import ObjectGone
 from flowcontrol_core.tables import explain
+from flowcontrol_core.zones import in_zone
 
 logger = logging.getLogger("flowcontrol.runs")
 #: The run whose action is being called in this thread: what it starts is deeper by one.
@@ -430,8 +431,10 @@ class Activation:
         guard = self.compiled.guard
         try:
             self.context.now = self.clock.now()
-            if guard is None or guard.test(self.scope):
-                return CONTINUE
+            # Steps are called in the zone of their flow, each in a context of its own.
+            with in_zone(self.compiled.zone):
+                if guard is None or guard.test(self.scope):
+                    return CONTINUE
         except (ExpressionError, ObjectGone) as error:
             if isinstance(error, UnknownFilterError):
                 return _missing_filter(error)
