@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from flowcontrol_core.models.about import MAX_KEY, NO_OBJECT, about_object, database_of
+from flowcontrol_core.models.about import (
+    MAX_KEY,
+    NO_OBJECT,
+    about_object,
+    database_of,
+    describe_object,
+    why_nameless,
+)
 from flowcontrol_core.models.columns import DamagedJson
 from flowcontrol_core.models.flow import Flow, FlowVersion, LimitPolicy
 from flowcontrol_core.models.flow_trigger import (
@@ -68,4 +75,6 @@ __all__ = [
     "Worker",
     "about_object",
     "database_of",
+    "describe_object",
+    "why_nameless",
 ]

@@ -8,12 +8,16 @@ from __future__ import annotations
 from typing import Any
 
 from django.db import models, router
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
+from flowcontrol_core.errors import raise_interruption
 from flowcontrol_core.models.columns import KeyField
 
 #: The most characters of a key.
 MAX_KEY = 200
+#: The most characters of an object's text.
+_TEXT = 200
 #: The columns that name an object, as those of a row that is about none.
 NO_OBJECT: dict[str, Any] = {"object_type": "", "object_database": "", "object_key": None}
 
@@ -56,3 +60,36 @@ def database_of(obj: models.Model) -> str:
     That of the primary for one that was read from its replica.
     """
     return router.db_for_write(obj.__class__, instance=obj)
+
+
+def describe_object(obj: models.Model | None) -> str:
+    """Return an object's text for people; never raises, whatever its ``__str__`` does."""
+    if obj is None:
+        return ""
+    try:
+        text = str(obj)
+    except BaseException as error:  # noqa: BLE001 - a project's own method
+        raise_interruption(error)
+        text = f"{obj._meta.label} {obj.pk}"
+    # Its column stores of it what the database can.
+    return text[:_TEXT]
+
+
+def why_nameless(obj: models.Model) -> str:
+    """Return why no run can be about an object; empty where one can."""
+    key = obj.pk
+    if key is None:
+        text = gettext("%(object)s has no primary key; save it first.")
+    elif isinstance(key, tuple | bytes | memoryview):
+        text = gettext(
+            "No run can be about %(object)s: its primary key is not one value that text can stand "
+            "for. Put its key into the state, and read it in the flow."
+        )
+    elif len(str(key)) > MAX_KEY:
+        text = gettext(
+            "No run can be about %(object)s: its primary key has %(length)d characters, and at "
+            "most %(most)d are possible. Put its key into the state, and read it in the flow."
+        )
+    else:
+        return ""
+    return text % {"object": describe_object(obj), "length": len(str(key)), "most": MAX_KEY}

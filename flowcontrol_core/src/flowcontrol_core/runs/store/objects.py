@@ -15,11 +15,9 @@ from django.db.models import QuerySet
 from django.utils.translation import gettext
 
 from flowcontrol_core.errors import FlowcontrolError, raise_interruption
-from flowcontrol_core.models import MAX_KEY, NO_OBJECT, FlowRun, Reason, about_object
+from flowcontrol_core.models import NO_OBJECT, FlowRun, Reason, about_object, describe_object
 from flowcontrol_core.runs.store.connection import alias, connection
 from flowcontrol_core.runs.store.guard import CallGuard
-
-MAX_TEXT = 200
 
 
 class ObjectGone(Exception):
@@ -34,39 +32,6 @@ def reference(obj: models.Model | None) -> dict[str, Any]:
     """Return the columns of a run that name its object."""
     about = NO_OBJECT if obj is None else about_object(obj)
     return {**about, "object_text": describe_object(obj)}
-
-
-def describe_object(obj: models.Model | None) -> str:
-    """Return an object's text for people; never raises, whatever its ``__str__`` does."""
-    if obj is None:
-        return ""
-    try:
-        text = str(obj)
-    except BaseException as error:  # noqa: BLE001 - a project's own method
-        raise_interruption(error)
-        text = f"{obj._meta.label} {obj.pk}"
-    # Its column stores of it what the database can.
-    return text[:MAX_TEXT]
-
-
-def why_nameless(obj: models.Model) -> str:
-    """Return why no run can be about an object; empty where one can."""
-    key = obj.pk
-    if key is None:
-        text = gettext("%(object)s has no primary key; save it first.")
-    elif isinstance(key, tuple | bytes | memoryview):
-        text = gettext(
-            "No run can be about %(object)s: its primary key is not one value that text can stand "
-            "for. Put its key into the state, and read it in the flow."
-        )
-    elif len(str(key)) > MAX_KEY:
-        text = gettext(
-            "No run can be about %(object)s: its primary key has %(length)d characters, and at "
-            "most %(most)d are possible. Put its key into the state, and read it in the flow."
-        )
-    else:
-        return ""
-    return text % {"object": describe_object(obj), "length": len(str(key)), "most": MAX_KEY}
 
 
 #: A model, by its label, and the database that its objects are in.

@@ -35,6 +35,8 @@ from flowcontrol_core.models import (
     SkippedFiring,
     Status,
     about_object,
+    describe_object,
+    why_nameless,
 )
 from flowcontrol_core.plugins.manager import plugin_manager
 from flowcontrol_core.redaction import redact
@@ -42,7 +44,6 @@ from flowcontrol_core.runs.execution.activation import executing
 from flowcontrol_core.runs.execution.start import build_run, check_startable, key_of_parent
 from flowcontrol_core.runs.queue.limits import limits_of, skipping
 from flowcontrol_core.runs.store.connection import alias
-from flowcontrol_core.runs.store.objects import describe_object, why_nameless
 from flowcontrol_core.runs.triggers.listeners import Listeners
 from flowcontrol_core.tables import explain
 from flowcontrol_core.zones import in_zone
