@@ -6,6 +6,7 @@ import logging
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 from django.db.models import Count, Max, Q, QuerySet
@@ -33,6 +34,7 @@ from flowcontrol_core.models import (
     RunEvent,
     Status,
 )
+from flowcontrol_core.models.columns import JsonField
 from flowcontrol_core.runs.execution.checkpoint import (
     BLOCKED_RECHECK,
     Execution,
@@ -63,7 +65,7 @@ from flowcontrol_core.runs.queue.inbox import (
 from flowcontrol_core.runs.queue.outbox import after_checkpoint
 from flowcontrol_core.runs.queue.release import release
 from flowcontrol_core.runs.store.clock import clock
-from flowcontrol_core.runs.store.compiled import get_compiled
+from flowcontrol_core.runs.store.compiled import CompiledFlow, UnusableVersion
 from flowcontrol_core.runs.store.connection import alias, dispatch, durable, retrying
 from flowcontrol_core.runs.store.guard import CallGuard
 from flowcontrol_core.runs.store.objects import ObjectSource
@@ -71,6 +73,9 @@ from flowcontrol_core.runs.store.rows import LostLease, make_event, set_reason, 
 
 logger = logging.getLogger("flowcontrol.runs")
 QUEUE_RECHECK = timedelta(seconds=60)
+_json_of = attrgetter(
+    *(field.attname for field in FlowRun._meta.local_fields if isinstance(field, JsonField))
+)
 
 
 def read_inboxes(runs: Sequence[FlowRun]) -> dict[int, list[Message]]:
@@ -84,6 +89,7 @@ def read_inboxes(runs: Sequence[FlowRun]) -> dict[int, list[Message]]:
 
 def prepare(
     run: FlowRun,
+    compiled: CompiledFlow | UnusableVersion,
     messages: list[Message],
     source: ObjectSource,
     guard: CallGuard,
@@ -91,18 +97,17 @@ def prepare(
 ) -> Execution | Written:
     """Prepare a claimed run, with its flow, for execution; WRITTEN: it is not executed now.
 
-    In that case its row has been written. Raises LostLease; UnusableVersion, to be given to
-    ``block``, where its version cannot be executed here; and FlowcontrolError where the run
+    In that case its row has been written. Raises LostLease; and FlowcontrolError where the run
     cannot be executed at all, to be given to ``end_errored``.
     """
     if _is_kept_from_execution(run, messages):
         return WRITTEN
-    compiled = get_compiled(run.version)
+    if isinstance(compiled, UnusableVersion):
+        block(run, compiled.reason, compiled.missing)
+        return WRITTEN
     if _is_refused(run):
         return WRITTEN
-    mail = _open(run, messages) if messages or run.reason_code in PAUSES else _NO_MAIL
-    if mail.target is not None:
-        clear_wait(run)
+    mail = _open(run, compiled, messages) if messages or run.reason_code in PAUSES else _NO_MAIL
     wakeup = None
     if is_waiting := outbox.waits(run):
         wakeup = _wakeup_of(messages) or outbox.find_wakeup(run, clock().now())
@@ -185,7 +190,7 @@ def _is_kept_from_execution(run: FlowRun, messages: list[Message]) -> bool:
     kinds = {message.kind for message in messages} if messages else frozenset()
     if run.request == Request.CANCEL or MessageKind.CANCEL in kinds:
         end_canceled(run)
-    elif DamagedJson in map(type, vars(run).values()):
+    elif DamagedJson in map(type, _json_of(run)):
         columns = [name for name, value in vars(run).items() if type(value) is DamagedJson]
         end_errored(run, None, Reason.of("damaged", columns=", ".join(columns)))
     elif kinds and (pause := _last_pause(messages)) is not None:
@@ -232,22 +237,26 @@ class _Mail(NamedTuple):
 _NO_MAIL = _Mail()
 
 
-def _open(run: FlowRun, messages: list[Message]) -> _Mail:
-    """Return what the messages say to a run that may continue."""
+def _open(run: FlowRun, compiled: CompiledFlow, messages: list[Message]) -> _Mail:
+    """Return what the messages say to a run that may continue; sent to a step, it waits no more."""
     ended = _end_pause(run, messages)
-    target, sent = _target_of(run, messages)
+    target, sent = _target_of(compiled, messages)
+    if target is not None:
+        clear_wait(run)
     payload = _payload_of(messages, has_target=target is not None)
     return _Mail(target, payload, [*ended, *sent])
 
 
-def _target_of(run: FlowRun, messages: list[Message]) -> tuple[Cursor | None, list[RunEvent]]:
+def _target_of(
+    compiled: CompiledFlow, messages: list[Message]
+) -> tuple[Cursor | None, list[RunEvent]]:
     """Return where the last message sends a run that can, and what the history says of each."""
     target: Cursor | None = None
     events: list[RunEvent] = []
     for message in messages:
         if message.kind != MessageKind.GO_TO:
             continue
-        compiled, step = get_compiled(run.version), str(message.data.get("step", ""))
+        step = str(message.data.get("step", ""))
         try:
             target = locate(compiled.program, step, compiled.is_loop)
             reason = Reason.of("went_to_step", message.data.get("note", ""), step=step)

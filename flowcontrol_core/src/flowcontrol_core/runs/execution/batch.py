@@ -14,7 +14,7 @@ from flowcontrol_core.conf import get_settings
 from flowcontrol_core.errors import FlowcontrolError, raise_interruption
 from flowcontrol_core.models import FlowRun, FlowVersion, Message, Reason
 from flowcontrol_core.runs.execution import checkpoint
-from flowcontrol_core.runs.execution.admission import block, end_errored, prepare, read_inboxes
+from flowcontrol_core.runs.execution.admission import end_errored, prepare, read_inboxes
 from flowcontrol_core.runs.execution.checkpoint import Execution
 from flowcontrol_core.runs.execution.driver import Driver
 from flowcontrol_core.runs.execution.failures import WRITTEN, Stop, StopKind
@@ -24,7 +24,7 @@ from flowcontrol_core.runs.queue.heartbeat import Heartbeat
 from flowcontrol_core.runs.queue.outbox import after_checkpoint
 from flowcontrol_core.runs.queue.release import release, release_later, release_now
 from flowcontrol_core.runs.queue.workers import should_stop
-from flowcontrol_core.runs.store.compiled import UnusableVersion, read_versions
+from flowcontrol_core.runs.store.compiled import CompiledFlow, UnusableVersion, read_versions
 from flowcontrol_core.runs.store.connection import (
     connection,
     durable,
@@ -81,8 +81,8 @@ class Batch:
             versions = read_versions({run.version_id for run in self.runs})
             inboxes = read_inboxes(self.runs)
             for run in self.runs:
-                version, messages = versions.get(run.version_id), inboxes.get(run.pk, [])
-                executed += self._execute(run, partial(self._begin, run, version, messages))
+                found, messages = versions.get(run.version_id), inboxes.get(run.pk, [])
+                executed += self._execute(run, partial(self._begin, run, found, messages))
             self._write_finished()
             for driver, stop in self.unfinished:
                 run = driver.execution.run
@@ -142,19 +142,21 @@ class Batch:
             logger.warning("What a sweep does between two runs has to wait.", exc_info=True)
             connection().close_if_unusable_or_obsolete()
 
-    def _begin(self, run: FlowRun, version: FlowVersion | None, messages: list[Message]) -> None:
-        if version is None:
+    def _begin(
+        self,
+        run: FlowRun,
+        found: tuple[FlowVersion, CompiledFlow | UnusableVersion] | None,
+        messages: list[Message],
+    ) -> None:
+        if found is None:
             text = f"The version with id {run.version_id} does not exist or is a draft."
             raise FlowcontrolError(text)
+        version, compiled = found
         if version.flow_id != run.flow_id:
             end_errored(run, None, Reason("flow_gone"))
             return
         run.flow, run.version = version.flow, version
-        try:
-            execution = prepare(run, messages, self.source, self.guard, self.heartbeat)
-        except UnusableVersion as error:
-            block(run, error.reason, error.missing)
-            return
+        execution = prepare(run, compiled, messages, self.source, self.guard, self.heartbeat)
         if execution is WRITTEN:
             return
         driver = Driver(execution, self.heartbeat.watch)

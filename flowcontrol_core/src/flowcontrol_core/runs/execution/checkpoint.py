@@ -44,12 +44,13 @@ from flowcontrol_core.runs.queue.inbox import (
 from flowcontrol_core.runs.queue.outbox import after_end, deliver_messages, guard_due_at
 from flowcontrol_core.runs.store.clock import clock
 from flowcontrol_core.runs.store.compiled import CompiledFlow
-from flowcontrol_core.runs.store.connection import alias, durable, retrying, tenant
+from flowcontrol_core.runs.store.connection import alias, durable, retrying
 from flowcontrol_core.runs.store.guard import CallGuard
 from flowcontrol_core.runs.store.objects import ObjectSource, RunObject
 from flowcontrol_core.runs.store.rows import (
     CancelRequested,
     LostLease,
+    insert_events,
     make_event,
     owned,
     rows,
@@ -115,15 +116,15 @@ def make_execution(
     wakeup: Wakeup | None = None,
 ) -> Execution:
     """Return what is needed to execute a run; raises FlowcontrolError where it is damaged."""
-    obj = RunObject(run, source, guard)
+    obj, time = RunObject(run, source, guard), clock()
     context = RunContext(
         uuid=run.uuid,
         flow=FlowReference(flow.key, flow.name, flow.pk),
         state=State.from_json(run.state, max_bytes=get_settings().STATE_MAX_BYTES),
-        now=clock().now(),
+        now=time.now(),
         time_zone=compiled.zone,
         pk=run.pk,
-        tenant=tenant(),
+        tenant=guard.tenant,
         depth=run.depth,
         trigger=run.trigger,
         payload=decode(run.payload) if run.payload and isinstance(run.payload, dict) else {},
@@ -135,7 +136,7 @@ def make_execution(
         context=context,
         scope=RunScope(context),
         compiled=compiled,
-        clock=clock(),
+        clock=time,
         guard=guard,
         cursor=cursor_from_json(run.cursor),
         sequence=run.sequence,
@@ -303,7 +304,7 @@ def _write_history(finished: list[tuple[Execution, Stop]], now: datetime) -> Non
         if execution.brings_payload:
             rows([execution.run.pk]).update(payload=execution.run.payload)
     if events:
-        RunEvent.objects.using(alias()).bulk_create(events)
+        insert_events(events)
     if taken:
         remove_messages(taken)
 

@@ -44,7 +44,6 @@ from flowcontrol_core.runs.store.connection import (
     yield_lock,
 )
 from flowcontrol_core.runs.store.rows import CancelRequested
-from flowcontrol_core.zones import in_zone
 
 Result = TypeVar("Result")
 _TRIES = 6
@@ -96,20 +95,15 @@ class Driver:
 
     def begin(self) -> Stop:
         """Execute the run in memory, up to the first thing that has to be written."""
-        with in_zone(self.activation.compiled.zone):
-            if self._repeats_call and (unknown := self._unknown_call()) is not None:
-                return unknown
-            return self.activation.explained(self._in_memory())
+        if self._repeats_call and (unknown := self._unknown_call()) is not None:
+            return unknown
+        return self.activation.explained(self._in_memory())
 
     def drive_on(self, stop: Stop) -> None:
         """Execute the run from where it stopped in memory to where it suspends or ends; write it.
 
         Raises LostLease; the database's own errors are raised on.
         """
-        with in_zone(self.activation.compiled.zone):
-            self._drive_on(stop)
-
-    def _drive_on(self, stop: Stop) -> None:
         following: Stop | Written = stop
         while following is not WRITTEN and following.kind is StopKind.NEEDS:
             if following.effects is Effects.DATABASE:

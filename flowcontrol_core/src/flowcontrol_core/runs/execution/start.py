@@ -22,7 +22,15 @@ from flowcontrol_core.engine.cursor import Cursor
 from flowcontrol_core.engine.interpreter import locate
 from flowcontrol_core.engine.state import State
 from flowcontrol_core.errors import DirectiveError, NotStartedError, UnknownFlowError
-from flowcontrol_core.models import EventKind, Flow, FlowRun, Reason, RunEvent, Status
+from flowcontrol_core.models import (
+    EventKind,
+    Flow,
+    FlowRun,
+    Reason,
+    RunEvent,
+    Status,
+    why_nameless,
+)
 from flowcontrol_core.runs.execution.activation import executing
 from flowcontrol_core.runs.execution.checkpoint import Execution, make_execution
 from flowcontrol_core.runs.execution.driver import Driver
@@ -34,7 +42,7 @@ from flowcontrol_core.runs.queue.heartbeat import Heartbeat, HeartbeatRefused
 from flowcontrol_core.runs.queue.outbox import wake_again
 from flowcontrol_core.runs.queue.release import release
 from flowcontrol_core.runs.store.clock import clock
-from flowcontrol_core.runs.store.compiled import CompiledFlow, get_compiled, is_executable
+from flowcontrol_core.runs.store.compiled import CompiledFlow, UnusableVersion, get_compiled
 from flowcontrol_core.runs.store.connection import (
     alias,
     connection,
@@ -43,7 +51,7 @@ from flowcontrol_core.runs.store.connection import (
     transaction_elsewhere,
 )
 from flowcontrol_core.runs.store.guard import CallGuard
-from flowcontrol_core.runs.store.objects import ObjectSource, reference, why_nameless
+from flowcontrol_core.runs.store.objects import ObjectSource, reference
 from flowcontrol_core.runs.store.rows import LostLease, make_event
 from flowcontrol_core.texts import storable_text
 
@@ -143,7 +151,8 @@ def start_flowrun(
     in_transaction = connection().in_atomic_block or transaction_elsewhere()
     if in_transaction or executing.get() is not None:
         return create_flowrun(flow, obj, state, **options)
-    if flow.has_limits or flow.paused or not is_executable(flow.published):
+    compiled = _compiled(flow)
+    if flow.has_limits or flow.paused or compiled is None:
         with following_inline():
             run = create_flowrun(flow, obj, state, **options)
             execute_due(1, Choice(only=[run.pk]))
@@ -154,11 +163,19 @@ def start_flowrun(
     if flow.published is not None:
         run.version = flow.published
     with following_inline() as following:
-        _execute_new(run, flow, _events(run.created_at, by, reason))
+        _execute_new(run, flow, compiled, _events(run.created_at, by, reason))
         may_have_moved_on = bool(following)
     if may_have_moved_on:
         run.refresh_from_db(using=alias())
     return run
+
+
+def _compiled(flow: Flow) -> CompiledFlow | None:
+    """Return a flow's published version, compiled; None where it cannot be executed here."""
+    try:
+        return None if flow.published is None else get_compiled(flow.published)
+    except UnusableVersion:
+        return None
 
 
 def _insert(run: FlowRun, events: list[RunEvent]) -> None:
@@ -335,10 +352,10 @@ def build_run(flow: Flow, about: Mapping[str, Any], now: datetime, **fields: Any
     return run
 
 
-def _execute_new(run: FlowRun, flow: Flow, events: list[RunEvent]) -> None:
+def _execute_new(run: FlowRun, flow: Flow, compiled: CompiledFlow, events: list[RunEvent]) -> None:
     """Execute a run before it is inserted: a crash then is as one before the call."""
     run.fence, run.attempt, run.worker = 1, 1, worker_name()
-    guard, compiled = CallGuard(), get_compiled(run.version)
+    guard = CallGuard()
     with guard.installed(), Heartbeat() as heartbeat:
         execution = make_execution(run, flow, compiled, ObjectSource([run]), guard, heartbeat)
         execution.stored = False

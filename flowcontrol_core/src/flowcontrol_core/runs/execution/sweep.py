@@ -210,17 +210,17 @@ def continue_flowruns(limit: int | None = None, *, queues: Collection[str] = ())
     return replace(result, more=result.more or rounds.had_more)
 
 
+@dataclass(slots=True)
 class _Rounds:
     """Begins the sweep, and again between two runs while it lasts.
 
     Otherwise a bulk cancellation would wait until all due runs are executed.
     """
 
-    def __init__(self, queues: tuple[str, ...]) -> None:
-        self.queues = queues
-        self.had_more = False
-        self._begun = Begun(due=True, more=False)
-        self._next = 0.0
+    queues: tuple[str, ...]
+    had_more: bool = False
+    _begun: Begun = Begun(due=True, more=False)
+    _next: float = 0.0
 
     def __call__(self) -> Begun:
         if time.monotonic() >= self._next:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import tzinfo
 
@@ -108,21 +108,16 @@ def _compile_guard(text: str) -> Expression:
 _compiled: TenantCache[CompiledFlow] = TenantCache(most=2_000)
 
 
-def read_versions(ids: Iterable[int]) -> dict[int, FlowVersion]:
-    """Return versions by their keys, with their flows and without their documents.
+def read_versions(
+    ids: Iterable[int],
+) -> dict[int, tuple[FlowVersion, CompiledFlow | UnusableVersion]]:
+    """Return published versions by their keys, and each compiled, or why it cannot be.
 
-    Those that are not known yet are compiled, with one query more for all of them.
+    They come with their flows and without their documents.
     """
     versions = FlowVersion.objects.using(alias()).select_related("flow").defer("document")
     found = versions.in_bulk(set(ids))
-    if not connection().in_atomic_block:
-        present, missing = tenant(), []
-        for pk, version in found.items():
-            if (present, pk, version.digest) not in _compiled:
-                missing.append(pk)
-        if missing:
-            _read(missing)
-    return found
+    return {pk: (found[pk], compiled) for pk, compiled in _compile(found.values()).items()}
 
 
 def get_compiled(version: FlowVersion) -> CompiledFlow:
@@ -131,13 +126,7 @@ def get_compiled(version: FlowVersion) -> CompiledFlow:
     Raises UnusableVersion where it cannot be compiled here, which is tried again each time, and
     FlowcontrolError where there is no such version.
     """
-    # What is read inside of a transaction may be rolled back, and its primary key used again. The
-    # engine itself reads versions outside of any, except in a project's TestCase.
-    is_private = connection().in_atomic_block
-    key = (tenant(), version.pk, version.digest)
-    found: CompiledFlow | UnusableVersion | None = None if is_private else _compiled.get(key)
-    if found is None:
-        found = _read([version.pk]).get(version.pk)
+    found = _compile([version]).get(version.pk)
     if found is None:
         raise FlowcontrolError(f"The version with id {version.pk} does not exist or is a draft.")
     if isinstance(found, UnusableVersion):
@@ -156,12 +145,18 @@ def get_program(version: FlowVersion) -> Program:
         return Program.compile(parse(version.document))
 
 
-def is_executable(version: FlowVersion | None) -> bool:
-    """Return whether runs of a flow's published version can be executed here."""
-    try:
-        return version is None or get_compiled(version) is not None
-    except UnusableVersion:
-        return False
+def _compile(versions: Collection[FlowVersion]) -> dict[int, CompiledFlow | UnusableVersion]:
+    """Return published versions, compiled; those not known yet are read with one query."""
+    found: dict[int, CompiledFlow | UnusableVersion] = {}
+    # What is read inside of a transaction may be rolled back, and its primary key used again. The
+    # engine itself reads versions outside of any, except in a project's TestCase.
+    if not connection().in_atomic_block:
+        present = tenant()
+        for version in versions:
+            if known := _compiled.get((present, version.pk, version.digest)):
+                found[version.pk] = known
+    missing = [version.pk for version in versions if version.pk not in found]
+    return found | _read(missing) if missing else found
 
 
 def _read(ids: Sequence[int]) -> dict[int, CompiledFlow | UnusableVersion]:

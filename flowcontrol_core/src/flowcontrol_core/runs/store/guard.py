@@ -21,17 +21,22 @@ from django.conf import settings
 from django.core.cache import caches
 from django.db import Error, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.backends.signals import connection_created
 from django.utils import timezone, translation
 
 from flowcontrol_core.errors import EffectsError, raise_interruption
-from flowcontrol_core.runs.store.connection import is_search_path, mark_source, tenant_restorer
+from flowcontrol_core.runs.store.connection import (
+    Tenant,
+    is_search_path,
+    mark_source,
+    tenant,
+    tenant_restorer,
+)
 from flowcontrol_core.runs.store.process import READ, READ_QUICK, process
 from flowcontrol_core.runs.store.sessions import (
     Watched,
     close_broken,
     may_change,
-    note_made,
+    note_connections,
     reset,
 )
 
@@ -41,8 +46,8 @@ _WRITE = re.compile(
     r"\s*(?:/\*.*?\*/\s*)*(insert|update|delete|replace|merge|create|alter|drop|truncate|call)\b",
     re.IGNORECASE | re.DOTALL,
 )
-#: Of a decimal context, all but the traps and the flags, which each calculation raises.
-_DECIMAL = ("prec", "rounding", "Emin", "Emax", "capitals", "clamp")
+#: Of a decimal context, all but the flags, which each calculation raises.
+_DECIMAL = ("prec", "rounding", "Emin", "Emax", "capitals", "clamp", "traps")
 #: What is changed as a rule, and compared after each call; the rest is put back with it.
 _precision = attrgetter("prec", "rounding")
 #: What Django knows of a session: the first two are what ``Watched`` is made of, the last one is
@@ -75,6 +80,8 @@ class CallGuard:
         self._depths: list[int] = []
         self._watched: dict[str, Watched] = {}
         self._outdated: list[BaseDatabaseWrapper] = []
+        #: Whose runs this sweep executes; None where there is no database.
+        self.tenant: Tenant | None = None
         #: Has the connection to the runs show the tenant of this sweep; None without tenants.
         self._show_tenant: Callable[[], None] | None = None
         #: The context around the calls, and by time zone what is made of it for them.
@@ -84,9 +91,7 @@ class CallGuard:
         self._run: object = None
         self._surroundings = Context()
         self._decimal = getcontext().copy()
-        values = attrgetter(*_DECIMAL)(self._decimal)
-        self._plain = dict(zip(_DECIMAL, values, strict=True), traps=dict(self._decimal.traps))
-        self._precision = _precision(self._decimal)
+        self._plain, self._precision = self._decimal.copy(), _precision(self._decimal)
 
     def begin(self, zone: tzinfo, mark: ContextVar[Any], run: object, *, writes: bool) -> Context:
         """Note how things are before a call of a run, and return the context to make it in.
@@ -203,8 +208,9 @@ class CallGuard:
         for alias in caches:
             with suppress(Exception):
                 caches[alias]
-        connection_created.connect(note_made, dispatch_uid="flowcontrol.sessions")
-        self._databases, self._show_tenant = [*connections.all()], tenant_restorer()
+        note_connections()
+        self._databases = [*connections.all()]
+        self.tenant, self._show_tenant = tenant(), tenant_restorer()
         with process.lock:
             process.sweeps += 1
             if process.sweeps == 1:
@@ -223,8 +229,8 @@ class CallGuard:
                     process.sweeps -= 1
 
     def _put_decimal_back(self) -> None:
-        for name, value in self._plain.items():
-            setattr(self._decimal, name, value)
+        for name in _DECIMAL:
+            setattr(self._decimal, name, getattr(self._plain, name))
 
     def _watch_all(self, *, has_begun: bool | None = None) -> dict[str, Watched]:
         states = zip(self._databases, self._states, self._depths, strict=True)

@@ -9,10 +9,12 @@ from __future__ import annotations
 import re
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 from django.db import Error
 from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.backends.signals import connection_created
 from django.utils.translation import gettext
 
 from flowcontrol_core.errors import EffectsError
@@ -53,11 +55,17 @@ _MADE = "flowcontrol_made"
 _POSTGRESQL = {0: False, 1: True, 2: True, 3: True}
 
 
-def note_made(connection: BaseDatabaseWrapper, **_: Any) -> None:
-    """Note that a connection is made, for ``Watched`` to tell a greeting from an action's words.
+@cache
+def note_connections() -> None:
+    """Have ``note_made`` called for each connection that is made from now on in this process.
 
-    To be the last receiver of ``connection_created``: what a project says there is a greeting too.
+    It is to be the last receiver: what a project says to a new connection is a greeting too.
     """
+    connection_created.connect(note_made)
+
+
+def note_made(connection: BaseDatabaseWrapper, **_: Any) -> None:
+    """Note that a connection is made, for ``Watched`` to tell a greeting from an action's words."""
     vars(connection)[_MADE] = connection.connection
 
 
