@@ -5,18 +5,22 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
-from django.db import connection
+from django.db import OperationalError, connection
 from django.db.models import QuerySet
 
 from flowcontrol_core.flows.lifecycle import pause
 from flowcontrol_core.models import FlowRun, Message, Status
-from flowcontrol_core.runs.execution.start import create_flowrun
+from flowcontrol_core.runs.execution.start import create_flowrun, start_flowrun
+from flowcontrol_core.runs.execution.sweep import SweepResult, continue_flowruns
 from flowcontrol_core.runs.operations.interventions import resume_flow
+from flowcontrol_core.runs.queue import claim as claim_module
 from flowcontrol_core.runs.queue import outbox
 from flowcontrol_core.runs.queue.claim import claim
 from flowcontrol_core.runs.queue.release import release
+from flowcontrol_core.runs.store import connection as connection_module
 from tests import operate
 
 from .conftest import (
@@ -145,3 +149,18 @@ def test_runs_are_updated_by_their_keys_only(lab: Lab, updates: list[str]) -> No
     index = re.compile(r'\.[`"](status|wait_\w+|blocked_on|queued_at|flow_id)[`"] (=|IN|IS) ')
     assert len(updates) > 15
     assert [where for where in updates if not keys.search(where) or index.search(where)] == []
+
+
+def test_a_claim_that_others_always_precede_is_left_to_them(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection_module, "pause", lambda attempt: None)
+    publish(think(), key="flow", max_concurrent=1)
+    with monkeypatch.context() as patch:
+        tries = Mock(side_effect=OperationalError("could not serialize access"))
+        patch.setattr(claim_module, "_take", tries)
+        run = start_flowrun("flow")
+        assert (run.status, tries.call_count) == (Status.PENDING, 8)
+        assert continue_flowruns() == SweepResult(executed=0, more=True)
+    sweep()
+    assert fresh(run).outcome == "complete"

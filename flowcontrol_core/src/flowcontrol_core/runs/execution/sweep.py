@@ -29,6 +29,7 @@ from flowcontrol_core.runs.store.connection import (
     Tenant,
     first_keys,
     is_row_locked,
+    is_transient,
     senders,
     tenant,
 )
@@ -78,7 +79,14 @@ def execute_due(
             pace = paces[turn is choice]
             size = pace.size(limit - executed)
             heartbeat.reserve()
-            runs = claim(size, turn)
+            try:
+                runs = claim(size, turn)
+            except OperationalError as error:
+                if not is_transient(error):
+                    raise
+                # Whatever was tried again and again to no avail, others have done meanwhile.
+                logger.info("What is due is left to others: %s", error)
+                break
             if not runs and turn is choice:
                 return SweepResult(executed, more=False)
             is_full = len(runs) == size < limit - executed
