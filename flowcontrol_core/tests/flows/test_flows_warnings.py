@@ -179,3 +179,28 @@ def test_a_missing_filter_is_a_problem_with_its_place() -> None:
     ]
     assert all("install the plugin" in each.message for each in problems)
     assert all("(at character" in each.message for each in problems)
+
+
+@each(
+    ("made", "field", "shown"),
+    [
+        (setting(last="{{ i }}"), "state", "{{ i }}"),
+        (setting(a=[{"b": "so {% if a %}"}]), "state", "{% if a %}"),
+        (starting(initial_state={"a": "Dear {{ object }}"}), "initial_state", "{{ object }}"),
+    ],
+)
+def test_a_placeholder_that_is_not_evaluated_is_a_warning_at_its_field(
+    made: Any, field: str, shown: str
+) -> None:
+    (problem,) = flows.find_warnings(flow(made))
+    assert (problem.field, problem.step) == (field, made.id)
+    assert problem.message.startswith(f"“{shown}” looks like a placeholder")
+
+
+def test_what_is_evaluated_or_no_placeholder_is_no_warning() -> None:
+    mail = {"to": "a@b.co", "subject": "{{ now }}", "text": "{% if now %}Hi{% endif %}"}
+    made = (
+        setting(last={"a": {"b": "{c}"}}, other="{ {x} }"),
+        step("builtin.send_email", id="mail", **mail),
+    )
+    assert flows.find_warnings(flow(*made)) == []

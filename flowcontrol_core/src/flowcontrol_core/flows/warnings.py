@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
@@ -26,13 +27,16 @@ from flowcontrol_core.models import Flow, FlowTrigger, Mode
 
 #: At most this many steps are named in one warning.
 MOST_NAMED = 5
+#: What a text template evaluates, short enough to be shown.
+_PLACEHOLDER = re.compile(r"\{\{[^{}\n]{1,80}\}\}|\{%[^{}\n]{1,80}%\}")
 
 
 def find_warnings(document: Document, *, flow: Flow | None = None) -> list[Problem]:
     """Return what is probably wrong with a document, in reading order.
 
     These are loops without steps, names in expressions that nothing in the flow brings (no step,
-    no loop, and no payload of its triggers), and triggers that bring no object where one is used.
+    no loop, and no payload of its triggers), triggers that bring no object where one is used, and
+    placeholders in values that are not evaluated.
     ``flow`` is the one the document belongs to; without it, neither its triggers nor the names of
     payloads are checked. Steps that have problems are left out.
     """
@@ -43,7 +47,8 @@ def find_warnings(document: Document, *, flow: Flow | None = None) -> list[Probl
         for association in found or ()
         for message in _missing_object(association, document, steps)
     ]
-    return [*empty_loops(document), *objects, *_unknown_names(document, steps, found)]
+    names = _unknown_names(document, steps, found)
+    return [*empty_loops(document), *objects, *names, *_placeholders(steps)]
 
 
 def association_warnings(association: FlowTrigger, document: Document) -> list[str]:
@@ -136,6 +141,19 @@ def _unknown_in_condition(association: FlowTrigger) -> list[str]:
         return []
     payload_names = frozenset(entry.trigger.payload) or None
     return expression_problems(association.condition, None, payload_names=payload_names)
+
+
+def _placeholders(steps: Sequence[CheckedStep]) -> Iterator[Problem]:
+    """Yield a warning for each value that contains a placeholder and is not evaluated."""
+    text = gettext(
+        "“%(text)s” looks like a placeholder, but this value stays as it is written. Have it "
+        "evaluated, where the step offers that, or write what is meant."
+    )
+    for step in steps:
+        for name, value in step.question.visit.step.config.items():
+            found = None if name in step.computed else _PLACEHOLDER.search(str(value))
+            if found:
+                yield step.question.problem(text % {"text": found[0]}, name)
 
 
 def _answers(steps: Sequence[CheckedStep], method: str) -> frozenset[str]:
