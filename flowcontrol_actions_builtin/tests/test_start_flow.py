@@ -248,6 +248,18 @@ def test_what_is_missing_or_wrong_is_named_in_the_form(
             {"wait": "on", "output": "a: 1\nb: 2"},
             "Start the flow “other”, wait for its end, set a, b",
         ),
+        (
+            {"object": "none", "state": "copy"},
+            "Start the flow “other”, without an object, with a copy of the state",
+        ),
+        ({"initial_state": '{"a": 1, "b": 2}'}, "Start the flow “other”, with a, b"),
+        (
+            {"wait": "on", "on_refused": "fail", "on_failed": "fail"},
+            (
+                "Start the flow “other”, fail if it is refused, wait for its end, "
+                "fail if it does not complete"
+            ),
+        ),
         ({"when": "delay", "delay": "2"}, "Start the flow “other” in 2 days"),
         ({"when": "at", "date": "state.due"}, "Start the flow “other” at state.due"),
     ],

@@ -166,6 +166,7 @@ class StartFlow(BaseAction):
             "flow": config.source("flow"),
             "duration": describe_duration(config, "delay", "delay_unit"),
             "date": config.source("date"),
+            "given": ", ".join(config.source("initial_state") or ()),
             "keys": ", ".join(config.source("output") or ()),
         }
         sentences = {
@@ -176,7 +177,18 @@ class StartFlow(BaseAction):
         return join_phrases(
             values,
             sentences[config.source("when")],
-            gettext("wait for its end") if config.source("wait") else "",
+            *(
+                text
+                for name, chosen, text in (
+                    ("object", "none", gettext("without an object")),
+                    ("state", "copy", gettext("with a copy of the state")),
+                    ("on_refused", "fail", gettext("fail if it is refused")),
+                    ("wait", True, gettext("wait for its end")),
+                    ("on_failed", "fail", gettext("fail if it does not complete")),
+                )
+                if config.source(name) == chosen
+            ),
+            gettext("with %(given)s") if values["given"] else "",
             gettext("set %(keys)s") if values["keys"] else "",
         )
 

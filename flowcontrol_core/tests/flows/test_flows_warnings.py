@@ -194,7 +194,7 @@ def test_a_placeholder_that_is_not_evaluated_is_a_warning_at_its_field(
 ) -> None:
     (problem,) = flows.find_warnings(flow(made))
     assert (problem.field, problem.step) == (field, made.id)
-    assert problem.message.startswith(f"“{shown}” looks like a placeholder")
+    assert problem.message.startswith(f"“{shown}” is written like a placeholder")
 
 
 def test_what_is_evaluated_or_no_placeholder_is_no_warning() -> None:

@@ -146,7 +146,7 @@ def _unknown_in_condition(association: FlowTrigger) -> list[str]:
 def _placeholders(steps: Sequence[CheckedStep]) -> Iterator[Problem]:
     """Yield a warning for each value that contains a placeholder and is not evaluated."""
     text = gettext(
-        "“%(text)s” looks like a placeholder, but this value stays as it is written. Have it "
+        "“%(text)s” is written like a placeholder, but this value stays as it is. Have it "
         "evaluated, where the step offers that, or write what is meant."
     )
     for step in steps:
