@@ -32,10 +32,16 @@ class Piece:
 def cut(source: str) -> Iterator[Piece]:
     """Yield the pieces of a template. Raises ExpressionError for braces that are not closed."""
     position = text_from = 0
+    line_end = uncommented = -1
     while opening := _OPENING.search(source, position):
-        stop = _closing(source, opening)
+        if opening.end() > line_end:
+            found = source.find("\n", opening.end())
+            line_end = len(source) if found < 0 else found
+        is_text = opening[0] == "{#" and line_end == uncommented
+        stop = None if is_text else _closing(source, opening, line_end)
         if stop is None:
-            position = opening.end()
+            # No other comment of this line has an end, either.
+            position, uncommented = opening.end(), line_end
             continue
         if opening.start() > text_from:
             yield _text(source, text_from, opening.start())
@@ -46,11 +52,10 @@ def cut(source: str) -> Iterator[Piece]:
         yield _text(source, text_from, len(source))
 
 
-def _closing(source: str, opening: re.Match[str]) -> int | None:
+def _closing(source: str, opening: re.Match[str], line_end: int) -> int | None:
     """Return where the inside ends; None for a "{#" that is just text."""
-    line_end = source.find("\n", opening.end())
     closing = _CLOSING[opening[0]]
-    stop = source.find(closing, opening.end(), len(source) if line_end < 0 else line_end)
+    stop = source.find(closing, opening.end(), line_end)
     if stop >= 0:
         return stop
     if opening[0] == "{#":
