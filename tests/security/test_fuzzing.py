@@ -38,7 +38,8 @@ FEW = settings(
     max_examples=15,
     deadline=None,
     phases=[Phase.explicit, Phase.generate],
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    # Pages take their time on a busy machine.
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 MORE = settings(FEW, max_examples=40)
 
