@@ -58,16 +58,17 @@ def test_a_document_as_deep_as_can_be_is_shown(client: Client) -> None:
     flow = create_flow(key="deep", name="Deep", document=build(inner))
     response = client.get(url("flow_editor", flow.pk))
     assert response.status_code == 200
-    assert response.content.decode().count("fc-card-head") == 51
+    assert response.content.decode().count('class="fc-step ') == 51
     assert client.get(url("flow_step_move", flow.pk, inner.id or "s1")).status_code == 200
 
 
 def test_steps_are_shown_with_summary_branches_and_problems(client: Client, draft: Flow) -> None:
     post(client, "flow_step_add", draft, action="test.customers", place="fork/else/0")
-    page = text_of(client.get(url("flow_editor", draft.pk)))
+    response = client.get(url("flow_editor", draft.pk))
+    page = text_of(response)
     assert "Says Hello" in page
-    assert "Add step to “then”" in page
-    assert "Add step to “else”" in page
+    assert "Add first in “Then” of If" in response.content.decode()
+    assert "Add first in “Else” of If" in response.content.decode()
     assert "Problem:" in page
 
 
@@ -268,9 +269,13 @@ def test_duplicating_keeps_the_configuration_of_everything_inside(
 
 
 def test_a_disabled_step_is_shown_as_such_and_can_be_enabled(client: Client, draft: Flow) -> None:
-    assert "disabled" in text_of(post(client, "flow_step_disable", draft, "hello", disabled="1"))
+    disabled = post(client, "flow_step_disable", draft, "hello", disabled="1")
+    assert "Disabled “Greet”" in text_of(disabled)
+    assert "Greet Says Hello off" in text_of(disabled)
     assert find(draft, "hello").disabled
-    post(client, "flow_step_disable", draft, "hello", disabled="0")
+    assert "Greet Says Hello off" not in text_of(
+        post(client, "flow_step_disable", draft, "hello", disabled="0")
+    )
     assert not find(draft, "hello").disabled
 
 

@@ -12,7 +12,7 @@ from flowcontrol.base import BaseAction, Effects
 from flowcontrol.flows import branch_label, step_icon
 from flowcontrol.registry import registry
 from flowcontrol.testing import temporary_registry
-from flowcontrol_admin.pictures import KINDS, Picture, picture_of, picture_of_action
+from flowcontrol_admin.pictures import KINDS, Picture, ends, picture_of, picture_of_action
 from flowcontrol_admin.templatetags.flowcontrol_badges import glyph
 from flowcontrol_core.document.tree import Step
 
@@ -69,8 +69,11 @@ def test_a_step_is_drawn_by_its_icon_or_by_what_its_action_declares(
 
 def test_the_run_does_not_continue_below_what_ends_it() -> None:
     with temporary_registry(Stop, Post):
-        assert picture_of_action("test.halt").ends
-        assert not picture_of_action("test.post").ends
+        assert ends(Step(id="one", action="test.halt"))
+        assert not ends(Step(id="one", action="test.halt", config={"condition": "a > 1"}))
+        assert not ends(Step(id="one", action="test.halt", disabled=True))
+        assert not ends(Step(id="one", action="test.post"))
+        assert not ends(Step(id="one", action="gone.away"))
 
 
 def test_branches_have_the_labels_of_their_action_or_their_names_as_words() -> None:

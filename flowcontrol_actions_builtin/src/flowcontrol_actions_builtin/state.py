@@ -48,7 +48,7 @@ class UpdateState(BaseAction):
         return list(config.source("state"))
 
     def summary(self, config: BoundConfig) -> str:
-        return gettext("Set %(values)s") % {"values": _listed(config)}
+        return gettext("Update %(values)s") % {"values": _listed(config)}
 
 
 class SetState(UpdateState):
@@ -64,8 +64,8 @@ class SetState(UpdateState):
 
     def summary(self, config: BoundConfig) -> str:
         if not config.source("state"):
-            return gettext("Clear the state")
-        return gettext("Replace the state with %(values)s") % {"values": _listed(config)}
+            return gettext("Set an empty state")
+        return gettext("Set the state to %(values)s") % {"values": _listed(config)}
 
 
 def _listed(config: BoundConfig) -> str:

@@ -35,6 +35,7 @@ def show_editor(page: Page, flow: Flow) -> HttpResponse:
         revision=version.revision if version else 1,
         document=document,
         unreadable=bool(unreadable),
+        changes=_changes(flow, version, document),
         lines=TreeBuilder(document, by_step(problems), waiting).lines(),
         problems=problems,
         other_problems=[item for item in problems if item.step not in document.index],
@@ -53,6 +54,14 @@ def read_version(version: FlowVersion | None) -> tuple[Document, list[Problem]]:
         return flows.get_document(version), []
     except DocumentError as error:
         return Document(), list(error.problems)
+
+
+def _changes(flow: Flow, version: FlowVersion | None, document: Document) -> int:
+    """Return how many changes of the draft are not published; none before the first time."""
+    if version is None or not version.is_draft or flow.published is None:
+        return 0
+    published, unreadable = read_version(flow.published)
+    return 0 if unreadable else len(flows.describe_diff(published, document))
 
 
 def _trigger_row(flow_trigger: FlowTrigger) -> dict[str, Any]:

@@ -46,11 +46,6 @@ class Picture(NamedTuple):
     is_container: bool = False
     is_loop: bool = False
 
-    @property
-    def ends(self) -> bool:
-        """Return whether the run does not continue with the step below it."""
-        return self.icon in ENDS
-
 
 def picture_of(step: Step) -> Picture:
     """Return how a step is drawn; one whose action is missing has the icon ``missing``."""
@@ -74,3 +69,8 @@ def _icon(named: str, action: BaseAction) -> str:
     if action.is_loop:
         return "repeat"
     return "branch" if action.branch_names() else "gear"
+
+
+def ends(step: Step) -> bool:
+    """Return whether the run never continues with the step below; one with a condition may."""
+    return step_icon(step) in ENDS and not (step.disabled or step.config.get("condition"))

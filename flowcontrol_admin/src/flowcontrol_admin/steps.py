@@ -147,8 +147,20 @@ def configure(page: Page, flow: Flow, step_id: str) -> HttpResponse:
             reason=bound.reason,
             cancel=_cancel_address(page, target),
             entry=registry.get_action(step.action) if registry.knows_action(step.action) else None,
+            **_position(target),
             where=target.where,
         )
+
+
+def _position(target: Target) -> dict[str, Any]:
+    """Return whether a step can be moved up and down, and the fingerprint of its list."""
+    visit = target.document.visit(target.step.id)
+    ids = target.document.siblings(visit)
+    return {
+        "is_first": ids[0] == target.step.id,
+        "is_last": ids[-1] == target.step.id,
+        "order": seen.of_list(target.document, visit.place),
+    }
 
 
 def _add_problems(form: forms.BaseForm, problems: Sequence[Problem]) -> None:

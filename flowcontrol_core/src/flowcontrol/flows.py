@@ -18,7 +18,6 @@ from flowcontrol_core.flows.descriptions import (
     describe_diff,
     field_label,
     shown_config,
-    summarize_step,
 )
 from flowcontrol_core.flows.document_checks import check_document, check_options
 from flowcontrol_core.flows.drafts import (
@@ -90,6 +89,7 @@ from flowcontrol_core.flows.publication import (
     publish,
 )
 from flowcontrol_core.flows.references import RowReference, find_references
+from flowcontrol_core.flows.sentences import Phrase, Sentence, describe_step, summarize_step
 from flowcontrol_core.flows.warnings import association_warnings, find_warnings
 from flowcontrol_core.runs.operations.interventions import resume_flow as resume
 
@@ -101,7 +101,9 @@ __all__ = [
     "DiffLine",
     "Edit",
     "ImportResult",
+    "Phrase",
     "RowReference",
+    "Sentence",
     "StepForm",
     "activate",
     "add_step",
@@ -125,6 +127,7 @@ __all__ = [
     "delete_flow",
     "delete_step",
     "describe_diff",
+    "describe_step",
     "diff_with_published",
     "discard_draft",
     "documents_of",
