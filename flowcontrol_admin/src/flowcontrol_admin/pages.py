@@ -383,7 +383,7 @@ def _answer(
 
 
 def _without_redirect(response: HttpResponseBase) -> HttpResponseBase:
-    """Say where to continue in a header: a script sees no anchor in the address of a redirect."""
+    """Write where to continue into a header: a script sees no anchor of a redirect."""
     if isinstance(response, HttpResponseRedirect):
         return HttpResponse(headers={HEADER: response.url})
     response.headers[HEADER] = "page"

@@ -26,6 +26,7 @@ from flowcontrol_admin.conflicts import ComparedForm
 from flowcontrol_admin.fields import focus_first
 from flowcontrol_admin.pages import AGAIN, Page, Text, plugin_code, url
 from flowcontrol_admin.pickers import Offer, grouped, search_query
+from flowcontrol_admin.pictures import picture_of_action
 from flowcontrol_admin.step_forms import (
     AddForm,
     DisableForm,
@@ -347,7 +348,8 @@ def _offers(page: Page, document: Document) -> Iterator[Offer]:
     for entry in registry.actions.values():
         fits = entry.action.object_type.lower() in ("", document.object)
         if fits and flows.may_place(entry.key, page.user):
-            yield Offer(entry.group, entry.key, entry.label, entry.description)
+            picture = picture_of_action(entry.key)
+            yield Offer(entry.group, entry.key, entry.label, entry.description, picture=picture)
 
 
 def _add(page: Page, flow: Flow) -> HttpResponse:

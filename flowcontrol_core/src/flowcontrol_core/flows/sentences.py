@@ -1,4 +1,4 @@
-"""A step as a sentence: the verb, what it does, and which parts of that are values."""
+"""A step as a sentence: the head, what it does, and which parts of that are values."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ class Phrase(NamedTuple):
 
 
 class Sentence(NamedTuple):
-    """What a step does: the verb is what the sentence shares with the name of its action.
+    """What a step does: the head is what the sentence shares with the name of its action.
 
     Without a shared word it is the whole name.
     """
 
-    verb: str
+    head: str
     phrases: tuple[Phrase, ...] = ()
 
 
@@ -43,9 +43,9 @@ def describe_step(step: Step, document: Document) -> Sentence:
     if bound is not None:
         summary = _summary(bound, document)
     words, shared = summary.split(), _shared_words(label, summary)
-    verb = " ".join(words[:shared]) or label
+    head = " ".join(words[:shared]) or label
     rest = " ".join(words[shared:])
-    return Sentence(verb, tuple(_phrases(rest, _expressions(bound))))
+    return Sentence(head, tuple(_phrases(rest, _expressions(bound))))
 
 
 def summarize_step(step: Step, document: Document) -> str:
