@@ -22,10 +22,8 @@ def show_editor(page: Page, flow: Flow) -> HttpResponse:
     """Show the draft, or the published version, whose first edit opens a draft."""
     version = flows.present_version(flow)
     document, unreadable = read_version(version)
-    problems = unreadable or [
-        *flows.check_document(document, flow=flow),
-        *flows.check_associations(flow, document),
-    ]
+    found, inspection = flows.inspect_document(document, flow=flow)
+    problems = unreadable or [*found, *flows.check_associations(flow, document)]
     waiting = flows.counts_by_step(flow)
     return page.render(
         "editor.html",
@@ -36,7 +34,7 @@ def show_editor(page: Page, flow: Flow) -> HttpResponse:
         document=document,
         unreadable=bool(unreadable),
         changes=_changes(flow, version, document),
-        lines=TreeBuilder(document, by_step(problems), waiting).lines(),
+        lines=TreeBuilder(document, by_step(problems), waiting, inspection.configs).lines(),
         problems=problems,
         other_problems=[item for item in problems if item.step not in document.index],
         elsewhere=sum(count for step, count in waiting.items() if step not in document.index),

@@ -19,7 +19,12 @@ from flowcontrol_core.flows.descriptions import (
     field_label,
     shown_config,
 )
-from flowcontrol_core.flows.document_checks import check_document, check_options
+from flowcontrol_core.flows.document_checks import (
+    Inspection,
+    check_document,
+    check_options,
+    inspect_document,
+)
 from flowcontrol_core.flows.drafts import (
     discard_draft,
     get_document,
@@ -101,6 +106,7 @@ __all__ = [
     "DiffLine",
     "Edit",
     "ImportResult",
+    "Inspection",
     "Phrase",
     "RowReference",
     "Sentence",
@@ -141,6 +147,7 @@ __all__ = [
     "form_prefix",
     "get_document",
     "import_flows",
+    "inspect_document",
     "is_unchanged",
     "live_counts",
     "may_change_live",

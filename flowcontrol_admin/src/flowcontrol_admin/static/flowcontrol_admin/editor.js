@@ -43,18 +43,32 @@ const items = () => [...tree().querySelectorAll(ITEMS)].filter((each) => each.ch
 /** What is reached by Tab from an item of the tree: its own links and buttons. */
 function toolsOf(item) {
   const box = item.matches(".fc-open") ? item.closest("li") : item.closest(".fc-br");
-  return box.querySelectorAll(":scope > .fc-row a, :scope > .fc-plus");
+  return box.querySelectorAll(":scope > .fc-row :is(a, button), :scope > .fc-plus");
 }
 
 /** Let Tab stop at one item of the tree only, and at its tools. */
 function rove(item) {
   if (!item) return;
-  for (const each of tree().querySelectorAll("a, summary")) each.tabIndex = -1;
+  for (const each of tree().querySelectorAll("a, button, summary")) each.tabIndex = -1;
   for (const each of [item, ...toolsOf(item)]) each.tabIndex = 0;
   for (const each of tree().querySelectorAll(".fc-add, .fc-beads > li:first-child summary")) {
     each.tabIndex = 0;
   }
   current = item;
+}
+
+/** Give each row its handle and its menu. Without them, both are on the page of the step. */
+function equip() {
+  for (const step of tree().querySelectorAll("li.fc-step")) {
+    const name = linkOf(step).querySelector("b").textContent;
+    for (const [kind, text] of [["grip", tree().dataset.move], ["more", tree().dataset.more]]) {
+      const button = document.createElement("button");
+      button.type = "button";
+      button.className = `fc-b fc-${kind}`;
+      button.ariaLabel = `${text} ${name}`;
+      step.firstElementChild.append(button);
+    }
+  }
 }
 
 /** Open what a step is folded into. */
@@ -70,6 +84,7 @@ async function refresh(hash = "") {
   const { part } = await get(home);
   if (!part) return;
   swap(part);
+  equip();
   for (const [place, open] of folds) {
     const fold = tree().querySelector(`[data-place="${place}"] > details`);
     if (fold) fold.open = open;
@@ -416,4 +431,5 @@ document.addEventListener("keydown", (event) => {
 });
 
 addEventListener("beforeunload", (event) => isChanged && event.preventDefault());
+equip();
 focusOn(location.hash.slice(1) || null, Boolean(location.hash));
