@@ -141,24 +141,24 @@ def test_an_empty_base_date_is_a_clear_error(call: Any) -> None:
 @each(
     ("config", "sentence"),
     [
-        ({"amount": "2", "unit": "hours"}, "Wait for 2 hours"),
-        ({"amount": "1", "unit": "days"}, "Wait for 1 day"),
-        ({"amount": "state.n", "unit": "weeks"}, "Wait for state.n weeks"),
-        ({"amount": "2", "time_of_day": "09:00"}, "Wait for 2 days, at 09:00"),
-        ({"mode": "weekday", "weekday": "0"}, "Wait until Monday"),
+        ({"amount": "2", "unit": "hours"}, "Delay for 2 hours"),
+        ({"amount": "1", "unit": "days"}, "Delay for 1 day"),
+        ({"amount": "state.n", "unit": "weeks"}, "Delay for state.n weeks"),
+        ({"amount": "2", "time_of_day": "09:00"}, "Delay for 2 days, at 09:00"),
+        ({"mode": "weekday", "weekday": "0"}, "Delay until Monday"),
         (
             {"mode": "weekday", "weekday": "4", "time_of_day": "17:30"},
-            "Wait until Friday, at 17:30",
+            "Delay until Friday, at 17:30",
         ),
-        ({"mode": "time", "time_of_day": "09:00"}, "Wait until 09:00"),
-        ({"mode": "date", "base": "state.due"}, "Wait until state.due"),
+        ({"mode": "time", "time_of_day": "09:00"}, "Delay until 09:00"),
+        ({"mode": "date", "base": "state.due"}, "Delay until state.due"),
         (
             {"mode": "date", "base": "state.due", "amount": "-3"},
-            "Wait until 3 days before state.due",
+            "Delay until 3 days before state.due",
         ),
         (
             {"mode": "date", "base": "state.due", "amount": "1", "unit": "months"},
-            "Wait until 1 month after state.due",
+            "Delay until 1 month after state.due",
         ),
     ],
 )

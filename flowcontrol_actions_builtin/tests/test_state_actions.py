@@ -93,8 +93,8 @@ def test_an_expression_that_fails_leaves_the_state_alone(call: Any, run: RunCont
 
 
 def test_summaries_are_plain_sentences(bound: Any) -> None:
-    assert SetState().summary(bound(SetState, state="")) == "Clear the state"
+    assert SetState().summary(bound(SetState, state="")) == "Set an empty state"
     replaced = bound(SetState, state='{"a": 1, "b": [1, 2]}')
-    assert SetState().summary(replaced) == "Replace the state with a = 1, b = […]"
+    assert SetState().summary(replaced) == "Set the state to a = 1, b = […]"
     updated = bound(UpdateState, state='{"a": "b|add:1"}', evaluate="on")
-    assert UpdateState().summary(updated) == "Set a = b|add:1"
+    assert UpdateState().summary(updated) == "Update a = b|add:1"

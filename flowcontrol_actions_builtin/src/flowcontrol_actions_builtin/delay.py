@@ -70,6 +70,7 @@ class Delay(BaseAction):
     """Suspend the run until a time, computed in the time zone of the flow."""
 
     name = "delay"
+    icon = "clock"
     verbose_name = _("Delay")
     description = _("Suspends the run for an amount of time, or until a weekday, time or date.")
     group = _("Waiting")
@@ -87,12 +88,12 @@ class Delay(BaseAction):
         if mode == "date" and amount:
             mode = "before" if (typed_number(amount) or 0) < 0 else "after"
         sentences = {
-            "for": gettext("Wait for %(duration)s"),
-            "weekday": gettext("Wait until %(weekday)s"),
-            "time": gettext("Wait until %(time)s"),
-            "date": gettext("Wait until %(base)s"),
-            "before": gettext("Wait until %(duration)s before %(base)s"),
-            "after": gettext("Wait until %(duration)s after %(base)s"),
+            "for": gettext("Delay for %(duration)s"),
+            "weekday": gettext("Delay until %(weekday)s"),
+            "time": gettext("Delay until %(time)s"),
+            "date": gettext("Delay until %(base)s"),
+            "before": gettext("Delay until %(duration)s before %(base)s"),
+            "after": gettext("Delay until %(duration)s after %(base)s"),
         }
         values = {
             "duration": describe_duration(config, "amount", "unit"),

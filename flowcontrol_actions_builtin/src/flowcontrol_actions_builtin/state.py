@@ -34,6 +34,7 @@ class UpdateState(BaseAction):
     """Set some keys of the state."""
 
     name = "update_state"
+    icon = "braces"
     verbose_name = _("Update state")
     description = _("Sets keys of the state of the run; all other keys stay as they are.")
     group = _("State")
@@ -47,7 +48,7 @@ class UpdateState(BaseAction):
         return list(config.source("state"))
 
     def summary(self, config: BoundConfig) -> str:
-        return gettext("Set %(values)s") % {"values": _listed(config)}
+        return gettext("Update %(values)s") % {"values": _listed(config)}
 
 
 class SetState(UpdateState):
@@ -63,8 +64,8 @@ class SetState(UpdateState):
 
     def summary(self, config: BoundConfig) -> str:
         if not config.source("state"):
-            return gettext("Clear the state")
-        return gettext("Replace the state with %(values)s") % {"values": _listed(config)}
+            return gettext("Set an empty state")
+        return gettext("Set the state to %(values)s") % {"values": _listed(config)}
 
 
 def _listed(config: BoundConfig) -> str:

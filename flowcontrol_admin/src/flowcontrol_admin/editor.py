@@ -22,10 +22,8 @@ def show_editor(page: Page, flow: Flow) -> HttpResponse:
     """Show the draft, or the published version, whose first edit opens a draft."""
     version = flows.present_version(flow)
     document, unreadable = read_version(version)
-    problems = unreadable or [
-        *flows.check_document(document, flow=flow),
-        *flows.check_associations(flow, document),
-    ]
+    found, inspection = flows.inspect_document(document, flow=flow)
+    problems = unreadable or [*found, *flows.check_associations(flow, document)]
     waiting = flows.counts_by_step(flow)
     return page.render(
         "editor.html",
@@ -35,7 +33,8 @@ def show_editor(page: Page, flow: Flow) -> HttpResponse:
         revision=version.revision if version else 1,
         document=document,
         unreadable=bool(unreadable),
-        lines=TreeBuilder(document, by_step(problems), waiting).lines(),
+        changes=_changes(flow, version, document),
+        lines=TreeBuilder(document, by_step(problems), waiting, inspection.configs).lines(),
         problems=problems,
         other_problems=[item for item in problems if item.step not in document.index],
         elsewhere=sum(count for step, count in waiting.items() if step not in document.index),
@@ -53,6 +52,14 @@ def read_version(version: FlowVersion | None) -> tuple[Document, list[Problem]]:
         return flows.get_document(version), []
     except DocumentError as error:
         return Document(), list(error.problems)
+
+
+def _changes(flow: Flow, version: FlowVersion | None, document: Document) -> int:
+    """Return how many changes of the draft are not published; none before the first time."""
+    if version is None or not version.is_draft or flow.published is None:
+        return 0
+    published, unreadable = read_version(flow.published)
+    return 0 if unreadable else len(flows.describe_diff(published, document))
 
 
 def _trigger_row(flow_trigger: FlowTrigger) -> dict[str, Any]:

@@ -70,6 +70,8 @@ LOGGED_OUT = "logged-out"
 #: What is not shown again to the author of an edit that came too late.
 _TOKEN = frozenset({"csrfmiddlewaretoken"})
 _NOT_TYPED = _TOKEN | {"revision", "seen", "was"}
+#: A script sends it with ``fragment``; the answer has ``page``, or the address where it continues.
+HEADER, FRAGMENT, PAGE = "X-Flowcontrol", "fragment", "admin/base_site.html"
 #: The end of an address that shows a form again.
 AGAIN = "again/"
 
@@ -122,6 +124,11 @@ class Page:
     @property
     def is_post(self) -> bool:
         return self.request.method == "POST"
+
+    @property
+    def is_fragment(self) -> bool:
+        """Return whether a script asks, which shows the answer as a part of its page."""
+        return self.request.headers.get(HEADER) == FRAGMENT
 
     @property
     def data(self) -> Mapping[str, Any] | None:
@@ -187,6 +194,8 @@ class Page:
         shown = {
             **self.admin.admin_site.each_context(self.request),
             **{f"may_{name}": self.may(name) for name in PERMISSIONS},
+            "frame": f"flowcontrol_admin/{FRAGMENT}.html" if self.is_fragment else PAGE,
+            "is_fragment": self.is_fragment,
             "opts": self.admin.model._meta,
             "page_name": self.name,
             "title": title,
@@ -369,7 +378,16 @@ def _answer(
         _explain(page)
     if is_for_buttons:
         return HttpResponseRedirect(page.home(**kwargs))
-    return _view(page, route, kwargs)
+    response = _view(page, route, kwargs)
+    return _without_redirect(response) if page.is_fragment else response
+
+
+def _without_redirect(response: HttpResponseBase) -> HttpResponseBase:
+    """Write where to continue into a header: a script sees no anchor of a redirect."""
+    if isinstance(response, HttpResponseRedirect):
+        return HttpResponse(headers={HEADER: response.url})
+    response.headers[HEADER] = "page"
+    return response
 
 
 def _explain(page: Page) -> None:

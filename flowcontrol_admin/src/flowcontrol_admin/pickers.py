@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from flowcontrol_admin.pages import Page
+from flowcontrol_admin.pictures import Picture
 
 
 class Offer(NamedTuple):
@@ -18,11 +19,16 @@ class Offer(NamedTuple):
     description: str
     model: str = ""
     payload: tuple[tuple[str, str], ...] = ()
+    picture: Picture | None = None
+
+    @property
+    def words(self) -> str:
+        """Return what a search reads."""
+        return f"{self.label} {self.description} {self.key} {self.group}".lower()
 
     def fits(self, query: str) -> bool:
         """Return whether each word of a search occurs in it."""
-        text = f"{self.label} {self.description} {self.key} {self.group}".lower()
-        return all(word in text for word in query.lower().split())
+        return all(word in self.words for word in query.lower().split())
 
 
 def search_query(page: Page) -> str:

@@ -26,6 +26,7 @@ from flowcontrol_admin.conflicts import ComparedForm
 from flowcontrol_admin.fields import focus_first
 from flowcontrol_admin.pages import AGAIN, Page, Text, plugin_code, url
 from flowcontrol_admin.pickers import Offer, grouped, search_query
+from flowcontrol_admin.pictures import picture_of_action
 from flowcontrol_admin.step_forms import (
     AddForm,
     DisableForm,
@@ -147,8 +148,20 @@ def configure(page: Page, flow: Flow, step_id: str) -> HttpResponse:
             reason=bound.reason,
             cancel=_cancel_address(page, target),
             entry=registry.get_action(step.action) if registry.knows_action(step.action) else None,
+            **_position(target),
             where=target.where,
         )
+
+
+def _position(target: Target) -> dict[str, Any]:
+    """Return whether a step can be moved up and down, and the fingerprint of its list."""
+    visit = target.document.visit(target.step.id)
+    ids = target.document.siblings(visit)
+    return {
+        "is_first": ids[0] == target.step.id,
+        "is_last": ids[-1] == target.step.id,
+        "order": seen.of_list(target.document, visit.place),
+    }
 
 
 def _add_problems(form: forms.BaseForm, problems: Sequence[Problem]) -> None:
@@ -335,7 +348,8 @@ def _offers(page: Page, document: Document) -> Iterator[Offer]:
     for entry in registry.actions.values():
         fits = entry.action.object_type.lower() in ("", document.object)
         if fits and flows.may_place(entry.key, page.user):
-            yield Offer(entry.group, entry.key, entry.label, entry.description)
+            picture = picture_of_action(entry.key)
+            yield Offer(entry.group, entry.key, entry.label, entry.description, picture=picture)
 
 
 def _add(page: Page, flow: Flow) -> HttpResponse:

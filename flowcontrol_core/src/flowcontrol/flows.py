@@ -18,9 +18,13 @@ from flowcontrol_core.flows.descriptions import (
     describe_diff,
     field_label,
     shown_config,
-    summarize_step,
 )
-from flowcontrol_core.flows.document_checks import check_document, check_options
+from flowcontrol_core.flows.document_checks import (
+    Inspection,
+    check_document,
+    check_options,
+    inspect_document,
+)
 from flowcontrol_core.flows.drafts import (
     discard_draft,
     get_document,
@@ -35,6 +39,7 @@ from flowcontrol_core.flows.edits import (
     Edit,
     add_step,
     annotate_step,
+    branch_label,
     configure_step,
     delete_step,
     duplicate_step,
@@ -47,6 +52,7 @@ from flowcontrol_core.flows.edits import (
     set_options,
     set_policy,
     shift_step,
+    step_icon,
     step_label,
 )
 from flowcontrol_core.flows.exports import export_flows
@@ -88,6 +94,7 @@ from flowcontrol_core.flows.publication import (
     publish,
 )
 from flowcontrol_core.flows.references import RowReference, find_references
+from flowcontrol_core.flows.sentences import Phrase, Sentence, describe_step, summarize_step
 from flowcontrol_core.flows.warnings import association_warnings, find_warnings
 from flowcontrol_core.runs.operations.interventions import resume_flow as resume
 
@@ -99,7 +106,10 @@ __all__ = [
     "DiffLine",
     "Edit",
     "ImportResult",
+    "Inspection",
+    "Phrase",
     "RowReference",
+    "Sentence",
     "StepForm",
     "activate",
     "add_step",
@@ -109,6 +119,7 @@ __all__ = [
     "associations",
     "at_step",
     "bounds",
+    "branch_label",
     "change_flow",
     "change_trigger",
     "check_association",
@@ -122,6 +133,7 @@ __all__ = [
     "delete_flow",
     "delete_step",
     "describe_diff",
+    "describe_step",
     "diff_with_published",
     "discard_draft",
     "documents_of",
@@ -135,6 +147,7 @@ __all__ = [
     "form_prefix",
     "get_document",
     "import_flows",
+    "inspect_document",
     "is_unchanged",
     "live_counts",
     "may_change_live",
@@ -161,6 +174,7 @@ __all__ = [
     "shown_config",
     "stale_revision",
     "step_form",
+    "step_icon",
     "step_label",
     "step_of",
     "stored_config",

@@ -16,7 +16,6 @@ from django.utils.formats import date_format
 from django.utils.timezone import is_aware, localtime
 from django.utils.translation import gettext
 
-from flowcontrol_core.actions.bound_step import bind_step
 from flowcontrol_core.document.diff import (
     ABSENT,
     ChangedStep,
@@ -29,30 +28,14 @@ from flowcontrol_core.document.format import STEP_KEYS
 from flowcontrol_core.document.tree import Document, Place, RetryPolicy, Step
 from flowcontrol_core.engine.codec import decode
 from flowcontrol_core.errors import FlowcontrolError, raise_interruption
-from flowcontrol_core.flows.config_forms import known_action, meant_config, zone_of
+from flowcontrol_core.flows.config_forms import known_action, meant_config
 from flowcontrol_core.flows.edits import step_label
 from flowcontrol_core.redaction import HIDDEN
-from flowcontrol_core.zones import in_zone
 
 logger = logging.getLogger(__name__)
 MAX_SHOWN = 300
 #: How much of what two long texts share is shown before the first difference.
 MAX_BEFORE = 40
-
-
-def summarize_step(step: Step, document: Document) -> str:
-    """Return in a plain sentence what a step does; empty where its action has none."""
-    try:
-        zone = zone_of(document)
-        bound = bind_step(step, zone)
-        with in_zone(zone):
-            return str(bound.action.summary(bound.config))
-    except FlowcontrolError:
-        return ""
-    except BaseException as error:
-        raise_interruption(error)
-        logger.exception("The summary of the action %s failed.", step.action)
-        return ""
 
 
 class Describer:
