@@ -26,6 +26,7 @@ class GiveVoucher(BaseAction):
     """Create a voucher, in one transaction with the checkpoint: exactly one, in any case."""
 
     name = "give_voucher"
+    icon = "card"
     verbose_name = "Give a voucher"
     group = "Shop"
     effects = Effects.DATABASE
@@ -49,6 +50,7 @@ class BookParcel(BaseAction):
     """Call another system, which recognises a repeated call by its key."""
 
     name = "book_parcel"
+    icon = "box"
     verbose_name = "Book a parcel"
     group = "Shop"
     effects = Effects.EXTERNAL
@@ -67,6 +69,7 @@ class CountOrders(BaseAction):
     """Only read, so that no checkpoint is needed."""
 
     name = "count_orders"
+    icon = "document"
     verbose_name = "Count the orders of a day"
     group = "Shop"
     effects = Effects.NONE

@@ -34,9 +34,11 @@ class If(ControlAction):
     """Execute one of two branches."""
 
     name = "if"
+    icon = "branch"
     verbose_name = _("If condition")
     description = _("Evaluates a condition and executes one of two branches.")
     branches = ("then", "else")
+    branch_labels = {"then": _("Then"), "else": _("Otherwise")}
     Config = ConditionForm
 
     def run(self, *, config: Any, **_: Any) -> FlowDirective:
@@ -83,6 +85,7 @@ class ReturnToAction(_BranchExit):
     """LEAVE: return to the parent action, which decides where the run continues."""
 
     name = "return_to_action"
+    icon = "up"
     verbose_name = _("Return to action")
     description = _(
         "Ends the branch and returns to its parent action; a loop begins its next pass. At the "
@@ -99,6 +102,7 @@ class LeaveBranch(_BranchExit):
     """BREAK: continue after the parent action."""
 
     name = "leave_branch"
+    icon = "leave"
     verbose_name = _("Leave branch")
     description = _(
         "Ends the branch and continues after its parent action; a loop ends. At the top level, "
@@ -112,6 +116,7 @@ class StopFlow(ControlAction):
     """ABORT: end the run, at any depth."""
 
     name = "stop_flow"
+    icon = "stop"
     verbose_name = _("Stop flow")
     description = _("Stops the flow run immediately; its outcome is “aborted”.")
 

@@ -70,6 +70,7 @@ class Delay(BaseAction):
     """Suspend the run until a time, computed in the time zone of the flow."""
 
     name = "delay"
+    icon = "clock"
     verbose_name = _("Delay")
     description = _("Suspends the run for an amount of time, or until a weekday, time or date.")
     group = _("Waiting")

@@ -98,6 +98,7 @@ class StartFlow(BaseAction):
     """Start a run of another flow, and optionally wait for its end."""
 
     name = "start_flow"
+    icon = "flow"
     verbose_name = _("Start new flow")
     description = _("Starts a run of another flow, now or later, and can wait for its end.")
     group = _("Flows")

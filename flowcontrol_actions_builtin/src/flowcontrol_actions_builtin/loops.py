@@ -23,9 +23,11 @@ class While(ControlAction):
     """Repeat the sub-steps as long as a condition is true."""
 
     name = "while"
+    icon = "repeat"
     verbose_name = _("While loop")
     description = _("Repeats its sub-steps while a condition is true, checked before each pass.")
     has_children = True
+    branch_labels = {"body": _("Each time")}
     is_loop = True
     Config = ConditionForm
 
@@ -46,9 +48,11 @@ class For(ControlAction):
     """
 
     name = "for"
+    icon = "repeat"
     verbose_name = _("For loop")
     description = _("Repeats its sub-steps a number of times, counting from start to end.")
     has_children = True
+    branch_labels = {"body": _("Each time")}
     is_loop = True
 
     class Config(forms.Form):

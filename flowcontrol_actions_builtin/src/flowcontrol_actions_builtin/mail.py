@@ -79,6 +79,7 @@ class SendEmail(BaseAction):
     """
 
     name = "send_email"
+    icon = "mail"
     verbose_name = _("Send e-mail")
     description = _("Sends an e-mail, as plain text and optionally as HTML.")
     group = _("Messaging")

@@ -34,6 +34,7 @@ class UpdateState(BaseAction):
     """Set some keys of the state."""
 
     name = "update_state"
+    icon = "braces"
     verbose_name = _("Update state")
     description = _("Sets keys of the state of the run; all other keys stay as they are.")
     group = _("State")

@@ -48,6 +48,7 @@ class WaitForTrigger(BaseAction):
     """
 
     name = "wait_for_trigger"
+    icon = "event"
     verbose_name = _("Wait for trigger")
     description = _(
         "Suspends the run until a trigger fires, then executes the branch “triggered”; if it does "
@@ -56,6 +57,7 @@ class WaitForTrigger(BaseAction):
     group = _("Waiting")
     effects = Effects.NONE
     branches = ("triggered", "timed_out")
+    branch_labels = {"triggered": _("Triggered"), "timed_out": _("Timed out")}
     Config = _WaitForm
 
     def run(self, *, run: RunContext, config: Any, **_: Any) -> FlowDirective:

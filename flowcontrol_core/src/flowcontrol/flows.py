@@ -35,6 +35,7 @@ from flowcontrol_core.flows.edits import (
     Edit,
     add_step,
     annotate_step,
+    branch_label,
     configure_step,
     delete_step,
     duplicate_step,
@@ -47,6 +48,7 @@ from flowcontrol_core.flows.edits import (
     set_options,
     set_policy,
     shift_step,
+    step_icon,
     step_label,
 )
 from flowcontrol_core.flows.exports import export_flows
@@ -109,6 +111,7 @@ __all__ = [
     "associations",
     "at_step",
     "bounds",
+    "branch_label",
     "change_flow",
     "change_trigger",
     "check_association",
@@ -161,6 +164,7 @@ __all__ = [
     "shown_config",
     "stale_revision",
     "step_form",
+    "step_icon",
     "step_label",
     "step_of",
     "stored_config",

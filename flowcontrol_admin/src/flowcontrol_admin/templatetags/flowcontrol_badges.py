@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from django import template
+from django.templatetags.static import static
 from django.utils.html import format_html
 
 from flowcontrol.models import Outcome, Status
@@ -53,3 +54,11 @@ def run_badge(status: str, outcome: str = "") -> str:
     if outcome in Outcome.values:
         return badge(outcome, Outcome(outcome).label)
     return badge(status, Status(status).label if status in Status.values else status)
+
+
+@register.simple_tag
+def glyph(name: str) -> str:
+    """Return a symbol of ``icons.svg``, hidden from screen readers: the text says the same."""
+    address = static("flowcontrol_admin/icons.svg")
+    shown = '<svg class="fc-i" aria-hidden="true"><use href="{}#{}"/></svg>'
+    return format_html(shown, address, name)

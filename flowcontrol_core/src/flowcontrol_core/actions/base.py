@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Iterable
+from collections.abc import Coroutine, Iterable, Mapping
 from enum import Enum
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, cast
 
 from django import forms
@@ -58,11 +59,15 @@ class BaseAction(Generic[ConfigType]):
     verbose_name: ClassVar[str | Promise] = ""
     description: ClassVar[str | Promise] = ""
     group: ClassVar[str | Promise] = ""
+    #: The picture of its steps in the admin, by name; an unknown name shows a plain one.
+    icon: ClassVar[str] = ""
     #: NONE, DATABASE or EXTERNAL: there is no default, registration asks for it.
     effects: ClassVar[Effects]
     #: The names of the branches of sub-steps; ``has_children`` is short for one branch ``body``.
     branches: ClassVar[tuple[str, ...]] = ()
     has_children: ClassVar[bool] = False
+    #: What people call the branches; by default their names, as words.
+    branch_labels: ClassVar[Mapping[str, str | Promise]] = MappingProxyType({})
     #: Whether LEAVE and BREAK with ``to="loop"`` find their target here.
     is_loop: ClassVar[bool] = False
     #: The form of the configuration; its cleaned values are stored.

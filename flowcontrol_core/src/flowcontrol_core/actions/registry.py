@@ -73,6 +73,11 @@ class ActionEntry:
         """What the action does, for people."""
         return plugin_text(self.action.description)
 
+    def branch_label(self, name: str) -> str:
+        """What people call a branch: as the action says, or else its name as words."""
+        plain = name.replace("_", " ").capitalize()
+        return plugin_text(self.action.branch_labels.get(name, plain), plain)
+
     @property
     def origin(self) -> str:
         """The class and the distribution, for messages."""
@@ -409,6 +414,12 @@ def _check_references(cls: type[BaseAction], where: str) -> None:
             hint = did_you_mean(name, known, f"Its fields are {', '.join(known) or 'none'}.")
             raise RegistrationError(
                 f"{where}.secret_fields names {name!r}, which is not a field of Config. {hint}"
+            )
+    for branch in cls.branch_labels:
+        if branch not in (names := cls.branch_names()):
+            hint = did_you_mean(branch, names, f"Its branches are {', '.join(names) or 'none'}.")
+            raise RegistrationError(
+                f"{where}.branch_labels names {branch!r}, which is not one of its branches. {hint}"
             )
     _check_model(cls.object_type, f"{where}.object_type")
     app, _, codename = cls.permission.partition(".")

@@ -55,6 +55,19 @@ def step_label(step: Step) -> str:
     return registry.action_label(step.action)
 
 
+def step_icon(step: Step) -> str:
+    """Return the icon that the action of a step names; empty where it names none or is missing."""
+    action = known_action(step.action)
+    return action.icon if action else ""
+
+
+def branch_label(step: Step, branch: str) -> str:
+    """Return what people call a branch of a step: its name where the action is missing."""
+    if registry.knows_action(step.action):
+        return registry.get_action(step.action).branch_label(branch)
+    return branch
+
+
 def offered_branches(step: Step) -> tuple[str, ...]:
     """Return the branches into which steps can be put; of a missing action those it has."""
     action = known_action(step.action)

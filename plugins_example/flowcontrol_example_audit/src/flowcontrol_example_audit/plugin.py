@@ -29,6 +29,7 @@ class Record(BaseAction):
     """Write an entry, and fire the trigger."""
 
     name = "record"
+    icon = "document"
     verbose_name = _("Record in the audit log")
     group = _("Audit")
     # The entry, the runs that the trigger starts and the checkpoint are one transaction.

@@ -15,6 +15,7 @@ from flowcontrol_example_sms import gateway
 
 class SendSms(BaseAction):
     name = "send"
+    icon = "message"
     verbose_name = "Send SMS"
     group = "Messaging"
     effects = Effects.EXTERNAL
