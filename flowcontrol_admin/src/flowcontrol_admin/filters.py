@@ -8,7 +8,9 @@ from functools import partial
 from typing import Any, ClassVar, TypeAlias
 
 from django.contrib import admin
+from django.db import models
 from django.db.models import QuerySet
+from django.db.models.functions import Cast
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
@@ -19,6 +21,7 @@ from flowcontrol_core.flows.document_checks import find_model
 
 _Choices: TypeAlias = list[tuple[str, Any]]
 _Rows: TypeAlias = QuerySet[Any]
+_ERROR = re.compile(r"\w{1,100}", re.ASCII)
 _LABEL = re.compile(r"\w{1,100}\.\w{1,100}")
 
 
@@ -149,7 +152,41 @@ class StepFilter(admin.SimpleListFilter):
 
     def queryset(self, request: HttpRequest, queryset: Any) -> _Rows:
         value = self.value()
-        return flows.at_step(queryset.live(), value) if value else queryset
+        if not value:
+            return queryset
+        has_failed = ErrorFilter.parameter_name in request.GET
+        return flows.at_step(queryset if has_failed else queryset.live(), value)
+
+
+class ErrorFilter(admin.SimpleListFilter):
+    """Runs that an error of one type ended: not offered, but linked to by the page of a run."""
+
+    title = _("error")
+    parameter_name = "error"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> _Choices:
+        value = request.GET.get(self.parameter_name, "")
+        return [(value, value)] if _ERROR.fullmatch(value) else []
+
+    def queryset(self, request: HttpRequest, queryset: Any) -> _Rows:
+        value = self.value()
+        return failed_with(queryset, value) if value else queryset
+
+
+def failed_with(runs: _Rows, error: str) -> _Rows:
+    """Return the runs that an error of this type ended; none for what is not the name of one.
+
+    It is read from the reason as text, which all databases write alike.
+    """
+    if not _ERROR.fullmatch(error):
+        return runs.none()
+    ended = runs.filter(status=Status.DONE, outcome=Outcome.ERRORED, reason_code="step_failed")
+    told = ended.annotate(reason_text=Cast("reason_values", models.TextField()))
+    beginning = f'"error": "{error}'
+    return told.filter(
+        models.Q(reason_text__contains=f"{beginning}: ")
+        | models.Q(reason_text__contains=f'{beginning}"')
+    )
 
 
 def _model_name(label: str) -> str:

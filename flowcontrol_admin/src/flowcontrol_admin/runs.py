@@ -23,6 +23,7 @@ from flowcontrol.health import is_overdue, is_without_worker
 from flowcontrol.models import MOST_FOUND, MOST_READ, FlowRun
 from flowcontrol.redaction import HIDDEN
 from flowcontrol_admin.filters import (
+    ErrorFilter,
     FlowFilter,
     LiveFilter,
     ObjectTypeFilter,
@@ -85,7 +86,7 @@ class FlowRunAdmin(ClosedList):
     )  # fmt: skip
     list_filter = (
         StatusFilter, OutcomeFilter, LiveFilter, OverdueFilter, FlowFilter, ObjectTypeFilter,
-        StepFilter,
+        StepFilter, ErrorFilter,
     )  # fmt: skip
     # For Django, which shows a search where there are any: ``FlowRun.objects.search`` does it.
     search_fields = ("id", "uuid", "object_key", "flow__key", "flow__name", "object_text")
