@@ -199,17 +199,18 @@ def _with_loops(rows: Iterable[Row], loops: _Loops, depth: int = 0) -> Iterator[
         found = around[depth] if len(around) > depth else None
         begins = found is not None and row.step == found.id and not row.method
         if found is not loop or begins:
-            yield from [_loop(loop, inside, loops, depth)] if loop else inside
+            yield from [_loop(loop, inside, loops, depth, pending)] if loop else inside
             yield from pending
             loop, inside = found, [row]
         else:
             inside += [*pending, row]
         pending = []
-    yield from [_loop(loop, inside, loops, depth)] if loop else inside
+    yield from [_loop(loop, inside, loops, depth, pending)] if loop else inside
     yield from pending
 
 
-def _loop(loop: Step, rows: list[Row], loops: _Loops, depth: int) -> Loop:
+def _loop(loop: Step, rows: list[Row], loops: _Loops, depth: int, after: list[Row]) -> Loop:
+    """Return the row of a loop; ``after`` are the rows up to the next call."""
     calls = [row for row in rows if isinstance(row, Call)]
     first, last = calls[0], calls[-1]
     is_cut = first.step != loop.id or bool(first.method)
@@ -217,7 +218,7 @@ def _loop(loop: Step, rows: list[Row], loops: _Loops, depth: int) -> Loop:
     # How the calls that are not recorded are spread over several executions is not known.
     passes = sum(call.entered + (0 if depth else call.skipped) for call in own)
     if depth:
-        is_cut = is_cut or any(isinstance(row, Gap) for row in rows)
+        is_cut = is_cut or any(isinstance(row, Gap) for row in [*rows, *after])
     ended = last.at + timedelta(seconds=last.seconds) if last.at else None
     return Loop(
         step=loop.id,
