@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
+from datetime import timedelta
 from functools import partial
 from typing import Any, ClassVar, TypeAlias
 
@@ -15,13 +16,18 @@ from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
 from flowcontrol import flows
+from flowcontrol.clock import clock
 from flowcontrol.health import overdue_runs
 from flowcontrol.models import Flow, Outcome, Status
+from flowcontrol_admin.objects import ObjectRights
 from flowcontrol_core.flows.document_checks import find_model
 
+#: Runs that failed longer ago than this are no longer said to need attention.
+RECENT = timedelta(days=30)
 _Choices: TypeAlias = list[tuple[str, Any]]
 _Rows: TypeAlias = QuerySet[Any]
-_ERROR = re.compile(r"\w{1,100}", re.ASCII)
+MOST_CHARACTERS = 100
+_ERROR = re.compile(rf"\w{{1,{MOST_CHARACTERS}}}", re.ASCII)
 _LABEL = re.compile(r"\w{1,100}\.\w{1,100}")
 
 
@@ -101,7 +107,26 @@ class LiveFilter(OptionFilter):
 
     title = _("live")
     parameter_name = "live"
-    options = {"yes": (_("Not ended"), lambda runs: runs.live())}
+    options = {
+        "yes": (_("Not ended"), lambda runs: runs.live()),
+        "no": (_("Ended"), lambda runs: runs.filter(status=Status.DONE)),
+    }
+
+
+def needing_attention(runs: _Rows) -> _Rows:
+    """Return the runs that somebody has to look after: blocked, overdue, or failed of late."""
+    newest = clock().now() - RECENT
+    failed = models.Q(status=Status.DONE, outcome=Outcome.ERRORED, since__gte=newest)
+    overdue = models.Q(pk__in=overdue_runs().order_by().values("pk"))
+    return runs.filter(failed | models.Q(status=Status.BLOCKED) | overdue)
+
+
+class AttentionFilter(OptionFilter):
+    """Runs that somebody has to look after."""
+
+    title = _("attention")
+    parameter_name = "attention"
+    options = {"yes": (_("Needs attention"), needing_attention)}
 
 
 class FlowFilter(admin.SimpleListFilter):
@@ -165,12 +190,20 @@ class ErrorFilter(admin.SimpleListFilter):
     parameter_name = "error"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> _Choices:
-        value = request.GET.get(self.parameter_name, "")
-        return [(value, value)] if _ERROR.fullmatch(value) else []
+        self.rights = ObjectRights(request, model_admin.admin_site)
+        # The present one is always there: without choices the filter would not be applied.
+        value = request.GET.get(self.parameter_name, "")[:MOST_CHARACTERS]
+        return [(value, value)] if value else []
 
     def queryset(self, request: HttpRequest, queryset: Any) -> _Rows:
         value = self.value()
-        return failed_with(queryset, value) if value else queryset
+        if not value:
+            return queryset
+        found = failed_with(queryset, value)
+        # A hit would tell of an error that the page of a run hides with its object.
+        labels = found.order_by().values_list("object_type", flat=True).distinct()
+        shown = [label for label in labels if not label or self.rights.may_search(label)]
+        return found.filter(object_type__in=shown)
 
 
 def failed_with(runs: _Rows, error: str) -> _Rows:

@@ -11,6 +11,7 @@ from flowcontrol.models import FlowRun, Outcome, Status
 from flowcontrol_admin.diagram.overlay import Overlay
 from flowcontrol_admin.diagram.plan import ListKey
 from flowcontrol_core.document.tree import Document
+from flowcontrol_core.flows.step_checks import is_loop
 
 #: So many rows of the history are read, the newest.
 MOST_READ = 500
@@ -19,12 +20,8 @@ MOST_READ = 500
 def overlay_of(run: FlowRun, document: Document, history: Iterable[Any]) -> Overlay:
     """Return what a run has done of each step; ``history`` has the steps of each checkpoint."""
     entries = [*_entries(history)]
-    counts: Counter[str] = Counter()
-    for entry in entries:
-        # That a step comes back from its branch is no call of its own, but a pass of a loop is.
-        is_pass = not entry.get("method") or entry.get("answer") == "enter"
-        counts[entry["step"]] += _count(entry) if "omitted" in entry else is_pass
-    marks = dict.fromkeys(counts, "done")
+    counts = _counts(entries, document)
+    marks = dict.fromkeys((entry["step"] for entry in entries), "done")
     marks |= {
         step_id: "skipped" for step_id, visit in document.index.items() if visit.step.disabled
     }
@@ -46,6 +43,28 @@ def _entries(history: Iterable[Any]) -> Iterator[dict[str, Any]]:
         for entry in steps if isinstance(steps, list) else ():
             if isinstance(entry, dict) and isinstance(entry.get("step"), str):
                 yield entry
+
+
+def _counts(entries: list[dict[str, Any]], document: Document) -> Counter[str]:
+    """Return how often each step was called, and loops made a pass, as far as that is known."""
+    counts: Counter[str] = Counter()
+    unknown = set()
+    for entry in entries:
+        step = entry["step"]
+        if "omitted" in entry and _has_other_calls(step, document):
+            unknown.add(step)
+        # That a step comes back from its branch is no call of its own, but a pass of a loop is.
+        is_pass = not entry.get("method") or entry.get("answer") == "enter"
+        counts[step] += _count(entry) if "omitted" in entry else is_pass
+    return Counter({step: count for step, count in counts.items() if step not in unknown})
+
+
+def _has_other_calls(step: str, document: Document) -> bool:
+    """Return whether there are calls of a step that are no passes: it comes back from branches."""
+    visit = document.index.get(step)
+    if visit is None or not visit.step.branches:
+        return False
+    return not (is_loop(visit.step, if_missing=False) and visit.around is None)
 
 
 def _count(entry: dict[str, Any]) -> int:

@@ -90,6 +90,8 @@ class HeadMaker:
     #: The newest failure in the history.
     failed: RunEvent | None
     actions: Iterable[OperatorAction]
+    #: Whether errors of all runs about such objects may be counted.
+    may_count: bool = False
 
     def head(self, *, may_look_into: bool) -> Head:
         """Return the head; what it tells of the object only where the user may view it."""
@@ -134,7 +136,7 @@ class HeadMaker:
         if not isinstance(error, dict) or not error.get("type"):
             return None
         kind, alike = str(error["type"]), 0
-        if self.run.outcome == Outcome.ERRORED:
+        if self.run.outcome == Outcome.ERRORED and self.may_count:
             alike = min(self._alike(kind), MOST_ALIKE)
         query = {"flow": self.run.flow_id, "step": step_of(self.run), "error": kind}
         address = f"{url('flowrun_changelist')}?{urlencode(query)}"

@@ -21,7 +21,7 @@ from flowcontrol.registry import registry
 from flowcontrol_admin.phrases import phrase_of
 from flowcontrol_admin.pictures import Picture, picture_of
 from flowcontrol_admin.run_texts import label_in, show_length, show_moment
-from flowcontrol_admin.timeline import Call, Change, Gap, Happened, Loop, Pass, Row
+from flowcontrol_admin.timeline import LEAST_SHOWN, Call, Change, Gap, Happened, Loop, Pass, Row
 from flowcontrol_core.document.tree import Document, Step, Visit
 
 #: So many of the steps that follow have a row each, the rest are named in one.
@@ -29,7 +29,7 @@ MOST_NEXT = 4
 #: So many steps in a row are folded into one line, and so many of them are named there.
 LEAST_FOLDED, MOST_NAMED = 2, 4
 #: What says nothing that the rows of the steps do not say.
-_QUIET = frozenset({"", "step_retried", "step_failed", "yielded"})
+_QUIET = frozenset({"", "yielded"})
 _ICONS = {"paused": "pause", "resumed": "play", "skipped": "skip", "canceled": "cross"}
 
 
@@ -43,10 +43,9 @@ class Child:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One call of a step, and the event that tells what became of it."""
+    """One call of a step."""
 
     call: Call
-    event: RunEvent | None = None
     #: Such as “1 of 3”.
     number: str = ""
     text: str = ""
@@ -323,9 +322,8 @@ def _grouped(rows: Iterable[Row]) -> Iterator[_Item]:
     group: list[Attempt] = []
     for row in rows:
         if isinstance(row, Happened) and _is_quiet(row.event, group):
-            if group:
-                group[-1] = replace(group[-1], event=row.event)
-        elif isinstance(row, Call) and group and _is_again(group[-1].call, row):
+            continue
+        if isinstance(row, Call) and group and _is_again(group[-1].call, row):
             group.append(Attempt(row))
         else:
             yield from [_Group(tuple(group))] if group else []
@@ -336,10 +334,10 @@ def _grouped(rows: Iterable[Row]) -> Iterator[_Item]:
 
 
 def _is_quiet(event: RunEvent, group: list[Attempt]) -> bool:
-    if event.actor or event.code not in _QUIET:
-        return False
-    is_told = bool(group and group[-1].call.error) or not event.error
-    return is_told and (bool(group) or not event.code)
+    """Return whether an event tells nothing that the row of the step before does not tell."""
+    has_stopped = bool(group) and group[-1].call.code == "abort"
+    is_told = event.code in _QUIET or (event.code == "aborted" and has_stopped)
+    return is_told and not (event.actor or event.error)
 
 
 def _is_again(before: Call, call: Call) -> bool:
@@ -367,7 +365,8 @@ def _length(group: _Group, end: datetime | None, now: datetime | None) -> str:
     has_waited = any(call.wait for call in calls) or len(calls) > 1
     first, last = calls[0], calls[-1]
     if not has_waited or first.at is None or last.at is None:
-        return show_length(sum(call.seconds for call in calls))
+        seconds = sum(call.seconds for call in calls)
+        return show_length(seconds) if seconds >= LEAST_SHOWN else ""
     until = now or (end if last.wait else None) or last.at
     return show_length(max((until - first.at).total_seconds(), 0))
 
@@ -417,7 +416,7 @@ def _text(group: _Group, run: FlowRun, *, is_now: bool) -> str:
         return _("failed")
     wait = next((call.wait for call in reversed(group.calls) if call.wait), None)
     if wait is None:
-        return _("stopped the flow") if last.code == "abort" else ""
+        return _plain_text(last)
     if wait.trigger:
         trigger = registry.trigger_label(wait.trigger)
         text = _("waits for “%(trigger)s”") if is_now else _("waited for “%(trigger)s”")
@@ -429,6 +428,12 @@ def _text(group: _Group, run: FlowRun, *, is_now: bool) -> str:
         return _("waits") if is_now else _("waited")
     text = _("waits until %(time)s") if is_now else _("waited until %(time)s")
     return text % {"time": show_moment(until)}
+
+
+def _plain_text(call: Call) -> str:
+    if call.code == "abort":
+        return _("stopped the flow")
+    return _("came back from its branch") if call.method and call.continued else ""
 
 
 def _passes(loop: Loop) -> str:

@@ -34,6 +34,10 @@ _ANSWERS = {
 }
 
 
+#: What the row of the failed call says as well.
+_FAILURES = ("step_failed", "step_retried")
+#: What took fewer seconds than this has no duration beside it.
+LEAST_SHOWN = 0.001
 #: Loops deeper inside of others than this have no row of their own: templates print them in turn.
 MOST_NESTED = 8
 
@@ -76,6 +80,8 @@ class Call:
     messages: tuple[str, ...] = ()
     error: str = ""
     wait: Waited | None = None
+    #: The event that tells how it failed: type, message and traceback.
+    failure: RunEvent | None = None
     #: The UUIDs of the runs that it started, as far as the state names them.
     started: tuple[str, ...] = ()
     #: How many calls of the same step were left out before this one.
@@ -156,6 +162,7 @@ def _rows(event: RunEvent, document: Document) -> Iterator[Call | Gap | Happened
     calls = [item for item in entries if "omitted" not in item]
     seen: Counter[str] = Counter()
     last: Any = None
+    failed = _failed_call(event, calls)
     for item in calls:
         number, step = item.get("number"), str(item.get("step", ""))
         is_numbered = isinstance(number, int) and isinstance(last, int)
@@ -165,14 +172,22 @@ def _rows(event: RunEvent, document: Document) -> Iterator[Call | Gap | Happened
         last, seen[step] = number, seen[step] + 1
         is_after = seen[step] == flows.bounds.HISTORY_FIRST_CALLS + 1
         call = _call(item, document)
+        if item is failed:
+            call = replace(call, failure=event)
         skipped = omitted.get(step, 0) if is_after else 0
         # That a step comes back from its branch tells nothing by itself.
         if not (call.is_plain and call.method) or skipped or left_out == 1:
             yield replace(call, skipped=skipped, is_after_one=left_out == 1)
     if last is None:
         yield from (Gap(count, _label(step, "", document)) for step, count in omitted.items())
-    if event.kind != EventKind.STEPS or event.message:
+    if failed is None and (event.kind != EventKind.STEPS or event.code):
         yield Happened(event)
+
+
+def _failed_call(event: RunEvent, calls: list[dict[str, Any]]) -> dict[str, Any] | None:
+    """Return the call whose failure an event is about, and nothing else."""
+    last = calls[-1] if calls and event.code in _FAILURES else None
+    return last if last is not None and last.get("error") else None
 
 
 def _loops_around(step: str, document: Document) -> tuple[Step, ...]:
@@ -224,12 +239,17 @@ def _loop(loop: Step, rows: list[Row], loops: _Loops, depth: int, after: list[Ro
         step=loop.id,
         label=step_label(loop),
         at=first.at,
-        length=show_length((ended - first.at).total_seconds()) if ended and first.at else "",
+        length=_length(first.at, ended),
         passes=passes,
         failures=sum(bool(call.error) for call in calls),
         is_cut=is_cut,
         rows=tuple(_with_passes(loop, _with_loops(rows, loops, depth + 1), not is_cut)),
     )
+
+
+def _length(began: datetime | None, ended: datetime | None) -> str:
+    seconds = (ended - began).total_seconds() if began and ended else 0
+    return show_length(seconds) if seconds >= LEAST_SHOWN else ""
 
 
 def _with_passes(loop: Step, rows: Iterable[Row], is_numbered: bool) -> Iterator[Row]:

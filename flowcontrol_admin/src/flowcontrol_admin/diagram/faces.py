@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
-from flowcontrol.flows import branch_label, offered_branches
+from flowcontrol.flows import branch_label, offered_branches, step_label
 from flowcontrol_admin.diagram.overlay import Overlay
 from flowcontrol_admin.diagram.plan import TOP, Face, Lane, ListKey, Plan, reading_order
 from flowcontrol_admin.phrases import phrase_of
@@ -80,10 +80,10 @@ def _with_lanes(
 
 
 def _face(step: Step, document: Document) -> Face:
-    look, phrase = picture_of(step), phrase_of(step, document)
+    look = picture_of(step)
     return Face(
-        title=phrase.verb,
-        text=phrase.rest,
+        title=step_label(step),
+        text=phrase_of(step, document).rest,
         icon=look.icon,
         kind=look.kind,
         lanes=tuple(_lanes(step)),

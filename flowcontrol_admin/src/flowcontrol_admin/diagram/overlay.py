@@ -27,7 +27,7 @@ RUN_MARKS: Mapping[str, Mark] = {
     "waiting": Mark(_("Waits here"), "clock"),
     "failed": Mark(_("Failed"), "cross"),
     "skipped": Mark(_("Skipped"), "skip"),
-    "never": Mark(_("Not reached"), ""),
+    "never": Mark(_("Not reached"), "never"),
 }
 DIFF_MARKS: Mapping[str, Mark] = {
     "added": Mark(_("Added"), "plus"),

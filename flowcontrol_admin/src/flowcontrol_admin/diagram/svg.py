@@ -164,7 +164,7 @@ class _Pen:
         if overlay is None:
             return
         mark = _MARKS.get(overlay.mark(box.step), Mark("", ""))
-        if mark.icon:
+        if mark.icon and not (overlay.kind == "run" and not overlay.has_reached(box.step)):
             icon = self._icon(mark.icon, Point(x + BOX_WIDTH - _MARK_ICON // 2, y - 5), _MARK_ICON)
             circle = f'<circle cx="{self._x(x + BOX_WIDTH)}" cy="{y}" r="{_MARK}"/>'
             yield f'<g class="fc-mk">{circle}{icon}</g>'
