@@ -8,8 +8,15 @@ from typing import Any
 
 import pytest
 
-from flowcontrol_admin.diagram import place as places
-from flowcontrol_admin.diagram.measure import BOX_HEIGHT, BOX_WIDTH, GAP_X, GAP_Y, INDENT, measure
+from flowcontrol_admin.diagram.measure import (
+    BOX_HEIGHT,
+    BOX_WIDTH,
+    GAP_X,
+    GAP_Y,
+    INDENT,
+    RAIL,
+    measure,
+)
 from flowcontrol_admin.diagram.place import (
     Arrow,
     Bar,
@@ -72,7 +79,7 @@ def test_branches_stand_side_by_side_the_first_one_under_its_step_and_come_back(
     assert at["a"].at.y == at["c"].at.y > at["if"].at.y + BOX_HEIGHT
     assert at["z"].at.y > at["b"].at.y
     (short,) = [rail for rail in rails(layout, "back") if rail.passage.branch == "else"]
-    trunk = at["if"].at.x + places.RAIL
+    trunk = at["if"].at.x + RAIL
     assert short.points[-1].x == trunk
     assert at["b"].at.y + BOX_HEIGHT < short.points[-1].y < at["z"].at.y
     assert sum(isinstance(shape, Label) for shape in layout.shapes) == 2
@@ -111,7 +118,7 @@ def test_a_loop_is_moved_in_on_a_ground_with_an_arrow_that_points_up() -> None:
     assert at["a"].at.x == at["for"].at.x + INDENT
     (arrow,) = [shape for shape in layout.shapes if isinstance(shape, Arrow)]
     assert at["for"].at.y + BOX_HEIGHT < arrow.at.y < at["a"].at.y + BOX_HEIGHT
-    assert arrow.at.x == at["for"].at.x + places.RAIL
+    assert arrow.at.x == at["for"].at.x + RAIL
     (ground,) = [shape for shape in layout.shapes if isinstance(shape, Frame)]
     assert ground.at.y < at["for"].at.y
     assert ground.at.y + ground.height < at["z"].at.y

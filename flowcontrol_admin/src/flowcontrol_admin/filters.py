@@ -114,7 +114,7 @@ class LiveFilter(OptionFilter):
 
 
 def needing_attention(runs: _Rows) -> _Rows:
-    """Return the runs that somebody has to look after: blocked, overdue, or failed of late."""
+    """Return the runs that a person has to deal with: blocked, overdue, or failed of late."""
     newest = clock().now() - RECENT
     failed = models.Q(status=Status.DONE, outcome=Outcome.ERRORED, since__gte=newest)
     overdue = models.Q(pk__in=overdue_runs().order_by().values("pk"))
@@ -122,7 +122,7 @@ def needing_attention(runs: _Rows) -> _Rows:
 
 
 class AttentionFilter(OptionFilter):
-    """Runs that somebody has to look after."""
+    """Runs that a person has to deal with."""
 
     title = _("attention")
     parameter_name = "attention"
@@ -177,8 +177,9 @@ class StepFilter(admin.SimpleListFilter):
 
     def queryset(self, request: HttpRequest, queryset: Any) -> _Rows:
         value = self.value()
+        found: _Rows = queryset
         if not value:
-            return queryset
+            return found
         has_failed = ErrorFilter.parameter_name in request.GET
         return flows.at_step(queryset if has_failed else queryset.live(), value)
 
@@ -197,9 +198,10 @@ class ErrorFilter(admin.SimpleListFilter):
 
     def queryset(self, request: HttpRequest, queryset: Any) -> _Rows:
         value = self.value()
+        found: _Rows = queryset
         if not value:
-            return queryset
-        found = failed_with(queryset, value)
+            return found
+        found = failed_with(found, value)
         # A hit would tell of an error that the page of a run hides with its object.
         labels = found.order_by().values_list("object_type", flat=True).distinct()
         shown = [label for label in labels if not label or self.rights.may_search(label)]
@@ -216,10 +218,11 @@ def failed_with(runs: _Rows, error: str) -> _Rows:
     ended = runs.filter(status=Status.DONE, outcome=Outcome.ERRORED, reason_code="step_failed")
     told = ended.annotate(reason_text=Cast("reason_values", models.TextField()))
     beginning = f'"error": "{error}'
-    return told.filter(
+    found: _Rows = told.filter(
         models.Q(reason_text__contains=f"{beginning}: ")
         | models.Q(reason_text__contains=f'{beginning}"')
     )
+    return found
 
 
 def _model_name(label: str) -> str:

@@ -15,7 +15,7 @@ from flowcontrol_admin.diagram.overlay import DIFF_MARKS
 from flowcontrol_admin.editor import read_version
 from flowcontrol_admin.pages import Page, url
 
-#: So many triggers are named where the flow begins.
+#: At most this many triggers are named where the flow begins.
 _MOST_NAMED = 2
 
 

@@ -1,4 +1,4 @@
-"""What a step does, in words: the verb, and the rest of its sentence."""
+"""What a step does, in words: how its sentence begins, and the rest of it."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from flowcontrol_core.document.tree import Document, Step
 
 
 class Phrase(NamedTuple):
-    """The verb is what the sentence shares with the name of the action, or else that name."""
+    """It begins with what the sentence shares with the name of the action, or else that name."""
 
-    verb: str
+    begin: str
     rest: str
 
 

@@ -13,7 +13,7 @@ from flowcontrol_admin.diagram.plan import ListKey
 from flowcontrol_core.document.tree import Document
 from flowcontrol_core.flows.step_checks import is_loop
 
-#: So many rows of the history are read, the newest.
+#: At most this many rows of the history are read, the newest.
 MOST_READ = 500
 
 
@@ -53,7 +53,7 @@ def _counts(entries: list[dict[str, Any]], document: Document) -> Counter[str]:
         step = entry["step"]
         if "omitted" in entry and _has_other_calls(step, document):
             unknown.add(step)
-        # That a step comes back from its branch is no call of its own, but a pass of a loop is.
+        # Coming back from a branch does not count as a call, but a pass of a loop does.
         is_pass = not entry.get("method") or entry.get("answer") == "enter"
         counts[step] += _count(entry) if "omitted" in entry else is_pass
     return Counter({step: count for step, count in counts.items() if step not in unknown})

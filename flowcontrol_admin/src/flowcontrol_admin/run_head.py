@@ -23,7 +23,7 @@ from flowcontrol_core.document.tree import Document, Step
 #: Runs that failed alike are counted up to this many.
 MOST_ALIKE = 100
 #: The status as the style names it, and its icon.
-_LOOKS: Mapping[str, tuple[str, str]] = {
+_STATUSES: Mapping[str, tuple[str, str]] = {
     Status.PENDING: ("waiting", "clock"),
     Status.RUNNING: ("current", "play"),
     Status.WAITING: ("waiting", "clock"),
@@ -36,7 +36,7 @@ _LOOKS: Mapping[str, tuple[str, str]] = {
     Outcome.CANCELED: ("skipped", "cross"),
 }
 #: The one action that helps a run as it stands, by its status or outcome.
-_HELP = {
+_HELP: Mapping[str, str] = {
     Outcome.ERRORED: "retry",
     Status.BLOCKED: "retry",
     Status.PAUSED: "resume",
@@ -93,11 +93,11 @@ class HeadMaker:
     #: Whether errors of all runs about such objects may be counted.
     may_count: bool = False
 
-    def head(self, *, may_look_into: bool) -> Head:
+    def head(self, *, is_visible: bool) -> Head:
         """Return the head; what it tells of the object only where the user may view it."""
-        status, icon = _LOOKS[self.run.outcome or self.run.status]
+        status, icon = _STATUSES[self.run.outcome or self.run.status]
         is_retried = self._is_retried()
-        failure = self._failure() if may_look_into else None
+        failure = self._failure() if is_visible else None
         primary = self._primary()
         return Head(
             status="failed" if is_retried else status,
@@ -105,7 +105,7 @@ class HeadMaker:
             title=headline(self.run, self.name),
             since=since_text(self.run, self.now),
             step=self.step.id if self.step and self.name else "",
-            reason=self._reason() if may_look_into and not failure else "",
+            reason=self._reason() if is_visible and not failure else "",
             failure=failure,
             next_lines=tuple(filter(None, self._next(primary))),
             primary=primary,
@@ -138,7 +138,7 @@ class HeadMaker:
         kind, alike = str(error["type"]), 0
         if self.run.outcome == Outcome.ERRORED and self.may_count:
             alike = min(self._alike(kind), MOST_ALIKE)
-        query = {"flow": self.run.flow_id, "step": step_of(self.run), "error": kind}
+        query = {"flow": str(self.run.flow_id), "step": step_of(self.run), "error": kind}
         address = f"{url('flowrun_changelist')}?{urlencode(query)}"
         message = str(error.get("message", ""))
         return Failure(

@@ -114,7 +114,7 @@ def _context(page: Page, run: FlowRun, tab: str, now: datetime) -> dict[str, Any
         failed=_last_error(run) if is_visible else None,
         actions=actions,
         may_count=not run.object_type or page.objects.may_search(run.object_type),
-    ).head(may_look_into=is_visible)
+    ).head(is_visible=is_visible)
     children = _children(page, run)
     return {
         "run": run,

@@ -50,7 +50,7 @@ def show_short(when: datetime | None) -> str:
     return date_format(timezone.localtime(when), "SHORT_DATETIME_FORMAT") if when else "-"
 
 
-def show_moment(when: datetime | None) -> str:
+def show_brief(when: datetime | None) -> str:
     """Write a time briefly: without the date today, without the year this year."""
     if when is None:
         return ""
@@ -113,7 +113,7 @@ def since_text(run: FlowRun, now: datetime) -> str:
     length = show_span(max((now - run.since).total_seconds(), 0))
     if run.status == Status.DONE:
         return gettext("%(length)s ago") % {"length": length}
-    words = {"time": show_moment(run.since), "length": length}
+    words = {"time": show_brief(run.since), "length": length}
     return gettext("since %(time)s, for %(length)s") % words
 
 
@@ -167,7 +167,7 @@ def _next_check(run: FlowRun) -> Iterator[str]:
 
 def _when(text: str, when: datetime) -> str:
     distance = show_distance(when, clock().now())
-    return text % {"time": show_moment(when), "distance": distance}
+    return text % {"time": show_brief(when), "distance": distance}
 
 
 def since_overdue(run: FlowRun, now: datetime) -> str:

@@ -20,13 +20,13 @@ from flowcontrol.models import EventKind, FlowRun, RunEvent, Status
 from flowcontrol.registry import registry
 from flowcontrol_admin.phrases import phrase_of
 from flowcontrol_admin.pictures import Picture, picture_of
-from flowcontrol_admin.run_texts import label_in, show_length, show_moment
+from flowcontrol_admin.run_texts import label_in, show_brief, show_length
 from flowcontrol_admin.timeline import LEAST_SHOWN, Call, Change, Gap, Happened, Loop, Pass, Row
 from flowcontrol_core.document.tree import Document, Step, Visit
 
-#: So many of the steps that follow have a row each, the rest are named in one.
+#: This many of the steps that follow have a row each, the rest are named in one.
 MOST_NEXT = 4
-#: So many steps in a row are folded into one line, and so many of them are named there.
+#: This many steps in a row are folded into one line, and at most this many are named there.
 LEAST_FOLDED, MOST_NAMED = 2, 4
 #: What says nothing that the rows of the steps do not say.
 _QUIET = frozenset({"", "yielded"})
@@ -63,7 +63,7 @@ class Line:
     kind: str
     key: str = ""
     icon: str = ""
-    look: Picture | None = None
+    picture: Picture | None = None
     status: str = ""
     label: str = ""
     text: str = ""
@@ -163,7 +163,7 @@ class Track:
         line = Line(
             kind="step",
             key=first.step,
-            look=picture_of(step),
+            picture=picture_of(step),
             status=self._status(last, is_now=is_now),
             label=first.label,
             text=_text(group, self.run, is_now=is_now),
@@ -173,8 +173,8 @@ class Track:
             attempts=tuple(_numbered(_with_merged_changes(group.attempts), step)),
             children=tuple(self._children(group)),
         )
-        goes_on = is_now and self.run.is_live
-        return replace(line, length=_length(group, end, self.now if goes_on else None))
+        is_going = is_now and self.run.is_live
+        return replace(line, length=_length(group, end, self.now if is_going else None))
 
     def _status(self, last: Call, *, is_now: bool) -> str:
         if last.error:
@@ -192,7 +192,7 @@ class Track:
         return Line(
             kind="loop",
             key=loop.step,
-            look=picture_of(self._find(loop.step)),
+            picture=picture_of(self._find(loop.step)),
             status="failed" if loop.failures and not self.run.is_live else status,
             label=loop.label,
             text=_passes(loop),
@@ -241,7 +241,7 @@ class Track:
         yield Line(
             kind="step",
             key=f"now-{step.id}",
-            look=picture_of(step),
+            picture=picture_of(step),
             status="failed" if is_failed else "current" if is_running else "waiting",
             label=step_label(step),
             text=phrase_of(step, self.document).rest,
@@ -254,14 +254,14 @@ class Track:
         """Yield the steps that follow in the flow."""
         following = next_steps(self.document, self.present) if self._may_go_on() else []
         for step in following[:MOST_NEXT]:
-            look = picture_of(step)
-            verb, rest = phrase_of(step, self.document)
-            yield Line(kind="next", key=f"next-{step.id}", look=look, label=verb, text=rest)
+            picture = picture_of(step)
+            begin, text = phrase_of(step, self.document)
+            yield Line(kind="next", key=f"next-{step.id}", picture=picture, label=begin, text=text)
         if rest := following[MOST_NEXT:]:
             names = [*dict.fromkeys(step_label(step) for step in rest)][:MOST_NAMED]
-            text = ngettext("Then %(count)d more step:", "Then %(count)d more steps:", len(rest))
+            more = ngettext("Then %(count)d more step:", "Then %(count)d more steps:", len(rest))
             shown = ", ".join(names) + (" …" if len(rest) > len(names) else "")
-            label = text % {"count": len(rest)}
+            label = more % {"count": len(rest)}
             yield Line(kind="more", key="more", icon="more", label=label, text=shown)
 
     def _may_go_on(self) -> bool:
@@ -341,21 +341,22 @@ def _is_quiet(event: RunEvent, group: list[Attempt]) -> bool:
 
 
 def _is_again(before: Call, call: Call) -> bool:
-    """Return whether a call goes on with what the one before began."""
+    """Return whether a call continues what the one before began."""
     is_open = bool(before.error) or before.code == "suspend_and_repeat"
     return is_open and before.step == call.step
 
 
 def _begin(item: _Item) -> datetime | None:
     match item:
-        case _Group(attempts=attempts):
-            return attempts[0].call.at
-        case Happened(event=event):
-            return event.at
-        case Pass(call=call):
-            return call.at
-        case Loop(at=at):
+        case _Group():
+            return item.calls[0].at
+        case Happened():
+            at: datetime = item.event.at
             return at
+        case Pass():
+            return item.call.at
+        case Loop():
+            return item.at
     return None
 
 
@@ -427,7 +428,7 @@ def _text(group: _Group, run: FlowRun, *, is_now: bool) -> str:
     if until is None:
         return _("waits") if is_now else _("waited")
     text = _("waits until %(time)s") if is_now else _("waited until %(time)s")
-    return text % {"time": show_moment(until)}
+    return text % {"time": show_brief(until)}
 
 
 def _plain_text(call: Call) -> str:

@@ -52,9 +52,9 @@ else:
     _Paginator = Paginator
 
 MOST_LISTED = 10_000
-#: So many runs that need attention come before the others.
+#: At most this many runs that need attention come before the others.
 MOST_FIRST = 20
-#: So many characters of a reason are in the list.
+#: The list shows this many characters of a reason.
 MOST_WHY = 140
 
 
@@ -77,7 +77,7 @@ class RunList(ChangeList):
         listed: list[Any] = list(self.result_list)
         first = self._needing_attention(request)
         self.attention, self.most_first = len(first), MOST_FIRST
-        # Asked for nothing else, the list begins with what somebody has to look after.
+        # Asked for nothing else, the list begins with what a person has to deal with.
         is_plain = not self.params and self.page_num == 1
         runs = list(dict.fromkeys([*first, *listed])) if is_plain else listed
         documents = flows.documents_of(runs)

@@ -1,4 +1,4 @@
-"""From a document to a plan: how its steps look, and where they lead."""
+"""From a document to a plan: how its steps are drawn, and where they lead."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def _lists(document: Document) -> dict[ListKey, tuple[str, ...]]:
 def _merged(
     before: tuple[str, ...], after: tuple[str, ...], removed: Mapping[str, Face]
 ) -> tuple[str, ...]:
-    """Return a list with the removed steps behind those that they stood behind."""
+    """Return a list with the removed steps after those that they stood after."""
     gone: dict[str, list[str]] = {}
     kept, anchor = {*after}, ""
     for step in before:
@@ -80,18 +80,18 @@ def _with_lanes(
 
 
 def _face(step: Step, document: Document) -> Face:
-    look = picture_of(step)
+    picture = picture_of(step)
     return Face(
         title=step_label(step),
         text=phrase_of(step, document).rest,
-        icon=look.icon,
-        kind=look.kind,
+        icon=picture.icon,
+        kind=picture.kind,
         lanes=tuple(_lanes(step)),
-        is_loop=look.is_loop,
-        is_parallel=look.icon == "parallel",
+        is_loop=picture.is_loop,
+        is_parallel=picture.icon == "parallel",
         is_disabled=step.disabled,
         # The steps that leave a branch may do so under a condition only.
-        ends=look.ends and not step.config.get("condition"),
+        ends=picture.ends and not step.config.get("condition"),
     )
 
 

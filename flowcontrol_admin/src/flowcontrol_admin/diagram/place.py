@@ -179,7 +179,7 @@ def _trunk(steps: tuple[str, ...], spots: Mapping[str, Point], sizes: Sizes) -> 
     for step, following in pairwise(steps):
         at, size = spots[step], sizes.steps[step]
         if not size.ends:
-            # The trunk goes on from where the branches of the step came back to it.
+            # The trunk continues from where the branches of the step came back to it.
             points = (
                 Point(at.x + RAIL, at.y + size.height),
                 Point(at.x + RAIL, spots[following].y),

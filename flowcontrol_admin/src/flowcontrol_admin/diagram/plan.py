@@ -28,7 +28,7 @@ class Lane:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Face:
-    """How a step looks, and where it leads.
+    """How a step is drawn, and where it leads.
 
     ``ends`` says that the run never continues with the next step; ``is_parallel`` that all branches
     are entered at the same time.

@@ -27,7 +27,7 @@ def width_of(text: str, font: Font) -> int:
 
 
 def cut(text: str, font: Font, most: int) -> str:
-    """Return a text that is at most so many pixels wide; a cut one ends with an ellipsis."""
+    """Return a text that is at most this many pixels wide; a cut one ends with an ellipsis."""
     room = most / (font.size * font.stretch)
     used, kept = 0.0, 0
     for number, character in enumerate(text):

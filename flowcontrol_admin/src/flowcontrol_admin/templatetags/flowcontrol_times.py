@@ -8,15 +8,15 @@ from django import template
 from django.utils import timezone
 from django.utils.html import format_html
 
-from flowcontrol_admin.run_texts import show_datetime, show_distance, show_moment
+from flowcontrol_admin.run_texts import show_brief, show_datetime, show_distance
 
 register = template.Library()
 
 
 @register.simple_tag
-def moment(when: datetime | None, text: str = "") -> str:
+def when(at: datetime | None, text: str = "") -> str:
     """Return a time, written briefly or as the text that is given."""
-    return _tag(when, text or show_moment(when)) if when else ""
+    return _tag(at, text or show_brief(at)) if at else ""
 
 
 @register.simple_tag

@@ -141,7 +141,7 @@ class Reason:
         ``label_of`` returns the label of a step by its id, an empty text for an unknown one.
         """
         values = self.values
-        label = label_of(str(values.get("step", ""))) if isinstance(values, Mapping) else ""
+        label = label_of(str(values.get("step", ""))) if hasattr(values, "get") else ""
         if not label:
             return str(self)
         # The label is that of the action, whose key tells a person nothing.

@@ -80,7 +80,7 @@ class Live {
       const answer = await fetch(location.href, {headers, cache: "no-store", redirect: "error", signal: this.stop.signal});
       if (answer.status === 200) {
         const html = await answer.text();
-        // Whoever pressed the button meanwhile wants to go on reading what there is.
+        // Paused meanwhile: what is being read stays.
         if (this.isPaused) return;
         this.tag = answer.headers.get("ETag");
         this.show(html);
