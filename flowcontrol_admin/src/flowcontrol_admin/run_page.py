@@ -149,7 +149,7 @@ def _inside(
     rows = timeline(events.object_list, document)
     shown: dict[str, Any] = {
         "events": events,
-        "state": values_of(run.state, rows),
+        "state": values_of(run.state, rows, {str(one.run.uuid): str(one.run) for one in children}),
         "payload": values_of(run.payload) if run.payload else [],
         "raw": [(name, _raw(getattr(run, name))) for name in RAW],
     }

@@ -25,8 +25,13 @@ class Value:
     at: datetime | None = None
 
 
-def values_of(state: Any, rows: Iterable[Row] = ()) -> list[Value]:
-    """Return the keys of a state, or of a payload, with secrets hidden."""
+def values_of(
+    state: Any, rows: Iterable[Row] = (), names: Mapping[str, str] | None = None
+) -> list[Value]:
+    """Return the keys of a state, or of a payload, with secrets hidden.
+
+    ``names`` has what is shown instead of the UUIDs of runs.
+    """
     shown = redact_json(state)
     if not isinstance(shown, Mapping):
         # It is damaged.
@@ -34,7 +39,7 @@ def values_of(state: Any, rows: Iterable[Row] = ()) -> list[Value]:
     changed = {change.key: (call, change) for call in calls_in(rows) for change in call.changes}
     found = []
     for key, value in shown.items():
-        text = listed_value(value)
+        text = named(listed_value(value), names or {})
         call, change = changed.get(key, (None, None))
         found.append(
             Value(
@@ -42,11 +47,18 @@ def values_of(state: Any, rows: Iterable[Row] = ()) -> list[Value]:
                 text=text,
                 is_long="\n" in text,
                 step=call.label if call else "",
-                before=change.before if change else "",
+                before=named(change.before, names or {}) if change else "",
                 at=call.at if call else None,
             )
         )
     return found
+
+
+def named(text: str, names: Mapping[str, str]) -> str:
+    """Return a text with names in the place of UUIDs."""
+    for uuid, name in names.items():
+        text = text.replace(uuid, name)
+    return text
 
 
 def calls_in(rows: Iterable[Row]) -> Iterator[Call]:

@@ -64,6 +64,8 @@ def show_brief(when: datetime | None) -> str:
 def show_distance(when: datetime, now: datetime) -> str:
     """Write how far a time is from now, such as “2 h ago” or “in 8 min”."""
     seconds = (when - now).total_seconds()
+    if abs(seconds) < 1:
+        return gettext("now")
     text = gettext("in %(length)s") if seconds > 0 else gettext("%(length)s ago")
     return text % {"length": show_span(abs(seconds))}
 
@@ -110,9 +112,9 @@ def headline(run: FlowRun, name: str) -> str:
 
 def since_text(run: FlowRun, now: datetime) -> str:
     """Return since when a run is as it is, and for how long; when it ended, where it has."""
-    length = show_span(max((now - run.since).total_seconds(), 0))
     if run.status == Status.DONE:
-        return gettext("%(length)s ago") % {"length": length}
+        return show_distance(run.since, now)
+    length = show_span(max((now - run.since).total_seconds(), 0))
     words = {"time": show_brief(run.since), "length": length}
     return gettext("since %(time)s, for %(length)s") % words
 

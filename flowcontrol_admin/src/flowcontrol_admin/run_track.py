@@ -20,7 +20,8 @@ from flowcontrol.models import EventKind, FlowRun, RunEvent, Status
 from flowcontrol.registry import registry
 from flowcontrol_admin.phrases import phrase_of
 from flowcontrol_admin.pictures import Picture, picture_of
-from flowcontrol_admin.run_texts import label_in, show_brief, show_length
+from flowcontrol_admin.run_state import named
+from flowcontrol_admin.run_texts import label_in, show_brief, show_length, show_span
 from flowcontrol_admin.timeline import LEAST_SHOWN, Call, Change, Gap, Happened, Loop, Pass, Row
 from flowcontrol_core.document.tree import Document, Step, Visit
 
@@ -170,7 +171,7 @@ class Track:
             strong=_taken(step, last),
             at=first.at,
             is_now=is_now,
-            attempts=tuple(_numbered(_with_merged_changes(group.attempts), step)),
+            attempts=tuple(_numbered(self._with_changes(group.attempts), step)),
             children=tuple(self._children(group)),
         )
         is_going = is_now and self.run.is_live
@@ -203,7 +204,7 @@ class Track:
         )
 
     def _length(self, began: datetime | None) -> str:
-        return show_length((self.now - began).total_seconds()) if began else ""
+        return show_span((self.now - began).total_seconds()) if began else ""
 
     def _event(self, event: RunEvent) -> Line:
         text = event_text(event, self.document) or event.get_kind_display()
@@ -218,6 +219,17 @@ class Track:
             at=event.at,
             event=event,
         )
+
+    def _with_changes(self, attempts: tuple[Attempt, ...]) -> tuple[Attempt, ...]:
+        """Return attempts with all changes at the last one: from how it was to how it became."""
+        names = {uuid: str(child.run) for uuid, child in self.children.items()}
+        found: dict[str, Change] = {}
+        for change in (change for attempt in attempts for change in attempt.call.changes):
+            first = found.get(change.key, change)
+            shown = Change(change.key, first.before, named(change.after, names))
+            found[change.key] = shown
+        *others, last = [replace(each, call=replace(each.call, changes=())) for each in attempts]
+        return (*others, replace(last, call=replace(last.call, changes=tuple(found.values()))))
 
     def _children(self, group: _Group) -> Iterator[Child]:
         names = [call.wait.child for call in group.calls if call.wait and call.wait.child]
@@ -247,7 +259,7 @@ class Track:
             text=phrase_of(step, self.document).rest,
             is_now=True,
             at=self.run.since,
-            length=show_length((self.now - self.run.since).total_seconds()),
+            length=show_span((self.now - self.run.since).total_seconds()),
         )
 
     def _following(self) -> Iterator[Line]:
@@ -369,7 +381,8 @@ def _length(group: _Group, end: datetime | None, now: datetime | None) -> str:
         seconds = sum(call.seconds for call in calls)
         return show_length(seconds) if seconds >= LEAST_SHOWN else ""
     until = now or (end if last.wait else None) or last.at
-    return show_length(max((until - first.at).total_seconds(), 0))
+    seconds = max((until - first.at).total_seconds(), 0)
+    return show_span(seconds) if seconds >= LEAST_SHOWN else ""
 
 
 def _numbered(attempts: tuple[Attempt, ...], step: Step) -> Iterator[Attempt]:
@@ -383,16 +396,6 @@ def _numbered(attempts: tuple[Attempt, ...], step: Step) -> Iterator[Attempt]:
         words = {"number": attempt.call.attempt, "most": most}
         number = _("%(number)d of %(most)d") % words
         yield replace(attempt, number=number, text=_after(attempt.call, following))
-
-
-def _with_merged_changes(attempts: tuple[Attempt, ...]) -> tuple[Attempt, ...]:
-    """Return attempts with all changes at the last one: from how it was to how it became."""
-    found: dict[str, Change] = {}
-    for change in (change for attempt in attempts for change in attempt.call.changes):
-        first = found.get(change.key, change)
-        found[change.key] = change._replace(before=first.before)
-    *others, last = [replace(each, call=replace(each.call, changes=())) for each in attempts]
-    return (*others, replace(last, call=replace(last.call, changes=tuple(found.values()))))
 
 
 def _after(call: Call, following: Attempt | None) -> str:

@@ -89,7 +89,7 @@ class RunList(ChangeList):
 
     def _needing_attention(self, request: HttpRequest) -> list[Any]:
         runs = needing_attention(self.model_admin.get_queryset(request))
-        return list(runs.order_by("-since")[:MOST_FIRST])
+        return list(runs.order_by("-outcome", "-since")[:MOST_FIRST])
 
     @staticmethod
     def _describe(run: Any, documents: Any, now: datetime, *, is_visible: bool) -> None:
