@@ -35,11 +35,14 @@ DECISIONS: dict[type[models.Model], tuple[set[str], set[str], set[str]]] = {
         {"name", "active", "version_number", "last_finished"},
     ),
     FlowRun: (
-        {"status__exact", "outcome__exact", "live", "overdue", "flow", "object_type", "step"},
+        {
+            "attention", "status__exact", "outcome__exact", "live", "overdue", "flow",
+            "object_type", "step", "error",
+        },
         {"id", "uuid", "object_key", "flow__key", "flow__name", "object_text"},
-        {"id", "flow__name", "status", "since", "due_at", "started_at"},
+        {"id", "status", "since"},
     ),
-}
+}  # fmt: skip
 #: What a run holds that its page hides from some, or that no page shows.
 HIDDEN = ("state", "payload", "reason_values", "cursor", "events_taken", "version__document",
           "flow__draft__document", "inbox__data", "events__values", "events__error",

@@ -122,6 +122,7 @@ TABLE = [
     Row("flow_delete", *both("delete_flow", status=409)),
     Row("flow_delete", *both("delete_flow"), kind="draft"),
     Row("flow_history", *only_get()),
+    Row("flow_diagram", *only_get()),
     Row("flow_publish", *form("publish_flow", status=409)),
     Row("flow_publish", *form("publish_flow"), kind="draft"),
     *(
@@ -160,6 +161,7 @@ TABLE = [
         "flowrun_changelist", Ask(200, ("view_flowrun",)), Ask(200, ("view_flowrun",)), "none",
     ),
     Row("flowrun_change", *only_get(("view_flowrun",)), kind="waiting"),
+    Row("flowrun_diagram", *only_get(("view_flowrun",)), kind="waiting"),
     Row(
         "flowrun_operate", Ask(404, ("view_flowrun",)), Ask(404, ("view_flowrun",)), "waiting",
         ("nosuch",),

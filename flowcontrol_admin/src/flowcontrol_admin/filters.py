@@ -4,21 +4,30 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
+from datetime import timedelta
 from functools import partial
 from typing import Any, ClassVar, TypeAlias
 
 from django.contrib import admin
+from django.db import models
 from django.db.models import QuerySet
+from django.db.models.functions import Cast
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
 from flowcontrol import flows
+from flowcontrol.clock import clock
 from flowcontrol.health import overdue_runs
 from flowcontrol.models import Flow, Outcome, Status
+from flowcontrol_admin.objects import ObjectRights
 from flowcontrol_core.flows.document_checks import find_model
 
+#: Runs that failed longer ago than this are no longer said to need attention.
+RECENT = timedelta(days=30)
 _Choices: TypeAlias = list[tuple[str, Any]]
 _Rows: TypeAlias = QuerySet[Any]
+MOST_CHARACTERS = 100
+_ERROR = re.compile(rf"\w{{1,{MOST_CHARACTERS}}}", re.ASCII)
 _LABEL = re.compile(r"\w{1,100}\.\w{1,100}")
 
 
@@ -98,7 +107,26 @@ class LiveFilter(OptionFilter):
 
     title = _("live")
     parameter_name = "live"
-    options = {"yes": (_("Not ended"), lambda runs: runs.live())}
+    options = {
+        "yes": (_("Not ended"), lambda runs: runs.live()),
+        "no": (_("Ended"), lambda runs: runs.filter(status=Status.DONE)),
+    }
+
+
+def needing_attention(runs: _Rows) -> _Rows:
+    """Return the runs that a person has to deal with: blocked, overdue, or failed of late."""
+    newest = clock().now() - RECENT
+    failed = models.Q(status=Status.DONE, outcome=Outcome.ERRORED, since__gte=newest)
+    overdue = models.Q(pk__in=overdue_runs().order_by().values("pk"))
+    return runs.filter(failed | models.Q(status=Status.BLOCKED) | overdue)
+
+
+class AttentionFilter(OptionFilter):
+    """Runs that a person has to deal with."""
+
+    title = _("attention")
+    parameter_name = "attention"
+    options = {"yes": (_("Needs attention"), needing_attention)}
 
 
 class FlowFilter(admin.SimpleListFilter):
@@ -149,7 +177,52 @@ class StepFilter(admin.SimpleListFilter):
 
     def queryset(self, request: HttpRequest, queryset: Any) -> _Rows:
         value = self.value()
-        return flows.at_step(queryset.live(), value) if value else queryset
+        found: _Rows = queryset
+        if not value:
+            return found
+        has_failed = ErrorFilter.parameter_name in request.GET
+        return flows.at_step(queryset if has_failed else queryset.live(), value)
+
+
+class ErrorFilter(admin.SimpleListFilter):
+    """Runs that an error of one type ended: not offered, but linked to by the page of a run."""
+
+    title = _("error")
+    parameter_name = "error"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> _Choices:
+        self.rights = ObjectRights(request, model_admin.admin_site)
+        # The present one is always there: without choices the filter would not be applied.
+        value = request.GET.get(self.parameter_name, "")[:MOST_CHARACTERS]
+        return [(value, value)] if value else []
+
+    def queryset(self, request: HttpRequest, queryset: Any) -> _Rows:
+        value = self.value()
+        found: _Rows = queryset
+        if not value:
+            return found
+        found = failed_with(found, value)
+        # A hit would tell of an error that the page of a run hides with its object.
+        labels = found.order_by().values_list("object_type", flat=True).distinct()
+        shown = [label for label in labels if not label or self.rights.may_search(label)]
+        return found.filter(object_type__in=shown)
+
+
+def failed_with(runs: _Rows, error: str) -> _Rows:
+    """Return the runs that an error of this type ended; none for what is not the name of one.
+
+    It is read from the reason as text, which all databases write alike.
+    """
+    if not _ERROR.fullmatch(error):
+        return runs.none()
+    ended = runs.filter(status=Status.DONE, outcome=Outcome.ERRORED, reason_code="step_failed")
+    told = ended.annotate(reason_text=Cast("reason_values", models.TextField()))
+    beginning = f'"error": "{error}'
+    found: _Rows = told.filter(
+        models.Q(reason_text__contains=f"{beginning}: ")
+        | models.Q(reason_text__contains=f'{beginning}"')
+    )
+    return found
 
 
 def _model_name(label: str) -> str:

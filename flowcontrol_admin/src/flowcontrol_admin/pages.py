@@ -208,6 +208,16 @@ class Page:
         }
         return TemplateResponse(self.request, f"flowcontrol_admin/{template}", shown, status=status)
 
+    def part(self, template: str, **context: Any) -> HttpResponse:
+        """Return a part of a page, without what the admin has around it."""
+        shown = {
+            **{f"may_{name}": self.may(name) for name in PERMISSIONS},
+            "page_name": self.name,
+            self._kind: self.subject,
+            **context,
+        }
+        return TemplateResponse(self.request, f"flowcontrol_admin/{template}", shown)
+
     def problem(self, error: FlowcontrolError, *, status: int = 400) -> HttpResponse:
         """Return a page about what is wrong; after a late edit, with what its author entered."""
         problems = error.problems if isinstance(error, DocumentError) else ()

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from flowcontrol_admin import (
     editor,
+    flow_diagram,
     flow_settings,
     health,
     operator_actions,
@@ -90,6 +91,7 @@ FLOW_ROUTES = [
     _button(f"{_FLOW}pause/", "pause", publication.pause, ACTIVATE_FLOW),
     _button(f"{_FLOW}resume/", "resume", publication.resume, ACTIVATE_FLOW),
     _edit(f"{_FLOW}discard/", "discard", publication.discard),
+    _page(f"{_FLOW}diagram/", "diagram", flow_diagram.show_diagram),
     _page(f"{_FLOW}versions/", "versions", publication.show_versions),
     _page(_VERSION, "version", publication.show_version),
     _button(f"{_VERSION}restore/", "restore", publication.restore),
@@ -113,6 +115,7 @@ RUN_ROUTES = [
     # The actions of the list ask for their own permission.
     Route("", "flowrun_changelist", show_list, (VIEW_RUN,), methods=READ_AND_POST),
     Route("<int:pk>/change/", "flowrun_change", run_page.show_run, (VIEW_RUN,)),
+    Route("<int:pk>/diagram/", "flowrun_diagram", run_page.show_diagram, (VIEW_RUN,)),
     # Each operator action declares its own permission.
     Route(
         "<int:pk>/<slug:slug>/",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime
 
 from django.utils import timezone
@@ -10,24 +10,29 @@ from django.utils.formats import date_format
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
+from flowcontrol.clock import clock
 from flowcontrol.flows import step_label, step_of
 from flowcontrol.models import FlowRun, Outcome, Status
 from flowcontrol.registry import registry
-from flowcontrol_core.document.tree import Step
+from flowcontrol_core.document.tree import Document, Step
 
+_MINUTE = 60
 #: Days, hours and minutes as they are written after a number.
-_UNITS = ((_("d"), 86_400), (_("h"), 3_600), (_("min"), 60))
+_UNITS = ((_("d"), 86_400), (_("h"), 3_600), (_("min"), _MINUTE))
 #: What a run is doing: at a step, and where there is none.
 _HEADLINES = {
-    Status.PENDING: (_("Waiting to start since %(since)s."), _("Created on %(since)s.")),
-    Status.RUNNING: (_("Running “%(step)s” since %(since)s."), _("Running since %(since)s.")),
-    Status.WAITING: (_("Waiting at “%(step)s” since %(since)s."), _("Waiting since %(since)s.")),
-    Status.PAUSED: (_("Paused at “%(step)s” since %(since)s."), _("Paused since %(since)s.")),
-    Status.BLOCKED: (_("Blocked at “%(step)s” since %(since)s."), _("Blocked since %(since)s.")),
-    Status.DONE: (
-        _("Ended as %(outcome)s on %(since)s, at “%(step)s”."),
-        _("Ended as %(outcome)s on %(since)s."),
-    ),
+    Status.PENDING: (_("Waiting to start"), _("Waiting to start")),
+    Status.RUNNING: (_("Running “%(step)s”"), _("Running")),
+    Status.WAITING: (_("Waiting at “%(step)s”"), _("Waiting")),
+    Status.PAUSED: (_("Paused at “%(step)s”"), _("Paused")),
+    Status.BLOCKED: (_("Blocked at “%(step)s”"), _("Blocked")),
+}
+_OUTCOMES = {
+    Outcome.COMPLETE: (_("Complete"), _("Complete")),
+    Outcome.ABORTED: (_("Stopped at “%(step)s”"), _("Stopped")),
+    Outcome.ERRORED: (_("Failed at “%(step)s”"), _("Failed")),
+    Outcome.OBSOLETE: (_("No longer needed, at “%(step)s”"), _("No longer needed")),
+    Outcome.CANCELED: (_("Canceled at “%(step)s”"), _("Canceled")),
 }
 
 
@@ -43,6 +48,31 @@ def show_datetime(when: datetime | None) -> str:
 def show_short(when: datetime | None) -> str:
     """Write a time for the column of a list."""
     return date_format(timezone.localtime(when), "SHORT_DATETIME_FORMAT") if when else "-"
+
+
+def show_brief(when: datetime | None) -> str:
+    """Write a time briefly: without the date today, without the year this year."""
+    if when is None:
+        return ""
+    local, today = timezone.localtime(when), timezone.localtime(clock().now())
+    if local.date() == today.date():
+        return f"{local:%H:%M}"
+    style = "j M" if local.year == today.year else "j M Y"
+    return f"{date_format(local, style)}, {local:%H:%M}"
+
+
+def show_distance(when: datetime, now: datetime) -> str:
+    """Write how far a time is from now, such as “2 h ago” or “in 8 min”."""
+    seconds = (when - now).total_seconds()
+    if abs(seconds) < 1:
+        return gettext("now")
+    text = gettext("in %(length)s") if seconds > 0 else gettext("%(length)s ago")
+    return text % {"length": show_span(abs(seconds))}
+
+
+def show_span(seconds: float) -> str:
+    """Write a duration that changes while it is read: without seconds, from a minute on."""
+    return show_length(seconds - seconds % _MINUTE if seconds >= _MINUTE else round(seconds))
 
 
 def show_length(seconds: float) -> str:
@@ -71,12 +101,32 @@ def where(run: FlowRun, step: Step | None) -> str:
     return step_label(step) if step is not None else step_of(run)
 
 
-def headline(run: FlowRun, step: Step | None) -> str:
-    """Return in one sentence what a run is doing, where, and since when."""
-    name = "" if run.outcome == Outcome.COMPLETE else where(run, step)
-    at_step, elsewhere = _HEADLINES[Status(run.status)]
-    outcome, since = run.get_outcome_display(), show_datetime(run.since)
-    return str(at_step if name else elsewhere) % {"step": name, "since": since, "outcome": outcome}
+def headline(run: FlowRun, name: str) -> str:
+    """Return what a run is doing, or how it ended, at the step of that name."""
+    if run.status == Status.DONE:
+        at_step, elsewhere = _OUTCOMES[Outcome(run.outcome)]
+    else:
+        at_step, elsewhere = _HEADLINES[Status(run.status)]
+    return str(at_step if name else elsewhere) % {"step": name}
+
+
+def since_text(run: FlowRun, now: datetime) -> str:
+    """Return since when a run is as it is, and for how long; when it ended, where it has."""
+    if run.status == Status.DONE:
+        return show_distance(run.since, now)
+    length = show_span(max((now - run.since).total_seconds(), 0))
+    words = {"time": show_brief(run.since), "length": length}
+    return gettext("since %(time)s, for %(length)s") % words
+
+
+def label_in(document: Document) -> Callable[[str], str]:
+    """Return what names the steps of a document by their labels."""
+
+    def label_of(step_id: str) -> str:
+        step = document.find(step_id)
+        return step_label(step) if step else ""
+
+    return label_of
 
 
 def what_next(run: FlowRun) -> list[str]:
@@ -92,14 +142,14 @@ def what_next(run: FlowRun) -> list[str]:
 
 def _waits(run: FlowRun) -> Iterator[str]:
     if run.wait_until and run.status != Status.PENDING:
-        yield gettext("Continues at %(time)s.") % {"time": show_datetime(run.wait_until)}
+        yield _when(gettext("Continues at %(time)s (%(distance)s)."), run.wait_until)
     if run.wait_trigger:
         name = registry.trigger_label(run.wait_trigger)
         yield gettext("Waits for the trigger “%(name)s”.") % {"name": name}
     if run.wait_child:
         yield gettext("Waits until another run has ended.")
     if run.wait_timeout:
-        yield gettext("Times out at %(time)s.") % {"time": show_datetime(run.wait_timeout)}
+        yield _when(gettext("Times out at %(time)s (%(distance)s)."), run.wait_timeout)
     if run.blocked_on:
         text = gettext("Continues by itself once this is installed: %(key)s.")
         yield text % {"key": run.blocked_on}
@@ -110,11 +160,16 @@ def _next_check(run: FlowRun) -> Iterator[str]:
     if run.due_at is None or (is_told and run.status != Status.PENDING):
         return
     texts = {
-        Status.PENDING: gettext("Due at %(time)s."),
-        Status.RUNNING: gettext("The lease of its worker expires at %(time)s."),
+        Status.PENDING: gettext("Due at %(time)s (%(distance)s)."),
+        Status.RUNNING: gettext("The lease of its worker expires at %(time)s (%(distance)s)."),
     }
-    text = texts.get(Status(run.status), gettext("Next check at %(time)s."))
-    yield text % {"time": show_datetime(run.due_at)}
+    text = texts.get(Status(run.status), gettext("Next check at %(time)s (%(distance)s)."))
+    yield _when(text, run.due_at)
+
+
+def _when(text: str, when: datetime) -> str:
+    distance = show_distance(when, clock().now())
+    return text % {"time": show_brief(when), "distance": distance}
 
 
 def since_overdue(run: FlowRun, now: datetime) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
@@ -13,16 +14,18 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.functional import cached_property
 from django.utils.html import format_html
-from django.utils.text import format_lazy
+from django.utils.text import Truncator, format_lazy
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from flowcontrol import flows
 from flowcontrol.clock import clock
 from flowcontrol.health import is_overdue, is_without_worker
-from flowcontrol.models import MOST_FOUND, MOST_READ, FlowRun
+from flowcontrol.models import MOST_FOUND, MOST_READ, FlowRun, Status
 from flowcontrol.redaction import HIDDEN
 from flowcontrol_admin.filters import (
+    AttentionFilter,
+    ErrorFilter,
     FlowFilter,
     LiveFilter,
     ObjectTypeFilter,
@@ -31,14 +34,17 @@ from flowcontrol_admin.filters import (
     StatusFilter,
     StepFilter,
     is_key,
+    needing_attention,
 )
 from flowcontrol_admin.lists import ClosedList
 from flowcontrol_admin.objects import ObjectRights
 from flowcontrol_admin.operator_actions import bulk_actions
 from flowcontrol_admin.pages import VIEW_RUN, may, patterns, url
 from flowcontrol_admin.routes import RUN_ROUTES
-from flowcontrol_admin.run_texts import duration, show_short, where
+from flowcontrol_admin.run_texts import duration, label_in, show_distance, where
 from flowcontrol_admin.templatetags.flowcontrol_badges import badge, run_badge
+from flowcontrol_admin.templatetags.flowcontrol_times import distance
+from flowcontrol_core.document.tree import Document
 
 if TYPE_CHECKING:
     _Paginator = Paginator[FlowRun]
@@ -46,6 +52,10 @@ else:
     _Paginator = Paginator
 
 MOST_LISTED = 10_000
+#: At most this many runs that need attention come before the others.
+MOST_FIRST = 20
+#: The list shows this many characters of a reason.
+MOST_WHY = 140
 
 
 class FirstRuns(_Paginator):
@@ -64,28 +74,42 @@ class RunList(ChangeList):
         super().get_results(request)
         most = MOST_FOUND if self.query else MOST_LISTED
         self.most = most if self.result_count == most else None
-        runs: list[Any] = list(self.result_list)
+        listed: list[Any] = list(self.result_list)
+        first = self._needing_attention(request)
+        self.attention, self.most_first = len(first), MOST_FIRST
+        # Asked for nothing else, the list begins with what a person has to deal with.
+        is_plain = not self.params and self.page_num == 1
+        runs = list(dict.fromkeys([*first, *listed])) if is_plain else listed
         documents = flows.documents_of(runs)
         now = clock().now()
         visible = ObjectRights(request, self.model_admin.admin_site).visible(runs)
         for run in runs:
-            run.shown_object = run.object_text if run.pk in visible else HIDDEN
-            run.shown_where = where(run, flows.find_step(run, documents))
-            run.shown_late = is_overdue(run, now)
-            run.shown_length = duration(run, now)
+            self._describe(run, documents, now, is_visible=run.pk in visible)
         self.result_list = runs
+
+    def _needing_attention(self, request: HttpRequest) -> list[Any]:
+        runs = needing_attention(self.model_admin.get_queryset(request))
+        return list(runs.order_by("-outcome", "-since")[:MOST_FIRST])
+
+    @staticmethod
+    def _describe(run: Any, documents: Any, now: datetime, *, is_visible: bool) -> None:
+        """Note what the columns show."""
+        document = documents.get(run.version_id) or Document()
+        run.shown_now = now
+        run.shown_object = run.object_text if is_visible else HIDDEN
+        run.shown_where = where(run, flows.find_step(run, documents))
+        run.shown_why = run.explanation.describe(label_in(document)) if is_visible else ""
+        run.shown_late = is_overdue(run, now)
+        run.shown_length = duration(run, now)
 
 
 class FlowRunAdmin(ClosedList):
     """Runs: read here, and changed through operator actions only."""
 
-    list_display = (
-        "shown_run", "shown_flow", "shown_object", "shown_status", "shown_since", "shown_next",
-        "shown_start",
-    )  # fmt: skip
+    list_display = ("shown_run", "shown_status", "shown_step", "shown_since")
     list_filter = (
-        StatusFilter, OutcomeFilter, LiveFilter, OverdueFilter, FlowFilter, ObjectTypeFilter,
-        StepFilter,
+        AttentionFilter, StatusFilter, OutcomeFilter, LiveFilter, OverdueFilter, FlowFilter,
+        ObjectTypeFilter, StepFilter, ErrorFilter,
     )  # fmt: skip
     # For Django, which shows a search where there are any: ``FlowRun.objects.search`` does it.
     search_fields = ("id", "uuid", "object_key", "flow__key", "flow__name", "object_text")
@@ -154,38 +178,37 @@ class FlowRunAdmin(ClosedList):
         return super().changelist_view(request, context)
 
     @admin.display(description=_("run"), ordering="id")
-    def shown_run(self, run: FlowRun) -> str:
-        return format_html('<a href="{}">#{}</a>', url("flowrun_change", run.pk), run.pk)
-
-    @admin.display(description=_("flow"), ordering="flow__name")
-    def shown_flow(self, run: FlowRun) -> str:
-        return format_html('<a href="{}">{}</a>', url("flow_editor", run.flow_id), run.flow.name)
-
-    # Not to be sorted by: the order would tell of objects that the user may not view.
-    @admin.display(description=_("object"))
-    def shown_object(self, run: Any) -> str:
-        return str(run.shown_object) or "-"
+    def shown_run(self, run: Any) -> str:
+        address = url("flowrun_change", run.pk)
+        link = format_html('<a href="{}">{} #{}</a>', address, run.flow.name, run.pk)
+        # Not to be sorted by: the order would tell of objects that the user may not view.
+        return _with_more(link, str(run.shown_object))
 
     @admin.display(description=_("status"), ordering="status")
     def shown_status(self, run: Any) -> str:
-        return _with_more(run_badge(run.status, run.outcome), str(run.shown_where))
+        late = badge("warning", gettext("overdue")) if run.shown_late else ""
+        return format_html("{} {}", run_badge(run.status, run.outcome), late)
+
+    @admin.display(description=_("at step, and why"))
+    def shown_step(self, run: Any) -> str:
+        return _with_more(str(run.shown_where), Truncator(run.shown_why).chars(MOST_WHY))
 
     @admin.display(description=_("since"), ordering="since")
-    def shown_since(self, run: FlowRun) -> str:
-        return show_short(run.since)
-
-    @admin.display(description=_("next check"), ordering="due_at")
-    def shown_next(self, run: Any) -> str:
-        return badge("warning", gettext("overdue")) if run.shown_late else show_short(run.due_at)
-
-    @admin.display(description=_("started"), ordering="started_at")
-    def shown_start(self, run: Any) -> str:
-        return _with_more(show_short(run.started_at), str(run.shown_length))
+    def shown_since(self, run: Any) -> str:
+        more = ""
+        if run.status == Status.DONE and run.shown_length:
+            more = gettext("took %(length)s") % {"length": run.shown_length}
+        elif run.due_at and not run.shown_late:
+            due = show_distance(run.due_at, run.shown_now)
+            more = gettext("next check %(distance)s") % {"distance": due}
+        return _with_more(distance(run.since, run.shown_now), more)
 
     def get_urls(self) -> list[Any]:
         return patterns(self, RUN_ROUTES)
 
 
 def _with_more(text: str, more: str) -> str:
-    """Return the text of a cell with a second one under it."""
+    """Return the text of a cell with a second one under it, where there is one."""
+    if not more:
+        return text
     return format_html('{} <span class="fc-under">{}</span>', text, more)

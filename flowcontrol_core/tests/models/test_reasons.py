@@ -49,6 +49,18 @@ def test_a_reason_is_read_in_the_language_of_the_reader() -> None:
     assert str(reason) == "Moved from version 1 to 2. Besser so."
 
 
+def test_a_reason_names_its_step_by_the_label_that_people_know() -> None:
+    labels = {"pay": "Charge the card"}
+    failed = Reason.of("step_failed", step="pay", action="shop.charge", error="Busy: later")
+    assert failed.describe(lambda step: labels.get(step, "")) == (
+        "Step “Charge the card” failed: Busy: later"
+    )
+    unknown = Reason.of("step_failed", step="old", action="shop.charge", error="Busy: later")
+    assert unknown.describe(lambda step: labels.get(step, "")) == str(unknown)
+    damaged = Reason("step_failed", {"step": "pay"})
+    assert "step_failed" in damaged.describe(lambda step: "x")
+
+
 def test_a_run_and_its_history_give_the_text_of_the_code_that_they_store() -> None:
     run = FlowRun(reason_code="replaced", reason_values={"run": 7})
     event = RunEvent(code="paused", values={"note": "lunch"})

@@ -5,7 +5,7 @@ A run says with it why it stands where it stands; each row of its history says w
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,6 +14,8 @@ from django.utils.translation import gettext_lazy as _
 
 from flowcontrol_core.texts import storable_text
 
+#: How the sentences name the action of a step, after the step.
+_KEY = " (%(action)s)"
 #: The sentence of each code. A note, which a person or an action has written, follows it.
 TEXTS: Mapping[str, str | Promise] = {
     # How a run ends, waits or is blocked by itself.
@@ -133,13 +135,28 @@ class Reason:
             for name, value in self.values.items()
         }
 
+    def describe(self, label_of: Callable[[str], str]) -> str:
+        """Return the sentence with the label of its step, where there is one, for its id.
+
+        ``label_of`` returns the label of a step by its id, an empty text for an unknown one.
+        """
+        values = self.values
+        label = label_of(str(values.get("step", ""))) if hasattr(values, "get") else ""
+        if not label:
+            return str(self)
+        # The label is that of the action, whose key tells a person nothing.
+        template = str(TEXTS.get(self.code, self.code)).replace(_KEY, "")
+        return self._filled(template, {**values, "step": f"“{label}”"})
+
     def __bool__(self) -> bool:
         return bool(self.code)
 
     def __str__(self) -> str:
+        return self._filled(TEXTS.get(self.code, self.code), self.values)
+
+    def _filled(self, template: str | Promise, values: Mapping[str, Any]) -> str:
         try:
-            text = str(TEXTS.get(self.code, self.code)) % self.values
-            return f"{text} {self.values.get('note', '')}".strip()
+            return f"{str(template) % values} {values.get('note', '')}".strip()
         except (AttributeError, KeyError, TypeError, ValueError):
             # A damaged row, or one of another version: better raw than not at all.
             return f"{self.code} {self.values}"

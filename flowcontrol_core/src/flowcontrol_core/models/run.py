@@ -271,7 +271,12 @@ class RunEvent(models.Model):
     @property
     def message(self) -> str:
         """Return what happened, in the language of the reader."""
-        return str(Reason(self.code, self.values))
+        return str(self.explanation)
+
+    @property
+    def explanation(self) -> Reason:
+        """Return what happened, for code."""
+        return Reason(self.code, self.values)
 
 
 class MessageKind(models.TextChoices):
