@@ -155,6 +155,11 @@ TABLE = [
     Row("flow_trigger_toggle", *only_post(CHANGE, either=IN_FORCE), kind="trigger"),
     Row("flow_trigger_delete", Ask(200, (CHANGE,)), Ask(302, (CHANGE,), IN_FORCE), "trigger"),
     Row("flow_start", *both("start_flow")),
+    Row("flow_start_objects", *only_get(("view_flow", "start_flow"))),
+    Row(
+        "flow_dry_run", Ask(302, ("view_flow", "start_flow")),
+        Ask(200, ("view_flow", "start_flow")),
+    ),
     Row(
         # What is posted are the actions of the list: see below.
         "flowrun_changelist", Ask(200, ("view_flowrun",)), Ask(200, ("view_flowrun",)), "none",

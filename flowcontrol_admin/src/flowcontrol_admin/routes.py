@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from flowcontrol_admin import (
+    dry_run,
     editor,
     flow_settings,
     health,
@@ -107,7 +108,9 @@ FLOW_ROUTES = [
     _form(_TRIGGER, "trigger", triggers.change, CHANGE_FLOW),
     _button(f"{_TRIGGER}toggle/", "trigger_toggle", triggers.toggle),
     _edit(f"{_TRIGGER}delete/", "trigger_delete", triggers.delete),
-    _page(f"{_FLOW}start/", "start", start.start, START_FLOW, post=True),
+    replace(_page(f"{_FLOW}start/", "start", start.start, START_FLOW, post=True), shows_again=True),
+    _page(f"{_FLOW}start/objects/", "start_objects", start.find_objects, START_FLOW),
+    replace(_button(f"{_FLOW}dry-run/", "dry_run", dry_run.dry_run, START_FLOW), shows_again=True),
 ]
 RUN_ROUTES = [
     # The actions of the list ask for their own permission.
