@@ -115,15 +115,13 @@ def test_a_failure_is_shown_with_its_traceback(client: Client, db: None) -> None
     assert "Traceback" in text
 
 
-def test_what_cannot_begin_is_said_at_the_form(client: Client, db: None) -> None:
+def test_what_cannot_begin_is_said_at_the_form(client: Client, settings: Any) -> None:
     flow = create_flow(key="o", name="O", document=build(step("test.wait"), object="shop.order"))
     assert show(client, flow, object="999").context["form"].errors["object"]
     assert show(client, flow, object="1", state="{").context["form"].errors["state"]
-    large = show(
-        client,
-        publish_flow(build(step("test.wait")), key="l"),
-        state='{"a": "' + "x" * 250_000 + '"}',
-    )
+    settings.FLOWCONTROL = {**settings.FLOWCONTROL, "STATE_MAX_BYTES": 100}
+    flow = publish_flow(build(step("test.wait")), key="l")
+    large = show(client, flow, state='{"a": "' + "x" * 200 + '"}')
     assert "more than the" in text_of(large)
 
 

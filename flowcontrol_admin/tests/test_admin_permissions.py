@@ -166,6 +166,14 @@ TABLE = [
     ),
     Row("flowrun_change", *only_get(("view_flowrun",)), kind="waiting"),
     Row(
+        "flowrun_operation", Ask(404, ("view_flowrun",)), Ask(405, ("view_flowrun",)), "none",
+        (1,),
+    ),
+    Row(
+        "flowrun_operation_stop", Ask(302, ("view_flowrun",)), Ask(404, ("view_flowrun",)), "none",
+        (1,),
+    ),
+    Row(
         "flowrun_operate", Ask(404, ("view_flowrun",)), Ask(404, ("view_flowrun",)), "waiting",
         ("nosuch",),
     ),

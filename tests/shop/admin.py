@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
 
+from flowcontrol_admin import FlowAdminMixin
+
 from .models import Customer, Order, Parcel, Voucher
 
 if TYPE_CHECKING:
@@ -14,8 +16,8 @@ else:
     _ModelAdmin = admin.ModelAdmin
 
 
-class OrderAdmin(_ModelAdmin):
-    """The only one that can be searched."""
+class OrderAdmin(FlowAdminMixin, _ModelAdmin):
+    """The only one that can be searched, and whose objects start flows."""
 
     search_fields = ("customer__name",)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from flowcontrol_admin import (
+    bulk_page,
     dry_run,
     editor,
     flow_settings,
@@ -116,6 +117,15 @@ RUN_ROUTES = [
     # The actions of the list ask for their own permission.
     Route("", "flowrun_changelist", show_list, (VIEW_RUN,), methods=READ_AND_POST),
     Route("<int:pk>/change/", "flowrun_change", run_page.show_run, (VIEW_RUN,)),
+    Route("operations/<int:number>/", "flowrun_operation", bulk_page.show_operation, (VIEW_RUN,)),
+    # What is done, an operator action or a start, has its own permission.
+    Route(
+        "operations/<int:number>/stop/",
+        "flowrun_operation_stop",
+        bulk_page.stop_operation,
+        (VIEW_RUN,),
+        methods=POST,
+    ),
     # Each operator action declares its own permission.
     Route(
         "<int:pk>/<slug:slug>/",

@@ -25,6 +25,7 @@ from flowcontrol.redaction import HIDDEN
 from flowcontrol_admin.filters import (
     FlowFilter,
     LiveFilter,
+    ObjectFilter,
     ObjectTypeFilter,
     OutcomeFilter,
     OverdueFilter,
@@ -85,7 +86,7 @@ class FlowRunAdmin(ClosedList):
     )  # fmt: skip
     list_filter = (
         StatusFilter, OutcomeFilter, LiveFilter, OverdueFilter, FlowFilter, ObjectTypeFilter,
-        StepFilter,
+        ObjectFilter, StepFilter,
     )  # fmt: skip
     # For Django, which shows a search where there are any: ``FlowRun.objects.search`` does it.
     search_fields = ("id", "uuid", "object_key", "flow__key", "flow__name", "object_text")
