@@ -27,6 +27,7 @@ from flowcontrol_core.flows.descriptions import listed_value, shown_value
 from flowcontrol_core.flows.drafts import readable_document
 
 MOST_SHOWN = 300
+MOST_DEPTH = 4
 _ENDS = {
     DryRunEnd.WAITING: ("waiting", _("Stays waiting")),
     DryRunEnd.BLOCKED: ("blocked", _("Blocked")),
@@ -58,7 +59,9 @@ class Row:
     label: str
     summary: str
     link: str
-    at: datetime | None
+    #: How far into steps with branches it is, and how long after the beginning.
+    depth: int
+    after: str
     effect: str
     answer: str
     is_return: bool
@@ -93,7 +96,8 @@ def dry_run(page: Page, flow: Flow) -> HttpResponse:
         end=_end(result),
         version=_version(version),
         passed=show_length((result.ended_at - result.began_at).total_seconds()),
-        steps=[*_rows(flow, result.steps[:MOST_SHOWN], document)],
+        steps=[*_rows(flow, result, document)],
+        has_uncalled=any(not one.is_called for one in result.steps),
         left_out=max(0, len(result.steps) - MOST_SHOWN),
         state=listed_value(redact_json(result.state)),
     )
@@ -136,12 +140,28 @@ def _end(result: DryRun) -> tuple[str, str]:
     return kind, str(text)
 
 
-def _rows(flow: Flow, steps: tuple[DryRunStep, ...], document: Document) -> Iterator[Row]:
+def _rows(flow: Flow, result: DryRun, document: Document) -> Iterator[Row]:
+    steps = result.steps[:MOST_SHOWN]
     called = {one.entry["step"]: _step(one, document) for one in steps}
     summaries = {key: flows.summarize_step(step, document) for key, step in called.items()}
+    editor = url("flow_editor", flow.pk)
     for one in steps:
         step = called[one.entry["step"]]
-        yield _row(one, step, summaries[step.id], url("flow_editor", flow.pk), document)
+        if not _is_plain_return(one):
+            yield _row(one, step, summaries[step.id], editor, document, result.began_at)
+
+
+def _is_plain_return(one: DryRunStep) -> bool:
+    """Return whether a step comes back from its branch only to continue: that tells nothing."""
+    entry = one.entry
+    says_more = any(entry.get(name) for name in ("changes", "messages", "error"))
+    return "method" in entry and entry["answer"] == "continue" and not says_more
+
+
+def _after(entry: Mapping[str, Any], began_at: datetime) -> str:
+    at = parse_datetime(entry["at"])
+    seconds = (at - began_at).total_seconds() if at else 0
+    return show_length(seconds) if seconds >= 1 else ""
 
 
 def _step(one: DryRunStep, document: Document) -> Step:
@@ -149,15 +169,23 @@ def _step(one: DryRunStep, document: Document) -> Step:
     return document.find(key) or Step(id=key, action=action)
 
 
-def _row(one: DryRunStep, step: Step, summary: str, editor: str, document: Document) -> Row:
+def _row(
+    one: DryRunStep,
+    step: Step,
+    summary: str,
+    editor: str,
+    document: Document,
+    began_at: datetime,
+) -> Row:
     entry, visit = one.entry, document.index.get(step.id)
     return Row(
         step=step.id,
         number=visit.number if visit else "",
         label=flows.step_label(step),
-        summary=summary,
+        summary=summary if summary != flows.step_label(step) else "",
         link=f"{editor}#step-{step.id}",
-        at=parse_datetime(entry["at"]),
+        depth=min(visit.depth, MOST_DEPTH) if visit else 0,
+        after=_after(entry, began_at),
         effect=_effect(one),
         answer=_answer(entry),
         is_return="method" in entry,

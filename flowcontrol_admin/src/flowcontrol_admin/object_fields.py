@@ -77,6 +77,7 @@ class ObjectField(forms.CharField):
         label = capfirst(str(model._meta.verbose_name))
         help_text = _("Type to search.") if address else _("Its primary key.")
         super().__init__(max_length=MAX_KEY, label=label, help_text=help_text)
+        self.is_searched = bool(address)
         if address:
             select = ObjectSelect(address)
             select.choices = [("", ""), *self._present(present)]
