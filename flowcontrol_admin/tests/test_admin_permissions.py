@@ -156,12 +156,25 @@ TABLE = [
     Row("flow_trigger_toggle", *only_post(CHANGE, either=IN_FORCE), kind="trigger"),
     Row("flow_trigger_delete", Ask(200, (CHANGE,)), Ask(302, (CHANGE,), IN_FORCE), "trigger"),
     Row("flow_start", *both("start_flow")),
+    Row("flow_start_objects", *only_get(("view_flow", "start_flow"))),
+    Row(
+        "flow_dry_run", Ask(302, ("view_flow", "start_flow")),
+        Ask(200, ("view_flow", "start_flow")),
+    ),
     Row(
         # What is posted are the actions of the list: see below.
         "flowrun_changelist", Ask(200, ("view_flowrun",)), Ask(200, ("view_flowrun",)), "none",
     ),
     Row("flowrun_change", *only_get(("view_flowrun",)), kind="waiting"),
     Row("flowrun_diagram", *only_get(("view_flowrun",)), kind="waiting"),
+    Row(
+        "flowrun_operation", Ask(404, ("view_flowrun",)), Ask(405, ("view_flowrun",)), "none",
+        (1,),
+    ),
+    Row(
+        "flowrun_operation_stop", Ask(302, ("view_flowrun",)), Ask(404, ("view_flowrun",)), "none",
+        (1,),
+    ),
     Row(
         "flowrun_operate", Ask(404, ("view_flowrun",)), Ask(404, ("view_flowrun",)), "waiting",
         ("nosuch",),

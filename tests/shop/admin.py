@@ -2,8 +2,25 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 from django.contrib import admin
 
-from tests.shop.models import Customer, Order, Parcel, Voucher
+from flowcontrol_admin import FlowAdminMixin
 
-admin.site.register([Customer, Order, Parcel, Voucher])
+from .models import Customer, Order, Parcel, Voucher
+
+if TYPE_CHECKING:
+    _ModelAdmin = admin.ModelAdmin[Any]
+else:
+    _ModelAdmin = admin.ModelAdmin
+
+
+class OrderAdmin(FlowAdminMixin, _ModelAdmin):
+    """The only one that can be searched, and whose objects start flows."""
+
+    search_fields = ("customer__name",)
+
+
+admin.site.register([Customer, Parcel, Voucher])
+admin.site.register(Order, OrderAdmin)

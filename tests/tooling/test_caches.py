@@ -56,6 +56,7 @@ KEPT = {
     "flowcontrol_core.runs.store.clock._clocks": "the alias of the database: its server's time",
     "flowcontrol_core.runs.store.clock._replacements": "the test",
     "flowcontrol_core.runs.store.connection._yielded_at": "the process: when it last slept",
+    "flowcontrol_core.runs.store.connection.inserted_runs": "the call: a dry run reads it at once",
     "flowcontrol_core.runs.store.connection.senders": "the code",
     "flowcontrol_core.runs.store.process.process": "the process",
     "flowcontrol_core.runs.store.rows._insert_sql": "the alias of the database: its SQL",

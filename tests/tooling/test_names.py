@@ -21,13 +21,13 @@ PLAN = {
 #: The rooms of `runs`, bottom up, and what is in them.
 ROOMS = {
     "store": {
-        "connection", "guard", "sessions", "process", "clock", "needs", "rows", "objects",
-        "compiled",
+        "connection", "guard", "sessions", "process", "clock", "needs", "rollback", "rows",
+        "objects", "compiled",
     },
     "queue": {"release", "claim", "handouts", "heartbeat", "limits", "inbox", "outbox", "workers"},
     "execution": {
         "activation", "coroutines", "driver", "batch", "checkpoint", "admission", "failures",
-        "sweep", "start",
+        "sweep", "start", "uncalled", "dry_run",
     },
     "triggers": {"listeners", "match", "result", "fire"},
     "operations": {"operator_actions", "interventions", "bulk", "retention", "run_info"},

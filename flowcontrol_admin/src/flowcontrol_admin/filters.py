@@ -165,6 +165,37 @@ class ObjectTypeFilter(admin.SimpleListFilter):
         return queryset.filter(object_type=label) if _LABEL.fullmatch(label) else queryset.none()
 
 
+class ObjectFilter(admin.SimpleListFilter):
+    """Runs about one object of the chosen type: not offered, but linked to by its page.
+
+    To those who may not view the object, it tells nothing.
+    """
+
+    title = _("object")
+    parameter_name = "object_key"
+
+    def __init__(self, request: HttpRequest, params: Any, model: Any, model_admin: Any) -> None:
+        super().__init__(request, params, model, model_admin)
+        self._label = request.GET.get(ObjectTypeFilter.parameter_name, "")[:200]
+        self._rights = ObjectRights(request, model_admin.admin_site)
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> _Choices:
+        value = request.GET.get(self.parameter_name, "")[:200]
+        return [(value, value)] if value else []
+
+    def queryset(self, request: HttpRequest, queryset: _Rows) -> _Rows:
+        key = self.value() or ""
+        if not key:
+            return queryset
+        model = find_model(self._label)
+        is_visible = self._rights.may_view_every(model) or (
+            model is not None and self._rights.find(model, key) is not None
+        )
+        is_usable = is_visible and "\x00" not in key
+        wanted = {"object_type": self._label, "object_key": key}
+        return queryset.filter(**wanted) if is_usable else queryset.none()
+
+
 class StepFilter(admin.SimpleListFilter):
     """Runs at one step: not offered, but linked to by the editor."""
 

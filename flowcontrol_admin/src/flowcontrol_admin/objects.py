@@ -86,6 +86,13 @@ class ObjectRights:
         viewable = {key for key, obj in found.items() if self.may_view(obj)}
         return {pk for pk, key in keys.items() if key in viewable}
 
+    def searchable(self, model: type[Model]) -> ModelAdmin[Any] | None:
+        """Return the admin of a model by whose search the user may find objects, or None."""
+        own = self._admin(model)
+        if own is None or not own.get_search_fields(self._request):
+            return None
+        return own if own.has_view_permission(self._request) else None
+
     def _may_view_all(self, model: type[Model]) -> bool:
         return any(self._request.user.has_perm(name) for name in _permissions(model))
 

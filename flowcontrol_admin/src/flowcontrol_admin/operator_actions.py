@@ -112,9 +112,10 @@ def _operate_many(
     }
     if len(keys) > MOST_AT_ONCE:
         operation = runs.start_bulk_operation(action.name, {"pk__in": keys}, **given)
-        _tell_started(page, action, operation, len(keys))
-    else:
-        _tell_result(page, action, runs.perform_on_each(action.name, keys, **given))
+        _tell_started(page, action, len(keys))
+        _tell_hidden(page, count - len(keys))
+        return page.redirect("flowrun_operation", operation.pk)
+    _tell_result(page, action, runs.perform_on_each(action.name, keys, **given))
     _tell_hidden(page, count - len(keys))
     return None
 
@@ -158,12 +159,9 @@ def _ask_many(page: Page, action: OperatorAction, form: OperatorForm, count: int
     )
 
 
-def _tell_started(page: Page, action: OperatorAction, operation: BulkOperation, count: int) -> None:
-    text = gettext(
-        "%(action)s: the workers do this to %(n)d runs in chunks. The page Health shows the "
-        "progress of bulk operation %(operation)d."
-    )
-    page.notify(text % {"action": action.label, "n": count, "operation": operation.pk})
+def _tell_started(page: Page, action: OperatorAction, count: int) -> None:
+    text = gettext("%(action)s: the workers do this to %(n)d runs in chunks.")
+    page.notify(text % {"action": action.label, "n": count})
 
 
 def _tell_result(page: Page, action: OperatorAction, result: BulkOperation) -> None:

@@ -62,6 +62,8 @@ PERMISSIONS = (
     VIEW_RUN, OPERATE_RUN,
 )  # fmt: skip
 
+#: What a page is about, as its template calls it.
+_KINDS = {f"{APP}.flow": "flow", f"{APP}.flowrun": "run"}
 Crumb: TypeAlias = tuple[str, str]
 Text: TypeAlias = str | Promise
 logger = logging.getLogger(__name__)
@@ -94,6 +96,13 @@ def url(name: str, *args: object, anchor: str = "") -> str:
     return reverse(f"admin:{APP}_{name}", args=args) + (f"#{anchor}" if anchor else "")
 
 
+def run_list_of(obj: Model) -> str:
+    """Return the address of the list of the runs about an object."""
+    label = (obj._meta.concrete_model or type(obj))._meta.label_lower
+    query = urlencode({"object_type": label, "object_key": obj.pk})
+    return f"{url('flowrun_changelist')}?{query}"
+
+
 class Page:
     """One request to the admin, and what its answer is made of."""
 
@@ -114,7 +123,7 @@ class Page:
         self.is_again = is_again
         #: The flow or the run that the page is about.
         self.subject = subject
-        self._kind = "flow" if admin.model._meta.model_name == "flow" else "run"
+        self._kind = _KINDS.get(admin.model._meta.label_lower, "object")
 
     @property
     def user(self) -> User:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from flowcontrol_admin import (
+    bulk_page,
+    dry_run,
     editor,
     flow_diagram,
     flow_settings,
@@ -109,13 +111,24 @@ FLOW_ROUTES = [
     _form(_TRIGGER, "trigger", triggers.change, CHANGE_FLOW),
     _button(f"{_TRIGGER}toggle/", "trigger_toggle", triggers.toggle),
     _edit(f"{_TRIGGER}delete/", "trigger_delete", triggers.delete),
-    _page(f"{_FLOW}start/", "start", start.start, START_FLOW, post=True),
+    replace(_page(f"{_FLOW}start/", "start", start.start, START_FLOW, post=True), shows_again=True),
+    _page(f"{_FLOW}start/objects/", "start_objects", start.find_objects, START_FLOW),
+    replace(_button(f"{_FLOW}dry-run/", "dry_run", dry_run.dry_run, START_FLOW), shows_again=True),
 ]
 RUN_ROUTES = [
     # The actions of the list ask for their own permission.
     Route("", "flowrun_changelist", show_list, (VIEW_RUN,), methods=READ_AND_POST),
     Route("<int:pk>/change/", "flowrun_change", run_page.show_run, (VIEW_RUN,)),
     Route("<int:pk>/diagram/", "flowrun_diagram", run_page.show_diagram, (VIEW_RUN,)),
+    Route("operations/<int:number>/", "flowrun_operation", bulk_page.show_operation, (VIEW_RUN,)),
+    # What is done, an operator action or a start, has its own permission.
+    Route(
+        "operations/<int:number>/stop/",
+        "flowrun_operation_stop",
+        bulk_page.stop_operation,
+        (VIEW_RUN,),
+        methods=POST,
+    ),
     # Each operator action declares its own permission.
     Route(
         "<int:pk>/<slug:slug>/",

@@ -28,6 +28,7 @@ from flowcontrol_admin.filters import (
     ErrorFilter,
     FlowFilter,
     LiveFilter,
+    ObjectFilter,
     ObjectTypeFilter,
     OutcomeFilter,
     OverdueFilter,
@@ -109,7 +110,7 @@ class FlowRunAdmin(ClosedList):
     list_display = ("shown_run", "shown_status", "shown_step", "shown_since")
     list_filter = (
         AttentionFilter, StatusFilter, OutcomeFilter, LiveFilter, OverdueFilter, FlowFilter,
-        ObjectTypeFilter, StepFilter, ErrorFilter,
+        ObjectTypeFilter, ObjectFilter, StepFilter, ErrorFilter,
     )  # fmt: skip
     # For Django, which shows a search where there are any: ``FlowRun.objects.search`` does it.
     search_fields = ("id", "uuid", "object_key", "flow__key", "flow__name", "object_text")

@@ -1,4 +1,4 @@
-"""Everything staff do to a flow except running it: from code, from a form, from a view."""
+"""Everything staff do to a flow except running it, its dry run included."""
 
 from __future__ import annotations
 
@@ -96,6 +96,14 @@ from flowcontrol_core.flows.publication import (
 from flowcontrol_core.flows.references import RowReference, find_references
 from flowcontrol_core.flows.sentences import Phrase, Sentence, describe_step, summarize_step
 from flowcontrol_core.flows.warnings import association_warnings, find_warnings
+from flowcontrol_core.runs.execution.dry_run import (
+    DryRun,
+    DryRunEnd,
+    DryRunStep,
+    Passed,
+    StartedFlow,
+    dry_run,
+)
 from flowcontrol_core.runs.operations.interventions import resume_flow as resume
 
 __all__ = [
@@ -104,12 +112,17 @@ __all__ = [
     "RETENTION",
     "Describer",
     "DiffLine",
+    "DryRun",
+    "DryRunEnd",
+    "DryRunStep",
     "Edit",
     "ImportResult",
     "Inspection",
+    "Passed",
     "Phrase",
     "RowReference",
     "Sentence",
+    "StartedFlow",
     "StepForm",
     "activate",
     "add_step",
@@ -137,6 +150,7 @@ __all__ = [
     "diff_with_published",
     "discard_draft",
     "documents_of",
+    "dry_run",
     "duplicate_step",
     "edit_draft",
     "export_flows",

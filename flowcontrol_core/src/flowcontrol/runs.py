@@ -9,7 +9,9 @@ from flowcontrol_core.runs.operations.bulk import (
     perform_on_each,
     refusal_text,
     start_bulk_operation,
+    stop_bulk_operation,
 )
+from flowcontrol_core.runs.operations.bulk_starts import start_for_each, start_in_bulk
 from flowcontrol_core.runs.operations.interventions import check_move, state_from_json
 from flowcontrol_core.runs.operations.operator_actions import (
     OPERATOR_ACTIONS,
@@ -62,7 +64,10 @@ __all__ = [
     "skip",
     "start",
     "start_bulk_operation",
+    "start_for_each",
+    "start_in_bulk",
     "state_from_json",
+    "stop_bulk_operation",
 ]
 
 cancel: OperatorFunction = operator_function("cancel")

@@ -106,3 +106,8 @@ REDACTED_MARGIN = 1_000
 REDACTED_SECRETS = 1_000
 # How deep the value of an expression is nested.
 VALUE_DEPTH = 100
+
+# A dry run, in calls of actions and in seconds, and the longest value of a configuration it shows.
+DRY_RUN_CALLS = 1_000
+DRY_RUN_SECONDS = 10.0
+DRY_RUN_VALUE_CHARACTERS = 4_000

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
 from django import forms
-from django.db import OperationalError, connection
+from django.db import OperationalError, connection, connections
 from django.test.utils import CaptureQueriesContext
 
 from flowcontrol.testing import flow, manual_clock, publish_flow, step, temporary_registry
@@ -35,7 +36,7 @@ from flowcontrol_core.runs.queue import claim
 from flowcontrol_core.runs.queue.heartbeat import Heartbeat
 from flowcontrol_core.runs.store.clock import ManualClock, clock
 from flowcontrol_core.runs.store.guard import CallGuard
-from tests.shop.models import Customer
+from tests.shop.models import Customer, Parcel, Voucher
 
 Behaviour = Callable[..., Any]
 # A step may find that its database cannot do what the test is about.
@@ -142,6 +143,9 @@ def _no_turn_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(claim, "TURN", 3600.0)
 
 
+ARCHIVE = "archive"
+
+
 @pytest.fixture
 def lab() -> Iterator[Lab]:
     """Actions ``lab.think``, ``lab.write``, ``lab.send``, ``lab.loop``, and a clock that stands."""
@@ -149,6 +153,29 @@ def lab() -> Iterator[Lab]:
         _lab.append(Lab(clock))
         yield _lab[-1]
         _lab.pop()
+
+
+@pytest.fixture
+def archive(db: None, tmp_path: Path) -> Iterator[Any]:
+    """A second database with tables of its own, beside whatever the first one is."""
+    connections.databases[ARCHIVE] = {
+        **connections.databases["default"],
+        "ENGINE": "django.db.backends.sqlite3",
+        "NAME": str(tmp_path / "archive.sqlite3"),
+        "OPTIONS": {},
+    }
+    database: Any = connections[ARCHIVE]
+    # Django's test cases allow the databases only that were configured before.
+    database.ensure_connection = lambda: database.connection or database.connect()
+    with database.schema_editor() as editor:
+        for model in (Customer, Voucher, Parcel):
+            editor.create_model(model)
+    try:
+        yield Customer.objects.using(ARCHIVE)
+    finally:
+        database.close()
+        del connections[ARCHIVE]
+        del connections.databases[ARCHIVE]
 
 
 def think(word: str = "think", **options: Any) -> Step:

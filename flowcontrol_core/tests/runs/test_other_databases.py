@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,9 +15,10 @@ from flowcontrol_core.runs.execution.start import create_flowrun, start_flowrun
 from flowcontrol_core.runs.triggers.fire import trigger_flows
 from flowcontrol_core.testing.builder import step
 from tests import operate
-from tests.shop.models import Customer, Parcel, Voucher
+from tests.shop.models import Customer
 
 from .conftest import (
+    ARCHIVE,
     PAID,
     Lab,
     event,
@@ -32,30 +32,6 @@ from .conftest import (
 )
 
 pytestmark = pytest.mark.django_db
-ARCHIVE = "archive"
-
-
-@pytest.fixture
-def archive(db: None, tmp_path: Path) -> Iterator[Any]:
-    """A second database with tables of its own, beside whatever the first one is."""
-    connections.databases[ARCHIVE] = {
-        **connections.databases["default"],
-        "ENGINE": "django.db.backends.sqlite3",
-        "NAME": str(tmp_path / "archive.sqlite3"),
-        "OPTIONS": {},
-    }
-    database: Any = connections[ARCHIVE]
-    # Django's test cases allow the databases only that were configured before.
-    database.ensure_connection = lambda: database.connection or database.connect()
-    with database.schema_editor() as editor:
-        for model in (Customer, Voucher, Parcel):
-            editor.create_model(model)
-    try:
-        yield Customer.objects.using(ARCHIVE)
-    finally:
-        database.close()
-        del connections[ARCHIVE]
-        del connections.databases[ARCHIVE]
 
 
 @pytest.fixture

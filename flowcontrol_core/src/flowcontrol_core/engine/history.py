@@ -87,7 +87,7 @@ class Recorder:
             half = bounds.HISTORY_ENTRIES // 2
             omitted.update(call.step for call in calls[half:-half])
             calls = calls[:half] + calls[-half:]
-        return [*map(_entry, calls), *starmap(_omitted_entry, omitted.items())]
+        return [*map(entry_of, calls), *starmap(_omitted_entry, omitted.items())]
 
     def snapshot(self) -> Any:
         """Return what was recorded, for ``restore``."""
@@ -107,7 +107,8 @@ def _copied(passes: Mapping[str, list[Call]]) -> dict[str, list[Call]]:
     return {step: list(calls) for step, calls in passes.items()}
 
 
-def _entry(call: Call) -> dict[str, Any]:
+def entry_of(call: Call) -> dict[str, Any]:
+    """Return a call as the history shows it: JSON, bounded and redacted."""
     always = {
         "number": call.number,
         "step": call.step,

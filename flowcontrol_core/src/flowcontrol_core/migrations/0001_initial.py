@@ -55,6 +55,13 @@ class Migration(migrations.Migration):
                         default=list, verbose_name="refusals"
                     ),
                 ),
+                ("total", models.PositiveIntegerField(null=True, verbose_name="total")),
+                (
+                    "stopped_by",
+                    flowcontrol_core.models.columns.ShortTextField(
+                        blank=True, max_length=200, verbose_name="stopped by"
+                    ),
+                ),
                 (
                     "created_at",
                     flowcontrol_core.models.columns.UtcDateTimeField(verbose_name="created at"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from django.db import models
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
@@ -56,9 +58,16 @@ class Handout(models.Model):
 
 
 class BulkOperation(models.Model):
-    """An operator action on many runs, done in chunks by the sweeps."""
+    """An operator action on many runs, or a start for many objects, done in chunks by the sweeps.
 
-    #: The name of the operator action: see ``runs.operations.operator_actions``.
+    For a start, ``arguments`` name the flow and the objects, and ``last`` counts those that it has
+    done.
+    """
+
+    #: Stands for a start in the place of an operator action.
+    START: ClassVar[str] = "start"
+
+    #: The name of the operator action (see ``runs.operations.operator_actions``), or ``start``.
     operator_action = models.CharField(_("operator action"), max_length=20)
     #: What chooses the runs: see ``runs.operations.bulk.FILTERS``.
     filters = JsonField(_("filters"), default=dict)
@@ -73,6 +82,10 @@ class BulkOperation(models.Model):
     refused = models.PositiveIntegerField(_("refused"), default=0)
     #: Why runs were refused: ``{"code", "values", "count"}`` of each kind, the first ones.
     refusals = JsonField(_("refusals"), default=list)
+    #: How many it was about at its beginning; None where they were not counted.
+    total = models.PositiveIntegerField(_("total"), null=True)
+    #: Who has stopped it before its end.
+    stopped_by = ShortTextField(_("stopped by"), max_length=200, blank=True)
     created_at = UtcDateTimeField(_("created at"))
     finished_at = UtcDateTimeField(_("finished at"), null=True, db_index=True)
 
@@ -83,6 +96,16 @@ class BulkOperation(models.Model):
 
     def __str__(self) -> str:
         return f"{self.operator_action} #{self.pk}"
+
+    @property
+    def is_start(self) -> bool:
+        """Return whether it starts a flow for many objects."""
+        return self.operator_action == self.START
+
+    @property
+    def processed(self) -> int:
+        """Return how many it has dealt with so far: done or refused."""
+        return self.done + self.refused
 
 
 class FlowOperation(models.TextChoices):

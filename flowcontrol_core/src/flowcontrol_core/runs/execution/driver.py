@@ -47,7 +47,7 @@ from flowcontrol_core.runs.store.rows import CancelRequested
 
 Result = TypeVar("Result")
 _TRIES = 6
-_SWALLOWED = (
+SWALLOWED = (
     "The action caught an error of the database, and all that it wrote had to be rolled back. Put "
     "what may fail into a savepoint of its own: `with transaction.atomic(): ...`."
 )
@@ -258,7 +258,7 @@ class Driver:
         if connection().closed_in_transaction:
             raise EffectsError("The action has closed it.")
         if connection().needs_rollback or self.execution.object.is_spoiled:
-            raise EffectsError(_SWALLOWED)
+            raise EffectsError(SWALLOWED)
 
     def _external_step(self) -> Stop | Written:
         """Make an external call between an "about to" and a "done" checkpoint."""

@@ -47,6 +47,7 @@ from flowcontrol_core.runs.store.connection import (
     alias,
     connection,
     dispatch,
+    note_inserted,
     tenant,
     transaction_elsewhere,
 )
@@ -181,6 +182,7 @@ def _compiled(flow: Flow) -> CompiledFlow | None:
 def _insert(run: FlowRun, events: list[RunEvent]) -> None:
     with transaction.atomic(using=alias()) if events else nullcontext():
         run.save(force_insert=True, using=alias())
+        note_inserted([run])
         for event in events:
             event.run_id = run.pk
             event.save(force_insert=True, using=alias())
@@ -281,12 +283,16 @@ def check_object(flow: Flow, obj: models.Model) -> None:
     """Raise NotStartedError for an object that is not of the flow's type, or has no usable key."""
     if problem := why_nameless(obj):
         raise NotStartedError(problem, reason="object")
-    wanted = flow.published.object_type if flow.published else ""
+    check_object_type(flow.key, flow.published.object_type if flow.published else "", obj)
+
+
+def check_object_type(key: str, wanted: str, obj: models.Model) -> None:
+    """Raise NotStartedError for an object of another model than the flow with this key wants."""
     # An action may pass on the lazy object it was given: only ``__class__`` tells its model.
     labels = {model._meta.label_lower for model in obj.__class__.__mro__ if hasattr(model, "_meta")}
     if wanted and wanted not in labels:
         text = gettext("The flow “%(flow)s” is for objects of %(wanted)s, not %(given)s.")
-        values = {"flow": flow.key, "wanted": wanted, "given": obj._meta.label_lower}
+        values = {"flow": key, "wanted": wanted, "given": obj._meta.label_lower}
         raise NotStartedError(text % values, reason="object")
 
 

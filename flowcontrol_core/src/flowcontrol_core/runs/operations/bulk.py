@@ -1,13 +1,15 @@
-"""Bulk operations: an operator action on many runs, done in chunks by the sweeps.
+"""Bulk operations: an operator action on many runs, or a start for many objects.
 
-It counts what was done and what was refused, with the reasons.
+The sweeps do them in chunks, and count what was done and what was refused, with the reasons.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from django.core.exceptions import ValidationError
@@ -20,6 +22,7 @@ from flowcontrol_core.engine.codec import decode, encode, normalize
 from flowcontrol_core.errors import FlowcontrolError, IllegalChangeError, raise_interruption
 from flowcontrol_core.models import BulkOperation, FlowRun, Outcome, Status
 from flowcontrol_core.runs.execution.sweep import Duty, duties
+from flowcontrol_core.runs.operations.bulk_starts import Refusals, counted, starter
 from flowcontrol_core.runs.operations.interventions import stored_state
 from flowcontrol_core.runs.operations.operator_actions import (
     OPERATOR_ACTIONS,
@@ -34,7 +37,7 @@ from flowcontrol_core.texts import storable_text
 
 logger = logging.getLogger("flowcontrol.runs")
 CHUNK = 100
-MAX_REFUSALS = 20
+MOST_COUNTED = 100_000
 #: What may choose the runs: each names a column, none of them a secret or a relation.
 FILTERS = frozenset((
     "pk__in", "flow_id", "flow__key", "version_id", "status", "status__in", "outcome",
@@ -72,7 +75,31 @@ def start_bulk_operation(
     operation.filters = _checked_filters(filters)
     newest = FlowRun.objects.using(alias()).aggregate(newest=Max("pk"))["newest"]
     operation.up_to = newest or 0
+    operation.total = _counted_runs(operation)
     operation.save(force_insert=True, using=alias())
+    return operation
+
+
+def _counted_runs(operation: BulkOperation) -> int | None:
+    """Return how many runs an operation is about; None where they are too many to be counted."""
+    matching = FlowRun.objects.using(alias()).filter(**operation.filters).order_by()
+    count = matching[:MOST_COUNTED].count()
+    return count if count < MOST_COUNTED else None
+
+
+def stop_bulk_operation(pk: int, *, by: Any = "") -> BulkOperation:
+    """Stop a bulk operation after its present chunk; what is done stays done.
+
+    Raises FlowcontrolError where there is none, or it has finished.
+    """
+    with transaction.atomic(using=alias()):
+        operations = BulkOperation.objects.using(alias()).select_for_update()
+        operation = operations.filter(pk=pk).first()
+        if operation is None or operation.finished_at is not None:
+            raise FlowcontrolError(gettext("The bulk operation has finished, or does not exist."))
+        operation.finished_at = clock().now()
+        operation.stopped_by = storable_text(by, ACTOR_CHARACTERS) or "-"
+        operation.save(update_fields=["finished_at", "stopped_by"])
     return operation
 
 
@@ -93,7 +120,7 @@ def perform_on_each(
     listed = list(keys)
     refusals = [refusal for pk in listed for refusal in retrying(_perform)(operation, pk)]
     operation.done, operation.refused = len(listed) - len(refusals), len(refusals)
-    operation.refusals = _counted([], refusals)
+    operation.refusals = counted([], refusals)
     return operation
 
 
@@ -211,31 +238,54 @@ def _do_chunk(pk: int) -> int:
         operation = operations.select_for_update(skip_locked=skips).first()
         if operation is None:
             return 0
-        if not operation.filters:
-            # A damaged row must not choose all runs.
-            raise FlowcontrolError(gettext("The filters of the bulk operation cannot be read."))
-        matching = FlowRun.objects.using(alias()).filter(
-            Q(**operation.filters), pk__lte=operation.up_to, pk__gt=operation.last
-        )
-        ids = list(matching.order_by("pk").values_list("pk", flat=True)[:CHUNK])
-        refusals = [refusal for pk in ids for refusal in _perform_isolated(operation, pk)]
-        operation.done += len(ids) - len(refusals)
+        chunk = _next_objects(operation) if operation.is_start else _next_runs(operation)
+        refusals = [
+            refusal
+            for item in chunk.items
+            for refusal in _isolated(partial(chunk.perform, operation, item))
+        ]
+        operation.done += len(chunk.items) - len(refusals)
         operation.refused += len(refusals)
-        operation.refusals = _counted(operation.refusals, refusals)
-        operation.last = ids[-1] if ids else operation.last
-        if len(ids) < CHUNK:
+        operation.refusals = counted(operation.refusals, refusals)
+        operation.last = chunk.last
+        if len(chunk.items) < CHUNK:
             operation.finished_at = clock().now()
         operation.save(update_fields=["last", "done", "refused", "refusals", "finished_at"])
-    return len(ids)
+    return len(chunk.items)
 
 
-def _perform_isolated(operation: BulkOperation, pk: int) -> list[dict[str, Any]]:
-    """Do the action to one run; return why it was not done, if so.
+@dataclass(frozen=True, slots=True)
+class _Chunk:
+    """What is done next: the keys of runs or objects, how, and where the operation is then."""
 
-    A run that is damaged must not stop the others, nor the sweeps.
+    items: Sequence[Any]
+    perform: Callable[[BulkOperation, Any], Refusals]
+    last: int
+
+
+def _next_runs(operation: BulkOperation) -> _Chunk:
+    if not operation.filters:
+        # A damaged row must not choose all runs.
+        raise FlowcontrolError(gettext("The filters of the bulk operation cannot be read."))
+    matching = FlowRun.objects.using(alias()).filter(
+        Q(**operation.filters), pk__lte=operation.up_to, pk__gt=operation.last
+    )
+    ids = list(matching.order_by("pk").values_list("pk", flat=True)[:CHUNK])
+    return _Chunk(ids, _perform, ids[-1] if ids else operation.last)
+
+
+def _next_objects(operation: BulkOperation) -> _Chunk:
+    keys = operation.arguments["objects"][operation.last : operation.last + CHUNK]
+    return _Chunk(keys, starter(operation, keys), operation.last + len(keys))
+
+
+def _isolated(perform: Callable[[], Refusals]) -> Refusals:
+    """Do it for one run or object; return why it was not done, if so.
+
+    One that is damaged must not stop the others, nor the sweeps.
     """
     try:
-        return _perform(operation, pk)
+        return perform()
     except BaseException as error:
         raise_interruption(error)
         if isinstance(error, DatabaseError | InterfaceError) and not isinstance(error, _OWN):
@@ -245,7 +295,7 @@ def _perform_isolated(operation: BulkOperation, pk: int) -> list[dict[str, Any]]
         return [{"code": "error", "values": {"error": text}}]
 
 
-def _perform(operation: BulkOperation, pk: int) -> list[dict[str, Any]]:
+def _perform(operation: BulkOperation, pk: int) -> Refusals:
     """Do the action to one run; return why it was refused, if so. Other errors are raised."""
     try:
         action = get_operator_action(operation.operator_action)
@@ -262,18 +312,6 @@ def _perform(operation: BulkOperation, pk: int) -> list[dict[str, Any]]:
             logger.exception("The operator action %r failed for run %s.", operation, pk)
         raise
     return []
-
-
-def _counted(known: list[Any], refusals: list[dict[str, Any]]) -> list[Any]:
-    """Return the refusals with new ones counted to those of the same kind."""
-    counted = [dict(refusal) for refusal in known]
-    for refusal in refusals:
-        same = [each for each in counted if refusal.items() <= each.items()]
-        if same:
-            same[0]["count"] += 1
-        elif len(counted) < MAX_REFUSALS:
-            counted.append({**refusal, "count": 1})
-    return counted
 
 
 _DUTY = Duty(pending=UNFINISHED, work=work_on_bulk_operations, in_chunks=True)

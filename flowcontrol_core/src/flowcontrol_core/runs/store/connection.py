@@ -11,8 +11,8 @@ import random
 import re
 import threading
 import time
-from collections.abc import Callable, Hashable, Sequence
-from contextvars import copy_context
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from contextvars import ContextVar, copy_context
 from functools import partial, wraps
 from typing import Any, ClassVar, NamedTuple, ParamSpec, TypeVar
 
@@ -365,6 +365,17 @@ def dispatch(ids: Sequence[int]) -> None:
     send = senders.get(get_settings().DISPATCH)
     if ids and send is not None:
         after_commit(partial(send, ids))
+
+
+#: Where a dry run collects the runs that its steps insert.
+inserted_runs: ContextVar[list[FlowRun] | None] = ContextVar("flowcontrol_inserted", default=None)
+
+
+def note_inserted(runs: Iterable[FlowRun]) -> None:
+    """Note new runs for a dry run, if a step of one inserts them."""
+    noted = inserted_runs.get()
+    if noted is not None:
+        noted.extend(runs)
 
 
 @retrying

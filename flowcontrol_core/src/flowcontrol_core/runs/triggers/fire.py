@@ -32,6 +32,7 @@ from flowcontrol_core.runs.store.connection import (
     alias,
     connection,
     dispatch,
+    note_inserted,
     transaction_elsewhere,
 )
 from flowcontrol_core.runs.triggers import listeners
@@ -210,7 +211,7 @@ def _refused(skipped: SkippedFiring) -> RefusedFlow:
 
 def _insert(found: Match) -> None:
     if found.runs:
-        FlowRun.objects.using(alias()).bulk_create(found.runs)
+        note_inserted(FlowRun.objects.using(alias()).bulk_create(found.runs))
     if found.messages or found.checks:
         Message.objects.using(alias()).bulk_create([*found.messages, *found.checks])
     if found.skipped:
