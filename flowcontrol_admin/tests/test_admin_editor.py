@@ -250,7 +250,7 @@ def test_deleting_says_how_many_steps_go_and_how_many_runs_are_there(
     assert "3 steps" in page
     assert "1 run is at this step now" in page
     response = post(client, "flow_step_delete", waiting.flow, "fork")
-    assert "Deleted 3 steps" in text_of(response)
+    assert "(3 steps)" in text_of(response)
     assert ids(waiting.flow) == ("hello",)
     waiting.refresh_from_db()
     assert waiting.status == "waiting"
@@ -261,7 +261,7 @@ def test_duplicating_keeps_the_configuration_of_everything_inside(
     client: Client, draft: Flow
 ) -> None:
     response = post(client, "flow_step_duplicate", draft, "fork")
-    assert "Duplicated 3 steps" in text_of(response)
+    assert "(3 steps)" in text_of(response)
     copy = present_document(draft).steps[-1]
     assert copy.id != "fork"
     assert copy.branches["then"][1].config == find(draft, "bye").config

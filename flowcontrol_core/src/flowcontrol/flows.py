@@ -58,6 +58,7 @@ from flowcontrol_core.flows.flow_triggers import (
     remove_trigger,
 )
 from flowcontrol_core.flows.imports import ImportResult, import_flows
+from flowcontrol_core.flows.journal import JournalEntry, LastEdits, describe_edit, edits
 from flowcontrol_core.flows.lifecycle import (
     LIMITS,
     POLICIES,
@@ -88,6 +89,7 @@ from flowcontrol_core.flows.publication import (
     publish,
 )
 from flowcontrol_core.flows.references import RowReference, find_references
+from flowcontrol_core.flows.undo import last_edits, redo, undo
 from flowcontrol_core.flows.warnings import association_warnings, find_warnings
 from flowcontrol_core.runs.operations.interventions import resume_flow as resume
 
@@ -99,6 +101,8 @@ __all__ = [
     "DiffLine",
     "Edit",
     "ImportResult",
+    "JournalEntry",
+    "LastEdits",
     "RowReference",
     "StepForm",
     "activate",
@@ -122,11 +126,13 @@ __all__ = [
     "delete_flow",
     "delete_step",
     "describe_diff",
+    "describe_edit",
     "diff_with_published",
     "discard_draft",
     "documents_of",
     "duplicate_step",
     "edit_draft",
+    "edits",
     "export_flows",
     "field_label",
     "find_references",
@@ -136,6 +142,7 @@ __all__ = [
     "get_document",
     "import_flows",
     "is_unchanged",
+    "last_edits",
     "live_counts",
     "may_change_live",
     "may_place",
@@ -151,6 +158,7 @@ __all__ = [
     "present_version",
     "publish",
     "published_version",
+    "redo",
     "remove_trigger",
     "restore_version",
     "resume",
@@ -166,6 +174,7 @@ __all__ = [
     "stored_config",
     "summarize_step",
     "trigger_form",
+    "undo",
     "versions_with_runs",
     "why_no_form",
     "with_facts",
