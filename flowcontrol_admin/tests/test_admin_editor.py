@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
+from django import forms
 from django.contrib.auth.models import User
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
+from flowcontrol.base import BaseAction, Effects
 from flowcontrol.flows import (
     configure_step,
     create_flow,
@@ -19,7 +21,7 @@ from flowcontrol.flows import (
 )
 from flowcontrol.models import Flow, FlowRun, FlowVersion
 from flowcontrol.testing import flow as build
-from flowcontrol.testing import step
+from flowcontrol.testing import step, temporary_registry
 from flowcontrol_core.document.tree import Document, Step
 
 from .conftest import logged_in, make_user, text_of, url
@@ -49,6 +51,45 @@ def test_the_editor_costs_as_many_queries_for_200_steps_as_for_6(client: Client)
         return len(caught)
 
     assert queries(6) == queries(200) <= 12
+
+
+class CountedForm(forms.Form):
+    """Notes each time that it is bound."""
+
+    text = forms.CharField()
+    bound: ClassVar[list[str]] = []
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if self.is_bound:
+            self.bound.append(str(self.prefix))
+
+
+class Counted(BaseAction):
+    name = "counted"
+    effects = Effects.NONE
+    has_children = True
+    Config = CountedForm
+
+    def run(self, *, run: Any, obj: Any, config: Any) -> None:
+        return None
+
+
+def test_each_form_is_bound_once_where_a_step_is_configured(client: Client) -> None:
+    with temporary_registry(Counted):
+        inner, outer = (step("test.counted", id=each, text="Hello") for each in ("in", "out"))
+        content = build(step("test.counted", id="around", text="Hello", body=[inner]), outer)
+        flow = create_flow(key="f", name="F", document=content)
+        CountedForm.bound.clear()
+        response = client.post(
+            url("flow_step_configure", flow.pk, "in"),
+            {"revision": present_revision(flow), "step-in-text": "Hi"},
+        )
+        assert response.status_code == 302
+        assert find(flow, "in").config == {"text": "Hi"}
+        # That of the step around it is asked for what it hides.
+        assert sum(prefix.startswith("step-in") for prefix in CountedForm.bound) == 1
+        assert len(CountedForm.bound) == 2
 
 
 def test_a_document_as_deep_as_can_be_is_shown(client: Client) -> None:

@@ -20,6 +20,7 @@ from flowcontrol_core.actions.bound_step import upgraded_config
 from flowcontrol_core.actions.config import (
     initial_values,
     list_errors,
+    means,
     read_config,
     store_values,
     to_stored,
@@ -204,23 +205,25 @@ def stored_config(form: forms.BaseForm) -> dict[str, Any]:
 
 
 def changed_config(
-    step: Step, action: BaseAction, config: Mapping[str, Any], document: Document
+    step: Step, action: BaseAction, form: forms.BaseForm, config: Mapping[str, Any], zone: tzinfo
 ) -> dict[str, Any]:
-    """Return a new configuration of a step in which what means the same stays as it is stored.
+    """Return what was filled into a form of a step; what means the same stays as it is stored.
 
     Such as a text from a file with a line break at its end, which a form does without, or a value
-    that is left out because it is the default.
+    that is left out because it is the default. ``config`` are the form's ``stored_config``.
     """
-    try:
-        same = meant_config(step, action, document)
-    except FlowcontrolError:
+    if step.config_version not in (None, action.config_version):
         return dict(config)
-    old = step.config if step.config_version == action.config_version else same
-    is_same = {name for name, value in config.items() if name in same and same[name] == value}
-    return {
-        name: old[name] if name in is_same else value
+    old = step.config
+    same = {
+        name: old.get(name)
         for name, value in config.items()
-        if name in old or name not in is_same
+        if means(form.fields[name], old.get(name), value, zone)
+    }
+    return {
+        name: same.get(name, value)
+        for name, value in config.items()
+        if name in old or name not in same
     }
 
 

@@ -28,6 +28,7 @@ from flowcontrol_core.flows.config_forms import (
     initial_config,
     known_action,
     stored_config,
+    zone_of,
 )
 from flowcontrol_core.flows.document_checks import check_document
 from flowcontrol_core.flows.drafts import Author, Revision
@@ -205,9 +206,12 @@ def configure_step(
             text = gettext("The form does not belong to the step %(step)r; use step_form().")
             raise EditError(text % {"step": step_id})
         version = action.config_version
-        changed = changed_config(document.visit(step_id).step, action, config, document)
+        step = document.visit(step_id).step
+        changed = changed_config(step, action, form, config, zone_of(document))
         new = edit.change_step(document, step_id, config=changed, config_version=version)
-        if check and (problems := check_document(new, flow=flow, step=step_id)):
+        if not check:
+            return new
+        if problems := check_document(new, flow=flow, step=step_id, cleaned=form.cleaned_data):
             raise DocumentError(problems)
         return new
 
