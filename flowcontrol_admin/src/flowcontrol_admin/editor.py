@@ -26,7 +26,7 @@ def show_editor(page: Page, flow: Flow) -> HttpResponse:
         *flows.check_document(document, flow=flow),
         *flows.check_associations(flow, document),
     ]
-    waiting = flows.counts_by_step(flow)
+    waiting, editable = flows.counts_by_step(flow), page.may(CHANGE_FLOW)
     return page.render(
         "editor.html",
         title=flow.name,
@@ -39,7 +39,8 @@ def show_editor(page: Page, flow: Flow) -> HttpResponse:
         problems=problems,
         other_problems=[item for item in problems if item.step not in document.index],
         elsewhere=sum(count for step, count in waiting.items() if step not in document.index),
-        editable=page.may(CHANGE_FLOW),
+        editable=editable,
+        last_edits=flows.last_edits(flow, version) if editable else None,
         may_change_triggers=may_change(page, flow),
         triggers=[_trigger_row(item) for item in flows.associations(flow)],
         cache_seconds=get_settings().TRIGGER_CACHE_SECONDS,

@@ -15,6 +15,7 @@ from flowcontrol_admin import (
     steps,
     transfer,
     triggers,
+    undo,
 )
 from flowcontrol_admin.pages import (
     ACTIVATE_FLOW,
@@ -90,6 +91,8 @@ FLOW_ROUTES = [
     _button(f"{_FLOW}pause/", "pause", publication.pause, ACTIVATE_FLOW),
     _button(f"{_FLOW}resume/", "resume", publication.resume, ACTIVATE_FLOW),
     _edit(f"{_FLOW}discard/", "discard", publication.discard),
+    _button(f"{_FLOW}undo/", "undo", undo.undo),
+    _button(f"{_FLOW}redo/", "redo", undo.redo),
     _page(f"{_FLOW}versions/", "versions", publication.show_versions),
     _page(_VERSION, "version", publication.show_version),
     _button(f"{_VERSION}restore/", "restore", publication.restore),

@@ -353,20 +353,23 @@ def test_edits_of_one_step_since_a_revision(flow: Flow) -> None:
     seen = note(flow, "bbbb", "2")
     flows.edit_draft(flow, lambda _: document(greet("aaaa")), revision=None, author=None)
     flows.set_disabled(flow, "aaaa", disabled=True, revision=None)
-    assert [edit.operation for edit in flows.edits(flow, step="aaaa", since=seen)] == [
+    assert [edit.operation for edit in flows.edits(flow, steps=["aaaa"], since=seen)] == [
         "disable",
         "code",
     ]
-    assert len(flows.edits(flow, step="aaaa")) == 3
+    assert len(flows.edits(flow, steps=["aaaa"])) == 3
     # It was deleted with others, by an edit that was about none of them.
-    (deletion,) = flows.edits(flow, step="bbbb", since=seen)
+    (deletion,) = flows.edits(flow, steps=["bbbb"], since=seen)
     assert deletion.operation == "code"
+    flows.add_step(flow, "test.greet", Place(index=0), revision=None)
+    assert flows.edits(flow, steps=["aaaa"])[0].operation == "disable"
+    assert flows.edits(flow, steps=["aaaa"], moved=True)[0].operation == "add"
 
 
 def test_the_error_of_a_late_edit_says_what_was_done(flow: Flow, author: User) -> None:
     note(flow, "aaaa", "1", author)
     note(flow, "bbbb", "2")
-    text = str(flows.stale_revision(flow, step="aaaa", since=1))
+    text = str(flows.stale_revision(flow, steps=["aaaa"], since=1))
     assert text.startswith("The step was changed by ada at ")
     assert "(revision 2). Saved the note on “Greet”. Nothing was written" in text
     text = str(flows.stale_revision(flow))

@@ -6,6 +6,7 @@ author has seen; a draft begins with that of the version it was copied from.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any, TypeAlias
@@ -186,16 +187,19 @@ def draft_number(version: FlowVersion | None) -> int:
     return version.number if version.draft_of_id else version.number + 1
 
 
-def stale_revision(flow: Flow, *, step: str = "", since: int = 0) -> StaleRevisionError:
+def stale_revision(
+    flow: Flow, *, steps: Collection[str] = (), moved: bool = False, since: int = 0
+) -> StaleRevisionError:
     """Return the error for an edit of an old revision: who changed what, and when.
 
-    With the id of a ``step``, it tells who changed that one after the revision ``since``.
+    With the ids of ``steps`` it tells who changed one of these after the revision ``since``, or
+    with ``moved`` their order; as ``journal.edits``.
     """
     with atomic():
         draft, last = _committed_draft(flow), journal.last_edit(flow)
-        changes = journal.edits(flow, step=step, since=since) if step else []
+        changes = journal.edits(flow, steps=steps, moved=moved, since=since) if steps else []
     if changes:
-        what = journal.describe_edit(changes[0], of_step=True)
+        what = journal.describe_edit(changes[0], of_step=not moved)
     elif last is not None and _led_to(last, draft):
         what = journal.describe_edit(last)
     elif draft is None:

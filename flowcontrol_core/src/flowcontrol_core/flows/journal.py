@@ -6,7 +6,7 @@ the journal, except that only the newest ``bounds.EDITS`` are kept.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple, TypeAlias
@@ -17,7 +17,7 @@ from django.utils.translation import gettext_lazy as _
 
 from flowcontrol_core import bounds
 from flowcontrol_core.actions.registry import registry
-from flowcontrol_core.document.patch import patches
+from flowcontrol_core.document.patch import Patch, patches
 from flowcontrol_core.document.tree import Document
 from flowcontrol_core.models import EditOperation, Flow, FlowEdit, FlowVersion
 
@@ -114,22 +114,20 @@ def record(
     rows.filter(revision__lte=revision - bounds.EDITS).delete()
 
 
-def read_rows(flow: Flow) -> list[FlowEdit]:
+def read_rows(flow: Flow, **wanted: int) -> list[FlowEdit]:
     """Return the edits of a flow without what they changed, the oldest first; one query."""
-    rows = FlowEdit.objects.filter(flow=flow).defer("before", "after")
+    rows = FlowEdit.objects.filter(flow=flow, **wanted).defer("before", "after")
     return [*rows.order_by("revision")]
 
 
-def chains(rows: Iterable[FlowEdit], number: int) -> Chains:
-    """Return what can be undone and redone of the edits of a version, the oldest of them first.
+def chains(rows: Iterable[FlowEdit]) -> Chains:
+    """Return what can be undone and redone of the edits of one version, the oldest of them first.
 
     An edit empties what can be redone. One that cannot be undone ends both.
     """
     done: _Chain = {}
     undone: _Chain = {}
     for row in rows:
-        if row.number != number:
-            continue
         if row.operation == EditOperation.UNDO:
             undone = _moved(row.target, done, undone)
         elif row.operation == EditOperation.REDO:
@@ -176,19 +174,30 @@ def entry(row: FlowEdit, *, is_undone: bool = False) -> JournalEntry:
     )
 
 
-def edits(flow: Flow, *, step: str = "", since: int = 0) -> list[JournalEntry]:
+def edits(
+    flow: Flow, *, steps: Collection[str] = (), moved: bool = False, since: int = 0
+) -> list[JournalEntry]:
     """Return who changed what of the draft, the newest first; at most ``bounds.EDITS`` edits.
 
-    With the id of a ``step``, only what changed that step, or the list of steps inside it; with
-    ``since``, only what was done after that revision.
+    With the ids of ``steps``, only what changed one of these; with ``moved`` as well, what changed
+    a list of steps that one of these is in. With ``since``, only what came after that revision.
     """
     listed = [each for each in entries(read_rows(flow)) if each.revision > since]
-    if not step or not listed:
+    if not steps or not listed:
         return listed
     rows = FlowEdit.objects.filter(flow=flow, revision__gt=since)
-    changed = rows.values_list("revision", "step", "after")
-    found = {revision for revision, of, after in changed if step in (of, *after.get("own", ()))}
+    found = {
+        revision
+        for revision, *patched in rows.values_list("revision", "before", "after")
+        if any(_touches(patch, steps, moved=moved) for patch in patched)
+    }
     return [each for each in listed if each.revision in found]
+
+
+def _touches(patch: Patch, steps: Collection[str], *, moved: bool) -> bool:
+    if not moved:
+        return any(step in patch.get("own", ()) for step in steps)
+    return any(step in ids for ids in patch.get("lists", {}).values() for step in steps)
 
 
 def last_edit(flow: Flow) -> JournalEntry | None:

@@ -34,8 +34,8 @@ def redo(flow: Flow, *, revision: Revision = None, author: Author = None) -> Edi
 
 def last_edits(flow: Flow, version: FlowVersion | None) -> LastEdits:
     """Return what ``undo`` and ``redo`` would do to the present version of a flow; one query."""
-    found = journal.chains(journal.read_rows(flow), drafts.draft_number(version))
-    undone, redone = (journal.entry(chain[-1]) if chain else None for chain in found)
+    rows = journal.read_rows(flow, number=drafts.draft_number(version))
+    undone, redone = (journal.entry(chain[-1]) if chain else None for chain in journal.chains(rows))
     return LastEdits(undo=undone, redo=redone)
 
 
@@ -64,9 +64,10 @@ def _target(
     flow: Flow, version: FlowVersion, operation: EditOperation, revision: Revision
 ) -> FlowEdit:
     """Return the edit to undo or to redo: the last one that the author has seen."""
-    rows, number = journal.read_rows(flow), drafts.draft_number(version)
+    number = drafts.draft_number(version)
+    rows = journal.read_rows(flow, number=number)
     seen = [row for row in rows if revision is None or row.revision <= revision]
-    then, now = (_chain(each, number, operation) for each in (seen, rows))
+    then, now = (_chain(each, operation) for each in (seen, rows))
     if then and then[-1] not in now:
         raise drafts.stale_revision(flow)
     if not then and revision not in (None, version.revision):
@@ -76,8 +77,8 @@ def _target(
     return FlowEdit.objects.get(pk=then[-1].pk)
 
 
-def _chain(rows: list[FlowEdit], number: int, operation: EditOperation) -> list[FlowEdit]:
-    chains = journal.chains(rows, number)
+def _chain(rows: list[FlowEdit], operation: EditOperation) -> list[FlowEdit]:
+    chains = journal.chains(rows)
     return chains.done if operation == EditOperation.UNDO else chains.undone
 
 
@@ -92,7 +93,8 @@ def _reverted(
             return patch.apply(document, wanted)
     except EditError as error:
         raise drafts.stale_revision(flow) from error
-    raise drafts.stale_revision(flow, step=target.step, since=target.revision)
+    own, lists = expected["own"], [each for ids in expected["lists"].values() for each in ids]
+    raise drafts.stale_revision(flow, steps=own or lists, moved=not own, since=target.revision)
 
 
 def _nothing(operation: EditOperation, number: int) -> str:
