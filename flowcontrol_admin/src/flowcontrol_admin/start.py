@@ -88,7 +88,7 @@ def start(page: Page, flow: Flow) -> HttpResponse:
     label = published.object_type if published else ""
     model = find_model(label)
     form = StartForm(page, model)
-    if page.is_post and (model or not label) and form.is_valid():
+    if page.is_to_write and (model or not label) and form.is_valid():
         try:
             run = _start(flow, form.cleaned_data, page.user)
         except FlowcontrolError as error:

@@ -23,7 +23,7 @@ from flowcontrol.registry import registry
 from flowcontrol_admin import seen
 from flowcontrol_admin.conflicts import ComparedForm
 from flowcontrol_admin.fields import focus_first
-from flowcontrol_admin.pages import AGAIN, Page, Text, plugin_code, url
+from flowcontrol_admin.pages import Page, Text, plugin_code, url
 from flowcontrol_admin.pickers import Offer, grouped, search_query
 from flowcontrol_admin.step_forms import (
     AddForm,
@@ -228,7 +228,6 @@ def _form_page(
         status=409 if target.is_late else 200,
         form=form,
         body=body,
-        action=page.request.path.removesuffix(AGAIN) if page.is_again else "",
         refusals=target.refusals,
         is_conflict=bool(compared and compared.choices),
         revision=target.revision,
@@ -372,8 +371,10 @@ def _add(page: Page, flow: Flow) -> HttpResponse:
     key, revision = cleaned["action"], version.revision if version else 1
     document, place = flows.get_document(version), read_place(cleaned["place"])
     is_known = place is not None and (place.parent is None or place.parent in document.index)
-    if page.is_late(revision, seen.of_list(document, place) if place and is_known else ""):
-        raise flows.stale_revision(flow)
+    found = seen.of_list(document, place) if place and is_known else ""
+    if page.is_late(revision, found):
+        about = _list_or_parent(document, place) if place else {}
+        raise flows.stale_revision(flow, since=page.revision, **about)
     place = _legal_place(document, cleaned["place"])
     if not flows.may_place(key, page.user):
         raise PermissionDenied
@@ -384,6 +385,13 @@ def _add(page: Page, flow: Flow) -> HttpResponse:
     if entry.action.Config.base_fields:
         return HttpResponseRedirect(url("flow_step_configure", flow.pk, edit.step) + "?new")
     return page.redirect("flow_editor", flow.pk, anchor=f"step-{edit.step}")
+
+
+def _list_or_parent(document: Document, place: Place) -> dict[str, Any]:
+    """Return what the journal is asked for about a place: its list, or its step that is gone."""
+    if place.parent is None or place.parent in document.index:
+        return {"steps": seen.ids_at(document, place), "moved": True}
+    return {"steps": [place.parent]}
 
 
 def _cancel_address(page: Page, target: Target) -> str:
