@@ -105,7 +105,9 @@ def test_the_refusal_of_a_late_edit_is_the_form_with_both_sides(ada: Author, bob
     page = answer.content.decode()
     assert "from Ada" in page
     assert "from Bob" in page
-    assert re.search(r"The step was changed by bob at .* \(revision 2\)\. Saved “Greet”\.", page)
+    assert re.search(
+        r"The step was changed by bob at .* \(revision 2\)\. Saved “Greet”: Text\.", page
+    )
     assert config(ada.flow)["text"] == "from Bob"
     # Only what both have changed is to be chosen, and nothing is chosen for them.
     assert re.findall(r'name="conflict" value="(\w+)"', page) == ["text"]
@@ -237,7 +239,9 @@ def test_all_who_changed_a_step_since_are_named(ada: Author, bob: Author) -> Non
     set_disabled(ada.flow, "hello", disabled=True, revision=None)
     page = text_of(ada.send("flow_step_configure", typed(opened, text="from Ada")))
     assert page.count("The step was changed by") == 2
-    assert page.index("(revision 4). Disabled “Greet”") < page.index("(revision 2). Saved “Greet”")
+    assert page.index("(revision 4). Disabled “Greet”") < page.index(
+        "(revision 2). Saved “Greet”: Text."
+    )
 
 
 def test_a_refused_button_says_who_changed_its_step(ada: Author, bob: Author) -> None:
@@ -247,7 +251,7 @@ def test_a_refused_button_says_who_changed_its_step(ada: Author, bob: Author) ->
     answer = ada.send("flow_step_disable", seen | {"disabled": "1"})
     assert answer.status_code == 409
     assert "The step was changed by bob at" in text_of(answer)
-    assert "(revision 2). Saved “Greet”." in text_of(answer)
+    assert "(revision 2). Saved “Greet”: Text." in text_of(answer)
 
 
 def test_a_move_is_asked_again_where_steps_were_moved(ada: Author) -> None:

@@ -44,6 +44,13 @@ def known_action(key: str) -> BaseAction | None:
     return registry.get_action(key).action if registry.knows_action(key) else None
 
 
+def label_of_field(action_key: str, name: str) -> str:
+    """Return the label of a field of an action's form; its name where there is none."""
+    action = known_action(action_key)
+    field = action.Config.base_fields.get(name) if action else None
+    return str(field.label) if field and field.label else name.replace("_", " ")
+
+
 def form_prefix(step_id: str) -> str:
     """Return the prefix of the names of a step's form, the same each time it is shown."""
     return f"step-{step_id}"

@@ -17,8 +17,10 @@ from django.utils.translation import gettext_lazy as _
 
 from flowcontrol_core import bounds
 from flowcontrol_core.actions.registry import registry
+from flowcontrol_core.document.format import canonical_json
 from flowcontrol_core.document.patch import Patch, patches
 from flowcontrol_core.document.tree import Document
+from flowcontrol_core.flows.config_forms import label_of_field
 from flowcontrol_core.models import EditOperation, Flow, FlowEdit, FlowVersion
 
 
@@ -103,7 +105,7 @@ def record(
         revision=revision,
         operation=change.operation,
         step=change.step,
-        values=dict(change.values),
+        values={**change.values, **_fields(change, before, after)},
         target=change.target.revision if change.target else None,
         before=before,
         after=after,
@@ -112,6 +114,15 @@ def record(
         at=timezone.now(),
     )
     rows.filter(revision__lte=revision - bounds.EDITS).delete()
+
+
+def _fields(change: Change, before: Patch, after: Patch) -> dict[str, list[str]]:
+    """Return the names of the fields that were configured."""
+    if change.operation != EditOperation.CONFIGURE or not before:
+        return {}
+    old, new = (patch["own"][change.step]["config"] for patch in (before, after))
+    is_same = {name: canonical_json(old[name]) == canonical_json(new.get(name)) for name in old}
+    return {"fields": [name for name in {**old, **new} if not is_same.get(name)]}
 
 
 def read_rows(flow: Flow, **wanted: int) -> list[FlowEdit]:
@@ -235,11 +246,15 @@ def sentence(operation: str, values: Mapping[str, Any]) -> str:
 
 
 def _sentence(operation: str, values: Mapping[str, Any]) -> str:
-    words = {**values, "step": registry.action_label(values.get("action", ""))}
+    action = values.get("action", "")
+    words = {**values, "step": registry.action_label(action)}
     if operation in (EditOperation.UNDO, EditOperation.REDO):
         words["author"] = values["author"] or gettext("an unknown author")
         words["edit"] = sentence(values["operation"], values["values"])
-    if operation == EditOperation.DELETE:
+    if operation == EditOperation.CONFIGURE and (names := values.get("fields")):
+        words["fields"] = ", ".join(label_of_field(action, name) for name in names)
+        text = gettext("Saved “%(step)s”: %(fields)s.")
+    elif operation == EditOperation.DELETE:
         text = ngettext(
             "Deleted “%(step)s”.",
             "Deleted “%(step)s” and the steps inside it (%(count)d steps).",
