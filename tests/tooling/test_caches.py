@@ -77,8 +77,8 @@ _CONSTANT = frozenset({
     "HookspecMarker", "Library", "MappingProxyType", "ParamSpec", "Part", "Path", "Piece", "Reason",
     "Span", "Stop", "Textarea", "Trigger", "TypeVar", "_", "_table", "attrgetter", "compile",
     "datetime", "frozenset", "get_args", "getLogger", "getattr", "gettext_lazy", "itemgetter",
-    "object", "operator_function", "order_by", "partial", "pattern", "range", "render_sequence", "time",
-    "timedelta", "tuple",
+    "object", "operator_function", "order_by", "partial", "pattern", "range", "render_sequence",
+    "time", "timedelta", "tuple",
 })  # fmt: skip
 _CACHING = {"cache", "lru_cache", "cached_property"}
 
