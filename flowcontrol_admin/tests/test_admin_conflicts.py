@@ -18,6 +18,7 @@ from flowcontrol.flows import (
     move_step,
     present_document,
     present_revision,
+    set_disabled,
     set_options,
 )
 from flowcontrol.models import Flow
@@ -105,7 +106,9 @@ def test_the_refusal_of_a_late_edit_is_the_form_with_both_sides(ada: Author, bob
     page = answer.content.decode()
     assert "from Ada" in page
     assert "from Bob" in page
-    assert "changed by bob at" in page
+    assert re.search(
+        r"The step was changed by bob at .* \(revision 2\)\. Saved “Greet”: Text\.", page
+    )
     assert config(ada.flow)["text"] == "from Bob"
     # Only what both have changed is to be chosen, and nothing is chosen for them.
     assert re.findall(r'name="conflict" value="(\w+)"', page) == ["text"]
@@ -252,12 +255,35 @@ def test_a_deletion_is_asked_again_where_a_step_inside_was_changed(
     assert present_document(ada.flow).find("fork") is None
 
 
+def test_all_who_changed_a_step_since_are_named(ada: Author, bob: Author) -> None:
+    opened = ada.open("flow_step_configure")
+    bob.save(text="from Bob")
+    bob.save("bye", text="elsewhere")
+    set_disabled(ada.flow, "hello", disabled=True, revision=None)
+    page = text_of(ada.send("flow_step_configure", typed(opened, text="from Ada")))
+    assert page.count("The step was changed by") == 2
+    assert page.index("(revision 4). Disabled “Greet”") < page.index(
+        "(revision 2). Saved “Greet”: Text."
+    )
+
+
+def test_a_refused_button_says_who_changed_its_step(ada: Author, bob: Author) -> None:
+    seen = {"revision": str(present_revision(ada.flow))}
+    bob.save(text="from Bob")
+    bob.save("bye", text="elsewhere")
+    answer = ada.send("flow_step_disable", seen | {"disabled": "1"})
+    assert answer.status_code == 409
+    assert "The step was changed by bob at" in text_of(answer)
+    assert "(revision 2). Saved “Greet”: Text." in text_of(answer)
+
+
 def test_a_move_is_asked_again_where_steps_were_moved(ada: Author) -> None:
     opened = ada.open("flow_step_move", "bye")
     move_step(ada.flow, "fork", Place(index=0), revision=None)
     answer = ada.send("flow_step_move", typed(opened, place="//1"), "bye")
     assert answer.status_code == 409
     assert "Check what is shown now" in text_of(answer)
+    assert "(revision 2). Moved “If”." in text_of(answer)
     assert answer.context["form"]["place"].value() == "//1"
 
 
@@ -265,9 +291,14 @@ def test_what_was_typed_for_a_deleted_step_is_shown(ada: Author) -> None:
     opened = ada.open("flow_step_configure", "bye")
     deletion = ada.open("flow_step_delete", "fork")
     ada.send("flow_step_delete", fields_of(deletion), "fork")
+    annotate_step(ada.flow, "hello", "later", revision=None)
     answer = ada.send("flow_step_configure", typed(opened, text="from Ada"), "bye")
     assert answer.status_code == 409
     assert "from Ada" in text_of(answer)
+    # Not the last edit, but that of the step.
+    text = "(revision 2). Deleted “If” and the steps inside it (3 steps)."
+    assert text in text_of(answer)
+    assert "changed by ada at" in text_of(answer)
 
 
 def test_each_form_with_a_revision_is_not_filled_in_by_the_browser(

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
+from django import forms
 from django.contrib.auth.models import User
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
+from flowcontrol.base import BaseAction, Effects
 from flowcontrol.flows import (
     configure_step,
     create_flow,
@@ -19,7 +21,7 @@ from flowcontrol.flows import (
 )
 from flowcontrol.models import Flow, FlowRun, FlowVersion
 from flowcontrol.testing import flow as build
-from flowcontrol.testing import step
+from flowcontrol.testing import step, temporary_registry
 from flowcontrol_core.document.tree import Document, Step
 
 from .conftest import logged_in, make_user, text_of, url
@@ -63,6 +65,45 @@ def test_the_page_of_200_steps_is_small(client: Client) -> None:
     flow = create_flow(key="big", name="Big", document=build(*steps))
     assert len(ids(flow)) == 200
     assert len(client.get(url("flow_editor", flow.pk)).content) <= 150 * 1024
+
+
+class CountedForm(forms.Form):
+    """Notes each time that it is bound."""
+
+    text = forms.CharField()
+    bound: ClassVar[list[str]] = []
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if self.is_bound:
+            self.bound.append(str(self.prefix))
+
+
+class Counted(BaseAction):
+    name = "counted"
+    effects = Effects.NONE
+    has_children = True
+    Config = CountedForm
+
+    def run(self, *, run: Any, obj: Any, config: Any) -> None:
+        return None
+
+
+def test_each_form_is_bound_once_where_a_step_is_configured(client: Client) -> None:
+    with temporary_registry(Counted):
+        inner, outer = (step("test.counted", id=each, text="Hello") for each in ("in", "out"))
+        content = build(step("test.counted", id="around", text="Hello", body=[inner]), outer)
+        flow = create_flow(key="f", name="F", document=content)
+        CountedForm.bound.clear()
+        response = client.post(
+            url("flow_step_configure", flow.pk, "in"),
+            {"revision": present_revision(flow), "step-in-text": "Hi"},
+        )
+        assert response.status_code == 302
+        assert find(flow, "in").config == {"text": "Hi"}
+        # That of the step around it is asked for what it hides.
+        assert sum(prefix.startswith("step-in") for prefix in CountedForm.bound) == 1
+        assert len(CountedForm.bound) == 2
 
 
 def test_a_document_as_deep_as_can_be_is_shown(client: Client) -> None:
@@ -265,7 +306,7 @@ def test_deleting_says_how_many_steps_go_and_how_many_runs_are_there(
     assert "3 steps" in page
     assert "1 run is at this step now" in page
     response = post(client, "flow_step_delete", waiting.flow, "fork")
-    assert "Deleted 3 steps" in text_of(response)
+    assert "(3 steps)" in text_of(response)
     assert ids(waiting.flow) == ("hello",)
     waiting.refresh_from_db()
     assert waiting.status == "waiting"
@@ -276,7 +317,7 @@ def test_duplicating_keeps_the_configuration_of_everything_inside(
     client: Client, draft: Flow
 ) -> None:
     response = post(client, "flow_step_duplicate", draft, "fork")
-    assert "Duplicated 3 steps" in text_of(response)
+    assert "(3 steps)" in text_of(response)
     copy = present_document(draft).steps[-1]
     assert copy.id != "fork"
     assert copy.branches["then"][1].config == find(draft, "bye").config

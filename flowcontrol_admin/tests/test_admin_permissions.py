@@ -130,6 +130,11 @@ TABLE = [
         for name in ("activate", "deactivate", "pause", "resume")
     ),
     Row("flow_discard", *both(CHANGE, status=400, get=400)),
+    # There is nothing to undo in these flows.
+    *(
+        Row(f"flow_{name}", Ask(302, ("view_flow", CHANGE)), Ask(400, ("view_flow", CHANGE)))
+        for name in ("undo", "redo")
+    ),
     Row("flow_versions", *only_get()),
     Row("flow_version", *only_get(), extra=(1,)),
     Row("flow_restore", *only_post(CHANGE), extra=(1,)),

@@ -76,11 +76,11 @@ KEPT = {
 #: The calls whose results never change, or keep nothing.
 _CONSTANT = frozenset({
     "Argument", "Choice", "Decimal", "Duty", "FlowDirective", "HeaderRegistry", "HookimplMarker",
-    "HookspecMarker", "Library", "MappingProxyType", "ParamSpec", "Path", "Piece", "Reason", "Span",
-    "Stop", "Textarea", "Trigger", "TypeVar", "_", "_table", "attrgetter", "compile", "datetime",
-    "frozenset", "get_args", "getLogger", "getattr", "gettext_lazy", "itemgetter", "object",
-    "operator_function", "order_by", "partial", "pattern", "range", "render_sequence", "time",
-    "timedelta", "tuple",
+    "HookspecMarker", "Library", "MappingProxyType", "ParamSpec", "Part", "Path", "Piece", "Reason",
+    "Span", "Stop", "Textarea", "Trigger", "TypeVar", "_", "_table", "attrgetter", "compile",
+    "datetime", "frozenset", "get_args", "getLogger", "getattr", "gettext_lazy", "itemgetter",
+    "object", "operator_function", "order_by", "partial", "pattern", "range", "render_sequence",
+    "time", "timedelta", "tuple",
 })  # fmt: skip
 _CACHING = {"cache", "lru_cache", "cached_property"}
 

@@ -24,7 +24,7 @@ def show_editor(page: Page, flow: Flow) -> HttpResponse:
     document, unreadable = read_version(version)
     found, inspection = flows.inspect_document(document, flow=flow)
     problems = unreadable or [*found, *flows.check_associations(flow, document)]
-    waiting = flows.counts_by_step(flow)
+    waiting, editable = flows.counts_by_step(flow), page.may(CHANGE_FLOW)
     return page.render(
         "editor.html",
         title=flow.name,
@@ -38,7 +38,8 @@ def show_editor(page: Page, flow: Flow) -> HttpResponse:
         problems=problems,
         other_problems=[item for item in problems if item.step not in document.index],
         elsewhere=sum(count for step, count in waiting.items() if step not in document.index),
-        editable=page.may(CHANGE_FLOW),
+        editable=editable,
+        last_edits=flows.last_edits(flow, version) if editable else None,
         may_change_triggers=may_change(page, flow),
         triggers=[_trigger_row(item) for item in flows.associations(flow)],
         cache_seconds=get_settings().TRIGGER_CACHE_SECONDS,

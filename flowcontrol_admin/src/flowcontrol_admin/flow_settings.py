@@ -156,7 +156,7 @@ class ChangeFlowForm(FlowForm):
 def add_flow(page: Page) -> HttpResponse:
     """Add a flow, and continue in its editor."""
     form = FlowForm(page.data)
-    if page.is_post and form.is_valid():
+    if page.is_to_write and form.is_valid():
         key, document = form.cleaned_data["key"], Document(**form.options())
         try:
             flow = flows.create_flow(key=key, author=page.user, document=document, **form.columns())
@@ -178,7 +178,7 @@ def add_flow(page: Page) -> HttpResponse:
 def change_flow(page: Page, flow: Flow) -> HttpResponse:
     """Change the name, limits and options of a flow; without permission, read them."""
     form = ChangeFlowForm(page, flow)
-    if page.is_post and form.is_valid() and _save(page, flow, form):
+    if page.is_to_write and form.is_valid() and _save(page, flow, form):
         page.log(flow, gettext("Changed the settings."))
         page.notify(gettext("The settings were saved."))
         return page.redirect("flow_editor", flow.pk)

@@ -140,6 +140,11 @@ class Page:
         return self.request.headers.get(HEADER) == FRAGMENT
 
     @property
+    def is_to_write(self) -> bool:
+        """Return whether what was sent is to be written, and not only to be shown again."""
+        return self.is_post and not self.is_again
+
+    @property
     def data(self) -> Mapping[str, Any] | None:
         """Return what was sent, for a form to be bound to."""
         return plain_newlines(self.request.POST) if self.is_post else None
@@ -212,6 +217,8 @@ class Page:
             "crumbs_are_list": django.VERSION >= (6, 1),
             "crumbs": [*self._crumbs(), *parents, *([(name, "")] if name else [])],
             "back": self.home(),
+            # What is shown again is sent to where it was meant for.
+            "action": self.request.path.removesuffix(AGAIN) if self.is_again else "",
             self._kind: self.subject,
             **context,
         }

@@ -17,6 +17,7 @@ from django.utils.translation import gettext_lazy as _
 
 from flowcontrol import flows
 from flowcontrol.errors import EditError, Problem, PublishError
+from flowcontrol.flows import JournalEntry
 from flowcontrol.models import Flow, FlowEvent, FlowRun, FlowVersion
 from flowcontrol.registry import registry
 from flowcontrol_admin.editor import read_version
@@ -162,7 +163,7 @@ def restore(page: Page, flow: Flow, number: int) -> HttpResponse:
 def discard(page: Page, flow: Flow) -> HttpResponse:
     """Discard the draft, after showing what is lost."""
     if page.is_post:
-        flows.discard_draft(flow, revision=page.revision)
+        flows.discard_draft(flow, revision=page.revision, author=page.user)
         page.notify(gettext("The draft was discarded. This is the published version."))
         return page.redirect("flow_editor", flow.pk)
     draft = FlowVersion.objects.filter(draft_of=flow).first()
@@ -194,7 +195,7 @@ class Change(NamedTuple):
 
 
 def show_history(page: Page, flow: Flow) -> HttpResponse:
-    """Show who did what to a flow, and why: in the admin, from the command line and from code."""
+    """Show who did what to a flow and to its draft, and why: in the admin and from elsewhere."""
     events = FlowEvent.objects.filter(key=flow.key).order_by("-pk")[:MOST_EVENTS]
     rows = [
         Change(event.at, event.actor, event.get_operation_display(), event.message)
@@ -207,9 +208,19 @@ def show_history(page: Page, flow: Flow) -> HttpResponse:
         Change(entry.action_time, str(entry.user), entry.get_change_message(), "")
         for entry in logged.select_related("user").order_by("-action_time")[:MOST_EVENTS]
     ]
+    rows += [Change(edit.at, edit.author, _edited(edit), _told(edit)) for edit in flows.edits(flow)]
     return page.render(
         "flow_history.html",
         title=gettext("History of “%(flow)s”") % {"flow": flow.name},
         crumb=gettext("History"),
         rows=sorted(rows, key=lambda row: row.at, reverse=True)[:MOST_EVENTS],
     )
+
+
+def _edited(edit: JournalEntry) -> str:
+    return gettext("Edited the draft of version %(number)d") % {"number": edit.number}
+
+
+def _told(edit: JournalEntry) -> str:
+    undone = gettext("(Undone later.)") if edit.is_undone else ""
+    return f"{edit.text} {undone}".strip()

@@ -18,6 +18,7 @@ from flowcontrol_admin import (
     steps,
     transfer,
     triggers,
+    undo,
 )
 from flowcontrol_admin.pages import (
     ACTIVATE_FLOW,
@@ -58,9 +59,14 @@ def _edit(address: str, name: str, view: View) -> Route:
     return _page(address, name, view, CHANGE_FLOW, post=True)
 
 
+def _typed(route: Route) -> Route:
+    """Return a page with a form that a login does not empty."""
+    return replace(route, shows_again=True)
+
+
 def _step_form(name: str, view: View) -> Route:
-    """Return the page of an edit of a step, which a login does not empty."""
-    return replace(_edit(f"{_STEP}{name}/", f"step_{name}", view), shows_again=True)
+    """Return the page of an edit of a step."""
+    return _typed(_edit(f"{_STEP}{name}/", f"step_{name}", view))
 
 
 def _button(address: str, name: str, view: View, needs: str = CHANGE_FLOW) -> Route:
@@ -70,7 +76,7 @@ def _button(address: str, name: str, view: View, needs: str = CHANGE_FLOW) -> Ro
 
 FLOW_ROUTES = [
     _page("", "changelist", show_list),
-    Route("add/", "flow_add", flow_settings.add_flow, (ADD_FLOW,), methods=READ_AND_POST),
+    _typed(Route("add/", "flow_add", flow_settings.add_flow, (ADD_FLOW,), methods=READ_AND_POST)),
     _page("plugins/", "plugins", health.show_plugins),
     _page("health/", "health", health.show_health),
     Route(
@@ -84,7 +90,7 @@ FLOW_ROUTES = [
     _page("export/", "export_all", transfer.export_all),
     _page(_FLOW, "editor", editor.show_editor),
     _page(f"{_FLOW}export/", "export", transfer.export),
-    _form(f"{_FLOW}change/", "change", flow_settings.change_flow, CHANGE_FLOW),
+    _typed(_form(f"{_FLOW}change/", "change", flow_settings.change_flow, CHANGE_FLOW)),
     _page(f"{_FLOW}delete/", "delete", flow_settings.delete, DELETE_FLOW, post=True),
     _page(f"{_FLOW}history/", "history", publication.show_history),
     _form(f"{_FLOW}publish/", "publish", publication.publish, PUBLISH_FLOW),
@@ -94,6 +100,8 @@ FLOW_ROUTES = [
     _button(f"{_FLOW}resume/", "resume", publication.resume, ACTIVATE_FLOW),
     _edit(f"{_FLOW}discard/", "discard", publication.discard),
     _page(f"{_FLOW}diagram/", "diagram", flow_diagram.show_diagram),
+    _button(f"{_FLOW}undo/", "undo", undo.undo),
+    _button(f"{_FLOW}redo/", "redo", undo.redo),
     _page(f"{_FLOW}versions/", "versions", publication.show_versions),
     _page(_VERSION, "version", publication.show_version),
     _button(f"{_VERSION}restore/", "restore", publication.restore),
@@ -107,13 +115,13 @@ FLOW_ROUTES = [
         for edit in steps.STEP_EDITS
     ),
     _page(f"{_FLOW}triggers/add/", "trigger_pick", triggers.pick, CHANGE_FLOW),
-    _edit(f"{_FLOW}triggers/add/<str:key>/", "trigger_add", triggers.add),
-    _form(_TRIGGER, "trigger", triggers.change, CHANGE_FLOW),
+    _typed(_edit(f"{_FLOW}triggers/add/<str:key>/", "trigger_add", triggers.add)),
+    _typed(_form(_TRIGGER, "trigger", triggers.change, CHANGE_FLOW)),
     _button(f"{_TRIGGER}toggle/", "trigger_toggle", triggers.toggle),
     _edit(f"{_TRIGGER}delete/", "trigger_delete", triggers.delete),
-    replace(_page(f"{_FLOW}start/", "start", start.start, START_FLOW, post=True), shows_again=True),
+    _typed(_page(f"{_FLOW}start/", "start", start.start, START_FLOW, post=True)),
     _page(f"{_FLOW}start/objects/", "start_objects", start.find_objects, START_FLOW),
-    replace(_button(f"{_FLOW}dry-run/", "dry_run", dry_run.dry_run, START_FLOW), shows_again=True),
+    _typed(_button(f"{_FLOW}dry-run/", "dry_run", dry_run.dry_run, START_FLOW)),
 ]
 RUN_ROUTES = [
     # The actions of the list ask for their own permission.

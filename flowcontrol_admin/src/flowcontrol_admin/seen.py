@@ -39,12 +39,15 @@ def of_all(step: Step) -> str:
 
 def of_list(document: Document, place: Place) -> str:
     """Return the fingerprint of the order of the steps in the list of a place."""
+    return of_order(place, ids_at(document, place))
+
+
+def ids_at(document: Document, place: Place) -> list[str]:
+    """Return the ids of the steps in the list of a place."""
     if place.parent is None:
-        steps = document.steps
-    else:
-        parent = document.visit(place.parent).step
-        steps = parent.branches.get(place.branch or "", ())
-    return of_order(place, [step.id for step in steps])
+        return [step.id for step in document.steps]
+    parent = document.visit(place.parent).step
+    return [step.id for step in parent.branches.get(place.branch or "", ())]
 
 
 def of_order(place: Place, step_ids: Collection[str]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, NamedTuple, cast
@@ -11,20 +11,19 @@ from django import forms
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpResponse, HttpResponseRedirect
-from django.utils import timezone
 from django.utils.datastructures import MultiValueDict
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
 from flowcontrol import flows
 from flowcontrol.errors import DocumentError, EditError, NotPermittedError, Problem
-from flowcontrol.flows import Edit
+from flowcontrol.flows import Edit, JournalEntry
 from flowcontrol.models import Flow, FlowVersion
 from flowcontrol.registry import registry
 from flowcontrol_admin import seen
 from flowcontrol_admin.conflicts import ComparedForm
 from flowcontrol_admin.fields import focus_first
-from flowcontrol_admin.pages import AGAIN, Page, Text, plugin_code, url
+from flowcontrol_admin.pages import Page, Text, plugin_code, url
 from flowcontrol_admin.pickers import Offer, grouped, search_query
 from flowcontrol_admin.pictures import picture_of_action
 from flowcontrol_admin.step_forms import (
@@ -41,6 +40,42 @@ from flowcontrol_admin.tree import place_value
 from flowcontrol_core.document.tree import Document, Place, Step, count_steps
 from flowcontrol_core.flows.config_forms import initial_config
 
+#: At most this many changes by others are named above a form.
+MOST_REFUSALS = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """A part of a document that an edit is about.
+
+    ``fingerprint`` changes whenever the part does, and ``steps`` are the ids of its steps; with
+    ``is_order``, only their order is a part of it.
+    """
+
+    fingerprint: Callable[[Document, str], str]
+    steps: Callable[[Document, str], Collection[str]]
+    is_order: bool = False
+
+
+STEP = Part(
+    fingerprint=lambda document, step_id: seen.of_step(document.visit(step_id).step),
+    steps=lambda document, step_id: [step_id],
+)
+ALL_INSIDE = Part(
+    fingerprint=lambda document, step_id: seen.of_all(document.visit(step_id).step),
+    steps=lambda document, step_id: _inside(document.visit(step_id).step).step_ids(),
+)
+LIST = Part(
+    fingerprint=lambda document, step_id: seen.of_list(document, document.visit(step_id).place),
+    steps=lambda document, step_id: document.siblings(document.visit(step_id)),
+    is_order=True,
+)
+OUTLINE = Part(
+    fingerprint=lambda document, step_id: seen.of_outline(document),
+    steps=lambda document, step_id: document.step_ids(),
+    is_order=True,
+)
+
 
 class Target(NamedTuple):
     """The step that a request is about, and whether it is as the author of the edit has seen it."""
@@ -49,9 +84,12 @@ class Target(NamedTuple):
     version: FlowVersion | None
     document: Document
     step: Step
+    part: Part
     #: The fingerprint of what the edit is about, as it is now.
     seen: str
     is_late: bool
+    #: The revision that the author has seen; 0 where nothing was sent.
+    since: int
 
     @property
     def revision(self) -> int:
@@ -63,35 +101,26 @@ class Target(NamedTuple):
         return flows.Describer(self.document).step(self.step.id)
 
     @property
-    def inside(self) -> Document:
-        """Return a document of the step and those inside it."""
-        return Document(steps=(self.step,))
+    def asked(self) -> dict[str, Any]:
+        """Return what the journal is asked for: who changed this part since it was seen."""
+        steps = self.part.steps(self.document, self.step.id)
+        return {"steps": steps, "moved": self.part.is_order, "since": self.since}
 
     @property
-    def refusal(self) -> str:
-        """Return who changed the flow, and when; empty where the edit is not late."""
+    def refusals(self) -> list[str]:
+        """Return who changed what, and when, the newest first; empty where the edit is not late."""
         if not self.is_late or self.version is None:
-            return ""
-        text = gettext("The flow was changed by %(author)s at %(time)s.")
-        author = self.version.author or gettext("an unknown author")
-        at = f"{timezone.localtime(self.version.updated_at):%Y-%m-%d %H:%M:%S}"
-        return text % {"author": author, "time": at}
+            return []
+        if changes := flows.edits(self.flow, **self.asked):
+            is_step = not self.part.is_order
+            return [flows.describe_edit(each, of_step=is_step) for each in changes[:MOST_REFUSALS]]
+        others = flows.edits(self.flow, since=self.since) or [JournalEntry.of_draft(self.version)]
+        return [flows.describe_edit(others[0])]
 
 
-def _step_as_shown(document: Document, step_id: str) -> str:
-    return seen.of_step(document.visit(step_id).step)
-
-
-def _all_as_shown(document: Document, step_id: str) -> str:
-    return seen.of_all(document.visit(step_id).step)
-
-
-def _list_as_shown(document: Document, step_id: str) -> str:
-    return seen.of_list(document, document.visit(step_id).place)
-
-
-def _outline_as_shown(document: Document, _step_id: str) -> str:
-    return seen.of_outline(document)
+def _inside(step: Step) -> Document:
+    """Return a document of a step and those inside it."""
+    return Document(steps=(step,))
 
 
 def configure(page: Page, flow: Flow, step_id: str) -> HttpResponse:
@@ -212,8 +241,7 @@ def _form_page(
         status=409 if target.is_late else 200,
         form=form,
         body=body,
-        action=page.request.path.removesuffix(AGAIN) if page.is_again else "",
-        refusal=target.refusal,
+        refusals=target.refusals,
         is_conflict=bool(compared and compared.choices),
         revision=target.revision,
         seen=target.seen,
@@ -227,14 +255,14 @@ def _form_page(
 class StepEdit:
     """One edit of a step: what it asks for, the function that makes it, and its page.
 
-    Without a title it has no page: a button of the editor posts it. ``shown`` returns the
-    fingerprint of what the edit is about.
+    Without a title it has no page: a button of the editor posts it. ``part`` is what the
+    edit is about.
     """
 
     name: str
     make: Callable[..., Edit]
     form: type[EditForm] = EditForm
-    shown: Callable[[Document, str], str] = _step_as_shown
+    part: Part = STEP
     title: Text = ""
     submit: Text = ""
     template: str = "form.html"
@@ -242,10 +270,10 @@ class StepEdit:
 
     def __call__(self, page: Page, flow: Flow, step_id: str) -> HttpResponse:
         """Make the edit, or ask for what it needs."""
-        target = _target(page, flow, step_id, self.shown)
+        target = _target(page, flow, step_id, self.part)
         if not self.title:
             if target.is_late:
-                raise flows.stale_revision(flow)
+                raise flows.stale_revision(flow, **target.asked)
             form = self._form(target, page.data, None)
             page.cleaned(form)
             return self._make(page, target, form)
@@ -260,7 +288,7 @@ class StepEdit:
             is_again=page.is_again,
         )
         # Where it stands, and what is inside it, is chosen as a whole.
-        is_by_field = self.shown is _step_as_shown
+        is_by_field = self.part is STEP
         if (is_by_field or not target.is_late) and compared.may_save():
             try:
                 return self._make(page, target, form)
@@ -292,7 +320,7 @@ def _losses(target: Target) -> dict[str, Any]:
     return {
         "where": target.where,
         "size": ngettext("%(count)d step", "%(count)d steps", count) % {"count": count},
-        "waiting": sum(waiting.get(step_id, 0) for step_id in target.inside.step_ids()),
+        "waiting": sum(waiting.get(each, 0) for each in _inside(target.step).step_ids()),
     }
 
 
@@ -301,7 +329,7 @@ STEP_EDITS = (
         name="move",
         make=flows.move_step,
         form=MoveForm,
-        shown=_outline_as_shown,
+        part=OUTLINE,
         title=_("Move “%(step)s”"),
         submit=_("Move"),
     ),
@@ -312,14 +340,14 @@ STEP_EDITS = (
     StepEdit(
         name="delete",
         make=flows.delete_step,
-        shown=_all_as_shown,
+        part=ALL_INSIDE,
         title=_("Delete “%(step)s”?"),
         submit=_("Delete"),
         template="step_delete.html",
         details=_losses,
     ),
     StepEdit(name="duplicate", make=flows.duplicate_step),
-    StepEdit(name="shift", make=flows.shift_step, form=ShiftForm, shown=_list_as_shown),
+    StepEdit(name="shift", make=flows.shift_step, form=ShiftForm, part=LIST),
     StepEdit(name="disable", make=flows.set_disabled, form=DisableForm),
 )
 
@@ -357,8 +385,10 @@ def _add(page: Page, flow: Flow) -> HttpResponse:
     key, revision = cleaned["action"], version.revision if version else 1
     document, place = flows.get_document(version), read_place(cleaned["place"])
     is_known = place is not None and (place.parent is None or place.parent in document.index)
-    if page.is_late(revision, seen.of_list(document, place) if place and is_known else ""):
-        raise flows.stale_revision(flow)
+    found = seen.of_list(document, place) if place and is_known else ""
+    if page.is_late(revision, found):
+        about = _list_or_parent(document, place) if place else {}
+        raise flows.stale_revision(flow, since=page.revision, **about)
     place = _legal_place(document, cleaned["place"])
     if not flows.may_place(key, page.user):
         raise PermissionDenied
@@ -369,6 +399,13 @@ def _add(page: Page, flow: Flow) -> HttpResponse:
     if entry.action.Config.base_fields:
         return HttpResponseRedirect(url("flow_step_configure", flow.pk, edit.step) + "?new")
     return page.redirect("flow_editor", flow.pk, anchor=f"step-{edit.step}")
+
+
+def _list_or_parent(document: Document, place: Place) -> dict[str, Any]:
+    """Return what the journal is asked for about a place: its list, or its step that is gone."""
+    if place.parent is None or place.parent in document.index:
+        return {"steps": seen.ids_at(document, place), "moved": True}
+    return {"steps": [place.parent]}
 
 
 def _cancel_address(page: Page, target: Target) -> str:
@@ -403,7 +440,7 @@ def _target(
     page: Page,
     flow: Flow,
     step_id: str,
-    shown: Callable[[Document, str], str] = _step_as_shown,
+    part: Part = STEP,
 ) -> Target:
     """Return what a request is about, and whether that was changed since it was shown.
 
@@ -416,11 +453,11 @@ def _target(
     step = document.find(step_id)
     if step is None:
         if page.is_post and page.revision != present:
-            raise flows.stale_revision(flow)
+            raise flows.stale_revision(flow, steps=[step_id], since=page.revision)
         raise Http404(gettext("The flow has no such step."))
-    found = shown(document, step_id)
+    found, since = part.fingerprint(document, step_id), page.revision if page.is_post else 0
     is_late = page.is_post and page.is_late(present, found)
-    return Target(flow, version, document, step, found, is_late)
+    return Target(flow, version, document, step, part, found, is_late, since)
 
 
 def _done(page: Page, target: Target, edit: Edit) -> HttpResponse:

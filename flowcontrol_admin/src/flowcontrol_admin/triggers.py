@@ -126,7 +126,7 @@ def _edit(page: Page, flow_trigger: FlowTrigger) -> HttpResponse:
         config = _config_form(flow_trigger, page.data, document)
         is_valid = form.is_valid() and (config is None or config.is_valid())
         shown = config.render("flowcontrol_admin/fields.html") if config else ""
-    if is_valid and (saved := _save(page, form, config, flow_trigger)):
+    if page.is_to_write and is_valid and (saved := _save(page, form, config, flow_trigger)):
         for warning in flows.association_warnings(saved, document):
             page.notify(warning, messages.WARNING)
         return _done(page, flow_trigger, gettext("The trigger was saved."), _delay())

@@ -64,6 +64,7 @@ from flowcontrol_core.flows.flow_triggers import (
     remove_trigger,
 )
 from flowcontrol_core.flows.imports import ImportResult, import_flows
+from flowcontrol_core.flows.journal import JournalEntry, LastEdits, describe_edit, edits
 from flowcontrol_core.flows.lifecycle import (
     LIMITS,
     POLICIES,
@@ -95,6 +96,7 @@ from flowcontrol_core.flows.publication import (
 )
 from flowcontrol_core.flows.references import RowReference, find_references
 from flowcontrol_core.flows.sentences import Phrase, Sentence, describe_step, summarize_step
+from flowcontrol_core.flows.undo import last_edits, redo, undo
 from flowcontrol_core.flows.warnings import association_warnings, find_warnings
 from flowcontrol_core.runs.execution.dry_run import (
     DryRun,
@@ -118,6 +120,8 @@ __all__ = [
     "Edit",
     "ImportResult",
     "Inspection",
+    "JournalEntry",
+    "LastEdits",
     "Passed",
     "Phrase",
     "RowReference",
@@ -146,6 +150,7 @@ __all__ = [
     "delete_flow",
     "delete_step",
     "describe_diff",
+    "describe_edit",
     "describe_step",
     "diff_with_published",
     "discard_draft",
@@ -153,6 +158,7 @@ __all__ = [
     "dry_run",
     "duplicate_step",
     "edit_draft",
+    "edits",
     "export_flows",
     "field_label",
     "find_references",
@@ -163,6 +169,7 @@ __all__ = [
     "import_flows",
     "inspect_document",
     "is_unchanged",
+    "last_edits",
     "live_counts",
     "may_change_live",
     "may_place",
@@ -178,6 +185,7 @@ __all__ = [
     "present_version",
     "publish",
     "published_version",
+    "redo",
     "remove_trigger",
     "restore_version",
     "resume",
@@ -194,6 +202,7 @@ __all__ = [
     "stored_config",
     "summarize_step",
     "trigger_form",
+    "undo",
     "versions_with_runs",
     "why_no_form",
     "with_facts",

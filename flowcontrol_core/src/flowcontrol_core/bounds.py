@@ -23,6 +23,8 @@ DURATION_SECONDS = 3_660 * 86_400
 ATTEMPTS = 1_000
 FACTOR = 1_000
 ERROR_NAMES = 50
+# The newest edits of the draft of a flow, which can be undone.
+EDITS = 200
 # A reader reports at most this many unknown keys of one object.
 UNKNOWN_KEYS = 20
 

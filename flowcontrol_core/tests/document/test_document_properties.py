@@ -20,6 +20,7 @@ from flowcontrol_core.document.edit import (
     new_step_id,
 )
 from flowcontrol_core.document.format import digest, parse, to_data
+from flowcontrol_core.document.patch import agrees, apply, patches
 from flowcontrol_core.document.places import legal_places
 from flowcontrol_core.document.tree import Document, RetryPolicy, Step, count_steps
 
@@ -243,3 +244,26 @@ def _deleted(document: Document, step_id: str) -> Document:
     smaller = delete_step(document, step_id)
     assert len(smaller.step_ids()) == len(document.step_ids()) - count_steps(step)
     return smaller
+
+
+@FEW
+@given(DOCUMENTS, st.data())
+def test_an_edit_is_taken_back_and_made_again_by_its_patches(
+    document: Document, data: st.DataObject
+) -> None:
+    _assert_there_and_back(document, _edited(document, data))
+
+
+@FEW
+@given(DOCUMENTS, DOCUMENTS)
+def test_any_document_is_turned_into_another_and_back(old: Document, new: Document) -> None:
+    _assert_there_and_back(old, new)
+
+
+def _assert_there_and_back(old: Document, new: Document) -> None:
+    before, after = json.loads(json.dumps(patches(old, new)))
+    assert agrees(old, before)
+    assert agrees(new, after)
+    assert agrees(old, after) == (digest(to_data(old)) == digest(to_data(new)))
+    assert _without_empty_branches(apply(new, before)) == _without_empty_branches(old)
+    assert _without_empty_branches(apply(old, after)) == _without_empty_branches(new)

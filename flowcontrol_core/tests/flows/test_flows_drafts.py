@@ -197,7 +197,7 @@ def test_edit_made_on_a_discarded_draft_is_stale() -> None:
     flow = make_published(greet("aaaa"))
     draft = flows.edit_draft(flow, with_guard("a"), revision=None, author=None)
     flows.discard_draft(flow)
-    with pytest.raises(StaleRevisionError, match="discarded"):
+    with pytest.raises(StaleRevisionError, match="Discarded the draft"):
         flows.edit_draft(flow, with_guard("b"), revision=draft.revision, author=None)
     new = flows.edit_draft(flow, with_guard("c"), revision=None, author=None)
     assert new.revision > draft.revision

@@ -166,7 +166,7 @@ def test_step_of_a_missing_action_has_no_form_and_can_be_edited_otherwise() -> N
     copy = flows.duplicate_step(flow, "aaaa", revision=None).step
     assert found(flow, copy).config == {"x": 1}
     edit = flows.delete_step(flow, "aaaa", revision=None)
-    assert edit.message == "Deleted 1 step."
+    assert edit.message == "Deleted “gone.thing”."
     assert ids(flow) == ("bbbb", copy)
 
 
@@ -220,14 +220,15 @@ def test_duplicate_keeps_the_configuration_of_everything_inside() -> None:
     flow = make(choose("aaaa", then=[greet("bbbb", times=7)]))
     edit = flows.duplicate_step(flow, "aaaa", revision=1)
     copy = found(flow, edit.step)
-    assert edit.message == "Duplicated 2 steps."
+    assert edit.message == "Duplicated “If” and the steps inside it (2 steps)."
     assert copy.branches["then"][0].config["times"] == 7
     assert copy.branches["then"][0].id != "bbbb"
 
 
 def test_deleting_a_container_says_how_many_steps_are_gone() -> None:
     flow = make(choose("aaaa", then=[greet("bbbb"), greet("cccc")], **{"else": [greet("dddd")]}))
-    assert flows.delete_step(flow, "aaaa", revision=1).message == "Deleted 4 steps."
+    message = flows.delete_step(flow, "aaaa", revision=1).message
+    assert message == "Deleted “If” and the steps inside it (4 steps)."
     assert ids(flow) == ()
 
 

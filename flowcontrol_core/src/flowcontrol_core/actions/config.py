@@ -217,6 +217,18 @@ def read_config(
     raise ConfigError(text % {"errors": list_errors(errors)}, errors) from missing
 
 
+def means(field: forms.Field, stored: Any, value: Any, zone: tzinfo) -> bool:
+    """Return whether a stored value of a field is read as one whose canonical form is ``value``."""
+    try:
+        with neutral(zone):
+            return bool(store(field, field.clean(raw(field, stored))) == value)
+    except DatabaseProblem:
+        raise
+    except BaseException as error:  # noqa: BLE001 - a field of a plugin may raise anything
+        raise_interruption(error)
+        return False
+
+
 def _missing_filter(form: forms.BaseForm) -> BaseException | None:
     """Return why a form does not validate where that is a filter whose plugin is missing."""
     causes = (each.__cause__ for found in form.errors.as_data().values() for each in found)

@@ -183,10 +183,18 @@ def count_steps(step: Step) -> int:
 
 def map_steps(steps: tuple[Step, ...], change: Callable[[Step], Step]) -> tuple[Step, ...]:
     """Return the steps, and those inside them, changed; ``change`` leaves their branches alone."""
-    return tuple(
-        replace(
-            change(step),
-            branches={name: map_steps(inside, change) for name, inside in step.branches.items()},
-        )
-        for step in steps
+    return tuple(_map_step(step, change) for step in steps)
+
+
+def _map_step(step: Step, change: Callable[[Step], Step]) -> Step:
+    changed = change(step)
+    if not step.branches:
+        return changed
+    branches = {name: map_steps(inside, change) for name, inside in step.branches.items()}
+    # What stays as it is stays the same object, which is compared at once.
+    is_same = all(
+        a is b
+        for name, inside in branches.items()
+        for a, b in zip(inside, step.branches[name], strict=True)
     )
+    return changed if is_same else replace(changed, branches=branches)

@@ -20,6 +20,7 @@ from flowcontrol_core.actions.bound_step import upgraded_config
 from flowcontrol_core.actions.config import (
     initial_values,
     list_errors,
+    means,
     read_config,
     store_values,
     to_stored,
@@ -41,6 +42,13 @@ def zone_of(document: Document) -> tzinfo:
 def known_action(key: str) -> BaseAction | None:
     """Return the action of a key; None where its plugin is missing."""
     return registry.get_action(key).action if registry.knows_action(key) else None
+
+
+def label_of_field(action_key: str, name: str) -> str:
+    """Return the label of a field of an action's form; its name where there is none."""
+    action = known_action(action_key)
+    field = action.Config.base_fields.get(name) if action else None
+    return str(field.label) if field and field.label else name.replace("_", " ")
 
 
 def form_prefix(step_id: str) -> str:
@@ -204,23 +212,25 @@ def stored_config(form: forms.BaseForm) -> dict[str, Any]:
 
 
 def changed_config(
-    step: Step, action: BaseAction, config: Mapping[str, Any], document: Document
+    step: Step, action: BaseAction, form: forms.BaseForm, config: Mapping[str, Any], zone: tzinfo
 ) -> dict[str, Any]:
-    """Return a new configuration of a step in which what means the same stays as it is stored.
+    """Return what was filled into a form of a step; what means the same stays as it is stored.
 
     Such as a text from a file with a line break at its end, which a form does without, or a value
-    that is left out because it is the default.
+    that is left out because it is the default. ``config`` are the form's ``stored_config``.
     """
-    try:
-        same = meant_config(step, action, document)
-    except FlowcontrolError:
+    if step.config_version not in (None, action.config_version):
         return dict(config)
-    old = step.config if step.config_version == action.config_version else same
-    is_same = {name for name, value in config.items() if name in same and same[name] == value}
-    return {
-        name: old[name] if name in is_same else value
+    old = step.config
+    same = {
+        name: old.get(name)
         for name, value in config.items()
-        if name in old or name not in is_same
+        if means(form.fields[name], old.get(name), value, zone)
+    }
+    return {
+        name: same.get(name, value)
+        for name, value in config.items()
+        if name in old or name not in same
     }
 
 

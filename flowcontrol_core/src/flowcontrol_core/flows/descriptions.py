@@ -28,7 +28,11 @@ from flowcontrol_core.document.format import STEP_KEYS
 from flowcontrol_core.document.tree import Document, Place, RetryPolicy, Step
 from flowcontrol_core.engine.codec import decode
 from flowcontrol_core.errors import FlowcontrolError, raise_interruption
-from flowcontrol_core.flows.config_forms import known_action, meant_config
+from flowcontrol_core.flows.config_forms import (
+    known_action,
+    label_of_field,
+    meant_config,
+)
 from flowcontrol_core.flows.edits import step_label
 from flowcontrol_core.redaction import HIDDEN
 
@@ -204,8 +208,7 @@ def is_secret(step: Step, name: str) -> bool:
 
 def field_label(step: Step, name: str) -> str:
     """Return the label of a field of a step's configuration, as its form shows it."""
-    field = _field(step, name)
-    return str(field.label) if field and field.label else name.replace("_", " ")
+    return label_of_field(step.action, name)
 
 
 def shown_config(step: Step) -> list[tuple[str, str]]:

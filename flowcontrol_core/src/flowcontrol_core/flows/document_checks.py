@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from datetime import tzinfo
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from django.apps import apps
 from django.db.models import Model
@@ -30,15 +30,20 @@ from flowcontrol_core.zones import find_zone
 
 
 def check_document(
-    document: Document, *, flow: Flow | None = None, step: str = ""
+    document: Document,
+    *,
+    flow: Flow | None = None,
+    step: str = "",
+    cleaned: Mapping[str, Any] | None = None,
 ) -> list[Problem]:
     """Return what would fail at run time, in reading order; empty for a sound document.
 
     Disabled steps, and what is inside them, are not checked. Code of a plugin that raises while
     it is asked is a problem of its step and never an error here. ``flow`` is the one the document
-    belongs to. With the id of a ``step``, only that step is checked.
+    belongs to. With the id of a ``step``, only that step is checked; ``cleaned`` are the values of
+    its form where that was bound already, which is not done again then.
     """
-    problems, _inspection = drain(_inspect(document, flow, step))
+    problems, _inspection = drain(_inspect(document, flow, step, cleaned))
     return [problem for problem in problems if not step or problem.step == step]
 
 
@@ -60,7 +65,12 @@ def inspect_document(
     return drain(_inspect(document, flow))
 
 
-def _inspect(document: Document, flow: Flow | None, only: str = "") -> Reading[Inspection]:
+def _inspect(
+    document: Document,
+    flow: Flow | None,
+    only: str = "",
+    cleaned: Mapping[str, Any] | None = None,
+) -> Reading[Inspection]:
     model = find_model(document.object or "")
     if document.object and model is None:
         text = gettext(
@@ -76,7 +86,8 @@ def _inspect(document: Document, flow: Flow | None, only: str = "") -> Reading[I
     for question in questions_of(document, model, zone):
         if question.visit.step.id not in wanted:
             continue
-        step = yield from check_step(question)
+        is_bound = question.visit.step.id == only
+        step = yield from check_step(question, cleaned if is_bound else None)
         if step is not None:
             sound.append(step)
     waits_for = yield from check_triggers(sound)

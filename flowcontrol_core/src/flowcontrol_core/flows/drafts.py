@@ -6,6 +6,7 @@ author has seen; a draft begins with that of the version it was copied from.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any, TypeAlias
@@ -22,8 +23,9 @@ from flowcontrol_core.bounds import ACTOR_CHARACTERS
 from flowcontrol_core.document.format import digest, parse, to_data
 from flowcontrol_core.document.tree import Document, Step, map_steps
 from flowcontrol_core.errors import DocumentError, EditError, StaleRevisionError, UnknownFlowError
-from flowcontrol_core.models import Flow, FlowVersion
-from flowcontrol_core.texts import storable_text
+from flowcontrol_core.flows import journal
+from flowcontrol_core.flows.journal import Change, JournalEntry
+from flowcontrol_core.models import EditOperation, Flow, FlowVersion
 
 Author: TypeAlias = AbstractBaseUser | None
 """Who edits; code that names no author may do everything."""
@@ -60,12 +62,12 @@ def get_document(version: FlowVersion | None) -> Document:
     return _parsed(_Source(version.pk, version.digest, version.document))
 
 
-def readable_document(version: FlowVersion | None) -> Document:
-    """Return the document of a version, an empty one where it cannot be read (any more)."""
+def readable_document(version: FlowVersion | None) -> Document | None:
+    """Return the document of a version, None where it cannot be read (any more)."""
     try:
         return get_document(version)
     except DocumentError:
-        return Document()
+        return None
 
 
 def present_version(flow: Flow) -> FlowVersion | None:
@@ -90,12 +92,17 @@ def present_revision(flow: Flow) -> int:
     return version.revision if version else 1
 
 
-def columns_of(document: Document) -> dict[str, Any]:
-    """Return the columns of a version with that document; raises DocumentError if too large.
+def completed(document: Document) -> Document:
+    """Return a document as it is stored.
 
     What means the present version of an action when it is stored means that one for ever.
     """
-    data = to_data(replace(document, steps=map_steps(document.steps, _with_version)))
+    return replace(document, steps=map_steps(document.steps, _with_version))
+
+
+def columns_of(document: Document) -> dict[str, Any]:
+    """Return the columns of a version with that document; raises DocumentError if too large."""
+    data = to_data(completed(document))
     return {"document": data, "digest": digest(data)}
 
 
@@ -118,11 +125,17 @@ def add_draft(flow: Flow, author: Author, **columns: Any) -> FlowVersion:
 
 
 def write_draft(
-    flow: Flow, seen: FlowVersion, columns: dict[str, Any], author: Author
+    flow: Flow,
+    seen: FlowVersion,
+    old: Document | None,
+    change: Change,
+    columns: dict[str, Any],
+    author: Author,
 ) -> FlowVersion:
     """Write columns (``columns_of``) to the draft, opening one if need be, and return it.
 
-    Raises StaleRevisionError where the flow was changed since it was ``seen``. To be called inside
+    The journal gets what was changed; ``old`` is the document as it was ``seen``, None where it
+    cannot be read. Raises StaleRevisionError where the flow was changed since. To be called inside
     of a transaction that has locked the flow.
     """
     draft = seen if seen.draft_of_id else open_draft(flow, author)
@@ -136,10 +149,11 @@ def write_draft(
         raise stale_revision(flow)
     for name, value in values.items():
         setattr(draft, name, value)
+    journal.record(draft, old, change, draft.author, draft.revision)
     return draft
 
 
-def discard_draft(flow: Flow, *, revision: Revision = None) -> FlowVersion:
+def discard_draft(flow: Flow, *, revision: Revision = None, author: Author = None) -> FlowVersion:
     """Delete the draft and return the published version, which the editor shows then.
 
     Raises EditError where there is no draft, or no published version to return to.
@@ -153,30 +167,54 @@ def discard_draft(flow: Flow, *, revision: Revision = None) -> FlowVersion:
         if published is None:
             text = gettext("The flow %(flow)r was never published; delete the flow instead.")
             raise EditError(text % {"flow": flow.key})
-        deleted, _ = as_seen(draft, draft.revision if revision is None else revision).delete()
+        seen, was = draft.revision if revision is None else revision, readable_document(draft)
+        deleted, _ = as_seen(draft, seen).delete()
         if not deleted:
             raise stale_revision(flow)
         # Later drafts count on from here, so that an edit made on the discarded one is stale.
         published.revision = draft.revision + 1
         published.save(update_fields=["revision"])
+        now = readable_document(published)
+        change = Change(document=now or Document(), operation=EditOperation.DISCARD)
+        journal.record(draft, was if now else None, change, _name(author), published.revision)
         return published
 
 
-def stale_revision(flow: Flow) -> StaleRevisionError:
-    """Return the error for an edit of an old revision: who changed it since, and when."""
+def draft_number(version: FlowVersion | None) -> int:
+    """Return the number of the draft that the present version is, or whose edits lead to it."""
+    if version is None:
+        return 1
+    return version.number if version.draft_of_id else version.number + 1
+
+
+def stale_revision(
+    flow: Flow, *, steps: Collection[str] = (), moved: bool = False, since: int = 0
+) -> StaleRevisionError:
+    """Return the error for an edit of an old revision: who changed what, and when.
+
+    With the ids of ``steps`` it tells who changed one of these after the revision ``since``, or
+    with ``moved`` their order; as ``journal.edits``.
+    """
     with atomic():
-        draft = _committed_draft(flow)
-    advice = gettext("Nothing was written; reload the flow and repeat your change.")
-    if draft is None:
+        draft, last = _committed_draft(flow), journal.last_edit(flow)
+        changes = journal.edits(flow, steps=steps, moved=moved, since=since) if steps else []
+    if changes:
+        what = journal.describe_edit(changes[0], of_step=not moved)
+    elif last is not None and _led_to(last, draft):
+        what = journal.describe_edit(last)
+    elif draft is None:
         what = gettext("The draft was published or discarded meanwhile.")
-        return StaleRevisionError(f"{what} {advice}")
-    text = gettext("The flow was changed by %(author)s at %(time)s (revision %(revision)s).")
-    what = text % {
-        "author": draft.author or gettext("an unknown author"),
-        "time": f"{timezone.localtime(draft.updated_at):%Y-%m-%d %H:%M:%S}",
-        "revision": draft.revision,
-    }
+    else:
+        what = journal.describe_edit(JournalEntry.of_draft(draft))
+    advice = gettext("Nothing was written; reload the flow and repeat your change.")
     return StaleRevisionError(f"{what} {advice}")
+
+
+def _led_to(edit: JournalEntry, draft: FlowVersion | None) -> bool:
+    """Return whether it is by that edit that there is this draft, or no draft any more."""
+    if draft is None:
+        return edit.operation == EditOperation.DISCARD
+    return edit.revision == draft.revision
 
 
 def _with_version(step: Step) -> Step:
@@ -219,7 +257,7 @@ def _next_number(flow: Flow) -> int:
 
 
 def _name(author: Author) -> str:
-    return storable_text(author, ACTOR_CHARACTERS)
+    return str(author or "")[:ACTOR_CHARACTERS]
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from django import forms
-from django.utils.translation import gettext, ngettext
+from django.utils.translation import gettext
 
 from flowcontrol_core.actions.registry import registry
 from flowcontrol_core.document import edit
@@ -28,11 +28,13 @@ from flowcontrol_core.flows.config_forms import (
     initial_config,
     known_action,
     stored_config,
+    zone_of,
 )
 from flowcontrol_core.flows.document_checks import check_document
 from flowcontrol_core.flows.drafts import Author, Revision
+from flowcontrol_core.flows.journal import Change, JournalEntry
 from flowcontrol_core.flows.permissions import refuse_unplaceable
-from flowcontrol_core.models import Flow, FlowVersion
+from flowcontrol_core.models import EditOperation, Flow, FlowVersion
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,13 +43,15 @@ class Edit:
 
     ``version`` is what the editor shows now, and its ``revision`` the one to name next; ``step``
     is the id of the step it was about, and ``message`` a sentence for its author. Without
-    ``changed`` nothing was written, because it was so already.
+    ``changed`` nothing was written, because it was so already. ``of`` is the edit that it has
+    undone or redone.
     """
 
     version: FlowVersion
     step: str
     message: str
     changed: bool = True
+    of: JournalEntry | None = None
 
 
 def step_label(step: Step) -> str:
@@ -79,18 +83,9 @@ def places(document: Document, *, moving: str | None = None) -> list[Place]:
     return legal_places(document, moving=moving, branches=offered_branches)
 
 
-#: The permission to choose the secret that a step gets.
-
 Operation: TypeAlias = Callable[[Document], Document]
-
-
-class _Change(NamedTuple):
-    """The new document, the step it is about, and the sentences for a change and for none."""
-
-    document: Document
-    step: str = ""
-    done: str = ""
-    unchanged: str = ""
+Said: TypeAlias = tuple[EditOperation, Mapping[str, Any]]
+"""What the journal says of an edit: see ``journal.Change``."""
 
 
 def edit_draft(
@@ -103,15 +98,21 @@ def edit_draft(
     StaleRevisionError where another author was faster, NotPermittedError where the author may not
     place one of the actions, and what the operation raises.
     """
-    return _apply(flow, lambda document: _Change(operation(document)), revision, author).version
+
+    def change(document: Document) -> Change:
+        return Change(document=operation(document), operation=EditOperation.CODE)
+
+    return _apply(flow, change, revision, author).version
 
 
 def _apply(
     flow: Flow,
-    operation: Callable[[Document], _Change],
+    operation: Callable[[Document], Change],
     revision: Revision,
     author: Author,
-    read: Callable[[FlowVersion], Document] = drafts.get_document,
+    *,
+    unchanged: str = "",
+    read: Callable[[FlowVersion], Document | None] = drafts.get_document,
 ) -> Edit:
     with drafts.atomic():
         drafts.lock(flow)
@@ -119,14 +120,30 @@ def _apply(
         if revision is not None and revision != version.revision:
             raise drafts.stale_revision(flow)
         old = read(version)
-        change = operation(old)
-        columns = drafts.columns_of(change.document)
-        if columns["digest"] == version.digest:
-            message = change.unchanged or gettext("Nothing was changed.")
-            return Edit(version=version, step=change.step, message=message, changed=False)
-        refuse_unplaceable(old, change.document, author, about=change.step)
-        written = drafts.write_draft(flow, version, columns, author)
-        return Edit(version=written, step=change.step, message=change.done)
+        return write(flow, version, old, operation(old or Document()), author, unchanged)
+
+
+def write(
+    flow: Flow,
+    version: FlowVersion,
+    old: Document | None,
+    change: Change,
+    author: Author,
+    unchanged: str = "",
+) -> Edit:
+    """Make a change of the present version, if it is one; the flow is locked.
+
+    ``old`` is the document of that version, None where it cannot be read; ``unchanged`` is the
+    sentence for its author where the document is the same.
+    """
+    change = replace(change, document=drafts.completed(change.document))
+    columns = drafts.columns_of(change.document)
+    if columns["digest"] == version.digest:
+        message = unchanged or gettext("Nothing was changed.")
+        return Edit(version=version, step=change.step, message=message, changed=False)
+    refuse_unplaceable(old or Document(), change.document, author, about=change.step)
+    written = drafts.write_draft(flow, version, old, change, columns, author)
+    return Edit(version=written, step=change.step, message=change.sentence)
 
 
 def restore_version(
@@ -136,16 +153,18 @@ def restore_version(
     if version.flow_id != flow.pk:
         text = gettext("%(version)s is not a version of the flow %(flow)r; choose one of its own.")
         raise EditError(text % {"version": version, "flow": flow.key})
-    return replace_draft(flow, drafts.get_document(version), revision=revision, author=author)
+    said = EditOperation.RESTORE, {"version": version.number}
+    document = drafts.get_document(version)
+    return replace_draft(flow, document, said, revision=revision, author=author)
 
 
 def replace_draft(
-    flow: Flow, document: Document, *, revision: Revision, author: Author
+    flow: Flow, document: Document, said: Said, *, revision: Revision, author: Author
 ) -> FlowVersion:
     """Make a document the draft, also where the present one cannot be read; as ``edit_draft``."""
 
-    def change(_: Document) -> _Change:
-        return _Change(document)
+    def change(_: Document) -> Change:
+        return Change(document=document, operation=said[0], values=said[1])
 
     return _apply(flow, change, revision, author, read=drafts.readable_document).version
 
@@ -160,7 +179,7 @@ def add_step(
     """
     entry = registry.get_action(action_key)
 
-    def change(document: Document) -> _Change:
+    def change(document: Document) -> Change:
         _refuse_foreign_branch(document, place)
         step = Step(
             id=edit.new_step_id(document.index),
@@ -168,8 +187,12 @@ def add_step(
             config=initial_config(entry.action, document),
             config_version=entry.action.config_version,
         )
-        done = gettext("Added “%(step)s”.") % {"step": step_label(step)}
-        return _Change(edit.add_step(document, step, place), step.id, done)
+        return Change(
+            document=edit.add_step(document, step, place),
+            operation=EditOperation.ADD,
+            step=step.id,
+            values=_about(step),
+        )
 
     return _apply(flow, change, revision, author)
 
@@ -196,15 +219,18 @@ def configure_step(
             text = gettext("The form does not belong to the step %(step)r; use step_form().")
             raise EditError(text % {"step": step_id})
         version = action.config_version
-        changed = changed_config(document.visit(step_id).step, action, config, document)
+        step = document.visit(step_id).step
+        changed = changed_config(step, action, form, config, zone_of(document))
         new = edit.change_step(document, step_id, config=changed, config_version=version)
-        if check and (problems := check_document(new, flow=flow, step=step_id)):
+        if not check:
+            return new
+        if problems := check_document(new, flow=flow, step=step_id, cleaned=form.cleaned_data):
             raise DocumentError(problems)
         return new
 
-    done = gettext("Saved “%(step)s”.")
     unchanged = gettext("The step was configured like that already.")
-    return _edit_step(flow, step_id, configure, revision, author, done, unchanged)
+    said = EditOperation.CONFIGURE
+    return _edit_step(flow, step_id, configure, revision, author, said, unchanged)
 
 
 def move_step(
@@ -216,9 +242,8 @@ def move_step(
         _refuse_foreign_branch(document, place)
         return edit.move_step(document, step_id, place)
 
-    done = gettext("Moved “%(step)s”.")
     unchanged = gettext("The step is at that place already; nothing was moved.")
-    return _edit_step(flow, step_id, move, revision, author, done, unchanged)
+    return _edit_step(flow, step_id, move, revision, author, EditOperation.MOVE, unchanged)
 
 
 def shift_step(
@@ -226,8 +251,8 @@ def shift_step(
 ) -> Edit:
     """Move a step up (-1) or down (1) by one in its list; raises EditError at the list's end."""
     shift = partial(edit.shift_step, step_id=step_id, by=by)
-    done = gettext("Moved “%(step)s” up.") if by < 0 else gettext("Moved “%(step)s” down.")
-    return _edit_step(flow, step_id, shift, revision, author, done)
+    said = EditOperation.MOVE_UP if by < 0 else EditOperation.MOVE_DOWN
+    return _edit_step(flow, step_id, shift, revision, author, said)
 
 
 def set_disabled(
@@ -235,22 +260,20 @@ def set_disabled(
 ) -> Edit:
     """Disable a step, so that runs skip it, or enable it."""
     if disabled:
-        done = gettext("Disabled “%(step)s”: runs skip it.")
-        unchanged = gettext("The step is disabled already.")
+        said, unchanged = EditOperation.DISABLE, gettext("The step is disabled already.")
     else:
-        done = gettext("Enabled “%(step)s”.")
-        unchanged = gettext("The step is enabled already.")
+        said, unchanged = EditOperation.ENABLE, gettext("The step is enabled already.")
     change = partial(edit.change_step, step_id=step_id, disabled=disabled)
-    return _edit_step(flow, step_id, change, revision, author, done, unchanged)
+    return _edit_step(flow, step_id, change, revision, author, said, unchanged)
 
 
 def annotate_step(
     flow: Flow, step_id: str, note: str, *, revision: Revision, author: Author = None
 ) -> Edit:
     """Replace the note of a step; an empty one removes it."""
-    done = gettext("Saved the note.") if note else gettext("Removed the note.")
+    said = EditOperation.ANNOTATE if note else EditOperation.REMOVE_NOTE
     change = partial(edit.change_step, step_id=step_id, note=note)
-    return _edit_step(flow, step_id, change, revision, author, done)
+    return _edit_step(flow, step_id, change, revision, author, said)
 
 
 def set_policy(
@@ -267,18 +290,20 @@ def set_policy(
     change = partial(
         edit.change_step, step_id=step_id, retry=retry, timeout=timeout, if_unknown=if_unknown
     )
-    done = gettext("Saved what happens when the step fails.")
-    return _edit_step(flow, step_id, change, revision, author, done)
+    return _edit_step(flow, step_id, change, revision, author, EditOperation.POLICY)
 
 
 def duplicate_step(flow: Flow, step_id: str, *, revision: Revision, author: Author = None) -> Edit:
     """Copy a step, with everything inside it, right after itself; ``step`` is the copy's id."""
 
-    def duplicate(document: Document) -> _Change:
+    def duplicate(document: Document) -> Change:
         changed, copy_id = edit.duplicate_step(document, step_id)
-        count = count_steps(document.visit(step_id).step)
-        text = ngettext("Duplicated %(count)d step.", "Duplicated %(count)d steps.", count)
-        return _Change(changed, copy_id, text % {"count": count})
+        return Change(
+            document=changed,
+            operation=EditOperation.DUPLICATE,
+            step=copy_id,
+            values=_about(document.visit(step_id).step),
+        )
 
     return _apply(flow, duplicate, revision, author)
 
@@ -286,10 +311,13 @@ def duplicate_step(flow: Flow, step_id: str, *, revision: Revision, author: Auth
 def delete_step(flow: Flow, step_id: str, *, revision: Revision, author: Author = None) -> Edit:
     """Delete a step with everything inside it; runs in flight keep theirs."""
 
-    def delete(document: Document) -> _Change:
-        count = count_steps(document.visit(step_id).step)
-        text = ngettext("Deleted %(count)d step.", "Deleted %(count)d steps.", count)
-        return _Change(edit.delete_step(document, step_id), step_id, text % {"count": count})
+    def delete(document: Document) -> Change:
+        return Change(
+            document=edit.delete_step(document, step_id),
+            operation=EditOperation.DELETE,
+            step=step_id,
+            values=_about(document.visit(step_id).step),
+        )
 
     return _apply(flow, delete, revision, author)
 
@@ -305,23 +333,34 @@ def set_options(
 ) -> Edit:
     """Replace what applies to the whole flow: its model, its guard and its time zone."""
 
-    def change(document: Document) -> _Change:
+    def change(document: Document) -> Change:
         changed = edit.set_options(document, object=object, guard=guard, time_zone=time_zone)
-        return _Change(changed, done=gettext("Saved the settings of the flow."))
+        return Change(document=changed, operation=EditOperation.OPTIONS)
 
     return _apply(flow, change, revision, author)
 
 
 def _edit_step(
-    flow: Flow, step_id: str, operation: Operation, revision: Revision, author: Author, *said: str
+    flow: Flow,
+    step_id: str,
+    operation: Operation,
+    revision: Revision,
+    author: Author,
+    said: EditOperation,
+    unchanged: str = "",
 ) -> Edit:
-    """Apply an operation on one step; ``said`` is what was done, and what if it was not needed."""
+    """Apply an operation on one step; ``unchanged`` says for its author that it was not needed."""
 
-    def change(document: Document) -> _Change:
-        words = {"step": step_label(document.visit(step_id).step)}
-        return _Change(operation(document), step_id, *(text % words for text in said))
+    def change(document: Document) -> Change:
+        values = {"action": document.visit(step_id).step.action}
+        return Change(document=operation(document), operation=said, step=step_id, values=values)
 
-    return _apply(flow, change, revision, author)
+    return _apply(flow, change, revision, author, unchanged=unchanged)
+
+
+def _about(step: Step) -> dict[str, Any]:
+    """Return what a sentence about a step with those inside it needs."""
+    return {"action": step.action, "count": count_steps(step)}
 
 
 def _refuse_foreign_branch(document: Document, place: Place) -> None:

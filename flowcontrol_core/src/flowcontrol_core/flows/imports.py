@@ -20,7 +20,7 @@ from flowcontrol_core.flows.exports import MARKER
 from flowcontrol_core.flows.flow_triggers import COLUMNS, check_association
 from flowcontrol_core.flows.import_files import File, FileFlow, placed, read_file
 from flowcontrol_core.flows.permissions import ACTIVATE, PUBLISH, refuse_without
-from flowcontrol_core.models import Flow, FlowTrigger, FlowVersion
+from flowcontrol_core.models import EditOperation, Flow, FlowTrigger, FlowVersion
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,7 +87,7 @@ def import_flows(
 def _import(item: FileFlow, file: File, who: Importer, *, publish: bool) -> ImportResult:
     found = Flow.objects.filter(key=item.key).first()
     present = drafts.present_version(found) if found else None
-    known = _known_values(item.document, drafts.readable_document(present))
+    known = _known_values(item.document, drafts.readable_document(present) or Document())
     document = _filled(item.document, known)
     with _placing(item.path):
         flow = found or lifecycle.create_flow(
@@ -114,7 +114,9 @@ def _update(flow: Flow, item: FileFlow, document: Document, who: Importer) -> li
     notes = []
     had_changes = drafts.published_version(flow) is not None and not publication.is_unchanged(flow)
     revision = drafts.present_revision(flow)
-    version = replace_draft(flow, document, revision=None, author=who.author)
+    version = replace_draft(
+        flow, document, (EditOperation.IMPORT, {}), revision=None, author=who.author
+    )
     if had_changes and version.revision != revision:
         notes.append(gettext("The draft had changes that were not published; they are replaced."))
     columns = item.columns.items()

@@ -83,8 +83,13 @@ class CheckedStep:
             return []
 
 
-def check_step(question: Question) -> Reading[CheckedStep | None]:
-    """Check a step by itself; without a CheckedStep it has problems."""
+def check_step(
+    question: Question, cleaned: Mapping[str, Any] | None = None
+) -> Reading[CheckedStep | None]:
+    """Check a step by itself; without a CheckedStep it has problems.
+
+    ``cleaned`` are the values of its form where that was bound already.
+    """
     step, path = question.visit.step, question.visit.path
     try:
         action = registry.get_action(step.action).action
@@ -93,7 +98,7 @@ def check_step(question: Question) -> Reading[CheckedStep | None]:
         return None
     yield from _branch_problems(question, action)
     yield from _object_problems(question, action)
-    bound = yield from _bind(question, action)
+    bound = yield from _bind(question, action, cleaned)
     if bound is None:
         return None
     checked = CheckedStep(question, action, *bound)
@@ -221,12 +226,15 @@ def _loop_problems(step: CheckedStep) -> Iterator[Problem]:
         yield step.question.problem(text)
 
 
-def _bind(question: Question, action: BaseAction) -> Reading[_Bound | None]:
+def _bind(
+    question: Question, action: BaseAction, cleaned: Mapping[str, Any] | None
+) -> Reading[_Bound | None]:
     """Read and compile the configuration, naming the field of each problem."""
     try:
         require_migrated(action)
         stored = upgraded_config(question.visit.step, action)
-        values = read_config(action.Config, stored, question.zone)
+        form = action.Config
+        values = read_config(form, stored, question.zone) if cleaned is None else cleaned
     except ConfigError as error:
         yield from _config_problems(question, error)
         return None
@@ -244,7 +252,7 @@ def _bind(question: Question, action: BaseAction) -> Reading[_Bound | None]:
 
 
 def _compile(
-    question: Question, action: BaseAction, values: dict[str, Any]
+    question: Question, action: BaseAction, values: Mapping[str, Any]
 ) -> Reading[_Bound | None]:
     """Compile the computed values; the first that cannot be compiled ends it."""
     computed: dict[str, Evaluable] = {}

@@ -12,6 +12,7 @@ from flowcontrol_core.models.about import (
 )
 from flowcontrol_core.models.columns import DamagedJson
 from flowcontrol_core.models.flow import Flow, FlowVersion, LimitPolicy
+from flowcontrol_core.models.flow_edit import EditOperation, FlowEdit
 from flowcontrol_core.models.flow_trigger import (
     FlowTrigger,
     Mode,
@@ -52,8 +53,10 @@ __all__ = [
     "BulkOperation",
     "ConsumedSlot",
     "DamagedJson",
+    "EditOperation",
     "EventKind",
     "Flow",
+    "FlowEdit",
     "FlowEvent",
     "FlowOperation",
     "FlowRun",

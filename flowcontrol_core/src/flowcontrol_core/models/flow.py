@@ -204,7 +204,7 @@ class FlowVersion(models.Model):
     #: Grows with each change of the draft; an edit names the one it was made on.
     revision = models.PositiveIntegerField(_("revision"), default=1)
     #: A name, not a reference: the users may be in another database.
-    author = models.CharField(_("author"), max_length=bounds.ACTOR_CHARACTERS, blank=True)
+    author = ShortTextField(_("author"), max_length=bounds.ACTOR_CHARACTERS, blank=True)
     created_at = UtcDateTimeField(_("created at"), auto_now_add=True)
     updated_at = UtcDateTimeField(_("updated at"), auto_now=True)
     published_at = UtcDateTimeField(_("published at"), null=True)
