@@ -1,7 +1,7 @@
 """The catalogues of all distributions: `python -m tests.tooling.catalogues` brings them up to date.
 
-Babel reads the sources, keeps what is translated, drops what no source has any longer, and compiles:
-the programs of gettext are not needed. What it prints is still to be translated.
+Babel reads the sources, keeps what is translated, drops what no source has any longer, and
+compiles: the programs of gettext are not needed. What it prints is still to be translated.
 """
 
 from __future__ import annotations

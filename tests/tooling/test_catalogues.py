@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from itertools import product
 from pathlib import Path
 
@@ -93,3 +93,13 @@ def test_wheel_carries_the_compiled_catalogue(source: Path, language: str) -> No
     packed = {Path(file.path) for file in WheelBuilder(str(source.parent)).recurse_included_files()}
     path = catalogue_path(source, language)
     assert {path, path.with_suffix(".mo")} <= packed
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_a_text_of_several_distributions_is_translated_alike(language: str) -> None:
+    """Django keeps one translation of a message: that of the app that stands first."""
+    known = defaultdict(set)
+    for source in SOURCES:
+        for message in messages(read_catalogue(catalogue_path(source, language), language)):
+            known[texts_of(message.id), message.context].add(texts_of(message.string))
+    assert not {message: texts for message, texts in known.items() if len(texts) > 1}
