@@ -43,7 +43,7 @@ define pytest
     $(HATCH) run $(1) $(ARGS)
 endef
 
-.PHONY: help demo site test test-quick test-all lint format types contracts docs wheels bench chaos clean
+.PHONY: help demo site test test-quick test-all lint format types contracts docs messages wheels bench chaos clean
 
 help:
 	@echo "make demo       run the demo and show what it does"
@@ -55,6 +55,7 @@ help:
 	@echo "make types      mypy, strict"
 	@echo "make contracts  import-linter: what may import what"
 	@echo "make docs       links and snippets of the documentation"
+	@echo "make messages   bring the catalogues of translated texts up to date"
 	@echo "make wheels     build all wheels into dist/ and test them in an empty environment"
 	@echo "make bench      the benchmarks"
 	@echo "make chaos      the fault campaign, on every database that answers"
@@ -89,6 +90,9 @@ contracts: $(ENVIRONMENTS)/.current
 
 docs: $(ENVIRONMENTS)/.current
 	$(call hatch,dev:docs)
+
+messages: $(ENVIRONMENTS)/.current
+	$(call hatch,dev:messages)
 
 wheels: $(ENVIRONMENTS)/.current
 	$(call hatch,dev:wheels)

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import re
+
 from tests.cases import each
 from tests.docs.pages import read, rows, sections
+from tests.tooling.catalogues import catalogue_path, messages, read_catalogue
+from tests.tooling.sources import SOURCES
 
 #: What the product is made of.
 VOCABULARY = """
@@ -20,9 +24,17 @@ event, fire, match, listener, skipped firing, payload, history, hook, entry poin
 redaction, health issue, remedy, key, digest, revision, publish
 """
 WORDS = sorted({" ".join(word.split()) for text in (VOCABULARY, FIELD) for word in text.split(",")})
-GLOSSARY = [
-    row for section in sections(read("reference/glossary.md")).values() for row in rows(section)
+SECTIONS = sections(read("reference/glossary.md"))
+#: The texts of the German catalogues, each with its translation in lower case; what has a context
+#: means something else.
+TEXTS = [
+    (message.id, message.string.lower())
+    for source in SOURCES
+    for message in messages(read_catalogue(catalogue_path(source, "de"), "de"))
+    if isinstance(message.id, str) and isinstance(message.string, str) and not message.context
 ]
+GERMAN = rows(SECTIONS.pop("German"))
+GLOSSARY = [row for section in SECTIONS.values() for row in rows(section)]
 
 
 @each("word", WORDS)
@@ -39,3 +51,15 @@ def test_no_word_is_explained_twice() -> None:
 def test_a_meaning_is_one_sentence_or_a_few(word: str, meaning: str) -> None:
     assert meaning.endswith((".", ").")), word
     assert len(meaning) <= 240, word
+
+
+def terms(text: str) -> list[str]:
+    """Return the words of a cell, without what stands in brackets and before a colon."""
+    bare = re.sub(r" *\([^)]*\)|[^;]*: ", "", text)
+    return [word.strip() for word in re.split("[;,]", bare)]
+
+
+@each(("english", "german"), GERMAN)
+def test_the_german_catalogues_use_the_words_of_the_glossary(english: str, german: str) -> None:
+    pairs = dict(zip(terms(english), terms(german), strict=True))
+    assert not [(text, word) for text, word in TEXTS if pairs.get(text, word).lower() != word]

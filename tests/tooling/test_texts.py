@@ -20,6 +20,7 @@ import pytest
 
 from tests.cases import each
 from tests.databases import ROOT
+from tests.tooling.catalogues import extract_messages, messages, texts_of
 from tests.tooling.sources import SOURCES, at, modules, read
 from tests.tooling.texts import Module, find_sinks
 
@@ -40,7 +41,7 @@ UNSEEN = re.compile(r"(?is)<(script|style|code)\b.*?</\1>|<!--.*?-->|<!doctype[^
 READ_ALOUD = re.compile(r"\b(?:title|alt|placeholder|aria-label)=\"([^\"]*)\"")
 ELEMENT = re.compile(r"<[^>]*>", re.DOTALL)
 WORD = re.compile(r"(?<!&)\b[A-Za-z]{2,}\b(?!;)")
-MSGID = re.compile(r'^msgid(?:_plural)? ((?:".*"\n)+)', re.MULTILINE)
+MSGID = re.compile(r'^msg(?:ctxt|id|id_plural) ((?:".*"\n)+)', re.MULTILINE)
 
 
 ALL = [
@@ -110,7 +111,7 @@ def catalogue_of(source: Path, folder: Path) -> set[str]:
         required = {"CI", "FLOWCONTROL_REQUIRE_SERVICES"} & os.environ.keys()
         assert not required, "the package gettext is not installed"
         pytest.skip("xgettext is not installed")
-    shutil.copytree(source, folder, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(source, folder, ignore=shutil.ignore_patterns("__pycache__", "locale"))
     (folder / "locale").mkdir()
     done = subprocess.run(
         [sys.executable, "-m", "django", "makemessages", "--locale=de", "--no-location"],
@@ -137,4 +138,9 @@ def test_makemessages_finds_each_text(source: Path, tmp_path: Path) -> None:
         if isinstance(text, ast.Constant)
     }
     if marked:
-        assert marked <= catalogue_of(source, tmp_path / "source")
+        found = catalogue_of(source, tmp_path / "source")
+        assert marked <= found
+        own = messages(extract_messages(source))
+        assert found - {""} == {
+            text for each in own for text in [*texts_of(each.id), each.context]
+        } - {None}

@@ -7,7 +7,7 @@ from typing import Any
 
 from django import forms
 from django.core.exceptions import ValidationError
-from django.utils.translation import gettext
+from django.utils.translation import gettext, pgettext_lazy
 from django.utils.translation import gettext_lazy as _
 
 from flowcontrol.base import BoundConfig, FlowDirective, RunContext
@@ -57,17 +57,17 @@ class For(ControlAction):
 
     class Config(forms.Form):
         start = ExpressionField(
-            label=_("Start"),
+            label=pgettext_lazy("counting", "Start"),
             required=False,
             initial="0",
             help_text=_("The first value: a number or an expression. Leave empty for 0."),
         )
         end = ExpressionField(
-            label=_("End"),
+            label=pgettext_lazy("counting", "End"),
             help_text=_("The loop ends before this value: 0 to 3 makes three passes, 0, 1 and 2."),
         )
         step = ExpressionField(
-            label=_("Step"),
+            label=pgettext_lazy("counting", "Step"),
             required=False,
             initial="1",
             help_text=_("Added after each pass; negative to count down. Leave empty for 1."),
@@ -108,7 +108,8 @@ class For(ControlAction):
 
     def _bound(self, config: Any, name: str, default: int = 0) -> int:
         source = config.source(name)
-        what = f"“{self.Config.base_fields[name].label}” ({source})"
+        named = {"field": self.Config.base_fields[name].label, "source": source}
+        what = gettext("“%(field)s” (%(source)s)") % named
         return whole_number(getattr(config, name), what) if source else default
 
     def summary(self, config: BoundConfig) -> str:

@@ -12,7 +12,7 @@ from django.contrib.admin.models import LogEntry
 from django.contrib.admin.options import get_content_type_for_model
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404
-from django.utils.translation import gettext, ngettext
+from django.utils.translation import gettext, ngettext, pgettext
 from django.utils.translation import gettext_lazy as _
 
 from flowcontrol import flows
@@ -212,7 +212,7 @@ def show_history(page: Page, flow: Flow) -> HttpResponse:
     return page.render(
         "flow_history.html",
         title=gettext("History of “%(flow)s”") % {"flow": flow.name},
-        crumb=gettext("History"),
+        crumb=pgettext("of a flow", "History"),
         rows=sorted(rows, key=lambda row: row.at, reverse=True)[:MOST_EVENTS],
     )
 

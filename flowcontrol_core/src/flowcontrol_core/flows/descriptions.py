@@ -51,7 +51,10 @@ class Describer:
     def step(self, step_id: str) -> str:
         """Return the name of a step: its number and its action."""
         visit = self.document.index.get(step_id)
-        return f"{visit.number} “{step_label(visit.step)}”" if visit else step_id
+        if visit is None:
+            return step_id
+        named = {"number": visit.number, "step": step_label(visit.step)}
+        return gettext("%(number)s “%(step)s”") % named
 
     def place(self, place: Place, *, moving: str | None = None) -> str:
         """Return where a place is; its index does not count the step ``moving``."""

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from django.db import models
 from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
 
 from flowcontrol_core.models.about import AboutObject, about_object
 from flowcontrol_core.models.columns import JsonField, KeyField, ShortTextField, UtcDateTimeField
@@ -98,7 +99,7 @@ class FlowRun(AboutObject):
     )
     version = models.ForeignKey(
         FlowVersion,
-        verbose_name=_("version"),
+        verbose_name=pgettext_lazy("of a flow", "version"),
         on_delete=models.PROTECT,
         db_constraint=False,
         db_index=False,
