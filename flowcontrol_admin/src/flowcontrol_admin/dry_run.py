@@ -80,7 +80,7 @@ def dry_run(page: Page, flow: Flow) -> HttpResponse:
     if not asked.form.is_bound or not asked.is_valid(asked.show):
         return show(page, flow, asked)
     version = _chosen(asked)
-    document = readable_document(version)
+    document = readable_document(version) or Document()
     try:
         result = _execute(flow, asked)
     except FlowcontrolError as error:

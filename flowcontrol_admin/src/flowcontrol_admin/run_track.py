@@ -19,7 +19,7 @@ from flowcontrol.flows import branch_label, step_label
 from flowcontrol.models import EventKind, FlowRun, RunEvent, Status
 from flowcontrol.registry import registry
 from flowcontrol_admin.phrases import phrase_of
-from flowcontrol_admin.pictures import Picture, picture_of
+from flowcontrol_admin.pictures import Picture, ends, picture_of
 from flowcontrol_admin.run_state import named
 from flowcontrol_admin.run_texts import label_in, show_brief, show_length, show_span
 from flowcontrol_admin.timeline import LEAST_SHOWN, Call, Change, Gap, Happened, Loop, Pass, Row
@@ -319,8 +319,8 @@ def next_steps(document: Document, step_id: str) -> list[Step]:
         following += _siblings_after(document, visit)
         visit = visit.around
     enabled = [step for step in following if not step.disabled]
-    ends = (number for number, step in enumerate(enabled) if picture_of(step).ends)
-    return enabled[: next(ends, len(enabled)) + 1]
+    last = (number for number, step in enumerate(enabled) if ends(step))
+    return enabled[: next(last, len(enabled)) + 1]
 
 
 def _siblings_after(document: Document, visit: Visit) -> tuple[Step, ...]:

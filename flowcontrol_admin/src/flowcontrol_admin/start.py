@@ -151,7 +151,7 @@ def ask(page: Page, flow: Flow) -> Asked:
     """Return the forms of the page, bound where something is to be done with what was sent."""
     published, present = flows.published_version(flow), flows.present_version(flow)
     draft = present if present and not present.published_at else None
-    document = readable_document(published or draft)
+    document = readable_document(published or draft) or Document()
     label = document.object or ""
     model = find_model(label)
     sent = None if page.data is None else page.data
@@ -194,8 +194,10 @@ def _add_object(form: StartForm, page: Page, flow: Flow, model: type[Model]) -> 
 
 def _waited(versions: list[FlowVersion]) -> list[str]:
     """Return the keys of the triggers that the steps of these versions wait for."""
-    documents: list[Document] = [readable_document(version) for version in versions]
-    return sorted({key for document in documents for key in inspect_document(document)[1]})
+    documents = [found for version in versions if (found := readable_document(version))]
+    return sorted(
+        {key for document in documents for key in inspect_document(document)[1].waits_for}
+    )
 
 
 def start(page: Page, flow: Flow) -> HttpResponse:
@@ -237,7 +239,7 @@ def show(page: Page, flow: Flow, asked: Asked, **context: Any) -> HttpResponse:
 def find_objects(page: Page, flow: Flow) -> HttpResponse:
     """Answer the search for the object of a run."""
     version = flows.published_version(flow) or flows.present_version(flow)
-    return search_objects(page, find_model(readable_document(version).object or ""))
+    return search_objects(page, find_model((readable_document(version) or Document()).object or ""))
 
 
 def _start(flow: Flow, asked: Asked, user: Any) -> FlowRun:

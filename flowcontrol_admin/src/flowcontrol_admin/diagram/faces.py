@@ -9,7 +9,7 @@ from flowcontrol.flows import branch_label, offered_branches, step_label
 from flowcontrol_admin.diagram.overlay import Overlay
 from flowcontrol_admin.diagram.plan import TOP, Face, Lane, ListKey, Plan, reading_order
 from flowcontrol_admin.phrases import phrase_of
-from flowcontrol_admin.pictures import picture_of
+from flowcontrol_admin.pictures import ends, picture_of
 from flowcontrol_core.document.diff import diff
 from flowcontrol_core.document.tree import Document, Step
 
@@ -90,8 +90,7 @@ def _face(step: Step, document: Document) -> Face:
         is_loop=picture.is_loop,
         is_parallel=picture.icon == "parallel",
         is_disabled=step.disabled,
-        # The steps that leave a branch may do so under a condition only.
-        ends=picture.ends and not step.config.get("condition"),
+        ends=ends(step),
     )
 
 
