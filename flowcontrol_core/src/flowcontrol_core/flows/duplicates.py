@@ -13,7 +13,7 @@ from flowcontrol_core.flows.flow_triggers import COLUMNS
 from flowcontrol_core.flows.lifecycle import FIELDS, create_flow
 from flowcontrol_core.models import Flow, FlowTrigger
 
-#: So many characters of a key are kept; there is room for a number after them.
+#: The length of what is kept of a key: there is room for a number after it.
 _START = 80
 
 
