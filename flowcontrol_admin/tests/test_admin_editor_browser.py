@@ -361,3 +361,38 @@ def test_a_step_is_copied_cut_and_pasted_by_keys_also_into_another_flow(
     desk.page.get_by_role("button", name="Paste after it").click()
     desk.settle()
     assert [one.action for one in present_document(other).steps] == ["test.wait", "test.greet"]
+
+
+def test_a_flow_of_five_steps_is_built_by_keys_alone(desk: Desk, flow: Flow) -> None:
+    flow = create_flow(key="keys", name="Keys", document=build(step("test.wait", id="first")))
+    desk.open(flow)
+    desk.row("first").focus()
+    presses = 0
+
+    def press(*keys: str) -> None:
+        nonlocal presses
+        presses += len(keys)
+        desk.press(*keys)
+
+    def add(name: str, typed: str = "") -> None:
+        press("a")
+        desk.page.wait_for_selector("dialog[open]")
+        press(*name, "Enter")
+        desk.page.wait_for_selector("dialog[open]", state="hidden")
+        desk.settle()
+        if typed:
+            press(*typed, "Control+s")
+
+    add("greet", "Hi")
+    add("wait test")
+    add("if", "n")
+    press("ArrowDown")
+    add("greet", "Yes")
+    fork = present_document(flow).steps[3]
+    assert [one.action for one in present_document(flow).steps] == [
+        "test.wait", "test.greet", "test.wait", "builtin.if",
+    ]  # fmt: skip
+    assert fork.config["condition"] == "n"
+    assert fork.branches["then"][0].config["text"] == "Yes"
+    assert presses <= 150
+    assert desk.loads == 0
