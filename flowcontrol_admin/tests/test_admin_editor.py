@@ -24,7 +24,7 @@ from flowcontrol.testing import flow as build
 from flowcontrol.testing import step, temporary_registry
 from flowcontrol_core.document.tree import Document, Step
 
-from .conftest import logged_in, make_user, text_of, url
+from .conftest import Small, logged_in, make_user, text_of, url
 
 
 def post(client: Client, name: str, flow: Flow, *args: object, **data: Any) -> Any:
@@ -278,8 +278,8 @@ def test_a_step_cannot_be_moved_into_another_flow_or_into_itself(
 def test_moving_offers_the_legal_places_in_words_and_moves(client: Client, draft: Flow) -> None:
     page = text_of(client.get(url("flow_step_move", draft.pk, "hello")))
     assert "Top level, at the beginning (current place)" in page
-    assert "In “then” of 2 “If”, after 2.then.1 “Wait”" in page
-    assert "In “else” of 2 “If”" in page
+    assert "In “Then” of 2 “If”, after 2.then.1 “Wait”" in page
+    assert "In “Else” of 2 “If”" in page
     post(client, "flow_step_move", draft, "hello", place="fork/then/1")
     assert ids(draft) == ("fork", "wait", "hello", "bye")
 
@@ -413,6 +413,30 @@ def test_the_number_of_waiting_runs_links_to_these_runs(
     assert [run.pk for run in listed.context["cl"].result_list] == [waiting.pk]
     elsewhere = client.get(f"{url('flowrun_changelist')}?flow={waiting.flow_id}&step=hello")
     assert list(elsewhere.context["cl"].result_list) == []
+
+
+class Coloured(Small):
+    name = "coloured"
+
+    class Config(forms.Form):
+        class Media:
+            js = ("colours.js",)
+
+
+class Unmakeable(Small):
+    name = "unmakeable"
+
+    class Config(forms.Form):
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            if not args and not kwargs:
+                raise ZeroDivisionError("media")
+            super().__init__(*args, **kwargs)
+
+
+def test_what_the_forms_of_all_actions_load_is_in_the_page(client: Client, draft: Flow) -> None:
+    with temporary_registry(Coloured, Unmakeable):
+        page = client.get(url("flow_editor", draft.pk)).content.decode()
+    assert page.index("colours.js") < page.index("</head>")
 
 
 @pytest.fixture

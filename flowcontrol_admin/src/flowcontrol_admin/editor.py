@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
+from django import forms
 from django.http import HttpResponse
 
 from flowcontrol import flows
@@ -42,6 +44,7 @@ def show_editor(page: Page, flow: Flow) -> HttpResponse:
         last_edits=flows.last_edits(flow, version) if editable else None,
         may_change_triggers=may_change(page, flow),
         triggers=[_trigger_row(item) for item in flows.associations(flow)],
+        media=_media() if page.may(CHANGE_FLOW) else "",
         cache_seconds=get_settings().TRIGGER_CACHE_SECONDS,
         no_worker=bool(waiting) and is_without_worker(),
     )
@@ -61,6 +64,18 @@ def _changes(flow: Flow, version: FlowVersion | None, document: Document) -> int
         return 0
     published, unreadable = read_version(flow.published)
     return 0 if unreadable else len(flows.describe_diff(published, document))
+
+
+def _media() -> forms.Media:
+    """Return what the forms of all actions and triggers load: each may be shown on this page."""
+    found = forms.Media()
+    configs = [entry.action.Config for entry in registry.actions.values()]
+    configs += [entry.trigger.Config for entry in registry.triggers.values()]
+    for config in configs:
+        # A plugin's form that fails is told of where it is opened.
+        with suppress(Exception):
+            found += config().media
+    return found
 
 
 def _trigger_row(flow_trigger: FlowTrigger) -> dict[str, Any]:

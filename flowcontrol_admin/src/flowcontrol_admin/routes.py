@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from flowcontrol_admin import (
     bulk_page,
+    clipboard,
     dry_run,
     editor,
     flow_diagram,
@@ -106,6 +107,9 @@ FLOW_ROUTES = [
     _page(_VERSION, "version", publication.show_version),
     _button(f"{_VERSION}restore/", "restore", publication.restore),
     _edit(f"{_FLOW}add-step/", "step_add", steps.pick),
+    _edit(f"{_FLOW}paste/", "paste", clipboard.paste),
+    _page(f"{_STEP}copy/", "step_copy", clipboard.copy),
+    _button(f"{_FLOW}duplicate/", "duplicate", clipboard.duplicate, ADD_FLOW),
     _step_form("configure", steps.configure),
     _button(f"{_STEP}cancel/", "step_cancel", steps.cancel),
     *(

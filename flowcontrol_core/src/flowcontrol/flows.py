@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from flowcontrol_core import bounds
+from flowcontrol_core.flows.clipboard import copy_step, paste_step
 from flowcontrol_core.flows.config_forms import (
     StepForm,
     form_prefix,
@@ -35,6 +36,7 @@ from flowcontrol_core.flows.drafts import (
     published_version,
     stale_revision,
 )
+from flowcontrol_core.flows.duplicates import duplicate_flow
 from flowcontrol_core.flows.edits import (
     Edit,
     add_step,
@@ -144,6 +146,7 @@ __all__ = [
     "check_document",
     "check_options",
     "configure_step",
+    "copy_step",
     "counts_by_step",
     "create_flow",
     "deactivate",
@@ -156,6 +159,7 @@ __all__ = [
     "discard_draft",
     "documents_of",
     "dry_run",
+    "duplicate_flow",
     "duplicate_step",
     "edit_draft",
     "edits",
@@ -177,6 +181,7 @@ __all__ = [
     "move_step",
     "offered_branches",
     "open_draft",
+    "paste_step",
     "pause",
     "places",
     "present_document",

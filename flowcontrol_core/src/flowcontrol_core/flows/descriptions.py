@@ -33,7 +33,7 @@ from flowcontrol_core.flows.config_forms import (
     label_of_field,
     meant_config,
 )
-from flowcontrol_core.flows.edits import step_label
+from flowcontrol_core.flows.edits import branch_label, step_label
 from flowcontrol_core.redaction import HIDDEN
 
 logger = logging.getLogger(__name__)
@@ -61,10 +61,11 @@ class Describer:
         if place.parent is None:
             where, siblings = gettext("Top level"), self.document.steps
         else:
-            words = {"branch": place.branch, "step": self.step(place.parent)}
+            parent, branch = self.document.find(place.parent), place.branch or ""
+            label = branch_label(parent, branch) if parent else branch
+            words = {"branch": label, "step": self.step(place.parent)}
             where = gettext("In “%(branch)s” of %(step)s") % words
-            parent = self.document.find(place.parent)
-            siblings = parent.branches.get(place.branch or "", ()) if parent else ()
+            siblings = parent.branches.get(branch, ()) if parent else ()
         others = [step.id for step in siblings if step.id != moving]
         if 0 < place.index <= len(others):
             words = {"where": where, "step": self.step(others[place.index - 1])}
