@@ -314,3 +314,10 @@ def test_times_are_relative_with_the_date_in_a_tooltip(
     clock.advance(seconds=timedelta(hours=26, seconds=7).total_seconds())
     content = page_of(client, failed).content.decode()
     assert re.search(r'<time datetime="[^"]+" title="[^"]+">1 d 2 h ago</time>', content)
+
+
+def test_an_operator_action_asks_with_the_name_of_the_step(
+    client: Client, waiting: FlowRun
+) -> None:
+    page = text_of(client.get(url("flowrun_operate", waiting.pk, "skip")))
+    assert "The run is at the step “Wait”." in page

@@ -49,6 +49,63 @@ def test_a_list_of_100_runs_with_objects_takes_at_most_10_queries(client: Client
     assert len(caught) <= 10
 
 
+def test_the_list_begins_with_what_needs_attention(
+    client: Client, failed: FlowRun, live: Flow, clock: ManualClock
+) -> None:
+    def pks(**query: str) -> list[int]:
+        response = client.get(url("flowrun_changelist"), query)
+        return [run.pk for run in response.context["cl"].result_list]
+
+    late = create_flowrun(live)
+    clock.advance(hours=1)
+    blocked = create_flowrun(live)
+    FlowRun.objects.filter(pk=blocked.pk).update(
+        status="blocked", blocked_on="x.y", due_at=None, since=clock.now()
+    )
+    fine = create_flowrun(live)
+    assert pks() == [failed.pk, blocked.pk, late.pk, fine.pk]
+    assert sorted(pks(attention="yes")) == sorted([failed.pk, blocked.pk, late.pk])
+    assert text_of(client.get(url("flowrun_changelist"))).count("Needs attention 3") == 1
+    # Asked for an order, a page or anything else, it shows that and nothing else.
+    assert pks(o="-1") == [fine.pk, blocked.pk, late.pk, failed.pk]
+    assert pks(live="no") == [failed.pk]
+    clock.advance(days=40)
+    assert failed.pk not in pks(attention="yes")
+
+
+def test_more_that_needs_attention_costs_the_list_no_more_queries(
+    client: Client, clock: ManualClock
+) -> None:
+    document = build(step("test.fail", id="oops"), object="shop.customer")
+    flow = publish_flow(document, key="c", name="C")
+    counts = []
+    for count in (1, 30):
+        for number in range(count):
+            create_flowrun(flow, Customer.objects.create(name=f"Customer {number}"))
+        run_due()
+        create_flowrun(flow, Customer.objects.create(name="Late"))
+        clock.advance(hours=1)
+        with CaptureQueriesContext(connection) as caught:
+            client.get(url("flowrun_changelist"))
+        counts.append(len(caught))
+    # Where runs are overdue, two ask whether a worker is running.
+    assert counts[0] == counts[1] <= 11
+
+
+def test_a_row_says_at_which_step_and_why(client: Client, failed: FlowRun) -> None:
+    page = text_of(client.get(url("flowrun_changelist")))
+    assert "Fail Step “Fail” failed: RuntimeError: the gateway said no" in page
+    document = build(step("test.fail", id="oops"), object="shop.customer")
+    create_flowrun(publish_flow(document, key="c", name="C"), Customer.objects.create(name="Ada"))
+    failed.delete()
+    run_due()
+    blind = logged_in(make_user("a", "view_flowrun"))
+    page = text_of(blind.get(url("flowrun_changelist")))
+    assert "errored" in page
+    assert "the gateway" not in page
+    assert "Ada" not in page
+
+
 def test_only_so_many_runs_are_counted_and_that_is_said(
     client: Client, live: Flow, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from datetime import timedelta
 from functools import partial
 from typing import Any, ClassVar, TypeAlias
 
@@ -16,14 +15,12 @@ from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
 from flowcontrol import flows
-from flowcontrol.clock import clock
 from flowcontrol.health import overdue_runs
 from flowcontrol.models import Flow, Outcome, Status
+from flowcontrol_admin.attention import needing_attention
 from flowcontrol_admin.objects import ObjectRights
 from flowcontrol_core.flows.document_checks import find_model
 
-#: Runs that failed longer ago than this are no longer said to need attention.
-RECENT = timedelta(days=30)
 _Choices: TypeAlias = list[tuple[str, Any]]
 _Rows: TypeAlias = QuerySet[Any]
 MOST_CHARACTERS = 100
@@ -113,14 +110,6 @@ class LiveFilter(OptionFilter):
     }
 
 
-def needing_attention(runs: _Rows) -> _Rows:
-    """Return the runs that a person has to deal with: blocked, overdue, or failed of late."""
-    newest = clock().now() - RECENT
-    failed = models.Q(status=Status.DONE, outcome=Outcome.ERRORED, since__gte=newest)
-    overdue = models.Q(pk__in=overdue_runs().order_by().values("pk"))
-    return runs.filter(failed | models.Q(status=Status.BLOCKED) | overdue)
-
-
 class AttentionFilter(OptionFilter):
     """Runs that a person has to deal with."""
 
@@ -136,7 +125,9 @@ class FlowFilter(admin.SimpleListFilter):
     parameter_name = "flow"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> _Choices:
-        return [(str(pk), name) for pk, name in Flow.objects.values_list("pk", "name")]
+        # The list shows their names, and need not read them again.
+        self.flows = {flow.pk: flow for flow in Flow.objects.only("key", "name")}
+        return [(str(pk), flow.name) for pk, flow in self.flows.items()]
 
     def queryset(self, request: HttpRequest, queryset: _Rows) -> _Rows:
         value = self.value() or ""

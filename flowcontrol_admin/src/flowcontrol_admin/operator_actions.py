@@ -14,12 +14,13 @@ from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
 from django.utils.translation import gettext, ngettext
 
-from flowcontrol import runs
+from flowcontrol import flows, runs
 from flowcontrol.errors import FlowcontrolError
 from flowcontrol.models import BulkOperation, FlowRun, Status
 from flowcontrol.runs import OPERATOR_ACTIONS, OperatorAction, RunInfo, refusal_text
 from flowcontrol_admin.operator_forms import OperatorForm, form_for_run, form_for_runs
 from flowcontrol_admin.pages import Page, may
+from flowcontrol_admin.run_texts import where
 
 #: More runs than this are left to the sweeps, and at most this many: their keys are stored.
 MOST_AT_ONCE = 100
@@ -51,7 +52,15 @@ def operate(page: Page, run: FlowRun, slug: str) -> HttpResponse:
         else:
             page.notify(_success(action, after))
             return page.redirect("flowrun_change", after.pk)
-    return _ask(page, "operate.html", action, form, refused=refused, status=409 if refused else 200)
+    return _ask(
+        page,
+        "operate.html",
+        action,
+        form,
+        refused=refused,
+        at_step=where(run, flows.find_step(run, flows.documents_of([run]))),
+        status=409 if refused else 200,
+    )
 
 
 def _perform(page: Page, action: OperatorAction, run: FlowRun, form: OperatorForm) -> RunInfo:

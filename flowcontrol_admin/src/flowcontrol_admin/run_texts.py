@@ -159,6 +159,10 @@ def _next_check(run: FlowRun) -> Iterator[str]:
     is_told = bool(run.wait_until) or run.due_at == run.wait_timeout
     if run.due_at is None or (is_told and run.status != Status.PENDING):
         return
+    is_past = run.due_at < clock().now()
+    if is_past and run.status not in (Status.PENDING, Status.RUNNING):
+        # That it is overdue is said elsewhere.
+        return
     texts = {
         Status.PENDING: gettext("Due at %(time)s (%(distance)s)."),
         Status.RUNNING: gettext("The lease of its worker expires at %(time)s (%(distance)s)."),

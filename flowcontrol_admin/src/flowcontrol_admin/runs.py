@@ -21,8 +21,9 @@ from django.utils.translation import gettext_lazy as _
 from flowcontrol import flows
 from flowcontrol.clock import clock
 from flowcontrol.health import is_overdue, is_without_worker
-from flowcontrol.models import MOST_FOUND, MOST_READ, FlowRun, Status
+from flowcontrol.models import MOST_FOUND, MOST_READ, Flow, FlowRun, Status
 from flowcontrol.redaction import HIDDEN
+from flowcontrol_admin.attention import first_needing_attention
 from flowcontrol_admin.filters import (
     AttentionFilter,
     ErrorFilter,
@@ -35,7 +36,6 @@ from flowcontrol_admin.filters import (
     StatusFilter,
     StepFilter,
     is_key,
-    needing_attention,
 )
 from flowcontrol_admin.lists import ClosedList
 from flowcontrol_admin.objects import ObjectRights
@@ -82,15 +82,21 @@ class RunList(ChangeList):
         is_plain = not self.params and self.page_num == 1
         runs = list(dict.fromkeys([*first, *listed])) if is_plain else listed
         documents = flows.documents_of(runs)
-        now = clock().now()
+        now, known = clock().now(), self._flows()
         visible = ObjectRights(request, self.model_admin.admin_site).visible(runs)
         for run in runs:
+            if run.flow_id in known:
+                run.flow = known[run.flow_id]
             self._describe(run, documents, now, is_visible=run.pk in visible)
         self.result_list = runs
 
     def _needing_attention(self, request: HttpRequest) -> list[Any]:
-        runs = needing_attention(self.model_admin.get_queryset(request))
-        return list(runs.order_by("-outcome", "-since")[:MOST_FIRST])
+        runs = self.model_admin.get_queryset(request).order_by()
+        return first_needing_attention(runs, MOST_FIRST)[:MOST_FIRST]
+
+    def _flows(self) -> dict[int, Flow]:
+        """Return the flows, which their filter has read."""
+        return next(one.flows for one in self.filter_specs if isinstance(one, FlowFilter))
 
     @staticmethod
     def _describe(run: Any, documents: Any, now: datetime, *, is_visible: bool) -> None:
@@ -136,8 +142,7 @@ class FlowRunAdmin(ClosedList):
     def get_queryset(self, request: HttpRequest) -> QuerySet[FlowRun]:
         # What the list does not show may be large. The flows are not joined: MariaDB begins with
         # them, and sorts all runs.
-        runs = super().get_queryset(request).defer("state", "payload", "events_taken")
-        return runs.prefetch_related("flow")
+        return super().get_queryset(request).defer("state", "payload", "events_taken")
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[FlowRun], search_term: str

@@ -31,7 +31,7 @@ RUN_MARKS: Mapping[str, Mark] = {
 }
 DIFF_MARKS: Mapping[str, Mark] = {
     "added": Mark(_("Added"), "plus"),
-    "removed": Mark(_("Removed"), "minus"),
+    "removed": Mark(_("Removed"), "never"),
     "changed": Mark(_("Changed"), "pencil"),
     "moved": Mark(_("Moved"), "move"),
 }

@@ -18,7 +18,7 @@ class Font(NamedTuple):
     stretch: float = 1.0
 
 
-TITLE, TEXT, LABEL = Font(12, 1.1), Font(11), Font(11, 1.1)
+TITLE, TEXT, LABEL = Font(12, 1.12), Font(11), Font(11, 1.08)
 
 
 def width_of(text: str, font: Font) -> int:
@@ -41,11 +41,11 @@ def cut(text: str, font: Font, most: int) -> str:
 
 def _part(character: str) -> float:
     if character in _NARROW:
-        return 0.4
+        return 0.37
     if character in _WIDE:
-        return 0.98
+        return 0.95
     if combining(character):
         return 0.0
     if east_asian_width(character) in "WF":
         return 1.0
-    return 0.74 if character.isupper() else 0.63
+    return 0.72 if character.isupper() else 0.6
