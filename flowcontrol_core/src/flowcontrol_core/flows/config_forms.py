@@ -16,7 +16,6 @@ from django.utils.datastructures import MultiValueDict
 from django.utils.translation import gettext
 
 from flowcontrol_core.actions.base import BaseAction
-from flowcontrol_core.actions.bound_step import upgraded_config
 from flowcontrol_core.actions.config import (
     initial_values,
     list_errors,
@@ -24,6 +23,7 @@ from flowcontrol_core.actions.config import (
     read_config,
     store_values,
     to_stored,
+    upgraded_config,
 )
 from flowcontrol_core.actions.registry import registry
 from flowcontrol_core.actions.secrets import SecretField
