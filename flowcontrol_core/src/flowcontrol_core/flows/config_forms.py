@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import Any, cast
 
 from django import forms
+from django.forms.utils import pretty_name
 from django.utils import timezone, translation
 from django.utils.choices import flatten_choices
 from django.utils.datastructures import MultiValueDict
@@ -45,10 +46,12 @@ def known_action(key: str) -> BaseAction | None:
 
 
 def label_of_field(action_key: str, name: str) -> str:
-    """Return the label of a field of an action's form; its name where there is none."""
+    """Return the label of a field as the form of its action shows it."""
     action = known_action(action_key)
     field = action.Config.base_fields.get(name) if action else None
-    return str(field.label) if field and field.label else name.replace("_", " ")
+    if field is None:
+        return name.replace("_", " ")
+    return str(field.label or pretty_name(name))
 
 
 def form_prefix(step_id: str) -> str:
