@@ -126,6 +126,7 @@ def test_a_choice_that_is_not_offered_any_more_stays_chosen(client: Client, draf
             url("flow_step_configure", draft.pk, "sz"), {"revision": 1, **typed}, follow=True
         )
         assert present_document(draft).steps[0].config == config
+        assert "Save anyway" in again.content.decode()
         assert "xl is not one of the available choices" in text_of(again)
 
 

@@ -161,7 +161,7 @@ def restore(page: Page, flow: Flow, number: int) -> HttpResponse:
 
 
 def discard(page: Page, flow: Flow) -> HttpResponse:
-    """Discard the draft, after showing what is lost."""
+    """Discard the draft, after showing what is removed."""
     if page.is_post:
         flows.discard_draft(flow, revision=page.revision, author=page.user)
         page.notify(gettext("The draft was discarded. This is the published version."))

@@ -13,8 +13,8 @@ from django import forms
 from flowcontrol.forms import ExpressionField, JSONExpressionField, TemplateField
 from flowcontrol.testing import flow, step
 from flowcontrol_core.actions.base import BaseAction, Effects
-from flowcontrol_core.actions.bound_step import bind_step, upgraded_config
-from flowcontrol_core.actions.config import BoundConfig, bind
+from flowcontrol_core.actions.bound_step import bind_step
+from flowcontrol_core.actions.config import BoundConfig, bind, upgraded_config
 from flowcontrol_core.actions.registry import Registry
 from flowcontrol_core.document.tree import Step
 from flowcontrol_core.errors import ConfigError, ExpressionError, UnknownActionError

@@ -75,7 +75,7 @@ def test_a_configuration_of_an_older_version_is_compared_by_what_it_means() -> N
     same = greet(text="Hello", times=1, config_version=2)
     assert flows.describe_diff(old, same) == []
     other = greet(text="Bye", times=1, config_version=2)
-    assert words(old, other) == [("text", "Hello", "Bye")]
+    assert words(old, other) == [("Text", "Hello", "Bye")]
 
 
 def test_what_an_unknown_action_stores_is_compared_as_it_stands() -> None:

@@ -80,7 +80,7 @@ OPERATIONS: dict[str, tuple[Callable[[Flow], object], str]] = {
         lambda flow: flows.add_step(flow, "test.greet", Place(index=0), revision=None),
         "Added “Greet”.",
     ),
-    "configure": (configure, "Saved “Greet”: text, times."),
+    "configure": (configure, "Saved “Greet”: Text, Times."),
     "move": (
         lambda flow: flows.move_step(
             flow, "dddd", Place(parent="fork", branch="else", index=0), revision=None

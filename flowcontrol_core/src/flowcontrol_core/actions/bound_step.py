@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import tzinfo
-from typing import Any
 
 from flowcontrol_core.actions.base import BaseAction, Effects
-from flowcontrol_core.actions.config import BoundConfig, bind, read_config, secrets_of
+from flowcontrol_core.actions.config import (
+    BoundConfig,
+    bind,
+    read_config,
+    secrets_of,
+    upgraded_config,
+)
 from flowcontrol_core.actions.registry import Registry, registry
 from flowcontrol_core.document.tree import Step
-from flowcontrol_core.engine.codec import private_copy
-from flowcontrol_core.errors import ConfigError, gettext, raise_interruption
 from flowcontrol_core.tables import require_migrated
 
 
@@ -51,35 +54,3 @@ def bind_step(step: Step, zone: tzinfo, source: Registry = registry) -> BoundSte
         timeout=step.timeout or action.timeout,
         secrets=frozenset(secrets_of(config).values()),
     )
-
-
-def upgraded_config(step: Step, action: BaseAction) -> dict[str, Any]:
-    """Return the stored configuration of a step in the action's present version.
-
-    Raises ConfigError where it was stored by a newer version, or the upgrade fails.
-    """
-    if step.config_version is None or step.config_version == action.config_version:
-        return dict(step.config)
-    values = {"action": step.action, "version": step.config_version}
-    if step.config_version > action.config_version:
-        text = gettext(
-            "The configuration was stored by a newer version (%(version)d) of the action "
-            "%(action)r than the installed one (%(installed)d). Upgrade its plugin."
-        )
-        raise ConfigError(text % {**values, "installed": action.config_version})
-    try:
-        upgraded: Any = action.upgrade_config(private_copy(dict(step.config)), step.config_version)
-    except BaseException as error:
-        raise_interruption(error)
-        text = gettext(
-            "upgrade_config() of %(action)r failed on version %(version)d: %(error)r. "
-            "Correct the plugin."
-        )
-        raise ConfigError(text % {**values, "error": error}) from error
-    if not isinstance(upgraded, dict):
-        text = gettext(
-            "upgrade_config() of %(action)r returned %(answer)r for version %(version)d; it must "
-            "return the upgraded dictionary. Correct the plugin."
-        )
-        raise ConfigError(text % {**values, "answer": upgraded})
-    return upgraded

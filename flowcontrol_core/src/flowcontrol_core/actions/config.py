@@ -28,6 +28,10 @@ from flowcontrol_core.errors import (
 from flowcontrol_core.expressions import Scope
 from flowcontrol_core.zones import neutral
 
+if TYPE_CHECKING:
+    from flowcontrol_core.actions.base import BaseAction
+    from flowcontrol_core.document.tree import Step
+
 
 class Evaluable(Protocol):
     """A value that is computed each time a step is executed."""
@@ -146,6 +150,38 @@ def _evaluable(field: object, name: str, cleaned: Mapping[str, Any]) -> Evaluabl
     if isinstance(field, ComputedField):
         return field.compile_value(value, cleaned)
     return _Reference(value) if isinstance(value, Model | QuerySet) else None
+
+
+def upgraded_config(step: Step, action: BaseAction) -> dict[str, Any]:
+    """Return the stored configuration of a step in the action's present version.
+
+    Raises ConfigError where it was stored by a newer version, or the upgrade fails.
+    """
+    if step.config_version is None or step.config_version == action.config_version:
+        return dict(step.config)
+    values = {"action": step.action, "version": step.config_version}
+    if step.config_version > action.config_version:
+        text = gettext(
+            "The configuration was stored by a newer version (%(version)d) of the action "
+            "%(action)r than the installed one (%(installed)d). Upgrade its plugin."
+        )
+        raise ConfigError(text % {**values, "installed": action.config_version})
+    try:
+        upgraded: Any = action.upgrade_config(private_copy(dict(step.config)), step.config_version)
+    except BaseException as error:
+        raise_interruption(error)
+        text = gettext(
+            "upgrade_config() of %(action)r failed on version %(version)d: %(error)r. "
+            "Correct the plugin."
+        )
+        raise ConfigError(text % {**values, "error": error}) from error
+    if not isinstance(upgraded, dict):
+        text = gettext(
+            "upgrade_config() of %(action)r returned %(answer)r for version %(version)d; it must "
+            "return the upgraded dictionary. Correct the plugin."
+        )
+        raise ConfigError(text % {**values, "answer": upgraded})
+    return upgraded
 
 
 def to_stored(form: forms.BaseForm) -> dict[str, Any]:

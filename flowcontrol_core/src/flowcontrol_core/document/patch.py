@@ -50,7 +50,7 @@ def apply(document: Document, patch: Patch) -> Document:
     # Each once: then what hangs from the top is a tree, and the rest, if any, is not reached.
     if sorted(each for ids in lists.values() for each in ids) != sorted(kept):
         raise _unfit()
-    applied = parse({**(own[_DOCUMENT] or {}), "steps": _nested(_TOP, own, lists)})
+    applied = parse({**(own[_DOCUMENT] or {}), "steps": _nested(lists[_TOP], own, _by_step(lists))})
     if len(applied.index) != len(kept):
         raise _unfit()
     return applied
@@ -78,18 +78,30 @@ def _lists(document: Document) -> dict[str, list[str]]:
     return {name: _ids(steps) for name, steps in lists.items()}
 
 
+def _by_step(lists: Mapping[str, list[str]]) -> dict[str, dict[str, list[str]]]:
+    """Return lists by the step that they are in, and its branch."""
+    inside: dict[str, dict[str, list[str]]] = {}
+    for name, ids in lists.items():
+        step_id, _slash, branch = name.partition("/")
+        inside.setdefault(step_id, {})[branch] = ids
+    return inside
+
+
 def _nested(
-    name: str, own: Mapping[str, Any], lists: Mapping[str, list[str]]
+    ids: list[str], own: Mapping[str, Any], inside: Mapping[str, Mapping[str, list[str]]]
 ) -> list[dict[str, Any]]:
     """Return the data of the steps of a list, with those inside them."""
-    return [{**own[step_id], "branches": _branches(step_id, own, lists)} for step_id in lists[name]]
-
-
-def _branches(
-    step_id: str, own: Mapping[str, Any], lists: Mapping[str, list[str]]
-) -> dict[str, list[dict[str, Any]]]:
-    names = [name for name in lists if name.startswith(f"{step_id}/")]
-    return {name.partition("/")[2]: _nested(name, own, lists) for name in names if lists[name]}
+    return [
+        {
+            **own[step_id],
+            "branches": {
+                branch: _nested(within, own, inside)
+                for branch, within in inside.get(step_id, {}).items()
+                if within
+            },
+        }
+        for step_id in ids
+    ]
 
 
 def _unfit() -> EditError:

@@ -10,13 +10,14 @@ from types import MappingProxyType
 from typing import Any, cast
 
 from django import forms
+from django.core.validators import EMPTY_VALUES
+from django.forms.utils import pretty_name
 from django.utils import timezone, translation
 from django.utils.choices import flatten_choices
 from django.utils.datastructures import MultiValueDict
 from django.utils.translation import gettext
 
 from flowcontrol_core.actions.base import BaseAction
-from flowcontrol_core.actions.bound_step import upgraded_config
 from flowcontrol_core.actions.config import (
     initial_values,
     list_errors,
@@ -24,6 +25,7 @@ from flowcontrol_core.actions.config import (
     read_config,
     store_values,
     to_stored,
+    upgraded_config,
 )
 from flowcontrol_core.actions.registry import registry
 from flowcontrol_core.actions.secrets import SecretField
@@ -45,10 +47,12 @@ def known_action(key: str) -> BaseAction | None:
 
 
 def label_of_field(action_key: str, name: str) -> str:
-    """Return the label of a field of an action's form; its name where there is none."""
+    """Return the label of a field as the form of its action shows it."""
     action = known_action(action_key)
     field = action.Config.base_fields.get(name) if action else None
-    return str(field.label) if field and field.label else name.replace("_", " ")
+    if field is None:
+        return name.replace("_", " ")
+    return str(field.label or pretty_name(name))
 
 
 def form_prefix(step_id: str) -> str:
@@ -146,7 +150,7 @@ def config_form(
     }
     form = _zoned(form_class)(data=plain_newlines(data), initial=initial, prefix=prefix)
     cast("_Zoned", form).zone = zone
-    offer_unknown(form)
+    cast("_Zoned", form).offered = offer_unknown(form)
     return form
 
 
@@ -173,29 +177,45 @@ def _plain_newlines(value: Any) -> Any:
     return value.replace("\r\n", "\n") if isinstance(value, str) else value
 
 
-def offer_unknown(form: forms.BaseForm) -> None:
+def offer_unknown(form: forms.BaseForm) -> dict[str, Any]:
     """Let what a form is filled with stay chosen, also where it is not offered any more.
 
-    A browser would choose the first of the others, and saving would lose what was stored.
+    A browser would choose the first of the others, and saving would lose what was stored. Returned
+    are the choices without that, by field.
     """
+    offered: dict[str, Any] = {}
     for name, field in form.fields.items():
         chosen = form.get_initial_for_field(field, name)
         # The choices of a field of model objects are rows.
         if isinstance(field, forms.ModelChoiceField) or not chosen:
             continue
         if isinstance(field, forms.ChoiceField):
+            offered[name] = field.choices
             field.choices = partial(_with_chosen, field.choices, chosen)
+    return offered
+
+
+def has_unknown_choice(form: forms.BaseForm) -> bool:
+    """Return whether something is chosen in a valid form that is not offered any more."""
+    return any(
+        _unknown(choices, form.cleaned_data.get(name))
+        for name, choices in getattr(form, "offered", {}).items()
+    )
 
 
 def _with_chosen(offered: Any, chosen: Any) -> list[tuple[Any, Any]]:
     """Return choices, with those that are chosen and not among them."""
-    choices = list(offered)
-    flat: Any = flatten_choices(choices)
+    text = gettext("%(value)s (unknown here)")
+    unknown = [(value, text % {"value": value}) for value in _unknown(offered, chosen)]
+    return [*offered, *unknown]
+
+
+def _unknown(offered: Any, chosen: Any) -> list[Any]:
+    """Return what is chosen and not among the choices."""
+    flat: Any = flatten_choices(list(offered))
     known = {str(key) for key, _label in flat}
     values = chosen if isinstance(chosen, list | tuple | set) else [chosen]
-    text = gettext("%(value)s (unknown here)")
-    unknown = [(value, text % {"value": value}) for value in values if str(value) not in known]
-    return [*choices, *unknown]
+    return [value for value in values if value not in EMPTY_VALUES and str(value) not in known]
 
 
 def stored_config(form: forms.BaseForm) -> dict[str, Any]:
@@ -270,6 +290,8 @@ class _Zoned:
     """Reads what was typed in the zone of the flow, not in that of the editor."""
 
     zone: tzinfo
+    #: The choices of its fields without what only is chosen, by field.
+    offered: Mapping[str, Any] = MappingProxyType({})
     #: Stored values that are not shown, by field.
     withheld: Mapping[str, Any] = MappingProxyType({})
 

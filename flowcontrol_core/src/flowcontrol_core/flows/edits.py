@@ -25,6 +25,7 @@ from flowcontrol_core.errors import DocumentError, EditError
 from flowcontrol_core.flows import drafts
 from flowcontrol_core.flows.config_forms import (
     changed_config,
+    has_unknown_choice,
     initial_config,
     known_action,
     stored_config,
@@ -224,7 +225,9 @@ def configure_step(
         new = edit.change_step(document, step_id, config=changed, config_version=version)
         if not check:
             return new
-        if problems := check_document(new, flow=flow, step=step_id, cleaned=form.cleaned_data):
+        # What is not offered any more is valid in the form only, which keeps it.
+        cleaned = None if has_unknown_choice(form) else form.cleaned_data
+        if problems := check_document(new, flow=flow, step=step_id, cleaned=cleaned):
             raise DocumentError(problems)
         return new
 

@@ -9,7 +9,7 @@ from typing import Any
 from django import forms
 
 from flowcontrol_core.actions.base import BaseAction
-from flowcontrol_core.actions.bound_step import upgraded_config
+from flowcontrol_core.actions.config import upgraded_config
 from flowcontrol_core.actions.registry import registry
 from flowcontrol_core.actions.storage import StoredField
 from flowcontrol_core.document.format import to_data

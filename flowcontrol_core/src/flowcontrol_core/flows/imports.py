@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from django.utils.translation import gettext
 
-from flowcontrol_core.actions.bound_step import upgraded_config
+from flowcontrol_core.actions.config import upgraded_config
 from flowcontrol_core.actions.registry import registry
 from flowcontrol_core.document.tree import Document, Step, map_steps
 from flowcontrol_core.errors import DocumentError, FlowcontrolError, Problem

@@ -90,6 +90,9 @@ class Chains(NamedTuple):
     undone: list[FlowEdit]
 
 
+_UNKNOWN: tuple[Patch, Patch] = ({}, {})
+
+
 def record(
     version: FlowVersion, old: Document | None, change: Change, author: str, revision: int
 ) -> None:
@@ -97,7 +100,7 @@ def record(
 
     ``old`` is the document before it, None where it could not be read.
     """
-    before, after = patches(old, change.document) if old else ({}, {})
+    before, after = patches(old, change.document) if old else _UNKNOWN
     rows = FlowEdit.objects.filter(flow=version.flow_id)
     FlowEdit.objects.create(
         flow_id=version.flow_id,
@@ -109,7 +112,7 @@ def record(
         target=change.target.revision if change.target else None,
         before=before,
         after=after,
-        undoable=old is not None,
+        undoable=any(before.values()),
         author=author,
         at=timezone.now(),
     )
@@ -118,9 +121,10 @@ def record(
 
 def _fields(change: Change, before: Patch, after: Patch) -> dict[str, list[str]]:
     """Return the names of the fields that were configured."""
-    if change.operation != EditOperation.CONFIGURE or not before:
+    if change.operation != EditOperation.CONFIGURE:
         return {}
-    old, new = (patch["own"][change.step]["config"] for patch in (before, after))
+    found = (patch.get("own", {}).get(change.step) or {} for patch in (before, after))
+    old, new = (own.get("config", {}) for own in found)
     is_same = {name: canonical_json(old[name]) == canonical_json(new.get(name)) for name in old}
     return {"fields": [name for name in {**old, **new} if not is_same.get(name)]}
 

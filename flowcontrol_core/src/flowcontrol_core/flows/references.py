@@ -16,7 +16,7 @@ from django.db.models.deletion import ProtectedError
 from django.db.models.signals import pre_delete
 from django.utils.translation import gettext
 
-from flowcontrol_core.actions.bound_step import upgraded_config
+from flowcontrol_core.actions.config import upgraded_config
 from flowcontrol_core.actions.registry import registry
 from flowcontrol_core.actions.storage import store
 from flowcontrol_core.document.format import parse

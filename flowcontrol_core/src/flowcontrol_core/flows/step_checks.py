@@ -12,7 +12,6 @@ from django.db.models import Model
 from django.utils.translation import gettext
 
 from flowcontrol_core.actions.base import BaseAction
-from flowcontrol_core.actions.bound_step import upgraded_config
 from flowcontrol_core.actions.config import (
     BoundConfig,
     ComputedField,
@@ -20,6 +19,7 @@ from flowcontrol_core.actions.config import (
     read_config,
     secrets_of,
     unknown_fields,
+    upgraded_config,
 )
 from flowcontrol_core.actions.fields import describe_error
 from flowcontrol_core.actions.registry import registry
