@@ -125,7 +125,7 @@ class Asked:
 
     def is_valid(self, *others: forms.BaseForm) -> bool:
         """Return whether all is filled in; each form says what is wrong in it."""
-        # Whoever sends the JSON only has no rows.
+        # A request that brings the JSON only has no rows.
         valid = [self.rows.is_valid() or not self.rows.is_bound]
         valid += [form.is_valid() for form in (self.form, *others)]
         return self.is_possible and all(valid) and not self._has_doubles()
