@@ -82,6 +82,28 @@ def test_an_object_is_found_by_typing(page: Any, live_server: Any) -> None:
     assert violations(refused) == []
 
 
+def test_a_row_has_the_input_of_its_type_and_drops_nothing(page: Any, live_server: Any) -> None:
+    flow = publish_flow(build(step("test.wait")), key="f", name="F")
+    make_user("ada", "view_flow", "start_flow", "view_flowrun")
+    refused = log_in(page, live_server.url + url("flow_start", flow.pk))
+    page.fill("[name=state-0-key]", "day")
+    page.select_option("[name=state-0-type]", "date")
+    page.fill("input[type=date][name=state-0-value]", "2026-01-31")
+    page.fill("[name=state-1-key]", "n")
+    page.fill("[name=state-1-value]", "soon")
+    page.select_option("[name=state-1-type]", "date")
+    assert page.input_value("[name=state-1-value]") == "soon"
+    page.get_by_role("button", name="Start", exact=True).click()
+    page.wait_for_selector("text=Enter a valid date.")
+    assert page.input_value("[name=state-0-value]") == "2026-01-31"
+    assert page.input_value("[name=state-1-value]") == "soon"
+    page.fill("[name=state-1-value]", "2026-02-01")
+    page.get_by_role("button", name="Start", exact=True).click()
+    page.wait_for_url("**/flowrun/*/change/")
+    assert FlowRun.objects.get().state["n"] == {"$date": "2026-02-01"}
+    assert violations(refused) == []
+
+
 def test_progress_moves_on_without_a_reload(
     page: Any, live_server: Any, transactional_db: None
 ) -> None:
