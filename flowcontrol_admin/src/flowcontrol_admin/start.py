@@ -76,7 +76,11 @@ class DryRunForm(forms.Form):
         help_text=_("A wait for any other event times out, if it can."),
     )
     payload = JsonObjectField(
-        label=_("Payload of the events"), help_text=_("A JSON object. Leave empty for none.")
+        label=_("Payload"),
+        help_text=_(
+            "A JSON object: what the trigger brings that would start the run, and what the events "
+            "bring. Leave empty for none."
+        ),
     )
 
     def __init__(
@@ -88,7 +92,7 @@ class DryRunForm(forms.Form):
         if len(versions) < len((DRAFT, PUBLISHED)):
             del self.fields["version"]
         if not waited:
-            del self.fields["events"], self.fields["payload"]
+            del self.fields["events"]
 
 
 def _set_choices(form: forms.Form, name: str, choices: list[tuple[str, str]]) -> None:
