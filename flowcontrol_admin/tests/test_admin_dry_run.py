@@ -108,6 +108,12 @@ def test_a_wait_for_an_event_shows_which_events_can_be_chosen(client: Client, db
     assert show(client, flow, payload="{").context["asked"].show.errors["payload"]
 
 
+def test_a_payload_stands_for_that_of_the_trigger(client: Client, db: None) -> None:
+    document = build(step("test.greet", id="s", text="Paid {{ payload.total }}", times=1))
+    flow = create_flow(key="p", name="P", document=document)
+    assert "Paid 42" in text_of(show(client, flow, payload='{"total": 42}'))
+
+
 def test_a_failure_is_shown_with_its_traceback(client: Client, db: None) -> None:
     flow = create_flow(key="f", name="F", document=build(step("test.fail", id="oops")))
     text = text_of(show(client, flow))

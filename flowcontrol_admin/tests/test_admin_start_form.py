@@ -7,7 +7,9 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.utils import translation
 
 from flowcontrol.models import Flow, FlowRun
@@ -209,3 +211,17 @@ def test_a_model_without_a_search_is_asked_for_its_key(client: Client, db: None)
     page = client.get(url("flow_start", flow.pk)).content.decode()
     assert "admin-autocomplete" not in page
     assert client.get(url("flow_start_objects", flow.pk)).status_code == 403
+
+
+def test_as_many_queries_however_long_the_flow_is(client: Client) -> None:
+    def queries(count: int) -> int:
+        steps = [step("test.wait", id=f"s{number}") for number in range(count)]
+        flow = publish_flow(build(*steps, object="shop.order"), key=f"f{count}")
+        client.get(url("flow_start", flow.pk))
+        with CaptureQueriesContext(connection) as captured:
+            client.get(url("flow_start", flow.pk))
+        return len(captured)
+
+    few = queries(2)
+    assert few <= 10
+    assert queries(60) == few

@@ -25,6 +25,7 @@ KEPT = {
     "flowcontrol_admin.filters.StatusFilter": "the code",
     "flowcontrol_admin.flow_settings.zone_choices": "the zones of the machine",
     "flowcontrol_admin.diagram.plan.TOP": "the code",
+    "flowcontrol_admin.state_rows.StateRows": "the code",
     "flowcontrol_core.actions.registry.registry": "the plugins",
     "flowcontrol_core.actions.trigger.connection": "the process: the engine, once it has started",
     "flowcontrol_core.conf.get_settings": "the setting FLOWCONTROL, whose change forgets it",

@@ -30,7 +30,9 @@ ROOMS = {
         "sweep", "start", "uncalled", "dry_run",
     },
     "triggers": {"listeners", "match", "result", "fire"},
-    "operations": {"operator_actions", "interventions", "bulk", "retention", "run_info"},
+    "operations": {
+        "operator_actions", "interventions", "bulk", "bulk_starts", "retention", "run_info",
+    },
 }  # fmt: skip
 
 #: Modules that end in -ing, and why.

@@ -121,12 +121,13 @@ def _version(version: FlowVersion | None) -> str:
 
 def _execute(flow: Flow, asked: Asked) -> DryRun:
     cleaned, chosen = asked.form.cleaned_data, asked.show.cleaned_data
-    payload = chosen.get("payload", {})
+    payload = chosen["payload"]
     return flows.dry_run(
         flow,
         cleaned.get("object"),
         asked.state,
         draft=_is_draft(asked),
+        payload=payload,
         events=dict.fromkeys(chosen.get("events", ()), payload),
         now=cleaned["at"],
     )

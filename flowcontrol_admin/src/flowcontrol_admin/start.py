@@ -76,7 +76,11 @@ class DryRunForm(forms.Form):
         help_text=_("A wait for any other event times out, if it can."),
     )
     payload = JsonObjectField(
-        label=_("Payload of the events"), help_text=_("A JSON object. Leave empty for none.")
+        label=_("Payload"),
+        help_text=_(
+            "A JSON object: what the trigger brings that would start the run, and what the events "
+            "bring. Leave empty for none."
+        ),
     )
 
     def __init__(
@@ -88,7 +92,7 @@ class DryRunForm(forms.Form):
         if len(versions) < len((DRAFT, PUBLISHED)):
             del self.fields["version"]
         if not waited:
-            del self.fields["events"], self.fields["payload"]
+            del self.fields["events"]
 
 
 def _set_choices(form: forms.Form, name: str, choices: list[tuple[str, str]]) -> None:
@@ -125,7 +129,7 @@ class Asked:
 
     def is_valid(self, *others: forms.BaseForm) -> bool:
         """Return whether all is filled in; each form says what is wrong in it."""
-        # Whoever sends the JSON only has no rows.
+        # A request that brings the JSON only has no rows.
         valid = [self.rows.is_valid() or not self.rows.is_bound]
         valid += [form.is_valid() for form in (self.form, *others)]
         return self.is_possible and all(valid) and not self._has_doubles()

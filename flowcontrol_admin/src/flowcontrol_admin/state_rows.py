@@ -50,16 +50,26 @@ def _read_json(text: str) -> Any:
         raise ValidationError(_("This is not valid JSON.")) from error
 
 
-_DECIMAL = forms.DecimalField(localize=True, max_digits=60)
-_DATE, _DATETIME = forms.DateField(), forms.DateTimeField()
+def _read_decimal(text: str) -> Any:
+    return forms.DecimalField(localize=True, max_digits=60).clean(text)
+
+
+def _read_date(text: str) -> Any:
+    return forms.DateField().clean(text)
+
+
+def _read_datetime(text: str) -> Any:
+    return forms.DateTimeField().clean(text)
+
+
 #: How a value of each type is read, after its label.
 _TYPES: Mapping[str, tuple[Any, Callable[[str], Any]]] = {
     "text": (_("text"), str),
     "number": (_("number"), _read_number),
-    "decimal": (_("decimal (an exact amount)"), _DECIMAL.clean),
+    "decimal": (_("decimal (an exact amount)"), _read_decimal),
     "yes_no": (_("yes or no"), _read_yes_no),
-    "date": (_("date"), _DATE.clean),
-    "datetime": (_("date and time"), _DATETIME.clean),
+    "date": (_("date"), _read_date),
+    "datetime": (_("date and time"), _read_datetime),
     "json": (_("JSON"), _read_json),
 }
 

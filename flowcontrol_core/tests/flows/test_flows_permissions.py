@@ -279,9 +279,10 @@ def test_an_import_publishes_and_activates_for_those_who_may(
 ) -> None:
     flow = live()
     text = export_flows([flow]).replace("Hello", "Good day")
+    asked: dict[str, Any] = {option: True}
     with pytest.raises(NotPermittedError, match=right):
-        flows.import_flows(text, author=author, **{option: True})
-    assert flows.import_flows(text, author=grant(author, right), **{option: True})
+        flows.import_flows(text, author=author, **asked)
+    assert flows.import_flows(text, author=grant(author, right), **asked)
 
 
 def test_the_error_is_one_of_editing() -> None:

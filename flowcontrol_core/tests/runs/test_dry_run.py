@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import suppress
 from datetime import timedelta
 from typing import Any
@@ -214,6 +215,12 @@ def test_a_failed_step_ends_it_and_what_it_wrote_is_gone_for_the_next(lab: Lab) 
     assert customers() == []
 
 
+def test_a_failure_for_show_is_not_logged(lab: Lab, caplog: pytest.LogCaptureFixture) -> None:
+    lab.on("fail", lambda run, obj: 1 / 0)
+    assert shown(think("fail")).outcome == "errored"
+    assert caplog.text == ""
+
+
 def test_an_error_that_a_step_hides_without_a_savepoint_fails_it(lab: Lab) -> None:
     def hide(run: Any, obj: Any) -> None:
         Customer.objects.create(pk=1, name="a")
@@ -313,6 +320,26 @@ def test_it_is_bounded_in_calls_and_in_time(lab: Lab) -> None:
     assert (many.end, len(many.steps)) == (DryRunEnd.CUT, 50)
     assert "50 calls" in many.reason
     assert shown(think(), seconds=-1).end is DryRunEnd.CUT
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_statement_is_bounded_in_time_and_the_session_is_put_back(lab: Lab) -> None:
+    sleep = {"postgresql": "SELECT pg_sleep(20)", "mysql": "SELECT SLEEP(20)"}
+    bound = {"postgresql": "SHOW statement_timeout", "mysql": "SELECT @@max_statement_time"}
+    if connection.vendor not in sleep:
+        pytest.skip("This database has no bound for a statement.")
+
+    def ask(sql: str) -> Any:
+        with connection.cursor() as cursor:
+            cursor.execute(sql)
+            return cursor.fetchone()
+
+    before = ask(bound[connection.vendor])
+    lab.on("sleep", lambda run, obj: ask(sleep[connection.vendor]) and None)
+    begun = time.monotonic()
+    shown(write("sleep"), think(), seconds=1)
+    assert time.monotonic() - begun < 10
+    assert ask(bound[connection.vendor]) == before
 
 
 def test_a_wait_in_an_endless_loop_ends(lab: Lab) -> None:

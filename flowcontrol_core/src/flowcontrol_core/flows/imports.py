@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 from django.utils.translation import gettext
 
@@ -21,6 +21,9 @@ from flowcontrol_core.flows.flow_triggers import COLUMNS, check_association
 from flowcontrol_core.flows.import_files import File, FileFlow, placed, read_file
 from flowcontrol_core.flows.permissions import ACTIVATE, PUBLISH, refuse_without
 from flowcontrol_core.models import EditOperation, Flow, FlowTrigger, FlowVersion
+
+#: Called with how many parts of the work are done, and of how many.
+Report: TypeAlias = Callable[[int, int], object]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +57,7 @@ def import_flows(
     by: Any = None,
     publish: bool = False,
     activate: bool = False,
+    report: Report = lambda _done, _total: None,
 ) -> list[ImportResult]:
     """Import flows from exported YAML, each into a draft, in one transaction: all or none.
 
@@ -64,24 +68,40 @@ def import_flows(
     may be missing unless it does. It is recorded with ``by``, the author by default. Raises
     DocumentError, whose problems name the place in the file, PublishError, and NotPermittedError
     where the author may not publish, activate, place one of the actions, or change a flow that is
-    live.
+    live. ``report`` is called after each flow, with how many parts of the work are done, and of how
+    many.
     """
     for permission, is_asked_for in ((PUBLISH, publish), (ACTIVATE, activate)):
         if is_asked_for:
             refuse_without(permission, author)
     file, who = read_file(content), Importer(author, by or author)
+    told = _Told(report, len(file.flows) * (2 if publish else 1))
     with drafts.atomic():
-        results = [_import(item, file, who, publish=publish) for item in file.flows]
+        results = [told.of(_import(item, file, who, publish=publish)) for item in file.flows]
         # Flows may start each other: all are there before the first is checked.
         if publish:
             pairs = zip(file.flows, results, strict=True)
-            results = [_publish(item, result, who) for item, result in pairs]
+            results = [told.of(_publish(item, result, who)) for item, result in pairs]
         if activate:
             results = [
                 replace(result, flow=lifecycle.activate(result.flow, by=who.by), activated=True)
                 for result in results
             ]
     return results
+
+
+@dataclass(slots=True)
+class _Told:
+    """Reports after each part of an import how far it is."""
+
+    report: Report
+    total: int
+    done: int = 0
+
+    def of(self, result: ImportResult) -> ImportResult:
+        self.done += 1
+        self.report(self.done, self.total)
+        return result
 
 
 def _import(item: FileFlow, file: File, who: Importer, *, publish: bool) -> ImportResult:

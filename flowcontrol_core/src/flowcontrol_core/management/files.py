@@ -11,7 +11,7 @@ from django.core.management import CommandError
 from flowcontrol_core import bounds
 from flowcontrol_core.errors import DocumentError, FlowcontrolError, PublishError
 from flowcontrol_core.flows.exports import export_flows
-from flowcontrol_core.flows.imports import ImportResult, import_flows
+from flowcontrol_core.flows.imports import ImportResult, Report, import_flows
 from flowcontrol_core.management.run_commands import known_flows, operator
 from flowcontrol_core.models import Flow
 
@@ -24,14 +24,16 @@ def exported(keys: Sequence[str], *, drafts: bool = False) -> str:
     return export_flows([found[key] for key in dict.fromkeys(keys)], drafts=drafts)
 
 
-def imported(name: str, *, publish: bool, activate: bool) -> list[ImportResult]:
+def imported(name: str, *, publish: bool, activate: bool, report: Report) -> list[ImportResult]:
     """Import the flows of a file (``-``: standard input), all or none.
 
     Raises CommandError, which names every problem.
     """
     content = _read(name)
     try:
-        return import_flows(content, by=operator(), publish=publish, activate=activate)
+        return import_flows(
+            content, by=operator(), publish=publish, activate=activate, report=report
+        )
     except DocumentError as error:
         what = "could not be published" if isinstance(error, PublishError) else "is not valid"
         problems = "".join(f"\n  {problem}" for problem in error.problems)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import json
+import time
 import uuid
 from argparse import ArgumentTypeError
 from collections.abc import Iterable, Sequence
@@ -15,7 +16,8 @@ from django.utils import timezone
 
 from flowcontrol_core.engine.codec import decode
 from flowcontrol_core.errors import StateError
-from flowcontrol_core.models import Flow, FlowRun, Outcome, Status
+from flowcontrol_core.management.progress import Progress
+from flowcontrol_core.models import BulkOperation, Flow, FlowRun, Outcome, Status
 from flowcontrol_core.runs.operations.bulk import start_bulk_operation
 from flowcontrol_core.runs.operations.operator_actions import (
     OPERATOR_ACTIONS,
@@ -26,6 +28,8 @@ from flowcontrol_core.runs.operations.operator_actions import (
 )
 from flowcontrol_core.suggest import did_you_mean
 
+#: Seconds until the state of a bulk operation is read again.
+_POLL = 0.5
 _BY_SLUG = {action.slug: action for action in OPERATOR_ACTIONS.values()}
 
 
@@ -52,6 +56,8 @@ def add_bulk_arguments(parser: CommandParser) -> None:
             choices=choices.values,
             help=f"runs with this {name}, or one of several: {', '.join(choices.values)}",
         )
+    text = "wait for its end, with its progress on a terminal; Ctrl-C ends the waiting only"
+    parser.add_argument("--wait", action="store_true", help=text)
     _add_who_and_why(parser)
     for argument in _bulk_arguments().values():
         actions = [each.slug for each in _BY_SLUG.values() if argument in each.arguments]
@@ -94,8 +100,8 @@ def operate(action: OperatorAction, options: dict[str, Any]) -> FlowRun:
     return row
 
 
-def start_bulk(options: dict[str, Any]) -> str:
-    """Start a bulk operation; return what to say.
+def start_bulk(options: dict[str, Any]) -> BulkOperation:
+    """Start a bulk operation.
 
     Raises CommandError for an unknown flow, and FlowcontrolError where nothing chooses runs.
     """
@@ -106,14 +112,31 @@ def start_bulk(options: dict[str, Any]) -> str:
         "status__in": options["status"],
         "outcome__in": options["outcome"],
     }
-    operation = start_bulk_operation(
+    return start_bulk_operation(
         _BY_SLUG[options["action"]].name,
         {name: value for name, value in filters.items() if value},
         arguments=_given(options, _bulk_arguments()),
         by=options["by"],
         reason=options["reason"],
     )
-    return f"Bulk operation {operation.pk} was created; the workers do it in chunks."
+
+
+def _pause() -> None:
+    time.sleep(_POLL)
+
+
+def wait_for_end(operation: BulkOperation, progress: Progress) -> str:
+    """Show the progress of a bulk operation until it has finished; return what to say."""
+    while True:
+        operation.refresh_from_db()
+        text = f"{operation.done} done, {operation.refused} refused"
+        if operation.finished_at is not None:
+            break
+        progress.show(text, operation.processed, operation.total)
+        _pause()
+    progress.close()
+    how = f"was stopped by {operation.stopped_by}" if operation.stopped_by else "has finished"
+    return f"Bulk operation {operation.pk} {how}: {text}."
 
 
 def _given(options: dict[str, Any], names: Iterable[str]) -> dict[str, Any]:

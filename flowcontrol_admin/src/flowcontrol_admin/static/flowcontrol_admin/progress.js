@@ -14,24 +14,26 @@ async function ask() {
 }
 
 function take(shown, found) {
-  const focused = shown.contains(document.activeElement);
+  const [head, fresh] = [shown, found].map((one) => one.querySelector(".fc-headline"));
+  // It stays in the page, so that a screen reader says what changes in it.
+  if (head.textContent !== fresh.textContent) head.replaceChildren(...fresh.childNodes);
+  const isFinished = found.hasAttribute("data-fc-finished");
   // Who is about to press a button keeps it.
-  if (focused && !found.hasAttribute("data-fc-finished")) {
-    for (const name of [".fc-headline", "progress"]) {
-      shown.querySelector(name).replaceWith(found.querySelector(name));
-    }
-    return shown;
+  if (shown.contains(document.activeElement) && !isFinished) {
+    shown.querySelector("progress").replaceWith(found.querySelector("progress"));
+    return;
   }
-  shown.replaceWith(found);
-  return found;
+  for (const old of [...shown.children].slice(1)) old.remove();
+  shown.append(...[...found.children].slice(1));
+  shown.toggleAttribute("data-fc-finished", isFinished);
 }
 
-let shown = document.querySelector("[data-fc-progress]");
+const shown = document.querySelector("[data-fc-progress]");
 let pause = EVERY;
 while (shown && !shown.hasAttribute("data-fc-finished")) {
   await wait(pause);
   if (document.hidden) continue;
   const found = await ask().catch(() => null);
   pause = found ? EVERY : Math.min(pause * 2, SLOWEST);
-  if (found) shown = take(shown, document.importNode(found, true));
+  if (found) take(shown, document.importNode(found, true));
 }

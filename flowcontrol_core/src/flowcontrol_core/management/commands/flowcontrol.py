@@ -15,12 +15,14 @@ from flowcontrol_core.health import check_health, database_issue
 from flowcontrol_core.management.files import exported, import_report, imported
 from flowcontrol_core.management.health_report import health_report
 from flowcontrol_core.management.plugin_table import plugin_table
+from flowcontrol_core.management.progress import Progress
 from flowcontrol_core.management.run_commands import (
     add_bulk_arguments,
     add_run_arguments,
     operate,
     operator,
     start_bulk,
+    wait_for_end,
 )
 from flowcontrol_core.management.worker import (
     MOST_THREADS,
@@ -168,8 +170,17 @@ class Command(BaseCommand):
         self.stdout.write(exported(options["keys"], drafts=options["drafts"]), ending="")
 
     def import_(self, options: dict[str, Any]) -> None:
-        publish, activate = options["publish"], options["activate"]
-        for result in imported(options["file"], publish=publish, activate=activate):
+        progress = Progress(self.stderr)
+        try:
+            results = imported(
+                options["file"],
+                publish=options["publish"],
+                activate=options["activate"],
+                report=lambda done, total: progress.show("Importing ...", done, total),
+            )
+        finally:
+            progress.close()
+        for result in results:
             for line in import_report(result):
                 self.stdout.write(line)
 
@@ -180,11 +191,29 @@ class Command(BaseCommand):
             raise CommandError(_counted(len(health.issues), "issue"))
 
     def prune(self, options: dict[str, Any]) -> None:
-        pruned = prune(batches=options["batches"], by=options["by"])
+        progress = Progress(self.stderr)
+        try:
+            pruned = prune(
+                batches=options["batches"],
+                by=options["by"],
+                report=lambda count: progress.show(f"{_counted(count, 'row')} deleted ..."),
+            )
+        finally:
+            progress.close()
         self.stdout.write(_deleted(pruned))
 
     def bulk(self, options: dict[str, Any]) -> None:
-        self.stdout.write(start_bulk(options))
+        operation, progress = start_bulk(options), Progress(self.stderr)
+        self.stdout.write(
+            f"Bulk operation {operation.pk} was created; the workers do it in chunks."
+        )
+        if not options["wait"]:
+            return
+        try:
+            self.stdout.write(wait_for_end(operation, progress))
+        except KeyboardInterrupt:
+            progress.close()
+            self.stdout.write(f"Bulk operation {operation.pk} continues.")
 
     def operate(self, options: dict[str, Any]) -> None:
         self.stdout.write(_described(operate(options["action"], options)))

@@ -137,6 +137,8 @@ class Activation:
     attempt: int = 1
     started: bool = False
     has_object: bool = False
+    #: Whether failures are logged: not where nothing has failed in earnest.
+    logs: bool = True
     ask: Ask = plugin_manager.secret
     history: Recorder = field(default_factory=Recorder)
     calls: int = 0
@@ -311,6 +313,8 @@ class Activation:
 
     def _log_failure(self, what: str, line: str) -> None:
         """Write in one line of the log what went wrong with the step on top."""
+        if not self.logs:
+            return
         context, step = self.context, self.cursor[-1].step if self.cursor else ""
         found = self.compiled.program.nodes.get(step)
         logger.warning(

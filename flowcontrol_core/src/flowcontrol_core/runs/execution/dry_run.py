@@ -188,7 +188,7 @@ def _execute(
     """Execute inside of transactions that are rolled back, and put the sessions back after them."""
     guard = CallGuard()
     try:
-        with always_rolled_back(), guard.installed():
+        with always_rolled_back(max(given.seconds, 0.001)), guard.installed():
             return _show(about, compiled, inserted, given, guard).execute()
     finally:
         guard.renew()
@@ -225,6 +225,7 @@ def _show(
         clock=moved,
         guard=guard,
         has_object=given.obj is not None,
+        logs=False,
         history=history,
     )
     return _Show(

@@ -6,7 +6,7 @@ A slot of ``max_per_object`` outlives its run: that limit counts the pruned ones
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import islice
@@ -51,15 +51,22 @@ class Pruned:
     flow_events: int = 0
 
 
-def prune(*, batches: int | None = None, by: Any = "") -> Pruned:
+def prune(
+    *,
+    batches: int | None = None,
+    by: Any = "",
+    report: Callable[[int], object] = lambda _deleted: None,
+) -> Pruned:
     """Delete what is older than the settings and the flows say, in batches of 150 rows.
 
-    ``batches`` is the most it does. That runs or their history were deleted is recorded, with who
+    ``batches`` is the most it does; after each, ``report`` is called with how many rows are deleted
+    so far. That runs or their history were deleted is recorded, with who
     (``by``) did it.
     """
     deleted: Counter[str] = Counter()
     for kind, model, ids in islice(_batches(clock().now()), batches):
         deleted[kind] += _delete(model, ids)
+        report(deleted.total())
     pruned = Pruned(**deleted)
     if pruned.runs or pruned.history:
         values = {"runs": pruned.runs, "history": pruned.history}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any, NoReturn
 
@@ -30,8 +30,10 @@ _COMMITS = re.compile(
 
 
 @contextmanager
-def always_rolled_back() -> Iterator[None]:
+def always_rolled_back(seconds: float) -> Iterator[None]:
     """Undo all writes of a ``with`` block, in each database that this thread can reach.
+
+    No statement takes longer than ``seconds``, where the database can be told.
 
     Callbacks after the commit are not called. A database that cannot be reached, or that cannot
     roll back, is refused in the block: EffectsError is raised for its statements.
@@ -39,6 +41,7 @@ def always_rolled_back() -> Iterator[None]:
     with ExitStack() as stack:
         for database in connections.all():
             stack.enter_context(_undone(database))
+            stack.enter_context(_bounded(database, seconds))
         yield
 
 
@@ -75,6 +78,40 @@ def _undone(database: BaseDatabaseWrapper) -> Iterator[None]:
         if database.in_atomic_block:
             transaction.set_rollback(True, using=database.alias)
         begun.__exit__(None, None, None)
+
+
+@contextmanager
+def _bounded(database: BaseDatabaseWrapper, seconds: float) -> Iterator[None]:
+    """Bound the time of each statement, and of each wait for a row that is locked."""
+    is_mariadb = getattr(database, "mysql_is_mariadb", False)
+    if not database.in_atomic_block or not (is_mariadb or database.vendor == "postgresql"):
+        yield
+        return
+    if not is_mariadb:
+        # For the transaction only: its end puts it back.
+        with database.cursor() as cursor:
+            cursor.execute(_POSTGRESQL_BOUND, [f"{max(1, int(seconds * 1000))}ms"])
+        yield
+        return
+    before = _set_mariadb(database, (seconds, max(1, int(seconds))))
+    try:
+        yield
+    finally:
+        if not database.closed_in_transaction:
+            _set_mariadb(database, before)
+
+
+_POSTGRESQL_BOUND = "SELECT set_config('statement_timeout', %s, true)"
+
+
+def _set_mariadb(database: BaseDatabaseWrapper, values: Sequence[Any]) -> Sequence[Any]:
+    """Set the bounds of a session, and return those before."""
+    names = ("max_statement_time", "innodb_lock_wait_timeout")
+    with database.cursor() as cursor:
+        cursor.execute(f"SELECT {', '.join(f'@@SESSION.{name}' for name in names)}")
+        before: Sequence[Any] = cursor.fetchone()
+        cursor.execute(f"SET SESSION {', '.join(f'{name} = %s' for name in names)}", values)
+    return before
 
 
 def _begin(database: BaseDatabaseWrapper) -> transaction.Atomic | None:
