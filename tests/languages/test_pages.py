@@ -21,6 +21,8 @@ from flowcontrol.registry import registry
 from flowcontrol.runs import OPERATOR_ACTIONS
 from flowcontrol.testing import flow as build
 from flowcontrol.testing import publish_flow, run_due, step
+from flowcontrol_admin.pages import Route
+from flowcontrol_admin.routes import FLOW_ROUTES, RUN_ROUTES
 from tests.languages.visible import Language, Visible
 
 pytestmark = [pytest.mark.django_db, pytest.mark.slow]
@@ -136,30 +138,33 @@ def english(client: Client, language: Language, *addresses: str) -> str:
     found = []
     for address in addresses:
         response = client.get(address, follow=True)
-        assert response.status_code in {200, 409}, address
-        found += [f"{address}: {text}" for text in english_texts(language, response)]
+        assert response.status_code in {200, 400, 409}, address
+        if response["Content-Type"].startswith("text/html"):
+            found += [f"{address}: {text}" for text in english_texts(language, response)]
     return "\n".join(found)
 
 
+def pages_of(routes: list[Route], path: str) -> list[str]:
+    """Return the names of all pages that can be opened, and whose address is like this."""
+    return [
+        route.name for route in routes if "GET" in route.methods and re.fullmatch(path, route.path)
+    ]
+
+
 def test_pages_of_all_flows(client: Client, language: Language, live: Flow, draft: Flow) -> None:
-    pages = ("changelist", "add", "plugins", "health", "import")
-    assert not english(client, language, *(url(f"flow_{name}") for name in pages))
+    names = pages_of(FLOW_ROUTES, r"[^<]*")
+    assert {"flow_changelist", "flow_add", "flow_health", "flow_plugins"} <= set(names)
+    assert not english(client, language, *map(url, names))
 
 
 def test_pages_of_a_flow(client: Client, language: Language, waiting: FlowRun, draft: Flow) -> None:
-    pages = (
-        "editor",
-        "change",
-        "publish",
-        "versions",
-        "history",
-        "delete",
-        "start",
-        "trigger_pick",
-    )
-    flows = (waiting.flow, draft)
-    addresses = [url(f"flow_{name}", flow.pk) for flow in flows for name in pages]
-    assert not english(client, language, *addresses, url("flow_version", draft.pk, 1))
+    names = pages_of(FLOW_ROUTES, r"<int:pk>/([^<]*)")
+    assert {"flow_editor", "flow_publish", "flow_start", "flow_history"} <= set(names)
+    addresses = [url(name, flow.pk) for flow in (waiting.flow, draft) for name in names]
+    versions = [
+        url(name, draft.pk, 1) for name in pages_of(FLOW_ROUTES, r"<int:pk>/versions/<int:number>/")
+    ]
+    assert not english(client, language, *addresses, *versions)
 
 
 def test_what_is_done_to_a_flow_is_told(client: Client, language: Language, live: Flow) -> None:
@@ -191,7 +196,8 @@ def test_pages_of_runs(
     client: Client, language: Language, waiting: FlowRun, failed: FlowRun
 ) -> None:
     runs = (waiting, failed)
-    addresses = [url("flowrun_changelist"), *(url("flowrun_change", run.pk) for run in runs)]
+    names = pages_of(RUN_ROUTES, r"<int:pk>/[^<]*")
+    addresses = [url("flowrun_changelist"), *(url(name, run.pk) for run in runs for name in names)]
     addresses += [
         url("flowrun_operate", run.pk, action.slug)
         for run in runs
@@ -208,4 +214,4 @@ def test_reasons_and_the_history_of_a_run(failed: FlowRun, language: Language) -
 def test_english_is_found(client: Client, language: Language, live: Flow) -> None:
     with translation.override("en"):
         page = client.get(url("flow_editor", live.pk), headers={"Accept-Language": "en"})
-    assert {"Starts when …", "Add step", "Pause", "Export"} <= set(english_texts(language, page))
+    assert {"Add step", "Pause", "Export"} <= set(english_texts(language, page))

@@ -1,11 +1,13 @@
 """The catalogues of all distributions: `python -m tests.tooling.catalogues` brings them up to date.
 
-Babel reads the sources, keeps what is translated, drops what no source has any longer, and
-compiles: the programs of gettext are not needed. What it prints is still to be translated.
+Babel reads the sources, keeps what is translated, and compiles: the programs of gettext are not
+needed. What it prints is still to be translated. Translations of what no source has any longer stay
+at the end of the file, for a branch that brings it back; `--forget` drops them.
 """
 
 from __future__ import annotations
 
+import argparse
 import io
 import sys
 from collections.abc import Iterator, Sequence
@@ -109,28 +111,44 @@ def texts_of(texts: str | Sequence[str] | None) -> tuple[str, ...]:
     return (texts,) if isinstance(texts, str) else tuple(texts or ("",))
 
 
-def update_catalogue(source: Path, language: str) -> Catalog | None:
-    """Write the catalogue of a distribution anew, and compile it; None, where it has no texts."""
+def remember(catalogue: Catalog) -> None:
+    """Take back what no source had any longer: it may have come again, from another branch."""
+    for message in catalogue.obsolete.values():
+        catalogue.add(message.id, message.string, context=message.context)
+    catalogue.obsolete.clear()
+
+
+def update_catalogue(source: Path, language: str, *, forget: bool = False) -> Catalog | None:
+    """Write the catalogue of a distribution anew, and compile it; None, where it has no texts.
+
+    What no source has any longer stays at the end of the file, unless it is to be forgotten.
+    """
     template = extract_messages(source)
     if not messages(template):
         return None
     path = catalogue_path(source, language)
     catalogue = read_catalogue(path, language)
+    remember(catalogue)
     catalogue.update(template, no_fuzzy_matching=True, update_creation_date=False)
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("wb") as file:
-        write_po(file, catalogue, width=0, no_location=True, sort_output=True, ignore_obsolete=True)
+        write_po(
+            file, catalogue, width=0, no_location=True, sort_output=True, ignore_obsolete=forget
+        )
     with path.with_suffix(".mo").open("wb") as file:
         write_mo(file, catalogue)
     return catalogue
 
 
-def main() -> int:
+def main(arguments: Sequence[str] = ()) -> int:
     """Bring all catalogues up to date and print what is to be translated; 1, if anything is."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("--forget", action="store_true", help="drop what no source has any longer")
+    forget = parser.parse_args(arguments).forget
     missing = 0
     for source in SOURCES:
         for language in LANGUAGES:
-            catalogue = update_catalogue(source, language)
+            catalogue = update_catalogue(source, language, forget=forget)
             if catalogue is None:
                 continue
             left = untranslated(catalogue)
@@ -143,4 +161,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

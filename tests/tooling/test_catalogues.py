@@ -8,6 +8,8 @@ from itertools import product
 from pathlib import Path
 
 import pytest
+from babel.messages.catalog import Catalog
+from babel.messages.pofile import write_po
 from hatchling.builders.wheel import WheelBuilder
 
 from tests.tooling.catalogues import (
@@ -15,8 +17,10 @@ from tests.tooling.catalogues import (
     catalogue_path,
     extract_messages,
     messages,
+    new_catalogue,
     read_catalogue,
     read_compiled,
+    remember,
     texts_of,
     untranslated,
 )
@@ -103,3 +107,18 @@ def test_a_text_of_several_distributions_is_translated_alike(language: str) -> N
         for message in messages(read_catalogue(catalogue_path(source, language), language)):
             known[texts_of(message.id), message.context].add(texts_of(message.string))
     assert not {message: texts for message, texts in known.items() if len(texts) > 1}
+
+
+def test_a_text_that_comes_back_has_its_translation(tmp_path: Path) -> None:
+    """Branches are merged in any order."""
+    template, path = Catalog(), tmp_path / "django.po"
+    template.add(("run", "runs"))
+    catalogue = new_catalogue("de")
+    catalogue.add(("run", "runs"), ("Lauf", "Läufe"))
+    for texts in (Catalog(), template):
+        remember(catalogue)
+        catalogue.update(texts, no_fuzzy_matching=True)
+        with path.open("wb") as file:
+            write_po(file, catalogue)
+        catalogue = read_catalogue(path, "de")
+    assert [message.string for message in messages(catalogue)] == [("Lauf", "Läufe")]

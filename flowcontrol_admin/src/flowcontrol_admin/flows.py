@@ -9,6 +9,7 @@ from django.contrib.admin.views.main import ChangeList
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.html import format_html, format_html_join
+from django.utils.text import capfirst
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
@@ -66,8 +67,13 @@ class FlowAdmin(ClosedList):
     ) -> Any:
         may_add = may(request.user, ADD_FLOW)
         may_import = may_add and may(request.user, CHANGE_FLOW)
-        context = {"may_add_flow": may_add, "may_import": may_import, **(extra_context or {})}
-        return super().changelist_view(request, context)
+        # Django's title is a sentence, which in German reaches below the buttons beside it.
+        context = {
+            "title": capfirst(str(self.opts.verbose_name_plural)),
+            "may_add_flow": may_add,
+            "may_import": may_import,
+        }
+        return super().changelist_view(request, context | (extra_context or {}))
 
     @admin.display(description=_("name"), ordering="name")
     def shown_name(self, flow: Flow) -> str:
