@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from flowcontrol_admin import (
     editor,
+    expressions,
     flow_settings,
     health,
     operator_actions,
@@ -95,6 +96,7 @@ FLOW_ROUTES = [
     _button(f"{_VERSION}restore/", "restore", publication.restore),
     _edit(f"{_FLOW}add-step/", "step_add", steps.pick),
     _step_form("configure", steps.configure),
+    _page(f"{_STEP}expression/", "expression", expressions.help_with, post=True),
     _button(f"{_STEP}cancel/", "step_cancel", steps.cancel),
     *(
         _step_form(edit.name, edit)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from flowcontrol_core import bounds
+from flowcontrol_core.expressions.offers import Completion
 from flowcontrol_core.flows.config_forms import (
     StepForm,
     form_prefix,
@@ -51,6 +52,16 @@ from flowcontrol_core.flows.edits import (
     step_label,
 )
 from flowcontrol_core.flows.exports import export_flows
+from flowcontrol_core.flows.expression_help import (
+    CheckedText,
+    Finding,
+    Sample,
+    TextKind,
+    check_text,
+    complete,
+    evaluate_sample,
+    models_read,
+)
 from flowcontrol_core.flows.flow_triggers import (
     associate_trigger,
     change_trigger,
@@ -97,14 +108,19 @@ __all__ = [
     "LIMITS",
     "POLICIES",
     "RETENTION",
+    "CheckedText",
+    "Completion",
     "Describer",
     "DiffLine",
     "Edit",
+    "Finding",
     "ImportResult",
     "Phrase",
     "RowReference",
+    "Sample",
     "Sentence",
     "StepForm",
+    "TextKind",
     "activate",
     "add_step",
     "annotate_step",
@@ -120,6 +136,8 @@ __all__ = [
     "check_associations",
     "check_document",
     "check_options",
+    "check_text",
+    "complete",
     "configure_step",
     "counts_by_step",
     "create_flow",
@@ -133,6 +151,7 @@ __all__ = [
     "documents_of",
     "duplicate_step",
     "edit_draft",
+    "evaluate_sample",
     "export_flows",
     "field_label",
     "find_references",
@@ -146,6 +165,7 @@ __all__ = [
     "may_change_live",
     "may_place",
     "may_use_secrets",
+    "models_read",
     "move_step",
     "offered_branches",
     "open_draft",

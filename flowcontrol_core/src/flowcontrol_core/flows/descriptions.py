@@ -30,7 +30,7 @@ from flowcontrol_core.engine.codec import decode
 from flowcontrol_core.errors import FlowcontrolError, raise_interruption
 from flowcontrol_core.flows.config_forms import known_action, meant_config
 from flowcontrol_core.flows.edits import step_label
-from flowcontrol_core.redaction import HIDDEN
+from flowcontrol_core.redaction import HIDDEN, redact
 
 logger = logging.getLogger(__name__)
 MAX_SHOWN = 300
@@ -219,6 +219,11 @@ def shown_config(step: Step) -> list[tuple[str, str]]:
 def shown_value(value: Any) -> str:
     """Return a stored value as a person writes it, shortened where it is long."""
     return _cut(_show(_decoded(value)))
+
+
+def shown_plain(value: Any) -> str:
+    """Return a plain value as a person writes it, without secrets, shortened where it is long."""
+    return _cut(redact(_show(value)))
 
 
 def listed_value(value: Any) -> str:
