@@ -104,7 +104,7 @@ function line(field, { message, position, length, suggestion, use }, kind) {
   const button = make("button", "fc-button", use);
   button.type = "button";
   button.addEventListener("click", () => {
-    // What was typed since then is checked in a moment.
+    // What was typed since then is about to be checked.
     if (field.value !== text) return field.focus();
     put(field, unitsUntil(text, position), unitsUntil(text, position + length), suggestion);
   });
