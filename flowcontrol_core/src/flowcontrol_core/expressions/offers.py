@@ -92,7 +92,12 @@ def _describe(field: Field | None) -> str:  # type: ignore[type-arg]
     """Return the label of a field, and the type of its values."""
     if field is None:
         return ""
-    return f"{capfirst(str(field.verbose_name))}: {field.description % field.__dict__}"
+    label = capfirst(str(field.verbose_name))
+    if field.is_relation and field.related_model:
+        text = gettext("%(label)s: one of the %(models)s")
+        related: type[Model] = field.related_model
+        return text % {"label": label, "models": related._meta.verbose_name_plural}
+    return f"{label}: {field.description % field.__dict__}"
 
 
 def time_completions() -> list[Completion]:

@@ -128,7 +128,7 @@ def check_text(document: Document, text: str, kind: TextKind, *, flow: Flow | No
     try:
         compiled = kind.compile(text)
     except ExpressionError as error:
-        return CheckedText(problems=(_of_error(error),))
+        return CheckedText(problems=(_of_error(error, kind),))
     steps = checked_steps(document)
     fields = unknown_names(compiled, model=find_model(document.object or ""))
     brought = unknown_names(
@@ -145,10 +145,10 @@ def check_text(document: Document, text: str, kind: TextKind, *, flow: Flow | No
     )
 
 
-def _of_error(error: ExpressionError) -> Finding:
+def _of_error(error: ExpressionError, kind: TextKind) -> Finding:
     meant = ""
     if isinstance(error, UnknownFilterError) and error.key.startswith("|"):
-        meant = nearest(error.key[1:], extensions.filter_names(html=True))
+        meant = nearest(error.key[1:], extensions.filter_names(html=kind is TextKind.HTML))
     elif isinstance(error, UnknownFilterError):
         meant = nearest(error.key.removesuffix("()"), extensions.function_names())
     return Finding(error.message, error.position, error.length, meant)

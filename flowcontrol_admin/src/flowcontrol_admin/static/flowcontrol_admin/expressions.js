@@ -9,6 +9,7 @@ let timer = 0;
 let asking = null;
 let composing = false;
 let list = null;
+let isPostponed = false;
 
 const kindOf = (field) =>
   field.dataset.fcTemplate === undefined ? "expression" : field.dataset.fcTemplate || "template";
@@ -33,7 +34,7 @@ function regionOf(field) {
   const region = make("div", "fc-check");
   region.id = id;
   region.setAttribute("role", "status");
-  field.closest(".form-row, div").append(region);
+  (field.closest(".flex-container") || field).after(region);
   const described = field.getAttribute("aria-describedby");
   field.setAttribute("aria-describedby", described ? `${described} ${id}` : id);
   return region;
@@ -64,6 +65,9 @@ async function read(response) {
 
 async function check(field, object = "") {
   asking?.abort();
+  // A word that is being completed is not wrong yet.
+  isPostponed = list?.field === field;
+  if (isPostponed) return;
   const text = field.value;
   if (!text.trim()) return show(field, { problems: [], warnings: [] });
   const own = (asking = new AbortController());
@@ -202,10 +206,22 @@ function open(field, found, word) {
   found.forEach((each, index) => list.append(option(each, `${list.id}_${index}`)));
   list.field = field;
   list.word = word;
+  list.popover = "manual";
   field.after(list);
+  list.showPopover();
+  settle(field.getBoundingClientRect());
   field.setAttribute("aria-controls", list.id);
   if (field.matches("input")) field.setAttribute("aria-expanded", "true");
   choose(list.querySelector(":not([aria-disabled])"));
+}
+
+/** Put the list under its field, or above it where there is more room. */
+function settle({ left, top, bottom, width }) {
+  const height = list.offsetHeight;
+  const isAbove = bottom + height > innerHeight && top > innerHeight - bottom;
+  list.style.inset = `${isAbove ? Math.max(0, top - height) : bottom}px auto auto ${left}px`;
+  list.style.maxHeight = `${Math.min(272, (isAbove ? top : innerHeight - bottom) - 4)}px`;
+  list.style.width = `${width}px`;
 }
 
 function option({ kind, text, detail, usable }, id) {
@@ -229,11 +245,13 @@ function choose(wanted) {
 
 function close() {
   if (!list) return;
-  list.field.removeAttribute("aria-activedescendant");
-  list.field.removeAttribute("aria-controls");
-  if (list.field.matches("input")) list.field.setAttribute("aria-expanded", "false");
+  const { field } = list;
+  field.removeAttribute("aria-activedescendant");
+  field.removeAttribute("aria-controls");
+  if (field.matches("input")) field.setAttribute("aria-expanded", "false");
   list.remove();
   list = null;
+  if (isPostponed) plan(field);
 }
 
 function accept(chosen) {
@@ -323,6 +341,8 @@ document.addEventListener(
   },
   true,
 );
+
+document.addEventListener("scroll", (event) => event.target !== list && close(), true);
 
 // Before the focus leaves the field.
 document.addEventListener("mousedown", (event) => {
