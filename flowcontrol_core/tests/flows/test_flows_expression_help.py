@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Any
 
 import pytest
 from django.test import override_settings
 from django.utils import timezone
 
 from flowcontrol.flows import (
+    CheckedText,
     TextKind,
     check_document,
     check_text,
@@ -46,7 +46,7 @@ def document(condition: str = "True") -> Document:
     )
 
 
-def check(text: str, kind: TextKind = TextKind.EXPRESSION) -> Any:
+def check(text: str, kind: TextKind = TextKind.EXPRESSION) -> CheckedText:
     return check_text(document(), text, kind, flow=None)
 
 
