@@ -273,7 +273,8 @@ def test_each_gap_is_a_target_for_the_mouse(desk: Desk, flow: Flow) -> None:
 
 def test_tab_stops_at_one_row_of_the_tree(desk: Desk, flow: Flow) -> None:
     greet = [step("test.greet", text="Hi", times=1) for _ in range(10)]
-    fork = step("test.choose", condition="True", then=greet[:6], **{"else": greet[6:9]})
+    inside: Any = {"then": greet[:6], "else": greet[6:9]}
+    fork = step("test.choose", condition="True", **inside)
     flow = create_flow(key="big", name="Big", document=build(*greet, fork, *greet[:8]))
     assert len(ids(flow)) == 28
     desk.open(flow)
@@ -327,7 +328,7 @@ def test_without_scripts_each_link_is_a_page_and_each_button_works(
         browser = playwright.chromium.launch(executable_path=chromium(), args=["--no-sandbox"])
         desk = Desk(browser.new_context(java_script_enabled=False).new_page(), live_server.url)
         desk.open(flow)
-        desk.page.get_by_label("More: Greet").first.click()
+        desk.row("hello").click()
         desk.page.get_by_role("button", name="Move down").click()
         assert ids(flow)[0] == "fork"
         desk.page.get_by_label("Add after If").click()
@@ -336,3 +337,62 @@ def test_without_scripts_each_link_is_a_page_and_each_button_works(
         assert re.search(r"/#step-\w+$", desk.page.url)
         browser.close()
     assert present_revision(flow) == 3
+
+
+def test_a_step_is_copied_cut_and_pasted_by_keys_also_into_another_flow(
+    desk: Desk, flow: Flow
+) -> None:
+    other = create_flow(key="other", name="Other", document=build(step("test.wait", id="alone")))
+    desk.open(flow)
+    desk.row("fork").focus()
+    desk.press("Control+c")
+    assert "Copied “If”." in desk.page.inner_text("[role=status]")
+    desk.row("hello").focus()
+    desk.press("Control+x")
+    assert ids(flow) == ("fork", "wait", "bye")
+    desk.row("wait").focus()
+    desk.press("Control+v")
+    assert len(ids(flow)) == 4
+    (pasted,) = set(ids(flow)) - {"fork", "wait", "bye"}
+    assert desk.focused == pasted
+    assert desk.loads == 0
+    desk.page.goto(desk.server + url("flow_editor", other.pk))
+    desk.page.get_by_label("More: Wait").click()
+    desk.page.get_by_role("button", name="Paste after it").click()
+    desk.settle()
+    assert [one.action for one in present_document(other).steps] == ["test.wait", "test.greet"]
+
+
+def test_a_flow_of_five_steps_is_built_by_keys_alone(desk: Desk, flow: Flow) -> None:
+    flow = create_flow(key="keys", name="Keys", document=build(step("test.wait", id="first")))
+    desk.open(flow)
+    desk.row("first").focus()
+    presses = 0
+
+    def press(*keys: str) -> None:
+        nonlocal presses
+        presses += len(keys)
+        desk.press(*keys)
+
+    def add(name: str, typed: str = "") -> None:
+        press("a")
+        desk.page.wait_for_selector("dialog[open]")
+        press(*name, "Enter")
+        desk.page.wait_for_selector("dialog[open]", state="hidden")
+        desk.settle()
+        if typed:
+            press(*typed, "Control+s")
+
+    add("greet", "Hi")
+    add("wait test")
+    add("if", "n")
+    press("ArrowDown")
+    add("greet", "Yes")
+    fork = present_document(flow).steps[3]
+    assert [one.action for one in present_document(flow).steps] == [
+        "test.wait", "test.greet", "test.wait", "builtin.if",
+    ]  # fmt: skip
+    assert fork.config["condition"] == "n"
+    assert fork.branches["then"][0].config["text"] == "Yes"
+    assert presses <= 150
+    assert desk.loads == 0

@@ -103,6 +103,7 @@ RENAMED: dict[str, Any] = {**SETTINGS, "name": "New"}
 KEPT: dict[str, Any] = {**SETTINGS, "name": "A live flow"}
 YAML = "format: 1\nflows: []\n"
 CHANGE = "change_flow"
+COPIED = "format: 1\nsteps: [{id: a, action: test.wait, config: {}}]\n"
 TABLE = [
     Row("flow_changelist", *only_get(), kind="none"),
     Row(
@@ -122,6 +123,11 @@ TABLE = [
     Row("flow_delete", *both("delete_flow", status=409)),
     Row("flow_delete", *both("delete_flow"), kind="draft"),
     Row("flow_history", *only_get()),
+    Row("flow_duplicate", *only_post("add_flow")),
+    Row("flow_step_copy", *only_get(), extra=("hello",)),
+    Row(
+        "flow_paste", *both(CHANGE, place="//0", revision="1", text=COPIED), query="?place=//0"
+    ),
     Row("flow_publish", *form("publish_flow", status=409)),
     Row("flow_publish", *form("publish_flow"), kind="draft"),
     *(

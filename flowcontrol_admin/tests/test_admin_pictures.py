@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import re
 from pathlib import Path
 
@@ -9,11 +10,11 @@ import pytest
 
 import flowcontrol_admin
 from flowcontrol.base import BaseAction, Effects
-from flowcontrol.flows import branch_label, step_icon
+from flowcontrol.flows import Phrase, Sentence, branch_label, step_icon
 from flowcontrol.registry import registry
 from flowcontrol.testing import temporary_registry
 from flowcontrol_admin.pictures import KINDS, Picture, ends, picture_of, picture_of_action
-from flowcontrol_admin.templatetags.flowcontrol_badges import glyph
+from flowcontrol_admin.templatetags.flowcontrol_badges import glyph, sentence
 from flowcontrol_core.document.tree import Step
 
 STATIC = Path(flowcontrol_admin.__file__).parent / "static/flowcontrol_admin"
@@ -104,3 +105,20 @@ def test_every_registered_action_names_an_icon_that_is_there() -> None:
 def test_a_glyph_is_hidden_from_screen_readers() -> None:
     assert 'aria-hidden="true"' in glyph("mail")
     assert "icons.svg#mail" in glyph("mail")
+
+
+def test_what_a_page_loads_stays_small() -> None:
+    """Styles of the lists, styles of the editor and of a run, scripts; compressed, in bytes."""
+    scripts = sum(_size(path) for path in STATIC.glob("*.js"))
+    assert _size(STATIC / "admin.css") <= 6 * 1024
+    assert _size(STATIC / "track.css") <= 6 * 1024
+    assert scripts <= 15 * 1024
+
+
+def _size(path: Path) -> int:
+    return len(gzip.compress(path.read_bytes(), mtime=0))
+
+
+def test_a_sentence_escapes_what_an_author_wrote() -> None:
+    said = Sentence("<b>", (Phrase("<i>"), Phrase("<u>", is_value=True)))
+    assert sentence(said) == ("<b>&lt;b&gt;</b> <span>&lt;i&gt;<var>&lt;u&gt;</var></span>")

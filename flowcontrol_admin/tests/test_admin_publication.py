@@ -75,7 +75,7 @@ def test_the_difference_is_said_in_words_with_secrets_hidden(
     delete_step(flow, "wait", revision=None)
     page = text_of(client.get(url("flow_publish", flow.pk)))
     assert "removed 2.then.1 “Wait”" in page
-    assert "moved 1 “Greet”: from “In “then” of 2 “If”, after 2.then.1 “Wait””" in page
+    assert "moved 1 “Greet”: from “In “Then” of 2 “If”, after 2.then.1 “Wait””" in page
     assert "to “Top level, at the beginning”" in page
     assert "(empty) → a new note" in page
     assert "1 unfinished run stays" in page

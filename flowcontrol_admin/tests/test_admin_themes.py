@@ -13,7 +13,7 @@ from tests.services import chromium
 
 pytestmark = pytest.mark.browser
 
-STYLE = Path(flowcontrol_admin.__file__).parent / "static/flowcontrol_admin/admin.css"
+STYLES = Path(flowcontrol_admin.__file__).parent / "static/flowcontrol_admin"
 #: What a theme without Django's variables does: reset the controls, and colour the page.
 RESET = """
 input, textarea, select, button { border: 0; background: none; color: inherit; }
@@ -29,6 +29,16 @@ BODY = """
 <ul class="fc-problems"><li>Problem</li></ul>
 <form class="fc-form"><input type="text" value="Text"><textarea>Text</textarea>
 <select><option>Choice</option></select></form>
+<div class="fc-tree"><ol class="fc-list">
+<li class="fc-step k-choice"><div class="fc-row"><span class="fc-open"><b>If</b>
+<span>it is <var>object.x</var></span></span><span class="fc-tag is-failed">1 problem</span>
+<span class="fc-tag is-waiting">3 runs</span><span class="fc-tag">off</span></div>
+<div class="fc-br"><p class="fc-lb"><b>Then</b><span class="fc-hint">continue</span></p></div></li>
+<li class="fc-step k-loop"><div class="fc-br"><p class="fc-lb"><b>Each time</b></p></div></li>
+<li class="fc-step k-par"><div class="fc-br"><p class="fc-lb"><b>Both</b></p></div></li>
+<li class="fc-step k-wait"><div class="fc-br"><p class="fc-lb"><b>Timed out</b></p></div></li>
+<li class="fc-step k-msg"><p class="fc-said">Note</p></li>
+<li class="fc-step k-data"><p class="fc-said fc-problems">Problem</p></li></ol></div>
 </div></div></body>
 """
 #: Blends the backgrounds of an element and of all around it, and returns the contrast of its text.
@@ -84,9 +94,12 @@ def test_all_is_readable_and_fields_have_borders_in_a_theme_without_variables(
     browser: Any, html: str, prefers: str, colours: str
 ) -> None:
     page = browser.new_page(color_scheme=prefers)
-    style = f"{RESET} html {{ {colours} }} {STYLE.read_text()}"
+    rules = "".join((STYLES / name).read_text() for name in ("admin.css", "track.css"))
+    style = f"{RESET} html {{ {colours} }} {rules}"
     page.set_content(f"<!doctype html><html {html}><style>{style}</style>{BODY}</html>")
-    shown = page.query_selector_all("h1, p, a, .fc-badge, pre, li, input, textarea, select")
+    shown = page.query_selector_all(
+        "h1, p, a, .fc-badge, pre, li, input, textarea, select, .fc-tree :is(b, span, var)"
+    )
     contrasts = {one.evaluate("e => e.outerHTML"): one.evaluate(CONTRAST) for one in shown}
     assert len(contrasts) > 10
     assert {each: found for each, found in contrasts.items() if found < LEAST} == {}

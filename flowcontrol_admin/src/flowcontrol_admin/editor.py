@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
+from django import forms
 from django.http import HttpResponse
 
 from flowcontrol import flows
@@ -22,10 +24,8 @@ def show_editor(page: Page, flow: Flow) -> HttpResponse:
     """Show the draft, or the published version, whose first edit opens a draft."""
     version = flows.present_version(flow)
     document, unreadable = read_version(version)
-    problems = unreadable or [
-        *flows.check_document(document, flow=flow),
-        *flows.check_associations(flow, document),
-    ]
+    found, inspection = flows.inspect_document(document, flow=flow)
+    problems = unreadable or [*found, *flows.check_associations(flow, document)]
     waiting = flows.counts_by_step(flow)
     return page.render(
         "editor.html",
@@ -36,13 +36,14 @@ def show_editor(page: Page, flow: Flow) -> HttpResponse:
         document=document,
         unreadable=bool(unreadable),
         changes=_changes(flow, version, document),
-        lines=TreeBuilder(document, by_step(problems), waiting).lines(),
+        lines=TreeBuilder(document, by_step(problems), waiting, inspection.configs).lines(),
         problems=problems,
         other_problems=[item for item in problems if item.step not in document.index],
         elsewhere=sum(count for step, count in waiting.items() if step not in document.index),
         editable=page.may(CHANGE_FLOW),
         may_change_triggers=may_change(page, flow),
         triggers=[_trigger_row(item) for item in flows.associations(flow)],
+        media=_media() if page.may(CHANGE_FLOW) else "",
         cache_seconds=get_settings().TRIGGER_CACHE_SECONDS,
         no_worker=bool(waiting) and is_without_worker(),
     )
@@ -62,6 +63,18 @@ def _changes(flow: Flow, version: FlowVersion | None, document: Document) -> int
         return 0
     published, unreadable = read_version(flow.published)
     return 0 if unreadable else len(flows.describe_diff(published, document))
+
+
+def _media() -> forms.Media:
+    """Return what the forms of all actions and triggers load: each may be shown on this page."""
+    found = forms.Media()
+    configs = [entry.action.Config for entry in registry.actions.values()]
+    configs += [entry.trigger.Config for entry in registry.triggers.values()]
+    for config in configs:
+        # A plugin's form that fails is told of where it is opened.
+        with suppress(Exception):
+            found += config().media
+    return found
 
 
 def _trigger_row(flow_trigger: FlowTrigger) -> dict[str, Any]:

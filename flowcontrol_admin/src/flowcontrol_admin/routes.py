@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from flowcontrol_admin import (
+    clipboard,
     editor,
     expressions,
     flow_settings,
@@ -95,6 +96,9 @@ FLOW_ROUTES = [
     _page(_VERSION, "version", publication.show_version),
     _button(f"{_VERSION}restore/", "restore", publication.restore),
     _edit(f"{_FLOW}add-step/", "step_add", steps.pick),
+    _edit(f"{_FLOW}paste/", "paste", clipboard.paste),
+    _page(f"{_STEP}copy/", "step_copy", clipboard.copy),
+    _button(f"{_FLOW}duplicate/", "duplicate", clipboard.duplicate, ADD_FLOW),
     _step_form("configure", steps.configure),
     _page(f"{_STEP}expression/", "expression", expressions.help_with, post=True),
     _button(f"{_STEP}cancel/", "step_cancel", steps.cancel),

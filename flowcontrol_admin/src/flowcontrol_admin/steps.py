@@ -330,7 +330,7 @@ def pick(page: Page, flow: Flow) -> HttpResponse:
     if page.is_post:
         return _add(page, flow)
     document = flows.present_document(flow)
-    place = _legal_place(document, page.request.GET.get("place", ""))
+    place = legal_place(document, page.request.GET.get("place", ""))
     query = search_query(page)
     return page.render(
         "picker.html",
@@ -360,7 +360,7 @@ def _add(page: Page, flow: Flow) -> HttpResponse:
     is_known = place is not None and (place.parent is None or place.parent in document.index)
     if page.is_late(revision, seen.of_list(document, place) if place and is_known else ""):
         raise flows.stale_revision(flow)
-    place = _legal_place(document, cleaned["place"])
+    place = legal_place(document, cleaned["place"])
     if not flows.may_place(key, page.user):
         raise PermissionDenied
     entry = registry.get_action(key)
@@ -388,7 +388,7 @@ def _is_new(target: Target) -> bool:
     return step == Step(id=step.id, action=step.action, config=config, config_version=version)
 
 
-def _legal_place(document: Document, text: str) -> Place:
+def legal_place(document: Document, text: str) -> Place:
     """Read a place; raises Http404 for one in a step, or at an index, that does not exist."""
     place, legal = read_place(text), flows.places(document)
     if place is None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
@@ -67,6 +67,11 @@ class Row:
         return shown_config(self.step)
 
     @property
+    def add_label(self) -> str:
+        """Return the name of the button that adds a step after it."""
+        return _("Add after %(step)s") % {"step": self.label}
+
+    @property
     def is_off(self) -> bool:
         return self.step.disabled or self.is_inside_disabled
 
@@ -105,6 +110,23 @@ class Branch:
         return " ".join(drawn)
 
     @property
+    def has_news(self) -> bool:
+        """Return whether something in it is to be seen while it is folded."""
+        is_off = self.is_line and self.inside[0].is_off
+        return bool(self.problems or self.waiting or is_off)
+
+    @property
+    def heads(self) -> str:
+        """Return the names of its steps, shown while it is folded."""
+        return " · ".join(row.sentence.head for row in self.inside)
+
+    @property
+    def add_label(self) -> str:
+        """Return the name of the button that adds its first step."""
+        words = {"name": self.label, "step": self.row.label}
+        return _("Add first in “%(name)s” of %(step)s") % words
+
+    @property
     def hint(self) -> str:
         """Return where a run continues that finds no step in it."""
         return _("no steps yet") if self.row.picture.is_loop else _("continue below")
@@ -128,6 +150,8 @@ class TreeBuilder:
     document: Document
     problems: Mapping[str, list[Problem]] = field(default_factory=dict)
     waiting: Mapping[str, int] = field(default_factory=dict)
+    #: What was read of the configurations already, by step.
+    configs: Mapping[str, Any] = field(default_factory=dict)
 
     def lines(self) -> list[Line]:
         """Return all lines in the order of printing."""
@@ -185,7 +209,7 @@ class TreeBuilder:
             step=step,
             number=self.document.index[step.id].number,
             label=step_label(step),
-            sentence=describe_step(step, self.document),
+            sentence=describe_step(step, self.document, self.configs.get(step.id)),
             picture=picture_of(step),
             is_known=not why_no_form(step),
             seen=of_step(step),

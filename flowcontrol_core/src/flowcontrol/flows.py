@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from flowcontrol_core import bounds
 from flowcontrol_core.expressions.offers import Completion
+from flowcontrol_core.flows.clipboard import copy_step, paste_step
 from flowcontrol_core.flows.config_forms import (
     StepForm,
     form_prefix,
@@ -20,7 +21,12 @@ from flowcontrol_core.flows.descriptions import (
     field_label,
     shown_config,
 )
-from flowcontrol_core.flows.document_checks import check_document, check_options
+from flowcontrol_core.flows.document_checks import (
+    Inspection,
+    check_document,
+    check_options,
+    inspect_document,
+)
 from flowcontrol_core.flows.drafts import (
     discard_draft,
     get_document,
@@ -31,6 +37,7 @@ from flowcontrol_core.flows.drafts import (
     published_version,
     stale_revision,
 )
+from flowcontrol_core.flows.duplicates import duplicate_flow
 from flowcontrol_core.flows.edits import (
     Edit,
     add_step,
@@ -115,6 +122,7 @@ __all__ = [
     "Edit",
     "Finding",
     "ImportResult",
+    "Inspection",
     "Phrase",
     "RowReference",
     "Sample",
@@ -139,6 +147,7 @@ __all__ = [
     "check_text",
     "complete",
     "configure_step",
+    "copy_step",
     "counts_by_step",
     "create_flow",
     "deactivate",
@@ -149,6 +158,7 @@ __all__ = [
     "diff_with_published",
     "discard_draft",
     "documents_of",
+    "duplicate_flow",
     "duplicate_step",
     "edit_draft",
     "evaluate_sample",
@@ -160,6 +170,7 @@ __all__ = [
     "form_prefix",
     "get_document",
     "import_flows",
+    "inspect_document",
     "is_unchanged",
     "live_counts",
     "may_change_live",
@@ -169,6 +180,7 @@ __all__ = [
     "move_step",
     "offered_branches",
     "open_draft",
+    "paste_step",
     "pause",
     "places",
     "present_document",

@@ -84,9 +84,9 @@ def test_draft_that_is_changed_while_it_is_checked_is_not_published(
 ) -> None:
     flow = make(greet("aaaa"))
 
-    def change_meanwhile(*_: Any, **__: Any) -> tuple[list[Problem], frozenset[str]]:
+    def change_meanwhile(*_: Any, **__: Any) -> tuple[list[Problem], flows.Inspection]:
         edit_guard(flow, "never ( checked")
-        return [], frozenset()
+        return [], flows.Inspection()
 
     monkeypatch.setattr("flowcontrol_core.flows.publication.inspect_document", change_meanwhile)
     with pytest.raises(StaleRevisionError):

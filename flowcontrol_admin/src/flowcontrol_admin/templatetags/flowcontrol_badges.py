@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from django import template
 from django.templatetags.static import static
-from django.utils.html import format_html
+from django.utils.html import escape, format_html
+from django.utils.safestring import SafeString, mark_safe
 
+from flowcontrol.flows import Sentence
 from flowcontrol.models import Outcome, Status
 
 register = template.Library()
@@ -57,8 +59,18 @@ def run_badge(status: str, outcome: str = "") -> str:
 
 
 @register.simple_tag
-def glyph(name: str) -> str:
+def glyph(name: str) -> SafeString:
     """Return a symbol of ``icons.svg``, hidden from screen readers: the text says the same."""
-    address = static("flowcontrol_admin/icons.svg")
-    shown = '<svg class="fc-i" aria-hidden="true"><use href="{}#{}"/></svg>'
-    return format_html(shown, address, name)
+    address = escape(f"{static('flowcontrol_admin/icons.svg')}#{name}")
+    return mark_safe(f'<svg class="fc-i" aria-hidden="true"><use href="{address}"/></svg>')  # noqa: S308 - it is escaped
+
+
+@register.simple_tag
+def sentence(said: Sentence) -> SafeString:
+    """Return what a step does: its head in bold, and each value as a chip."""
+    rest = "".join(
+        f"<var>{escape(text)}</var>" if is_value else escape(text)
+        for text, is_value in said.phrases
+    )
+    shown = f" <span>{rest}</span>" if rest else ""
+    return mark_safe(f"<b>{escape(said.head)}</b>{shown}")  # noqa: S308 - each part is escaped

@@ -98,14 +98,19 @@ def duplicate_step(document: Document, step_id: str) -> tuple[Document, str]:
     Everything inside it and all configuration is copied; each copy has an id of its own.
     """
     visit = document.visit(step_id)
-    taken = set(document.index)
-    ids = {}
-    for inside in visit.step.walk():
-        ids[inside.step.id] = new_step_id(taken)
-        taken.add(ids[inside.step.id])
     after = replace(visit.place, index=visit.position + 1)
-    (copy,) = map_steps((visit.step,), lambda step: replace(step, id=ids[step.id]))
+    copy = with_new_ids(visit.step, document.index)
     return _within_bounds(_splice(document, after, 0, copy)), copy.id
+
+
+def with_new_ids(step: Step, taken: Collection[str]) -> Step:
+    """Return a step, with everything inside it, under ids that are not in ``taken``."""
+    used, ids = set(taken), {}
+    for inside in step.walk():
+        ids[inside.step.id] = new_step_id(used)
+        used.add(ids[inside.step.id])
+    (copy,) = map_steps((step,), lambda one: replace(one, id=ids[one.id]))
+    return copy
 
 
 def delete_step(document: Document, step_id: str) -> Document:

@@ -29,7 +29,7 @@ from flowcontrol_core.document.tree import Document, Place, RetryPolicy, Step
 from flowcontrol_core.engine.codec import decode
 from flowcontrol_core.errors import FlowcontrolError, raise_interruption
 from flowcontrol_core.flows.config_forms import known_action, meant_config
-from flowcontrol_core.flows.edits import step_label
+from flowcontrol_core.flows.edits import branch_label, step_label
 from flowcontrol_core.redaction import HIDDEN, redact
 
 logger = logging.getLogger(__name__)
@@ -54,10 +54,11 @@ class Describer:
         if place.parent is None:
             where, siblings = gettext("Top level"), self.document.steps
         else:
-            words = {"branch": place.branch, "step": self.step(place.parent)}
+            parent, branch = self.document.find(place.parent), place.branch or ""
+            label = branch_label(parent, branch) if parent else branch
+            words = {"branch": label, "step": self.step(place.parent)}
             where = gettext("In “%(branch)s” of %(step)s") % words
-            parent = self.document.find(place.parent)
-            siblings = parent.branches.get(place.branch or "", ()) if parent else ()
+            siblings = parent.branches.get(branch, ()) if parent else ()
         others = [step.id for step in siblings if step.id != moving]
         if 0 < place.index <= len(others):
             words = {"where": where, "step": self.step(others[place.index - 1])}

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import tzinfo
+from types import MappingProxyType
+from typing import NamedTuple
 
 from django.apps import apps
 from django.db.models import Model
 from django.utils.translation import gettext
 
+from flowcontrol_core.actions.config import BoundConfig
 from flowcontrol_core.document.format import parse
 from flowcontrol_core.document.reader import Reading, drain
 from flowcontrol_core.document.tree import Document
@@ -35,18 +38,29 @@ def check_document(
     it is asked is a problem of its step and never an error here. ``flow`` is the one the document
     belongs to. With the id of a ``step``, only that step is checked.
     """
-    problems, _waits_for = drain(_inspect(document, flow, step))
+    problems, _inspection = drain(_inspect(document, flow, step))
     return [problem for problem in problems if not step or problem.step == step]
+
+
+class Inspection(NamedTuple):
+    """What is known of a document after it was checked.
+
+    ``waits_for`` are the keys of the triggers that its steps wait for; ``configs`` are the
+    configurations of the steps that can be read, by id.
+    """
+
+    waits_for: frozenset[str] = frozenset()
+    configs: Mapping[str, BoundConfig] = MappingProxyType({})
 
 
 def inspect_document(
     document: Document, *, flow: Flow | None = None
-) -> tuple[list[Problem], frozenset[str]]:
-    """Return what ``check_document`` does, and the keys of the triggers that steps wait for."""
+) -> tuple[list[Problem], Inspection]:
+    """Return what ``check_document`` does, and what is known of the document then."""
     return drain(_inspect(document, flow))
 
 
-def _inspect(document: Document, flow: Flow | None, only: str = "") -> Reading[frozenset[str]]:
+def _inspect(document: Document, flow: Flow | None, only: str = "") -> Reading[Inspection]:
     model = find_model(document.object or "")
     if document.object and model is None:
         text = gettext(
@@ -68,7 +82,7 @@ def _inspect(document: Document, flow: Flow | None, only: str = "") -> Reading[f
     waits_for = yield from check_triggers(sound)
     yield from check_variables(sound)
     yield from check_flows(sound, flow)
-    return waits_for
+    return Inspection(waits_for, {step.question.visit.step.id: step.config for step in sound})
 
 
 def empty_loops(document: Document) -> list[Problem]:

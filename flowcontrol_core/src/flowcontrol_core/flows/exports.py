@@ -48,6 +48,13 @@ def export_flows(flows: Iterable[Flow], *, drafts: bool = False) -> str:
     return _HEAD + yaml_text.dump({"format": FORMAT, "plugins": _plugins(keys), "flows": data})
 
 
+def export_step(step: Step) -> str:
+    """Return a step with everything inside it as YAML, to be pasted into this or another flow."""
+    keys = [visit.step.action for visit in step.walk()]
+    data = to_data(Document(steps=map_steps((step,), _portable)))["steps"]
+    return yaml_text.dump({"format": FORMAT, "plugins": _plugins(keys), "steps": data})
+
+
 @dataclass(frozen=True, slots=True)
 class _Exported:
     """A flow to be exported, with its document and its triggers."""

@@ -13,7 +13,7 @@ from flowcontrol_core import bounds
 from flowcontrol_core.document import reader
 from flowcontrol_core.document.format import parse, read_plugin_key
 from flowcontrol_core.document.reader import Entry, Reader, Reading
-from flowcontrol_core.document.tree import Document
+from flowcontrol_core.document.tree import Document, Step
 from flowcontrol_core.errors import DocumentError, Problem
 from flowcontrol_core.flows import yaml_text
 from flowcontrol_core.flows.exports import FORMAT
@@ -45,6 +45,26 @@ class File:
 def read_file(content: str | bytes) -> File:
     """Return what an exported file has; raises DocumentError with all problems of its shape."""
     return reader.collect(_read_file(Entry(yaml_text.load(content))))
+
+
+def read_steps(content: str | bytes) -> tuple[Step, ...]:
+    """Return the steps that were copied as text; raises DocumentError with all that is wrong."""
+    return reader.collect(_read_steps(Entry(yaml_text.load(content))))
+
+
+def _read_steps(entry: Entry) -> Reading[tuple[Step, ...]]:
+    readers = {
+        "format": reader.single(int),
+        "plugins": _list(_keys(_PLUGIN, "name")),
+        "steps": _read_list_of_steps,
+    }
+    values = yield from reader.read_keys(entry, readers, required=("format", "steps"))
+    return values.get("steps") or ()
+
+
+def _read_list_of_steps(entry: Entry) -> Reading[tuple[Step, ...]]:
+    document = yield from _read_document(entry._replace(value={"format": 1, "steps": entry.value}))
+    return document.steps
 
 
 def placed(problem: Problem, path: str) -> Problem:

@@ -87,8 +87,8 @@ def import_flows(
 def _import(item: FileFlow, file: File, who: Importer, *, publish: bool) -> ImportResult:
     found = Flow.objects.filter(key=item.key).first()
     present = drafts.present_version(found) if found else None
-    known = _known_values(item.document, drafts.readable_document(present))
-    document = _filled(item.document, known)
+    known = known_values(item.document, drafts.readable_document(present))
+    document = filled(item.document, known)
     with _placing(item.path):
         flow = found or lifecycle.create_flow(
             key=item.key,
@@ -172,19 +172,19 @@ def _identity(association: FlowTrigger) -> list[Any]:
 _Values = Mapping[str, Mapping[str, Any]]
 
 
-def _known_values(document: Document, present: Document) -> _Values:
+def known_values(document: Document, present: Document) -> _Values:
     """Return, by step, the values that are not in the file and that the flow has already."""
     known = {}
     for step_id, visit in document.index.items():
-        if markers := _markers(visit.step):
+        if markers := markers_of(visit.step):
             values = _present_config(present.find(step_id), visit.step)
             known[step_id] = {name: values[name] for name in markers if name in values}
     return known
 
 
-def _filled(document: Document, known: _Values) -> Document:
+def filled(document: Document, known: _Values) -> Document:
     def fill(step: Step) -> Step:
-        markers = _markers(step)
+        markers = markers_of(step)
         given = {name: value for name, value in step.config.items() if name not in markers}
         return replace(step, config={**given, **known.get(step.id, {})})
 
@@ -195,13 +195,13 @@ def _withheld(item: FileFlow, known: _Values) -> Iterator[Problem]:
     text = gettext("The value is not in the file (%(reason)s); enter it in the editor.")
     for step_id, values in known.items():
         step = item.document.visit(step_id).step
-        for name, reason in _markers(step).items():
+        for name, reason in markers_of(step).items():
             if name not in values:
                 path = f"{item.path}.document.steps[id={step_id}].config.{name}"
                 yield Problem(path, text % {"reason": reason}, step_id, name)
 
 
-def _markers(step: Step) -> dict[str, str]:
+def markers_of(step: Step) -> dict[str, str]:
     """Return the names of the values that are not in the file, and why."""
     values = step.config.items()
     is_dict = {name: value for name, value in values if isinstance(value, dict)}

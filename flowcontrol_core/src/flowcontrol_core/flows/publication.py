@@ -42,7 +42,7 @@ def publish(
         raise PublishError([Problem("", text % {"flow": flow.key})])
     document = drafts.get_document(draft)
     # Plugins are asked outside of the transaction, and before anything is locked.
-    problems, waits_for = inspect_document(document, flow=flow)
+    problems, inspection = inspect_document(document, flow=flow)
     problems += check_associations(flow, document)
     if problems:
         raise PublishError(problems)
@@ -50,7 +50,7 @@ def publish(
     references.connect()
     warnings = [str(warning) for warning in find_warnings(document, flow=flow)]
     with drafts.atomic():
-        _freeze(flow, draft, document, waits_for)
+        _freeze(flow, draft, document, inspection.waits_for)
         values = {"version": draft.number} | ({"warnings": warnings} if warnings else {})
         record(flow.key, FlowOperation.PUBLISH, values, by=by, reason=reason)
     logger.info("%s was published by %s.", draft, by or "code")

@@ -8,11 +8,13 @@ from collections.abc import Iterator
 from itertools import takewhile
 from typing import NamedTuple
 
-from flowcontrol_core.actions.bound_step import BoundStep, bind_step
+from flowcontrol_core.actions.base import BaseAction
+from flowcontrol_core.actions.bound_step import bind_step
+from flowcontrol_core.actions.config import BoundConfig
 from flowcontrol_core.actions.fields import ExpressionField
 from flowcontrol_core.document.tree import Document, Step
 from flowcontrol_core.errors import FlowcontrolError, raise_interruption
-from flowcontrol_core.flows.config_forms import zone_of
+from flowcontrol_core.flows.config_forms import known_action, zone_of
 from flowcontrol_core.flows.edits import step_label
 from flowcontrol_core.zones import in_zone
 
@@ -37,55 +39,57 @@ class Sentence(NamedTuple):
     phrases: tuple[Phrase, ...] = ()
 
 
-def describe_step(step: Step, document: Document) -> Sentence:
-    """Return what a step does; only the name of its action where that cannot say more."""
-    label, bound, summary = step_label(step), _bound(step, document), ""
-    if bound is not None:
-        summary = _summary(bound, document)
-    words, shared = summary.split(), _shared_words(label, summary)
+def describe_step(step: Step, document: Document, config: BoundConfig | None = None) -> Sentence:
+    """Return what a step does; only the name of its action where that cannot say more.
+
+    ``config`` is what was read of its configuration already.
+    """
+    label, action = step_label(step), known_action(step.action)
+    found = config if config is not None else _config(step, document)
+    if action is None or found is None:
+        return Sentence(label)
+    words = _summary(action, found, document).split()
+    shared = _shared_words(label.split(), words)
     head = " ".join(words[:shared]) or label
-    rest = " ".join(words[shared:])
-    return Sentence(head, tuple(_phrases(rest, _expressions(bound))))
+    return Sentence(head, tuple(_phrases(" ".join(words[shared:]), _expressions(action, found))))
 
 
 def summarize_step(step: Step, document: Document) -> str:
     """Return in a plain sentence what a step does; empty where its action has none."""
-    bound = _bound(step, document)
-    return _summary(bound, document) if bound else ""
+    action, config = known_action(step.action), _config(step, document)
+    return _summary(action, config, document) if action and config is not None else ""
 
 
-def _bound(step: Step, document: Document) -> BoundStep | None:
+def _config(step: Step, document: Document) -> BoundConfig | None:
     try:
-        return bind_step(step, zone_of(document))
+        return bind_step(step, zone_of(document)).config
     except FlowcontrolError:
         return None
 
 
-def _summary(bound: BoundStep, document: Document) -> str:
+def _summary(action: BaseAction, config: BoundConfig, document: Document) -> str:
     try:
         with in_zone(zone_of(document)):
-            return str(bound.action.summary(bound.config))
+            return str(action.summary(config))
     except FlowcontrolError:
         return ""
     except BaseException as error:
         raise_interruption(error)
-        logger.exception("The summary of the action %s failed.", bound.step.action)
+        logger.exception("The summary of the action %s failed.", type(action).__qualname__)
         return ""
 
 
-def _shared_words(label: str, summary: str) -> int:
+def _shared_words(label: list[str], words: list[str]) -> int:
     """Return how many words a label and a summary begin with alike."""
-    pairs = zip(label.casefold().split(), summary.casefold().split(), strict=False)
-    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+    pairs = zip(label, words, strict=False)
+    return sum(1 for _ in takewhile(lambda pair: pair[0].casefold() == pair[1].casefold(), pairs))
 
 
-def _expressions(bound: BoundStep | None) -> list[str]:
+def _expressions(action: BaseAction, config: BoundConfig) -> list[str]:
     """Return the expressions of a step's configuration, the longest first; no plain numbers."""
-    if bound is None:
-        return []
-    fields = bound.action.Config.base_fields.items()
+    fields = action.Config.base_fields.items()
     named = [name for name, field in fields if isinstance(field, ExpressionField)]
-    sources = {str(bound.config.source(name) or "") for name in named}
+    sources = {str(config.source(name) or "") for name in named}
     return sorted((one for one in sources if re.search(r"[^\W\d]", one)), key=len, reverse=True)
 
 

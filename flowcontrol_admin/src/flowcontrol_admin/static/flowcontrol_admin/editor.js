@@ -43,18 +43,32 @@ const items = () => [...tree().querySelectorAll(ITEMS)].filter((each) => each.ch
 /** What is reached by Tab from an item of the tree: its own links and buttons. */
 function toolsOf(item) {
   const box = item.matches(".fc-open") ? item.closest("li") : item.closest(".fc-br");
-  return box.querySelectorAll(":scope > .fc-row a, :scope > .fc-plus");
+  return box.querySelectorAll(":scope > .fc-row :is(a, button), :scope > .fc-plus");
 }
 
 /** Let Tab stop at one item of the tree only, and at its tools. */
 function rove(item) {
   if (!item) return;
-  for (const each of tree().querySelectorAll("a, summary")) each.tabIndex = -1;
+  for (const each of tree().querySelectorAll("a, button, summary")) each.tabIndex = -1;
   for (const each of [item, ...toolsOf(item)]) each.tabIndex = 0;
   for (const each of tree().querySelectorAll(".fc-add, .fc-beads > li:first-child summary")) {
     each.tabIndex = 0;
   }
   current = item;
+}
+
+/** Give each row its handle and its menu. Without them, both are on the page of the step. */
+function equip() {
+  for (const step of tree().querySelectorAll("li.fc-step")) {
+    const name = linkOf(step).querySelector("b").textContent;
+    for (const [kind, text] of [["grip", tree().dataset.move], ["more", tree().dataset.more]]) {
+      const button = document.createElement("button");
+      button.type = "button";
+      button.className = `fc-b fc-${kind}`;
+      button.ariaLabel = `${text} ${name}`;
+      step.firstElementChild.append(button);
+    }
+  }
 }
 
 /** Open what a step is folded into. */
@@ -70,6 +84,7 @@ async function refresh(hash = "") {
   const { part } = await get(home);
   if (!part) return;
   swap(part);
+  equip();
   for (const [place, open] of folds) {
     const fold = tree().querySelector(`[data-place="${place}"] > details`);
     if (fold) fold.open = open;
@@ -169,7 +184,7 @@ async function pick(where) {
   dialog.querySelector("input[type=search]")?.focus();
 }
 
-const offers = () => [...dialog.querySelectorAll(".fc-opt, a.fc-button")].filter((each) => each.checkVisibility());
+const offers = () => [...dialog.querySelectorAll(".fc-opt, .fc-card a.fc-button")].filter((each) => each.checkVisibility());
 
 /** Return the offer whose name begins with what was typed, or else the first one. */
 function best(text) {
@@ -223,6 +238,53 @@ function shift(step, by) {
   button.setAttribute("formaction", address(step, "shift"));
   return press(step, button);
 }
+
+// The clipboard -------------------------------------------------------------------------------
+
+const KEPT = "flowcontrol.clipboard";
+
+/** Copy a step with everything inside it; return whether that was possible. */
+async function copy(step) {
+  const { part } = await get(address(step, "copy"));
+  const text = part?.querySelector("textarea")?.value;
+  if (!text) return part ? showPanel(part, address(step, "copy")) && false : false;
+  // The browser may refuse its own clipboard: then it is kept for this site only.
+  localStorage.setItem(KEPT, text);
+  await navigator.clipboard?.writeText(text).catch(() => {});
+  say(tree().dataset.copied.replace("{}", linkOf(step).querySelector("b").textContent));
+  return true;
+}
+
+async function cut(step) {
+  if (!(await copy(step))) return;
+  const from = address(step, "delete");
+  const { part } = await get(from);
+  const form = part?.querySelector("form");
+  if (!form) return;
+  form.dataset.from = from;
+  await follow(await post(form, null), from);
+}
+
+/** Put copied steps after a step; ask for the text where there is none. */
+async function paste(step, given = "") {
+  const plus = step.querySelector(":scope > .fc-plus");
+  if (!plus) return;
+  const from = plus.href.replace("add-step/", "paste/");
+  const { part } = await get(from);
+  const form = part?.querySelector("form");
+  if (!form) return part && showPanel(part, from);
+  const text = given || (await readClipboard());
+  if (!text) return showPanel(part, from);
+  form.dataset.from = from;
+  await follow(await post(form, null, { text }), from);
+}
+
+async function readClipboard() {
+  const text = await navigator.clipboard?.readText?.().catch(() => "");
+  return /^steps:/m.test(text || "") ? text : localStorage.getItem(KEPT);
+}
+
+const CLIPS = { copy, cut, paste };
 
 // Places --------------------------------------------------------------------------------------
 
@@ -305,6 +367,7 @@ const CLICKS = [
   [".fc-tree a.fc-open[href*='steps/'], #fc-menu a[data-fc-op]", async (found) => (await settle()) && openPanel(found.href)],
   [".fc-add-trigger", async (found) => (await settle()) && pick(found.href)],
   [".fc-beads .fc-said a, .fc-dialog a.fc-button", async (found) => (await settle()) && (dialog.close(), openPanel(found.href))],
+  ["#fc-menu [data-fc-clip]", async (found) => (await settle()) && CLIPS[found.dataset.fcClip](stepFor(found))],
   [".fc-tree summary .fc-peek i:only-child", (found) => openLine(found)],
   [".fc-dialog .fc-back", () => dialog.close()],
 ];
@@ -415,5 +478,16 @@ document.addEventListener("keydown", (event) => {
   }
 });
 
+for (const kind of ["copy", "cut", "paste"]) {
+  document.addEventListener(kind, (event) => {
+    const row = event.target.closest?.(".fc-tree a.fc-open") && stepOf(event.target);
+    if (!row || String(getSelection())) return;
+    event.preventDefault();
+    const given = kind === "paste" ? event.clipboardData.getData("text/plain") : "";
+    inTurn(async () => (await settle()) && CLIPS[kind](row, /^steps:/m.test(given) ? given : ""));
+  });
+}
+
 addEventListener("beforeunload", (event) => isChanged && event.preventDefault());
+equip();
 focusOn(location.hash.slice(1) || null, Boolean(location.hash));

@@ -2,6 +2,7 @@
 // The same addresses answer whole pages to a browser without this script.
 
 const NAME = "X-Flowcontrol";
+let fading;
 
 /** An answer: `where` to continue, or the `part` of a page; `ok` unless something was refused. */
 async function read(response) {
@@ -39,7 +40,10 @@ export async function post(form, button, values = {}) {
 /** Say a sentence, in the one region that screen readers listen to. */
 export function say(text) {
   const region = document.querySelector("[data-fc-status]");
-  if (region) region.textContent = text;
+  if (!region) return;
+  region.textContent = text;
+  clearTimeout(fading);
+  fading = setTimeout(() => (region.textContent = ""), 10_000);
 }
 
 /** Put the regions of a part of a page in place of those with the same name. */
