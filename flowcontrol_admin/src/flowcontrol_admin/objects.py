@@ -22,6 +22,9 @@ from flowcontrol.plugins import explain
 from flowcontrol_admin.fields import find_object
 from flowcontrol_core.flows.document_checks import find_model
 
+#: At most this many objects are read to find one that the user may view.
+MOST_READ = 20
+
 
 class ObjectRights:
     """What one user may view of the objects that runs are about."""
@@ -44,6 +47,13 @@ class ObjectRights:
         """Return the object with a primary key; None where none exists that the user may view."""
         found = find_object(model, key)
         return found if found is not None and self.may_view(found) else None
+
+    def newest(self, model: type[Model], *, before: Model | None = None) -> Model | None:
+        """Return the newest object that the user may view, of the last ones; or the one before."""
+        objects = model._base_manager.using(router.db_for_write(model)).order_by("-pk")
+        if before is not None:
+            objects = objects.filter(pk__lt=before.pk)
+        return next((obj for obj in objects[:MOST_READ] if self.may_view(obj)), None)
 
     def may_view_every(self, model: type[Model] | None) -> bool:
         """Return whether the user may view all objects of a model, known without reading them."""

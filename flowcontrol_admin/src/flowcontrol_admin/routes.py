@@ -9,6 +9,7 @@ from flowcontrol_admin import (
     clipboard,
     dry_run,
     editor,
+    expressions,
     flow_diagram,
     flow_settings,
     health,
@@ -111,6 +112,7 @@ FLOW_ROUTES = [
     _page(f"{_STEP}copy/", "step_copy", clipboard.copy),
     _button(f"{_FLOW}duplicate/", "duplicate", clipboard.duplicate, ADD_FLOW),
     _step_form("configure", steps.configure),
+    _page(f"{_STEP}expression/", "expression", expressions.help_with, post=True),
     _button(f"{_STEP}cancel/", "step_cancel", steps.cancel),
     *(
         _step_form(edit.name, edit)

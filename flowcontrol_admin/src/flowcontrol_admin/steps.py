@@ -179,6 +179,7 @@ def configure(page: Page, flow: Flow, step_id: str) -> HttpResponse:
             entry=registry.get_action(step.action) if registry.knows_action(step.action) else None,
             **_position(target),
             where=target.where,
+            expressions=url("flow_expression", flow.pk, step_id),
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from flowcontrol_core import bounds
+from flowcontrol_core.expressions.offers import Completion
 from flowcontrol_core.flows.clipboard import copy_step, paste_step
 from flowcontrol_core.flows.config_forms import (
     StepForm,
@@ -58,6 +59,16 @@ from flowcontrol_core.flows.edits import (
     step_label,
 )
 from flowcontrol_core.flows.exports import export_flows
+from flowcontrol_core.flows.expression_help import (
+    CheckedText,
+    Finding,
+    Sample,
+    TextKind,
+    check_text,
+    complete,
+    evaluate_sample,
+    models_read,
+)
 from flowcontrol_core.flows.flow_triggers import (
     associate_trigger,
     change_trigger,
@@ -114,12 +125,15 @@ __all__ = [
     "LIMITS",
     "POLICIES",
     "RETENTION",
+    "CheckedText",
+    "Completion",
     "Describer",
     "DiffLine",
     "DryRun",
     "DryRunEnd",
     "DryRunStep",
     "Edit",
+    "Finding",
     "ImportResult",
     "Inspection",
     "JournalEntry",
@@ -127,9 +141,11 @@ __all__ = [
     "Passed",
     "Phrase",
     "RowReference",
+    "Sample",
     "Sentence",
     "StartedFlow",
     "StepForm",
+    "TextKind",
     "activate",
     "add_step",
     "annotate_step",
@@ -145,6 +161,8 @@ __all__ = [
     "check_associations",
     "check_document",
     "check_options",
+    "check_text",
+    "complete",
     "configure_step",
     "copy_step",
     "counts_by_step",
@@ -163,6 +181,7 @@ __all__ = [
     "duplicate_step",
     "edit_draft",
     "edits",
+    "evaluate_sample",
     "export_flows",
     "field_label",
     "find_references",
@@ -178,6 +197,7 @@ __all__ = [
     "may_change_live",
     "may_place",
     "may_use_secrets",
+    "models_read",
     "move_step",
     "offered_branches",
     "open_draft",

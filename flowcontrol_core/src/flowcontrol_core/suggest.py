@@ -9,13 +9,19 @@ from flowcontrol_core import bounds
 from flowcontrol_core.errors import gettext
 
 
+def nearest(name: object, known: Iterable[str]) -> str:
+    """Return the one of the known names that was probably meant; empty where none is near."""
+    if not isinstance(name, str) or len(name) > bounds.SUGGESTION_CHARACTERS:
+        return ""
+    by_lower = {each.lower(): each for each in known}
+    near = difflib.get_close_matches(name.lower(), by_lower, n=1)
+    return by_lower[near[0]] if near else ""
+
+
 def did_you_mean(name: object, known: Iterable[str], otherwise: str = "") -> str:
     """Return a sentence that proposes the nearest of the known names, or ``otherwise``."""
-    if isinstance(name, str) and len(name) <= bounds.SUGGESTION_CHARACTERS:
-        by_lower = {each.lower(): each for each in known}
-        if near := difflib.get_close_matches(name.lower(), by_lower, n=1):
-            return gettext("Did you mean “%(name)s”?") % {"name": by_lower[near[0]]}
-    return otherwise
+    meant = nearest(name, known)
+    return gettext("Did you mean “%(name)s”?") % {"name": meant} if meant else otherwise
 
 
 def nearest_or_all(name: str, known: Sequence[str]) -> str:

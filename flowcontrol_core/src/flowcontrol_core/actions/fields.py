@@ -69,7 +69,7 @@ class TemplateField(_CompiledField):
     ) -> None:
         self.html = html
         super().__init__(max_length=max_length, **kwargs)
-        self.widget.attrs.setdefault("data-fc-template", "")
+        self.widget.attrs.setdefault("data-fc-template", "html" if html else "")
 
     def compile_text(self, text: str) -> Evaluable:
         return compile_template(text, html=self.html)

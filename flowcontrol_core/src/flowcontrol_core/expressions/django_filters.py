@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -34,6 +35,7 @@ from flowcontrol_core.expressions.coercion import (
     text_of_object,
     whole_number,
 )
+from flowcontrol_core.expressions.filter_texts import FILTER_TEXTS
 from flowcontrol_core.expressions.filters import Apply, Filter, bounded
 from flowcontrol_core.expressions.lookup import read_parts
 from flowcontrol_core.expressions.spans import too_large
@@ -363,4 +365,6 @@ def _all_filters() -> Iterator[Filter]:
     yield from map(_html_of_text_with_number, _HTML_WIDTH_FILTERS)
 
 
-DJANGO_FILTERS: Mapping[str, Filter] = {found.name: found for found in _all_filters()}
+DJANGO_FILTERS: Mapping[str, Filter] = {
+    found.name: replace(found, description=FILTER_TEXTS[found.name]) for found in _all_filters()
+}

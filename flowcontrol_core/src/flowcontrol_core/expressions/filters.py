@@ -10,6 +10,7 @@ from decimal import Decimal
 from typing import Any, Literal
 
 from django.db.models import Model
+from django.utils.functional import Promise
 
 from flowcontrol_core.errors import ExpressionError, RegistrationError, gettext
 from flowcontrol_core.expressions.coercion import (
@@ -43,6 +44,8 @@ class Filter:
     html_only: bool = False
     # What it does instead in an HTML template.
     apply_html: Apply | None = None
+    #: What it does, in one line.
+    description: str | Promise = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +87,11 @@ class ExpressionFunction:
         """How it is called, for messages."""
         return f"{self.name}({', '.join(each.name for each in _parameters(self.function))})"
 
+    @property
+    def description(self) -> str:
+        """What it does, in one line."""
+        return first_line(self.function)
+
     def apply(self, values: Sequence[Any]) -> Any:
         """Return the result for some arguments."""
         return bounded_result(self.function(*(bounded(value) for value in values)))
@@ -122,7 +130,13 @@ def adapt(name: str, function: Callable[..., Any]) -> Filter:
         takes,
         f"value|{name}:argument",
         apply_html=lambda value, argument, _now: apply_with(value, argument, html=True),
+        description=first_line(function),
     )
+
+
+def first_line(function: Callable[..., Any]) -> str:
+    """Return the first line of the docstring of a function; empty where it has none."""
+    return next(iter((inspect.getdoc(function) or "").splitlines()), "")
 
 
 def bounded(value: Any) -> Any:

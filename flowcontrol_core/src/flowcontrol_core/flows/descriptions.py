@@ -34,7 +34,7 @@ from flowcontrol_core.flows.config_forms import (
     meant_config,
 )
 from flowcontrol_core.flows.edits import branch_label, step_label
-from flowcontrol_core.redaction import HIDDEN
+from flowcontrol_core.redaction import HIDDEN, redact
 
 logger = logging.getLogger(__name__)
 MAX_SHOWN = 300
@@ -226,6 +226,11 @@ def shown_config(step: Step) -> list[tuple[str, str]]:
 def shown_value(value: Any) -> str:
     """Return a stored value as a person writes it, shortened where it is long."""
     return _cut(_show(_decoded(value)))
+
+
+def shown_plain(value: Any) -> str:
+    """Return a plain value as a person writes it, without secrets, shortened where it is long."""
+    return _cut(redact(_show(value)))
 
 
 def listed_value(value: Any) -> str:

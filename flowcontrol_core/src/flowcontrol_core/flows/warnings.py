@@ -40,8 +40,8 @@ def find_warnings(document: Document, *, flow: Flow | None = None) -> list[Probl
     ``flow`` is the one the document belongs to; without it, neither its triggers nor the names of
     payloads are checked. Steps that have problems are left out.
     """
-    steps = _checked_steps(document)
-    found = [*FlowTrigger.objects.filter(flow=flow, active=True)] if flow else None
+    steps = checked_steps(document)
+    found = active_triggers(flow) if flow else None
     objects = [
         Problem(f"triggers.{association.trigger}", message, field="trigger")
         for association in found or ()
@@ -51,14 +51,20 @@ def find_warnings(document: Document, *, flow: Flow | None = None) -> list[Probl
     return [*empty_loops(document), *objects, *names, *_placeholders(steps)]
 
 
+def active_triggers(flow: Flow) -> list[FlowTrigger]:
+    """Return the triggers of a flow that are switched on."""
+    return [*FlowTrigger.objects.filter(flow=flow, active=True)]
+
+
 def association_warnings(association: FlowTrigger, document: Document) -> list[str]:
     """Return what is probably wrong with a trigger for a flow with this document."""
     if not _is_without_object(association):
         return []
-    return [*_missing_object(association, document, _checked_steps(document))]
+    return [*_missing_object(association, document, checked_steps(document))]
 
 
-def _checked_steps(document: Document) -> list[CheckedStep]:
+def checked_steps(document: Document) -> list[CheckedStep]:
+    """Return the steps that can be executed and have no problems, in reading order."""
     questions = questions_of(document, find_model(document.object or ""))
     checked = [drain(check_step(question))[1] for question in questions]
     return [step for step in checked if step]
@@ -117,12 +123,10 @@ def _unknown_names(
     associations: Sequence[FlowTrigger] | None,
 ) -> Iterator[Problem]:
     known: dict[str, Any] = {
-        "state_names": _answers(steps, "sets_state") | _answers(steps, "sets_variables"),
-        "payload_names": (None if associations is None else _payload_names(steps, associations)),
+        "state_names": state_names(steps),
+        "payload_names": None if associations is None else payload_names(steps, associations),
     }
-    remedy = gettext(
-        "Nothing in the flow brings it. Correct it, unless what starts the flow brings it."
-    )
+    remedy = remedy_for_unknown()
     guard = "" if expression_problems(document.guard, None) else document.guard
     for message in expression_problems(guard, None, **known):
         yield Problem("guard", f"{message} {remedy}", field="guard")
@@ -135,12 +139,19 @@ def _unknown_names(
             yield replace(problem, message=f"{problem.message} {remedy}")
 
 
+def remedy_for_unknown() -> str:
+    """Return what to do about a name of the state or of a payload that nothing brings."""
+    return gettext(
+        "Nothing in the flow brings it. Correct it, unless what starts the flow brings it."
+    )
+
+
 def _unknown_in_condition(association: FlowTrigger) -> list[str]:
     entry = registry.triggers.get(association.trigger)
     if entry is None or expression_problems(association.condition, None):
         return []
-    payload_names = frozenset(entry.trigger.payload) or None
-    return expression_problems(association.condition, None, payload_names=payload_names)
+    known = frozenset(entry.trigger.payload) or None
+    return expression_problems(association.condition, None, payload_names=known)
 
 
 def _placeholders(steps: Sequence[CheckedStep]) -> Iterator[Problem]:
@@ -156,18 +167,23 @@ def _placeholders(steps: Sequence[CheckedStep]) -> Iterator[Problem]:
                 yield step.question.problem(text % {"text": found[0]}, name)
 
 
-def _answers(steps: Sequence[CheckedStep], method: str) -> frozenset[str]:
-    """Return what the actions of all steps answer together."""
+def state_names(steps: Sequence[CheckedStep]) -> frozenset[str]:
+    """Return the keys of the state that steps set, and the variables of loops."""
+    return answers(steps, "sets_state") | answers(steps, "sets_variables")
+
+
+def answers(steps: Sequence[CheckedStep], method: str) -> frozenset[str]:
+    """Return what the actions of steps answer together."""
     return frozenset(text for step in steps for text in drain(step.ask(method))[1])
 
 
-def _payload_names(
+def payload_names(
     steps: Sequence[CheckedStep], associations: Sequence[FlowTrigger]
 ) -> frozenset[str] | None:
     """Return the keys that a payload can have; ``None`` where a trigger does not declare them."""
     keys = {association.trigger for association in associations}
     names: set[str] = set()
-    for key in keys | _answers(steps, "waits_for"):
+    for key in keys | answers(steps, "waits_for"):
         entry = registry.triggers.get(key)
         if entry is None or not entry.trigger.payload:
             return None
