@@ -101,7 +101,6 @@ def record(
     ``old`` is the document before it, None where it could not be read.
     """
     before, after = patches(old, change.document) if old else _UNKNOWN
-    rows = FlowEdit.objects.filter(flow=version.flow_id)
     FlowEdit.objects.create(
         flow_id=version.flow_id,
         number=version.number,
@@ -116,7 +115,8 @@ def record(
         author=author,
         at=timezone.now(),
     )
-    rows.filter(revision__lte=revision - bounds.EDITS).delete()
+    oldest = revision - bounds.EDITS
+    FlowEdit.objects.filter(flow=version.flow_id, revision__lte=oldest).delete()
 
 
 def _fields(change: Change, before: Patch, after: Patch) -> dict[str, list[str]]:
@@ -165,13 +165,12 @@ def _moved(target: int | None, source: _Chain, to: _Chain) -> _Chain:
 def entries(rows: Iterable[FlowEdit]) -> list[JournalEntry]:
     """Return edits as people read them; those come first that come last in ``rows``."""
     undone: set[int] = set()
-    listed = []
-    for row in rows:
+    listed = [*rows]
+    for row in listed:
         if row.operation == EditOperation.UNDO:
             undone.add(row.target or 0)
         elif row.operation == EditOperation.REDO:
             undone.discard(row.target or 0)
-        listed.append(row)
     return [entry(row, is_undone=row.revision in undone) for row in reversed(listed)]
 
 
@@ -194,8 +193,8 @@ def edits(
 ) -> list[JournalEntry]:
     """Return who changed what of the draft, the newest first; at most ``bounds.EDITS`` edits.
 
-    With the ids of ``steps``, only what changed one of these; with ``moved`` as well, what changed
-    a list of steps that one of these is in. With ``since``, only what came after that revision.
+    With the ids of ``steps``, only what changed one of these, or with ``moved`` instead the list
+    that one of these is in. With ``since``, only what came after that revision.
     """
     listed = [each for each in entries(read_rows(flow)) if each.revision > since]
     if not steps or not listed:
