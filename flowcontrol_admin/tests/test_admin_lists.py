@@ -35,7 +35,16 @@ DECISIONS: dict[type[models.Model], tuple[set[str], set[str], set[str]]] = {
         {"name", "active", "version_number", "last_finished"},
     ),
     FlowRun: (
-        {"status__exact", "outcome__exact", "live", "overdue", "flow", "object_type", "step"},
+        {
+            "status__exact",
+            "outcome__exact",
+            "live",
+            "overdue",
+            "flow",
+            "object_type",
+            "about",
+            "step",
+        },
         {"id", "uuid", "object_key", "flow__key", "flow__name", "object_text"},
         {"id", "flow__name", "status", "since", "due_at", "started_at"},
     ),
