@@ -179,7 +179,7 @@ def test_the_page_of_an_object_leads_to_its_runs_and_to_a_start(
     page = client.get(reverse("admin:shop_order_change", args=[orders[0].pk]))
     assert "Runs (1)" in text_of(page)
     assert "History" in text_of(page)
-    listed = f"{url('flowrun_changelist')}?object_type=shop.order&amp;object_key={orders[0].pk}"
+    listed = f"{url('flowrun_changelist')}?object_type=shop.order&amp;about={orders[0].pk}"
     assert listed in page.content.decode()
     assert "Runs (0)" in change_page(client, orders[1])
     assert listed_runs(client, listed.replace("&amp;", "&")) == 1
@@ -192,12 +192,12 @@ def test_the_list_of_runs_of_an_object_tells_nothing_to_who_may_not_view_it(
     flow: Flow, orders: list[Order]
 ) -> None:
     create_flowrun(flow, orders[0])
-    address = f"{url('flowrun_changelist')}?object_type=shop.order&object_key={orders[0].pk}"
+    address = f"{url('flowrun_changelist')}?object_type=shop.order&about={orders[0].pk}"
     blind = logged_in(make_user("a", "view_flowrun"))
     assert listed_runs(blind, address) == 0
     seeing = logged_in(make_user("b", "view_flowrun", "view_order"))
     assert listed_runs(seeing, address) == 1
-    for odd in ("?object_key=1", "?object_type=no.such&object_key=1", "?object_key=a%00b"):
+    for odd in ("?about=1", "?object_type=no.such&about=1", "?about=a%00b"):
         answer = seeing.get(url("flowrun_changelist") + odd)
         assert answer.status_code == 200
 

@@ -163,7 +163,7 @@ class ObjectFilter(admin.SimpleListFilter):
     """
 
     title = _("object")
-    parameter_name = "object_key"
+    parameter_name = "about"
 
     def __init__(self, request: HttpRequest, params: Any, model: Any, model_admin: Any) -> None:
         super().__init__(request, params, model, model_admin)

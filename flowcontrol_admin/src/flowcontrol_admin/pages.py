@@ -99,7 +99,7 @@ def url(name: str, *args: object, anchor: str = "") -> str:
 def run_list_of(obj: Model) -> str:
     """Return the address of the list of the runs about an object."""
     label = (obj._meta.concrete_model or type(obj))._meta.label_lower
-    query = urlencode({"object_type": label, "object_key": obj.pk})
+    query = urlencode({"object_type": label, "about": obj.pk})
     return f"{url('flowrun_changelist')}?{query}"
 
 
