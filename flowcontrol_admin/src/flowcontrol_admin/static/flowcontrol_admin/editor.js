@@ -321,6 +321,7 @@ function gap(option) {
   const words = document.createElement("span");
   words.textContent = option.textContent;
   button.append(words);
+  button.ariaLabel = option.textContent;
   const box = parent
     ? document.querySelector(`#step-${CSS.escape(parent)} > [data-place="${parent}/${branch}/0"]`)
     : tree();
