@@ -396,3 +396,16 @@ def test_a_flow_of_five_steps_is_built_by_keys_alone(desk: Desk, flow: Flow) -> 
     assert fork.branches["then"][0].config["text"] == "Yes"
     assert presses <= 150
     assert desk.loads == 0
+
+
+def test_what_was_typed_is_kept_where_the_session_has_ended(desk: Desk, flow: Flow) -> None:
+    desk.open(flow)
+    desk.row("hello").click()
+    desk.page.get_by_label("Text").fill("typed before the end")
+    desk.page.context.clear_cookies(name="sessionid")
+    with desk.page.expect_navigation():
+        desk.page.keyboard.press("Control+s")
+    assert "What you typed is kept in this page" in desk.page.inner_text("#content-main")
+    kept = desk.page.locator("input[type=hidden][name$='-text']").input_value()
+    assert kept == "typed before the end"
+    desk.errors.clear()

@@ -489,6 +489,7 @@ for (const kind of ["copy", "cut", "paste"]) {
   });
 }
 
+document.addEventListener("fc:leave", () => (isChanged = false));
 addEventListener("beforeunload", (event) => isChanged && event.preventDefault());
 equip();
 focusOn(location.hash.slice(1) || null, Boolean(location.hash));
