@@ -409,3 +409,23 @@ def test_what_was_typed_is_kept_where_the_session_has_ended(desk: Desk, flow: Fl
     kept = desk.page.locator("input[type=hidden][name$='-text']").input_value()
     assert kept == "typed before the end"
     desk.errors.clear()
+
+
+def test_a_step_is_dragged_to_a_gap(desk: Desk, flow: Flow) -> None:
+    desk.open(flow)
+    grip = desk.page.locator("#step-hello > .fc-row > .fc-grip").bounding_box()
+    target = desk.page.locator("#step-bye > .fc-row").bounding_box()
+    mouse = desk.page.mouse
+    mouse.move(grip["x"] + 10, grip["y"] + 10)
+    mouse.down()
+    mouse.move(grip["x"] + 10, grip["y"] + 30)
+    desk.page.wait_for_selector(".fc-place")
+    mouse.move(grip["x"] + 10, target["y"], steps=5)
+    mouse.up()
+    desk.settle()
+    assert ids(flow) == ("fork", "wait", "hello", "bye")
+    assert desk.page.locator(".fc-place").count() == 0
+    assert desk.focused == "hello"
+    desk.page.get_by_label("More: Greet").first.click()
+    assert desk.page.locator("#fc-menu:popover-open").count() == 1
+    assert desk.loads == 0

@@ -292,6 +292,7 @@ let moving = null;
 
 /** Let a step be put somewhere else: the server says which places are legal, and names them. */
 async function choosePlace(step) {
+  if (!step) return;
   const from = address(step, "move");
   const { part } = await get(from);
   const select = part?.querySelector("select");
@@ -354,9 +355,49 @@ async function place(button) {
   await follow(answer, from);
 }
 
-// Events --------------------------------------------------------------------------------------
-
 const isPlain = (event) => !(event.ctrlKey || event.metaKey || event.shiftKey || event.button);
+
+// Dragging is choosing a place by the pointer: the same gaps, the same answer of the server.
+
+const SLACK = 6;
+let drag = null;
+
+document.addEventListener("pointerdown", (event) => {
+  const grip = event.target.closest(".fc-tree .fc-grip");
+  if (grip && isPlain(event)) drag = { step: stepOf(grip), from: event.clientY, isOn: false };
+});
+
+document.addEventListener("pointermove", (event) => {
+  if (!drag) return;
+  if (!drag.isOn && Math.abs(event.clientY - drag.from) > SLACK) {
+    drag.isOn = true;
+    inTurn(async () => (await settle()) && choosePlace(drag?.step || null));
+  }
+  if (drag.isOn && moving) nearest(event.clientY)?.focus({ preventScroll: true });
+});
+
+document.addEventListener("pointerup", (event) => {
+  const isOn = drag?.isOn;
+  drag = null;
+  if (!isOn) return;
+  // The click that follows is the end of the drag, and no press of the handle.
+  const swallow = (click) => click.stopPropagation();
+  addEventListener("click", swallow, { capture: true });
+  setTimeout(() => removeEventListener("click", swallow, { capture: true }), 50);
+  inTurn(() => moving && place(nearest(event.clientY)));
+});
+
+document.addEventListener("pointercancel", () => (drag = null));
+
+function nearest(y) {
+  const away = (each) => {
+    const { top, height } = each.getBoundingClientRect();
+    return Math.abs(top + height / 2 - y);
+  };
+  return [...tree().querySelectorAll(".fc-place")].sort((a, b) => away(a) - away(b))[0];
+}
+
+// Events --------------------------------------------------------------------------------------
 
 const CLICKS = [
   [".fc-place", (found) => place(found)],
