@@ -70,7 +70,7 @@ class Desk:
 
     def choose(self, action: str) -> None:
         """Choose an action in the open picker."""
-        self.click(self.page.locator(f".fc-opt[value='test.{action}']"))
+        self.click(self.page.locator(f".fc-opt[value='test.{action}']").first)
         self.settle()
 
     def press(self, *keys: str) -> None:
@@ -429,3 +429,18 @@ def test_a_step_is_dragged_to_a_gap(desk: Desk, flow: Flow) -> None:
     desk.page.get_by_label("More: Greet").first.click()
     assert desk.page.locator("#fc-menu:popover-open").count() == 1
     assert desk.loads == 0
+
+
+def test_what_was_used_lately_is_offered_first(desk: Desk, flow: Flow) -> None:
+    desk.open(flow)
+    desk.add("Add after Greet", "wait")
+    desk.add("Add after Wait", "greet")
+    desk.page.get_by_role("button", name="Cancel").click()
+    desk.settle()
+    desk.page.get_by_label("Add after Wait").first.click()
+    desk.settle()
+    offered = desk.page.locator(".fc-opt:visible b").all_inner_texts()
+    assert offered[:2] == ["Greet", "Wait"]
+    assert offered.count("Greet") == 2
+    desk.page.keyboard.type("greet")
+    assert desk.page.locator(".fc-opt:visible b").all_inner_texts() == ["Greet"]

@@ -180,8 +180,34 @@ async function pick(where) {
   if (!part) return;
   dialog.replaceChildren(part);
   for (const form of dialog.querySelectorAll("form[method=post]")) form.dataset.from = where;
+  offerRecent();
   dialog.showModal();
   dialog.querySelector("input[type=search]")?.focus();
+}
+
+const RECENT = "flowcontrol.recent";
+const MOST_RECENT = 4;
+const recent = () => JSON.parse(localStorage.getItem(RECENT) || "[]");
+
+function remember(action) {
+  const kept = [action, ...recent().filter((each) => each !== action)].slice(0, MOST_RECENT);
+  localStorage.setItem(RECENT, JSON.stringify(kept));
+}
+
+/** Show what was used lately above all groups. */
+function offerRecent() {
+  const first = dialog.querySelector(".fc-group-section");
+  const known = recent().map((each) => dialog.querySelector(`.fc-opt[value="${CSS.escape(each)}"]`));
+  const lines = known.filter(Boolean).map((each) => each.closest("li").cloneNode(true));
+  if (!first || !lines.length) return;
+  const group = first.cloneNode(true);
+  group.classList.add("fc-recent");
+  group.querySelector("h2").textContent = dialog.dataset.recent;
+  group.querySelector("ul").replaceChildren(...lines);
+  group.removeAttribute("aria-labelledby");
+  group.querySelector("h2").removeAttribute("id");
+  group.ariaLabel = dialog.dataset.recent;
+  first.before(group);
 }
 
 const offers = () => [...dialog.querySelectorAll(".fc-opt, .fc-card a.fc-button")].filter((each) => each.checkVisibility());
@@ -199,11 +225,12 @@ function narrow(text) {
     const found = each.dataset.words || each.textContent.toLowerCase();
     each.hidden = !words.every((word) => found.includes(word));
   }
+  for (const group of dialog.querySelectorAll(".fc-group-section")) {
+    const isAgain = text && group.matches(".fc-recent");
+    group.hidden = isAgain || !group.querySelector("li:not([hidden])");
+  }
   for (const each of dialog.querySelectorAll(".fc-best")) each.classList.remove("fc-best");
   if (text) best(text)?.classList.add("fc-best");
-  for (const group of dialog.querySelectorAll(".fc-group-section")) {
-    group.hidden = !group.querySelector("li:not([hidden])");
-  }
 }
 
 // The menu of a row ---------------------------------------------------------------------------
@@ -449,6 +476,7 @@ document.addEventListener("submit", (event) => {
   inTurn(async () => {
     if (step) return (await settle()) && press(step, submitter);
     const answer = await post(form, submitter);
+    if (submitter?.name === "action" && answer.where) remember(submitter.value);
     if (dialog.open) dialog.close();
     return follow(answer, form.dataset.from || home);
   });
