@@ -23,7 +23,7 @@ from flowcontrol_core.document.tree import Document, Step
 #: Runs that failed alike are counted up to this many.
 MOST_ALIKE = 100
 #: The status as the style names it, and its icon.
-_STATUSES: Mapping[str, tuple[str, str]] = {
+STATUSES: Mapping[str, tuple[str, str]] = {
     Status.PENDING: ("waiting", "clock"),
     Status.RUNNING: ("current", "play"),
     Status.WAITING: ("waiting", "clock"),
@@ -95,7 +95,7 @@ class HeadMaker:
 
     def head(self, *, is_visible: bool) -> Head:
         """Return the head; what it tells of the object only where the user may view it."""
-        status, icon = _STATUSES[self.run.outcome or self.run.status]
+        status, icon = STATUSES[self.run.outcome or self.run.status]
         is_retried = self._is_retried()
         failure = self._failure() if is_visible else None
         primary = self._primary()

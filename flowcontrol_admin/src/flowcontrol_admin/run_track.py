@@ -31,7 +31,7 @@ MOST_NEXT = 4
 LEAST_FOLDED, MOST_NAMED = 2, 4
 #: What says nothing that the rows of the steps do not say.
 _QUIET = frozenset({"", "yielded"})
-_ICONS = {"paused": "pause", "resumed": "play", "skipped": "skip", "canceled": "cross"}
+EVENT_ICONS = {"paused": "pause", "resumed": "play", "skipped": "skip", "canceled": "cross"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,7 +209,7 @@ class Track:
     def _event(self, event: RunEvent) -> Line:
         text = event_text(event, self.document) or event.get_kind_display()
         is_bad = event.kind in (EventKind.FAILED, EventKind.BLOCKED)
-        icon = _ICONS.get(event.code, "person" if event.actor else "document")
+        icon = EVENT_ICONS.get(event.code, "person" if event.actor else "document")
         return Line(
             kind="event",
             key=f"event-{event.pk}",
