@@ -178,6 +178,18 @@ def test_a_wait_is_one_row_with_its_duration(client: Client, clock: ManualClock)
     assert waited.text.startswith("waited until")
 
 
+def test_a_wait_with_an_end_shows_how_much_of_it_has_passed(
+    client: Client, clock: ManualClock
+) -> None:
+    run = made(step("builtin.delay", id="d", mode="for", amount="4", unit="hours"))
+    clock.advance(hours=1)
+    (row,) = [line for line in lines_of(client, run) if line.is_now]
+    assert row.waited == (3_600, 14_400)
+    assert '<progress class="fc-progress" value="3600" max="14400"' in (
+        page_of(client, run).content.decode()
+    )
+
+
 def test_a_run_at_a_loop_shows_the_present_inside_of_its_pass(client: Client) -> None:
     body = [step("test.wait", id="w")]
     run = made(step("builtin.for", id="loop", end="3", variable="i", body=body))

@@ -71,6 +71,8 @@ class Line:
     strong: str = ""
     at: datetime | None = None
     length: str = ""
+    #: How many seconds of how many it has waited, where the end is known.
+    waited: tuple[int, int] | None = None
     is_now: bool = False
     is_open: bool = False
     attempts: tuple[Attempt, ...] = ()
@@ -171,11 +173,20 @@ class Track:
             strong=_taken(step, last),
             at=first.at,
             is_now=is_now,
+            waited=self._waited(first.at) if is_now else None,
             attempts=tuple(_numbered(self._with_changes(group.attempts), step)),
             children=tuple(self._children(group)),
         )
         is_going = is_now and self.run.is_live
         return replace(line, length=_length(group, end, self.now if is_going else None))
+
+    def _waited(self, began: datetime | None) -> tuple[int, int] | None:
+        end = self.run.wait_until or self.run.wait_timeout
+        if began is None or end is None or self.run.status != Status.WAITING:
+            return None
+        whole = (end - began).total_seconds()
+        passed = min(max((self.now - began).total_seconds(), 0), whole)
+        return (int(passed), int(whole)) if whole > 0 else None
 
     def _status(self, last: Call, *, is_now: bool) -> str:
         if last.error:
