@@ -325,19 +325,20 @@ def folded(lines: Iterable[Line]) -> Iterator[Line]:
 def next_steps(document: Document, step_id: str) -> list[Step]:
     """Return the steps after one, as far as the flow leads to them whatever happens."""
     visit = document.index.get(step_id)
-    following: list[Step] = [] if visit or step_id else [*document.steps]
+    steps = () if visit or step_id else document.steps
+    following = [step for step in steps if not step.disabled]
     while visit is not None:
-        following += _siblings_after(document, visit)
+        following += siblings_after(document, visit)
         visit = visit.around
-    enabled = [step for step in following if not step.disabled]
-    ends = (number for number, step in enumerate(enabled) if picture_of(step).ends)
-    return enabled[: next(ends, len(enabled)) + 1]
+    ends = (number for number, step in enumerate(following) if picture_of(step).ends)
+    return following[: next(ends, len(following)) + 1]
 
 
-def _siblings_after(document: Document, visit: Visit) -> tuple[Step, ...]:
+def siblings_after(document: Document, visit: Visit) -> tuple[Step, ...]:
+    """Return the steps after one in its list, without those that are switched off."""
     around, branch = visit.around, visit.branch or ""
     siblings = around.step.branches[branch] if around else document.steps
-    return siblings[visit.position + 1 :]
+    return tuple(step for step in siblings[visit.position + 1 :] if not step.disabled)
 
 
 def _grouped(rows: Iterable[Row]) -> Iterator[_Item]:
