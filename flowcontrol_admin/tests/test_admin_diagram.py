@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
 
@@ -11,12 +12,16 @@ import pytest
 from django.test import Client
 from django.utils.translation import override
 
+import flowcontrol_admin
 from flowcontrol.engine import create_flowrun
 from flowcontrol.flows import edit_draft, get_document
 from flowcontrol.models import Flow, FlowRun
 from flowcontrol.testing import flow as build
 from flowcontrol.testing import publish_flow, run_due, step
 from flowcontrol_admin.diagram import draw, draw_difference
+from flowcontrol_admin.diagram.overlay import DIFF_MARKS, RUN_MARKS
+from flowcontrol_admin.run_head import STATUSES
+from flowcontrol_admin.run_track import EVENT_ICONS
 
 from .conftest import logged_in, make_user, sample, text_of, url
 
@@ -176,3 +181,12 @@ def test_the_page_of_a_flow_shows_what_changed_since_a_version(client: Client, l
     for value in ("x", "99", "-1", ""):
         plain = client.get(url("flow_diagram", live.pk), {"from": value})
         assert "is-removed" not in plain.context["diagram"]
+
+
+def test_every_icon_of_a_mark_and_of_a_status_is_in_the_sprite() -> None:
+    sprite = Path(flowcontrol_admin.__file__).parent / "static" / "flowcontrol_admin/icons.svg"
+    known = set(re.findall(r'id="([a-z]+)"', sprite.read_text()))
+    used = {mark.icon for mark in (*RUN_MARKS.values(), *DIFF_MARKS.values())}
+    used |= {icon for _status, icon in STATUSES.values()} | {*EVENT_ICONS.values()}
+    used |= {"play", "flag", "more", "check", "person", "document", "warning"}
+    assert used - known == set()

@@ -17,6 +17,7 @@ from flowcontrol.engine import create_flowrun
 from flowcontrol.models import Flow, FlowRun
 from flowcontrol.testing import ManualClock, publish_flow, run_due, step
 from flowcontrol.testing import flow as build
+from flowcontrol_admin.run_head import follows
 from flowcontrol_admin.run_track import Line, next_steps
 from flowcontrol_core.document.tree import RetryPolicy
 from tests.shop.models import Customer
@@ -178,6 +179,18 @@ def test_a_wait_is_one_row_with_its_duration(client: Client, clock: ManualClock)
     assert waited.text.startswith("waited until")
 
 
+def test_a_wait_with_an_end_shows_how_much_of_it_has_passed(
+    client: Client, clock: ManualClock
+) -> None:
+    run = made(step("builtin.delay", id="d", mode="for", amount="4", unit="hours"))
+    clock.advance(hours=1)
+    (row,) = [line for line in lines_of(client, run) if line.is_now]
+    assert row.waited == (3_600, 14_400)
+    assert '<progress class="fc-progress" value="3600" max="14400"' in (
+        page_of(client, run).content.decode()
+    )
+
+
 def test_a_run_at_a_loop_shows_the_present_inside_of_its_pass(client: Client) -> None:
     body = [step("test.wait", id="w")]
     run = made(step("builtin.for", id="loop", end="3", variable="i", body=body))
@@ -306,6 +319,30 @@ def test_steps_after_a_branch_that_ends_are_not_said_to_follow(live: Flow) -> No
         step("test.greet", times=1, id="never", text="x"),
     )
     assert [found.id for found in next_steps(document, "a")] == ["stop"]
+
+
+@pytest.mark.parametrize(
+    ("step_id", "sentence"),
+    [
+        ("a", "Then “If” follows."),
+        ("if", "Then one of its branches follows: Then (Greet)."),
+        ("b", "Then “For loop” follows."),
+        ("c", "Then the next pass of “For loop” follows."),
+        ("z", ""),
+    ],
+)
+def test_the_head_says_what_follows(step_id: str, sentence: str) -> None:
+    document = build(
+        step("test.greet", id="a"),
+        step("test.greet", id="off", disabled=True),
+        step("test.choose", id="if", then=[step("test.greet", id="b")], **{"else": []}),
+        step("builtin.for", id="loop", body=[step("test.choose", id="in", then=[
+            step("test.greet", id="c"), step("test.greet", id="d", disabled=True)])]),
+        step("test.greet", id="z"),
+    )  # fmt: skip
+    found = document.find(step_id)
+    assert found is not None
+    assert follows(document, found) == sentence
 
 
 def test_times_are_relative_with_the_date_in_a_tooltip(

@@ -11,19 +11,20 @@ from django.utils.http import urlencode
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from flowcontrol.flows import at_step, step_label, step_of
+from flowcontrol.flows import at_step, branch_label, step_label, step_of
 from flowcontrol.models import FlowRun, Outcome, RunEvent, Status
 from flowcontrol.runs import OperatorAction
 from flowcontrol_admin.filters import failed_with
 from flowcontrol_admin.pages import url
 from flowcontrol_admin.run_texts import headline, label_in, since_text, what_next
-from flowcontrol_admin.run_track import next_steps
+from flowcontrol_admin.run_track import siblings_after
 from flowcontrol_core.document.tree import Document, Step
+from flowcontrol_core.flows.step_checks import is_loop
 
 #: Runs that failed alike are counted up to this many.
 MOST_ALIKE = 100
 #: The status as the style names it, and its icon.
-_STATUSES: Mapping[str, tuple[str, str]] = {
+STATUSES: Mapping[str, tuple[str, str]] = {
     Status.PENDING: ("waiting", "clock"),
     Status.RUNNING: ("current", "play"),
     Status.WAITING: ("waiting", "clock"),
@@ -95,7 +96,7 @@ class HeadMaker:
 
     def head(self, *, is_visible: bool) -> Head:
         """Return the head; what it tells of the object only where the user may view it."""
-        status, icon = _STATUSES[self.run.outcome or self.run.status]
+        status, icon = STATUSES[self.run.outcome or self.run.status]
         is_retried = self._is_retried()
         failure = self._failure() if is_visible else None
         primary = self._primary()
@@ -166,11 +167,10 @@ class HeadMaker:
             yield _("Nothing, until someone acts.")
         yield from what_next(self.run)
         yield self._effect(primary)
-        following = next_steps(self.document, step_of(self.run))
-        if self.step is not None and following and self._goes_on():
-            yield _("Then “%(step)s” follows.") % {"step": step_label(following[0])}
+        if self.step is not None and self._continues():
+            yield follows(self.document, self.step)
 
-    def _goes_on(self) -> bool:
+    def _continues(self) -> bool:
         return self.run.is_live or self.run.outcome == Outcome.ERRORED
 
     def _effect(self, primary: OperatorAction | None) -> str:
@@ -195,6 +195,26 @@ class HeadMaker:
         if primary.name == "retry" and self.name:
             return _("Retry “%(step)s”") % {"step": self.name}
         return str(primary.label)
+
+
+def follows(document: Document, step: Step) -> str:
+    """Return in a sentence what follows a step: its branches, another step, or the next pass."""
+    branches = [
+        f"{branch_label(step, branch)} ({step_label(steps[0])})"
+        for branch, steps in step.branches.items()
+        if steps
+    ]
+    if branches:
+        text = _("Then one of its branches follows: %(branches)s.")
+        return text % {"branches": ", ".join(branches)}
+    visit = document.index.get(step.id)
+    while visit is not None:
+        if siblings := siblings_after(document, visit):
+            return _("Then “%(step)s” follows.") % {"step": step_label(siblings[0])}
+        visit = visit.around
+        if visit is not None and is_loop(visit.step, if_missing=False):
+            return _("Then the next pass of “%(loop)s” follows.") % {"loop": step_label(visit.step)}
+    return ""
 
 
 def _tries(run: FlowRun) -> int:

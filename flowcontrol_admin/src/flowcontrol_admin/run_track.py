@@ -31,7 +31,7 @@ MOST_NEXT = 4
 LEAST_FOLDED, MOST_NAMED = 2, 4
 #: What says nothing that the rows of the steps do not say.
 _QUIET = frozenset({"", "yielded"})
-_ICONS = {"paused": "pause", "resumed": "play", "skipped": "skip", "canceled": "cross"}
+EVENT_ICONS = {"paused": "pause", "resumed": "play", "skipped": "skip", "canceled": "cross"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +71,8 @@ class Line:
     strong: str = ""
     at: datetime | None = None
     length: str = ""
+    #: How many seconds of how many it has waited, where the end is known.
+    waited: tuple[int, int] | None = None
     is_now: bool = False
     is_open: bool = False
     attempts: tuple[Attempt, ...] = ()
@@ -171,11 +173,20 @@ class Track:
             strong=_taken(step, last),
             at=first.at,
             is_now=is_now,
+            waited=self._waited(first.at) if is_now else None,
             attempts=tuple(_numbered(self._with_changes(group.attempts), step)),
             children=tuple(self._children(group)),
         )
         is_going = is_now and self.run.is_live
         return replace(line, length=_length(group, end, self.now if is_going else None))
+
+    def _waited(self, began: datetime | None) -> tuple[int, int] | None:
+        end = self.run.wait_until or self.run.wait_timeout
+        if began is None or end is None or self.run.status != Status.WAITING:
+            return None
+        whole = (end - began).total_seconds()
+        passed = min(max((self.now - began).total_seconds(), 0), whole)
+        return (int(passed), int(whole)) if whole > 0 else None
 
     def _status(self, last: Call, *, is_now: bool) -> str:
         if last.error:
@@ -209,7 +220,7 @@ class Track:
     def _event(self, event: RunEvent) -> Line:
         text = event_text(event, self.document) or event.get_kind_display()
         is_bad = event.kind in (EventKind.FAILED, EventKind.BLOCKED)
-        icon = _ICONS.get(event.code, "person" if event.actor else "document")
+        icon = EVENT_ICONS.get(event.code, "person" if event.actor else "document")
         return Line(
             kind="event",
             key=f"event-{event.pk}",
@@ -314,19 +325,20 @@ def folded(lines: Iterable[Line]) -> Iterator[Line]:
 def next_steps(document: Document, step_id: str) -> list[Step]:
     """Return the steps after one, as far as the flow leads to them whatever happens."""
     visit = document.index.get(step_id)
-    following: list[Step] = [] if visit or step_id else [*document.steps]
+    steps = () if visit or step_id else document.steps
+    following = [step for step in steps if not step.disabled]
     while visit is not None:
-        following += _siblings_after(document, visit)
+        following += siblings_after(document, visit)
         visit = visit.around
-    enabled = [step for step in following if not step.disabled]
-    last = (number for number, step in enumerate(enabled) if ends(step))
-    return enabled[: next(last, len(enabled)) + 1]
+    last = (number for number, step in enumerate(following) if ends(step))
+    return following[: next(last, len(following)) + 1]
 
 
-def _siblings_after(document: Document, visit: Visit) -> tuple[Step, ...]:
+def siblings_after(document: Document, visit: Visit) -> tuple[Step, ...]:
+    """Return the steps after one in its list, without those that are switched off."""
     around, branch = visit.around, visit.branch or ""
     siblings = around.step.branches[branch] if around else document.steps
-    return siblings[visit.position + 1 :]
+    return tuple(step for step in siblings[visit.position + 1 :] if not step.disabled)
 
 
 def _grouped(rows: Iterable[Row]) -> Iterator[_Item]:

@@ -6,9 +6,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from html import escape
 from itertools import pairwise
 
-from django.utils.html import escape
 from django.utils.safestring import SafeString, mark_safe
 from django.utils.translation import gettext as _
 
@@ -59,13 +59,8 @@ class Drawing:
 def draw_layout(layout: Layout, plan: Plan, drawing: Drawing) -> SafeString:
     """Return the SVG of a layout."""
     pen = _Pen(layout, plan, drawing)
-    parts = [
-        text
-        for layer in _LAYERS
-        for shape in layout.shapes
-        if isinstance(shape, layer)
-        for text in pen.draw(shape)
-    ]
+    shapes = sorted(layout.shapes, key=lambda shape: _LAYERS.index(type(shape)))
+    parts = [text for shape in shapes for text in pen.draw(shape)]
     kinds = {"run": " fc-over", "diff": " fc-diff-over"}
     kind = kinds.get(drawing.overlay.kind, "") if drawing.overlay else ""
     direction = ' direction="rtl"' if drawing.is_rtl else ""

@@ -29,17 +29,23 @@ def width_of(text: str, font: Font) -> int:
 def cut(text: str, font: Font, most: int) -> str:
     """Return a text that is at most this many pixels wide; a cut one ends with an ellipsis."""
     room = most / (font.size * font.stretch)
+    with_ellipsis = room - _part(ELLIPSIS)
     used, kept = 0.0, 0
     for number, character in enumerate(text):
         used += _part(character)
-        if used + _part(ELLIPSIS) <= room:
+        if used <= with_ellipsis:
             kept = number + 1
-        if used > room:
+        elif used > room:
             return text[:kept].rstrip() + ELLIPSIS
     return text
 
 
 def _part(character: str) -> float:
+    part = _PLAIN.get(character)
+    return _other_part(character) if part is None else part
+
+
+def _other_part(character: str) -> float:
     if character in _NARROW:
         return 0.37
     if character in _WIDE:
@@ -49,3 +55,7 @@ def _part(character: str) -> float:
     if east_asian_width(character) in "WF":
         return 1.0
     return 0.72 if character.isupper() else 0.6
+
+
+#: Those of the characters that most texts consist of.
+_PLAIN = {character: _other_part(character) for character in map(chr, range(128))}
