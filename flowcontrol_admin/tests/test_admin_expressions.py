@@ -197,9 +197,7 @@ def test_a_request_that_makes_no_sense_is_refused(
     assert response.json()["errors"]
 
 
-@pytest.mark.parametrize(
-    "text", ["\0", "{" * 2_000, "((((" * 200, "'", "a.b.c|", "٣ + ?", "\ud83d"]
-)
+@pytest.mark.parametrize("text", ["\0", "{" * 2_000, "((((" * 200, "'", "a.b.c|", "٣ + ?"])
 @pytest.mark.parametrize("kind", ["expression", "template", "html"])
 def test_no_text_breaks_the_check(client: Client, flow: Flow, text: str, kind: str) -> None:
     data = {"text": text, "kind": kind, "object": "'; --"}

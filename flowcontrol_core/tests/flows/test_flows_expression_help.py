@@ -7,6 +7,8 @@ from decimal import Decimal
 import pytest
 from django.test import override_settings
 from django.utils import timezone
+from hypothesis import given
+from hypothesis import strategies as st
 
 from flowcontrol.flows import (
     CheckedText,
@@ -44,6 +46,9 @@ def document(condition: str = "True") -> Document:
         step("builtin.if", id="after", condition="True"),
         object="shop.order",
     )
+
+
+DOCUMENT = document()
 
 
 def check(text: str, kind: TextKind = TextKind.EXPRESSION) -> CheckedText:
@@ -113,6 +118,22 @@ def test_a_property_may_lead_to_all_that_is_listed() -> None:
     listing = {**LISTED, "shop.order": ["first_customer"]}
     with override_settings(FLOWCONTROL={"EXPRESSION_FIELDS": listing}):
         assert models_read(check("object.first_customer.name"), Order) == {Customer, Order}
+
+
+PARTS = st.sampled_from(
+    ["object", ".totl", "state.", "reminders", "{{", "}}", "{%", "%}", "|", "|upper", "[", "]", "(",
+     ")", "'", '"', "\\", " ", "\n", "not ", " and ", "1", "٣", "é", "🙂", "\0", "{# ", " #}", ":"]
+)  # fmt: skip
+
+
+@given(st.lists(PARTS | st.text(max_size=3), max_size=20).map("".join), st.sampled_from(TextKind))
+def test_each_text_is_answered_and_what_is_marked_stands_in_it(text: str, kind: TextKind) -> None:
+    checked = check_text(DOCUMENT, text, kind, flow=None)
+    for found in (*checked.problems, *checked.warnings):
+        assert found.message
+        assert 0 <= found.position <= found.position + found.length <= len(text)
+    sample = evaluate_sample(DOCUMENT, checked, None, timezone.now())
+    assert len(sample.value) <= 301
 
 
 def test_a_text_is_evaluated_without_a_run() -> None:

@@ -6,7 +6,7 @@ Which names are known is what the check before publishing knows; there is no sec
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 
@@ -129,20 +129,25 @@ def check_text(document: Document, text: str, kind: TextKind, *, flow: Flow | No
         compiled = kind.compile(text)
     except ExpressionError as error:
         return CheckedText(problems=(_of_error(error, kind),))
-    steps = checked_steps(document)
     fields = unknown_names(compiled, model=find_model(document.object or ""))
-    brought = unknown_names(
+    checked = CheckedText(tuple(_of_name(unknown) for unknown in fields), (), compiled)
+    # To know the other names, all steps are read.
+    if not checked.unknown_before_a_run:
+        return checked
+    return replace(checked, warnings=tuple(_not_brought(document, compiled, flow)))
+
+
+def _not_brought(document: Document, compiled: Compiled, flow: Flow | None) -> Iterator[Finding]:
+    """Yield the names that nothing in the flow brings."""
+    steps, remedy = checked_steps(document), remedy_for_unknown()
+    found = unknown_names(
         compiled,
         model=None,
         state_names=state_names(steps),
         payload_names=payload_names(steps, active_triggers(flow)) if flow else None,
     )
-    remedy = remedy_for_unknown()
-    return CheckedText(
-        problems=tuple(_of_name(unknown) for unknown in fields),
-        warnings=tuple(_of_name(unknown, remedy) for unknown in brought),
-        compiled=compiled,
-    )
+    for unknown in found:
+        yield _of_name(unknown, remedy)
 
 
 def _of_error(error: ExpressionError, kind: TextKind) -> Finding:
