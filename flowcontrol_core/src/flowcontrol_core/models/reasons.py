@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from django.utils.functional import Promise
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from flowcontrol_core.texts import storable_text
@@ -146,7 +147,7 @@ class Reason:
             return str(self)
         # The label is that of the action, whose key tells a person nothing.
         template = str(TEXTS.get(self.code, self.code)).replace(_KEY, "")
-        return self._filled(template, {**values, "step": f"“{label}”"})
+        return self._filled(template, {**values, "step": gettext("“%(label)s”") % {"label": label}})
 
     def __bool__(self) -> bool:
         return bool(self.code)
