@@ -81,11 +81,6 @@ class Line:
     lines: tuple[Line, ...] = ()
 
     @property
-    def calls(self) -> tuple[Call, ...]:
-        """Return the calls that have something to show."""
-        return tuple(attempt.call for attempt in self.attempts)
-
-    @property
     def is_repeated(self) -> bool:
         """Return whether its attempts are worth rows of their own."""
         return any(attempt.number for attempt in self.attempts)

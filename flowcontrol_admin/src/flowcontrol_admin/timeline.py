@@ -10,7 +10,6 @@ from datetime import datetime, timedelta
 from typing import Any, ClassVar, NamedTuple, TypeAlias
 
 from django.utils.dateparse import parse_datetime
-from django.utils.translation import gettext_lazy as _
 
 from flowcontrol import flows
 from flowcontrol.flows import step_label
@@ -20,19 +19,6 @@ from flowcontrol_admin.run_texts import show_length
 from flowcontrol_core.document.tree import Document, Step
 from flowcontrol_core.flows.descriptions import shown_value
 from flowcontrol_core.flows.step_checks import is_loop
-
-#: What an action has answered; the history stores the keys.
-_ANSWERS = {
-    "continue": _("continue"),
-    "enter": _("enter"),
-    "leave": _("leave"),
-    "break": _("break"),
-    "abort": _("abort"),
-    "suspend": _("suspend"),
-    "suspend_and_repeat": _("suspend and repeat"),
-    "failed": _("failed"),
-}
-
 
 #: What the row of the failed call says as well.
 _FAILURES = ("step_failed", "step_retried")
@@ -68,8 +54,7 @@ class Call:
     label: str
     at: datetime | None = None
     seconds: float = 0
-    answer: str = ""
-    #: The answer as it is stored.
+    #: What the action answered, as it is stored.
     code: str = ""
     continued: bool = False
     entered: bool = False
@@ -280,7 +265,6 @@ def _call(item: Mapping[str, Any], document: Document) -> Call:
         label=_label(step, str(item.get("action", "")), document),
         at=_time(at),
         seconds=float(item.get("seconds") or 0),
-        answer=str(_ANSWERS.get(answer, answer)),
         code=answer,
         continued=answer == "continue",
         entered=answer == "enter",
