@@ -66,5 +66,6 @@ def test_after_an_operation_the_step_has_the_focus(page: Any, live_server: Any, 
     page.click("[type=submit]")
     page.get_by_label("More: Greet").first.click()
     page.get_by_role("button", name="Move down").click()
+    page.wait_for_function("document.querySelector('li.fc-step').id === 'step-fork'")
     page.wait_for_function("document.activeElement.closest('li')?.id === 'step-hello'")
     assert present_document(flow).step_ids()[0] == "fork"

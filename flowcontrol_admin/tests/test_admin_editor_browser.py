@@ -70,7 +70,7 @@ class Desk:
 
     def choose(self, action: str) -> None:
         """Choose an action in the open picker."""
-        self.click(self.page.locator(f".fc-opt[value='test.{action}']"))
+        self.click(self.page.locator(f".fc-opt[value='test.{action}']").first)
         self.settle()
 
     def press(self, *keys: str) -> None:
@@ -396,3 +396,51 @@ def test_a_flow_of_five_steps_is_built_by_keys_alone(desk: Desk, flow: Flow) -> 
     assert fork.branches["then"][0].config["text"] == "Yes"
     assert presses <= 150
     assert desk.loads == 0
+
+
+def test_what_was_typed_is_kept_where_the_session_has_ended(desk: Desk, flow: Flow) -> None:
+    desk.open(flow)
+    desk.row("hello").click()
+    desk.page.get_by_label("Text").fill("typed before the end")
+    desk.page.context.clear_cookies(name="sessionid")
+    with desk.page.expect_navigation():
+        desk.page.keyboard.press("Control+s")
+    assert "What you typed is kept in this page" in desk.page.inner_text("#content-main")
+    kept = desk.page.locator("input[type=hidden][name$='-text']").input_value()
+    assert kept == "typed before the end"
+    desk.errors.clear()
+
+
+def test_a_step_is_dragged_to_a_gap(desk: Desk, flow: Flow) -> None:
+    desk.open(flow)
+    grip = desk.page.locator("#step-hello > .fc-row > .fc-grip").bounding_box()
+    target = desk.page.locator("#step-bye > .fc-row").bounding_box()
+    mouse = desk.page.mouse
+    mouse.move(grip["x"] + 10, grip["y"] + 10)
+    mouse.down()
+    mouse.move(grip["x"] + 10, grip["y"] + 30)
+    desk.page.wait_for_selector(".fc-place")
+    mouse.move(grip["x"] + 10, target["y"], steps=5)
+    mouse.up()
+    desk.settle()
+    assert ids(flow) == ("fork", "wait", "hello", "bye")
+    assert desk.page.locator(".fc-place").count() == 0
+    assert desk.focused == "hello"
+    desk.page.get_by_label("More: Greet").first.click()
+    assert desk.page.locator("#fc-menu:popover-open").count() == 1
+    assert desk.loads == 0
+
+
+def test_what_was_used_lately_is_offered_first(desk: Desk, flow: Flow) -> None:
+    desk.open(flow)
+    desk.add("Add after Greet", "wait")
+    desk.add("Add after Wait", "greet")
+    desk.page.get_by_role("button", name="Cancel").click()
+    desk.settle()
+    desk.page.get_by_label("Add after Wait").first.click()
+    desk.settle()
+    offered = desk.page.locator(".fc-opt:visible b").all_inner_texts()
+    assert offered[:2] == ["Greet", "Wait"]
+    assert offered.count("Greet") == 2
+    desk.page.keyboard.type("greet")
+    assert desk.page.locator(".fc-opt:visible b").all_inner_texts() == ["Greet"]

@@ -32,7 +32,7 @@ BODY = """
 <div class="fc-tree"><ol class="fc-list">
 <li class="fc-step k-choice"><div class="fc-row"><span class="fc-open"><b>If</b>
 <span>it is <var>object.x</var></span></span><span class="fc-tag is-failed">1 problem</span>
-<span class="fc-tag is-waiting">3 runs</span><span class="fc-tag">off</span></div>
+<span class="fc-tag is-waiting">3 runs</span><span class="fc-tag fc-mute">off</span></div>
 <div class="fc-br"><p class="fc-lb"><b>Then</b><span class="fc-hint">continue</span></p></div></li>
 <li class="fc-step k-loop"><div class="fc-br"><p class="fc-lb"><b>Each time</b></p></div></li>
 <li class="fc-step k-par"><div class="fc-br"><p class="fc-lb"><b>Both</b></p></div></li>

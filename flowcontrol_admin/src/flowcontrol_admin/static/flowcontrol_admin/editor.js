@@ -180,8 +180,34 @@ async function pick(where) {
   if (!part) return;
   dialog.replaceChildren(part);
   for (const form of dialog.querySelectorAll("form[method=post]")) form.dataset.from = where;
+  offerRecent();
   dialog.showModal();
   dialog.querySelector("input[type=search]")?.focus();
+}
+
+const RECENT = "flowcontrol.recent";
+const MOST_RECENT = 4;
+const recent = () => JSON.parse(localStorage.getItem(RECENT) || "[]");
+
+function remember(action) {
+  const kept = [action, ...recent().filter((each) => each !== action)].slice(0, MOST_RECENT);
+  localStorage.setItem(RECENT, JSON.stringify(kept));
+}
+
+/** Show what was used lately above all groups. */
+function offerRecent() {
+  const first = dialog.querySelector(".fc-group-section");
+  const known = recent().map((each) => dialog.querySelector(`.fc-opt[value="${CSS.escape(each)}"]`));
+  const lines = known.filter(Boolean).map((each) => each.closest("li").cloneNode(true));
+  if (!first || !lines.length) return;
+  const group = first.cloneNode(true);
+  group.classList.add("fc-recent");
+  group.querySelector("h2").textContent = dialog.dataset.recent;
+  group.querySelector("ul").replaceChildren(...lines);
+  group.removeAttribute("aria-labelledby");
+  group.querySelector("h2").removeAttribute("id");
+  group.ariaLabel = dialog.dataset.recent;
+  first.before(group);
 }
 
 const offers = () => [...dialog.querySelectorAll(".fc-opt, .fc-card a.fc-button")].filter((each) => each.checkVisibility());
@@ -199,11 +225,12 @@ function narrow(text) {
     const found = each.dataset.words || each.textContent.toLowerCase();
     each.hidden = !words.every((word) => found.includes(word));
   }
+  for (const group of dialog.querySelectorAll(".fc-group-section")) {
+    const isAgain = text && group.matches(".fc-recent");
+    group.hidden = isAgain || !group.querySelector("li:not([hidden])");
+  }
   for (const each of dialog.querySelectorAll(".fc-best")) each.classList.remove("fc-best");
   if (text) best(text)?.classList.add("fc-best");
-  for (const group of dialog.querySelectorAll(".fc-group-section")) {
-    group.hidden = !group.querySelector("li:not([hidden])");
-  }
 }
 
 // The menu of a row ---------------------------------------------------------------------------
@@ -292,6 +319,7 @@ let moving = null;
 
 /** Let a step be put somewhere else: the server says which places are legal, and names them. */
 async function choosePlace(step) {
+  if (!step) return;
   const from = address(step, "move");
   const { part } = await get(from);
   const select = part?.querySelector("select");
@@ -321,6 +349,7 @@ function gap(option) {
   const words = document.createElement("span");
   words.textContent = option.textContent;
   button.append(words);
+  button.ariaLabel = option.textContent;
   const box = parent
     ? document.querySelector(`#step-${CSS.escape(parent)} > [data-place="${parent}/${branch}/0"]`)
     : tree();
@@ -353,9 +382,49 @@ async function place(button) {
   await follow(answer, from);
 }
 
-// Events --------------------------------------------------------------------------------------
-
 const isPlain = (event) => !(event.ctrlKey || event.metaKey || event.shiftKey || event.button);
+
+// Dragging is choosing a place by the pointer: the same gaps, the same answer of the server.
+
+const SLACK = 6;
+let drag = null;
+
+document.addEventListener("pointerdown", (event) => {
+  const grip = event.target.closest(".fc-tree .fc-grip");
+  if (grip && isPlain(event)) drag = { step: stepOf(grip), from: event.clientY, isOn: false };
+});
+
+document.addEventListener("pointermove", (event) => {
+  if (!drag) return;
+  if (!drag.isOn && Math.abs(event.clientY - drag.from) > SLACK) {
+    drag.isOn = true;
+    inTurn(async () => (await settle()) && choosePlace(drag?.step || null));
+  }
+  if (drag.isOn && moving) nearest(event.clientY)?.focus({ preventScroll: true });
+});
+
+document.addEventListener("pointerup", (event) => {
+  const isOn = drag?.isOn;
+  drag = null;
+  if (!isOn) return;
+  // The click that follows is the end of the drag, and no press of the handle.
+  const swallow = (click) => click.stopPropagation();
+  addEventListener("click", swallow, { capture: true });
+  setTimeout(() => removeEventListener("click", swallow, { capture: true }), 50);
+  inTurn(() => moving && place(nearest(event.clientY)));
+});
+
+document.addEventListener("pointercancel", () => (drag = null));
+
+function nearest(y) {
+  const away = (each) => {
+    const { top, height } = each.getBoundingClientRect();
+    return Math.abs(top + height / 2 - y);
+  };
+  return [...tree().querySelectorAll(".fc-place")].sort((a, b) => away(a) - away(b))[0];
+}
+
+// Events --------------------------------------------------------------------------------------
 
 const CLICKS = [
   [".fc-place", (found) => place(found)],
@@ -407,6 +476,7 @@ document.addEventListener("submit", (event) => {
   inTurn(async () => {
     if (step) return (await settle()) && press(step, submitter);
     const answer = await post(form, submitter);
+    if (submitter?.name === "action" && answer.where) remember(submitter.value);
     if (dialog.open) dialog.close();
     return follow(answer, form.dataset.from || home);
   });
@@ -488,6 +558,7 @@ for (const kind of ["copy", "cut", "paste"]) {
   });
 }
 
+document.addEventListener("fc:leave", () => (isChanged = false));
 addEventListener("beforeunload", (event) => isChanged && event.preventDefault());
 equip();
 focusOn(location.hash.slice(1) || null, Boolean(location.hash));

@@ -4,11 +4,14 @@
 const NAME = "X-Flowcontrol";
 let fading;
 
+/** What is not one of our answers, such as a login, the browser shows as a page. */
+const leave = () => document.dispatchEvent(new Event("fc:leave"));
+
 /** An answer: `where` to continue, or the `part` of a page; `ok` unless something was refused. */
 async function read(response) {
   const where = response.headers.get(NAME);
   if (!where) {
-    // Not one of ours: a login, or the answer of a proxy. The browser shows it as a page.
+    leave();
     location.assign(response.redirected ? response.url : location.href);
     return new Promise(() => {});
   }
@@ -33,8 +36,26 @@ export async function post(form, button, values = {}) {
   for (const [name, value] of Object.entries(values)) body.set(name, value);
   const own = form.getAttribute("action");
   const address = button?.getAttribute("formaction") || own || form.dataset.from || location.href;
-  const headers = { [NAME]: "fragment" };
-  return read(await fetch(new URL(address, location), { method: "POST", headers, body }));
+  const where = new URL(address, location);
+  const response = await fetch(where, { method: "POST", headers: { [NAME]: "fragment" }, body });
+  return response.headers.has(NAME) ? read(response) : submit(where, body);
+}
+
+/** Send it as a browser does: who was logged out gets a page that keeps what was typed. */
+function submit(where, body) {
+  const form = document.createElement("form");
+  form.method = "post";
+  form.action = where;
+  for (const [name, value] of body) {
+    if (typeof value !== "string") continue;
+    const field = document.createElement("input");
+    [field.type, field.name, field.value] = ["hidden", name, value];
+    form.append(field);
+  }
+  document.body.append(form);
+  leave();
+  form.submit();
+  return new Promise(() => {});
 }
 
 /** Say a sentence, in the one region that screen readers listen to. */
