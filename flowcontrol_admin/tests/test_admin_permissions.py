@@ -145,6 +145,7 @@ TABLE = [
     Row("flow_version", *only_get(), extra=(1,)),
     Row("flow_restore", *only_post(CHANGE), extra=(1,)),
     Row("flow_step_add", *both(CHANGE, action="test.greet", place="//0"), query="?place=//0"),
+    Row("flow_expression", *both(status=200, text="1", kind="expression"), extra=("hello",)),
     Row("flow_step_configure", *both(CHANGE, status=200), extra=("hello",)),
     Row("flow_step_move", *both(CHANGE, place="//1"), extra=("hello",)),
     Row("flow_step_note", *both(CHANGE, note="well"), extra=("hello",)),
