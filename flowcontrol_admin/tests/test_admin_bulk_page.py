@@ -25,13 +25,18 @@ def test_it_shows_how_far_the_operation_is(client: Client, live: Flow) -> None:
     assert '<progress class="fc-progress" aria-label="Progress" max="3" value="0">' in (
         page.content.decode()
     )
-    assert "flowcontrol_admin/progress.js" in page.content.decode()
+    assert "flowcontrol_admin/live.js" in page.content.decode()
     assert "in progress 0 done, 0 refused of 3" in text_of(page)
+    address, poll = url("flowrun_operation", operation.pk), {"X-Flowcontrol": "live"}
+    assert "data-fc-ended" not in client.get(address, headers=poll).content.decode()
     run_due()
+    part = client.get(address, headers=poll).content.decode()
+    assert "data-fc-ended" in part
+    assert "<h1" not in part
     after = client.get(url("flowrun_operation", operation.pk))
     assert 'max="1" value="1"' in after.content.decode()
     assert "finished 3 done, 0 refused of 3" in text_of(after)
-    assert "progress.js" not in after.content.decode()
+    assert "live.js" not in after.content.decode()
     assert "Stop" not in [word.strip() for word in text_of(after).split()]
 
 

@@ -207,7 +207,7 @@ def _sent_from_the_editor(ada: Author, name: str) -> dict[str, str]:
     """Return what the menu of a row sends: it reads the fingerprints from the row and its list."""
     page = ada.client.get(url("flow_editor", ada.flow.pk)).content.decode()
     shown = "data-order" if name == "flow_step_shift" else "data-seen"
-    (revision,) = re.findall(r'name="revision" value="([^"]*)"', page)
+    (revision,) = {*re.findall(r'name="revision" value="([^"]*)"', page)}
     row = page.index('id="step-hello"')
     start = page.rindex(shown, 0, row) if shown == "data-order" else page.index(shown, row)
     return {"revision": revision, "seen": page[start:].split('"')[1]}

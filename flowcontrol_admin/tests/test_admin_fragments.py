@@ -64,7 +64,7 @@ def test_a_change_answers_where_to_continue_with_the_step(client: Client, draft:
     assert response.headers[NAME] == f"{url('flow_editor', draft.pk)}#step-{copy}"
     shown = get(client, "flow_editor", draft.pk).content.decode()
     assert "data-fc-messages" in shown
-    assert "Duplicated 1 step." in shown
+    assert "Duplicated “Greet”." in shown
 
 
 def test_a_refusal_is_a_part_too(client: Client, draft: Flow) -> None:

@@ -115,7 +115,7 @@ def test_progress_moves_on_without_a_reload(
     assert page.locator("progress").get_attribute("value") == "0"
     page.evaluate("window.stays = true")
     work_on_bulk_operations()
-    page.wait_for_selector("[data-fc-finished]")
+    page.wait_for_selector("[data-fc-ended]")
     assert "2 done, 0 refused of 2" in page.inner_text(".fc-headline")
     assert page.evaluate("window.stays") is True
     assert violations(refused) == []

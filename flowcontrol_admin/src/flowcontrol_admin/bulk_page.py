@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpResponse
@@ -22,17 +24,23 @@ def show_operation(page: Page, number: int) -> HttpResponse:
     action = OPERATOR_ACTIONS.get(operation.operator_action)
     name = str(action.label) if action else gettext("Start a flow")
     is_finished = operation.finished_at is not None
+    shown: dict[str, Any] = {
+        "operation": operation,
+        "is_finished": is_finished,
+        "flow_key": operation.arguments.get("flow", "") if operation.is_start else "",
+        "refusals": list(refusals(operation)),
+        "may_stop": not is_finished and may(page.user, _permission(operation)),
+        "no_worker": not is_finished and is_without_worker(),
+        "stop": url("flowrun_operation_stop", number),
+        "back": page.home(),
+    }
+    if page.is_poll:
+        return page.part("operation_live.html", **shown)
     return page.render(
         "operation.html",
         title=gettext("Bulk operation %(number)d: %(action)s") % {"number": number, "action": name},
         crumb=gettext("Bulk operation %(number)d") % {"number": number},
-        operation=operation,
-        is_finished=is_finished,
-        flow_key=operation.arguments.get("flow", "") if operation.is_start else "",
-        refusals=list(refusals(operation)),
-        may_stop=not is_finished and may(page.user, _permission(operation)),
-        no_worker=not is_finished and is_without_worker(),
-        stop=url("flowrun_operation_stop", number),
+        **shown,
     )
 
 

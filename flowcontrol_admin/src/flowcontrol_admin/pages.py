@@ -73,7 +73,7 @@ LOGGED_OUT = "logged-out"
 _TOKEN = frozenset({"csrfmiddlewaretoken"})
 _NOT_TYPED = _TOKEN | {"revision", "seen", "was"}
 #: A script sends it with ``fragment``; the answer has ``page``, or the address where it continues.
-HEADER, FRAGMENT, PAGE = "X-Flowcontrol", "fragment", "admin/base_site.html"
+HEADER, FRAGMENT, POLL, PAGE = "X-Flowcontrol", "fragment", "live", "admin/base_site.html"
 #: The end of an address that shows a form again.
 AGAIN = "again/"
 
@@ -138,6 +138,11 @@ class Page:
     def is_fragment(self) -> bool:
         """Return whether a script asks, which shows the answer as a part of its page."""
         return self.request.headers.get(HEADER) == FRAGMENT
+
+    @property
+    def is_poll(self) -> bool:
+        """Return whether a page asks for what of it changes, to be kept up to date."""
+        return self.request.headers.get(HEADER) == POLL
 
     @property
     def is_to_write(self) -> bool:

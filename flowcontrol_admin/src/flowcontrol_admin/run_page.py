@@ -37,8 +37,6 @@ from flowcontrol_core.flows.document_checks import find_model
 
 EVENTS_A_PAGE = 100
 MOST_CHILDREN = 50
-#: A poll asks for the part of the page that changes, with this header and ``live``.
-HEADER = "X-Flowcontrol"
 #: How old the relative times on a page may become, in seconds.
 _AGE = 60
 #: The columns of the engine, shown as they are, folded away.
@@ -64,10 +62,9 @@ def _show(page: Page, run: FlowRun, tab: str) -> HttpResponse:
     """Answer a page, or only what of it changes; nothing where it has not changed."""
     now = clock().now()
     tag = _tag(page, run, now)
-    is_poll = page.request.headers.get(HEADER) == "live"
-    if is_poll and page.request.headers.get("If-None-Match", "").removeprefix("W/") == tag:
+    if page.is_poll and page.request.headers.get("If-None-Match", "").removeprefix("W/") == tag:
         response = HttpResponse(status=304)
-    elif is_poll:
+    elif page.is_poll:
         response = page.part("run_live.html", **_context(page, run, tab, now))
     else:
         title = f"{run.flow.name} #{run.pk}"
