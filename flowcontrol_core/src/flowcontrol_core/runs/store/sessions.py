@@ -213,8 +213,8 @@ def _allow_writes(database: BaseDatabaseWrapper) -> None:
     if database.vendor == "sqlite":
         database.connection.execute("PRAGMA query_only = OFF")
     elif database.vendor == "mysql":
-        errors: Any = database.Database
-        with suppress(errors.Error), database.connection.cursor() as cursor:
+        driver: Any = database
+        with suppress(driver.Database.Error), driver.connection.cursor() as cursor:
             cursor.execute("SET SESSION TRANSACTION READ WRITE")
 
 
