@@ -242,7 +242,7 @@ def _cursor_at(compiled: CompiledFlow, place: StartPlace, state: Mapping[str, An
 
 
 def _check_memo(compiled: CompiledFlow, step: str, memo: Any) -> None:
-    """Raise NotStartedError where a step cannot go on with what it is to have kept."""
+    """Raise NotStartedError where a step cannot continue with what it is said to have kept."""
     if isinstance(memo, Mapping):
         wrong = " ".join(map(str, compiled.bound(step).action.check_memo(memo)))
     else:
