@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from copy import deepcopy
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 from django import forms
 from django.utils.translation import gettext
@@ -123,6 +124,12 @@ class StartFlow(BaseAction):
             return FlowDirective.CONTINUE
         run.memo["child"] = str(child.uuid)
         return run.suspend(child=child, repeat=True)
+
+    def check_memo(self, memo: Mapping[str, Any]) -> Iterable[str]:
+        try:
+            UUID(memo.get("child", str(UUID(int=0))))
+        except (AttributeError, TypeError, ValueError):
+            yield gettext("“%(name)s” has to be the UUID of a run.") % {"name": "child"}
 
     def _take_result(self, run: RunContext, config: Any) -> FlowDirective:
         wakeup = run.wakeup

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from django import forms
@@ -102,6 +102,13 @@ class For(ControlAction):
         if config.variable:
             run.set_variable(config.variable, value)
         return self.enter()
+
+    def check_memo(self, memo: Mapping[str, Any]) -> Iterable[str]:
+        for name in ("value", "end", "step"):
+            if type(memo.get(name)) is not int:
+                yield gettext("“%(name)s” has to be a whole number.") % {"name": name}
+        if memo.get("step") == 0:
+            yield gettext("The step of the loop is 0; the loop would never end.")
 
     def sets_variables(self, config: BoundConfig) -> Iterable[str]:
         return filter(None, [config.source("variable")])

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from datetime import datetime
 from typing import Any
 
 from django import forms
+from django.utils.timezone import is_aware
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
@@ -70,6 +72,11 @@ class WaitForTrigger(BaseAction):
         if kind == "trigger" and (not config.source("condition") or config.condition):
             return self._end(run, config, self.enter("triggered"))
         return self._wait(run, config)
+
+    def check_memo(self, memo: Mapping[str, Any]) -> Iterable[str]:
+        timeout = memo.get("timeout")
+        if timeout is not None and not (isinstance(timeout, datetime) and is_aware(timeout)):
+            yield gettext("“%(name)s” has to be a time with a time zone.") % {"name": "timeout"}
 
     def _wait(self, run: RunContext, config: Any) -> FlowDirective:
         if "timeout" not in run.memo:

@@ -471,14 +471,28 @@ def is_in_memory() -> bool:
     return connection.vendor == "sqlite" and bool(database.is_in_memory_db())
 
 
-def refuse_writes() -> None:
-    if connection.vendor != "sqlite":
-        raise LookupError("The action may: elsewhere it is about the next transaction.")
-    set_read_only()
+def set_read_only_by_its_variable() -> None:
+    sql = {
+        "postgresql": "SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY",
+        "mysql": "SET @@session.tx_read_only = 1",
+        "sqlite": "PRAGMA query_only = ON",
+    }[connection.vendor]
+    with connection.cursor() as cursor:
+        cursor.execute(sql)
+
+
+def commit_by_autocommit() -> None:
+    if connection.vendor != "mysql":
+        raise LookupError("The action may not: it is no statement there.")
+    with connection.cursor() as cursor:
+        cursor.execute("SET autocommit = 1")
 
 
 INSIDE = [
-    refuse_writes,
+    set_read_only,
+    set_read_only_by_its_variable,
+    set_isolation,
+    commit_by_autocommit,
     close,
     commit_by_hand,
     swallow_a_refusal,

@@ -18,13 +18,15 @@ from django.db import OperationalError, connection, connections, transaction
 from flowcontrol_core.models import FlowRun, MessageKind, Reason, Status
 from flowcontrol_core.runs.execution.start import create_flowrun
 from flowcontrol_core.runs.execution.sweep import continue_flowruns
+from flowcontrol_core.runs.queue import claim as claim_module
 from flowcontrol_core.runs.queue.claim import claim
 from flowcontrol_core.runs.queue.heartbeat import Heartbeat
 from flowcontrol_core.runs.queue.inbox import put_messages
+from flowcontrol_core.runs.queue.outbox import wake_paused
 from flowcontrol_core.runs.store.connection import is_row_locked
 from flowcontrol_core.runs.store.rows import LOCK_WAIT, rows, update, write_guarded
 
-from .conftest import Lab, counted, event, fresh, publish, start, sweep, think, write
+from .conftest import Lab, counted, event, execute, fresh, publish, start, sweep, think, write
 
 pytestmark = [
     pytest.mark.real_connections,
@@ -178,3 +180,74 @@ def test_what_a_step_waits_for_is_bounded_by_the_project(lab: Lab) -> None:
     start(write(), write("look"), write())
     sweep()
     assert [*seen, setting()] == [before, before]
+
+
+def test_a_locked_run_that_is_not_begun_keeps_none_from_being_given_back(
+    lab: Lab, session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The turn of the batch is over, so what it has not begun goes back into the queue."""
+    monkeypatch.setattr(claim_module, "TURN", 0.0)
+    target = publish(think())
+    first, *others = (create_flowrun(target) for _ in range(5))
+    locked = others[1]
+    before = fresh(locked)
+    lab.on("think", lambda run, obj: session.lock(locked) if run.pk == first.pk else None)
+    with at_most(SOON):
+        execute(claim(9))
+    assert fresh(first).status == Status.DONE
+    assert {fresh(run).status for run in others if run != locked} == {Status.PENDING}
+    assert fresh(locked).status == Status.RUNNING
+    sweep()
+    assert {fresh(run).status for run in others if run != locked} == {Status.DONE}
+    session.let_go()
+    sweep()
+    assert fresh(locked).status == Status.DONE
+    assert (before.status, fresh(locked).attempt) == (Status.PENDING, 0)
+
+
+def test_a_locked_run_delays_none_that_is_blocked_on_the_same(lab: Lab, session: Session) -> None:
+    target = publish(think())
+    locked, *others = (create_flowrun(target) for _ in range(4))
+    FlowRun.objects.update(status=Status.BLOCKED, due_at=None, blocked_on="lab.think")
+    session.lock(locked)
+    with at_most(SOON):
+        sweep()
+        sweep()
+    assert {fresh(run).status for run in others} == {Status.DONE}
+    assert fresh(locked).status == Status.BLOCKED
+    session.let_go()
+    sweep()
+    assert fresh(locked).status == Status.DONE
+
+
+def test_a_locked_run_that_is_paused_delays_none_that_is_woken_with_it(
+    lab: Lab, session: Session
+) -> None:
+    target = publish(think())
+    locked, *others = (create_flowrun(target) for _ in range(4))
+    FlowRun.objects.update(status=Status.PAUSED, due_at=None, reason_code="parent_paused")
+    session.lock(locked)
+    with at_most(SOON), pytest.raises(OperationalError):
+        wake_paused([locked.pk, *(run.pk for run in others)], "parent_paused")
+    assert all(fresh(run).due_at for run in others)
+    assert fresh(locked).due_at is None
+
+
+def test_a_locked_parent_keeps_none_of_the_batch_from_ending(lab: Lab, session: Session) -> None:
+    """What follows the common write of several ends concerns the run whose end it is."""
+    target = publish(think())
+    child, *others = (create_flowrun(target) for _ in range(4))
+    parent = create_flowrun(target)
+    later = lab.clock.now() + timedelta(days=1)
+    FlowRun.objects.filter(pk=parent.pk).update(
+        status=Status.WAITING, due_at=later, wait_child=child.uuid
+    )
+    FlowRun.objects.filter(pk=child.pk).update(parent_id=parent.pk)
+    session.lock(parent)
+    with at_most(SOON):
+        execute(claim(9))
+    assert {fresh(run).status for run in (child, *others)} == {Status.DONE}
+    assert fresh(parent).due_at == later
+    session.let_go()
+    sweep()
+    assert fresh(parent).due_at != later

@@ -76,6 +76,25 @@ def test_run_is_taken_over_inside_of_a_loop_if_it_is_known_where_it_is(lab: Lab)
     assert (row(info).outcome, seen, row(info).state) == ("complete", [3, 4], {"n": 2})
 
 
+@pytest.mark.parametrize(
+    ("memo", "message"),
+    [
+        ({}, "“value” has to be a whole number"),
+        ({"value": "x", "end": 5, "step": 1}, "“value” has to be a whole number"),
+        ({"value": 0, "end": True, "step": 1}, "“end” has to be a whole number"),
+        ({"value": 0, "end": 5, "step": 0}, "The step of the loop is 0"),
+        (5, "has to be a mapping"),
+    ],
+)
+def test_loop_that_cannot_go_on_is_refused(lab: Lab, memo: Any, message: str) -> None:
+    loop = step("builtin.for", id="loop", end="5", variable="i", body=[think("in", id="in")])
+    publish_flow(flow(loop))
+    with pytest.raises(NotStartedError, match=f"memo of the step 'loop' .*{message}") as refused:
+        runs.create("flow", step="in", memo={"loop": memo})
+    assert refused.value.reason == "step"
+    assert FlowRun.objects.count() == 0
+
+
 def test_wait_is_taken_over_with_its_time_out(lab: Lab) -> None:
     waits = step("builtin.wait_for_trigger", id="w", trigger="lab.paid", at_most="30")
     publish_flow(flow(waits))
@@ -83,6 +102,22 @@ def test_wait_is_taken_over_with_its_time_out(lab: Lab) -> None:
     info = runs.create("flow", step="w", memo={"w": {"timeout": until}})
     sweep()
     assert row(info).wait_timeout == until
+
+
+@pytest.mark.parametrize(
+    ("taken", "memo", "message"),
+    [
+        (step("builtin.wait_for_trigger", id="w", trigger="lab.paid"), {"timeout": 5}, "a time"),
+        (step("builtin.start_flow", id="w", flow="flow", wait=True), {"child": "x"}, "the UUID"),
+        (step("builtin.start_flow", id="w", flow="flow", wait=True), {"child": 5}, "the UUID"),
+    ],
+)
+def test_wait_with_a_memo_that_it_cannot_use_is_refused(
+    lab: Lab, taken: Any, memo: Any, message: str
+) -> None:
+    publish_flow(flow(taken))
+    with pytest.raises(NotStartedError, match=f"memo of the step 'w' .*{message}"):
+        runs.create("flow", step="w", memo={"w": memo})
 
 
 @pytest.mark.parametrize(

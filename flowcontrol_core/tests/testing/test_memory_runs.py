@@ -509,6 +509,33 @@ def test_a_loop_that_changes_nothing_is_stopped_soon(hooks: Any, body: list[Any]
     assert run.reason.startswith("The steps in loop were called 10000 times without changing")
 
 
+@pytest.mark.parametrize("variable", ["", "i"])
+def test_a_loop_without_an_end_around_one_that_only_counts_ends_early(variable: str) -> None:
+    counts = step("builtin.for", end="3", variable=variable)
+    run = run_flow(flow(step("builtin.while", id="loop", condition="True", body=[counts])))
+    assert (run.outcome, len(run.steps)) == ("errored", 10_001)
+    assert run.reason.startswith("The steps in loop were called 10000 times without changing")
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_loop_around_one_that_only_counts_goes_on_if_something_else_changes(
+    order: int, monkeypatch: Any
+) -> None:
+    """However long the inner one counts, before or after that."""
+    monkeypatch.setattr("flowcontrol_core.bounds.IDLE_CALLS", 10)
+    once = step("builtin.if", condition="True", then=[])
+    body = [
+        step("builtin.for", end="50", variable="i", body=[once]),
+        step("builtin.update_state", state={"n": "n + 1"}, evaluate=True),
+    ][::order]
+    outer = step("builtin.while", condition="n < 9", body=body)
+    counted = run_flow(flow(outer), state={"n": 0})
+    assert (counted.outcome, counted.state) == ("complete", {"n": 9})
+    inner = step("builtin.for", end="3", variable="j")
+    nested = step("builtin.for", end="50", variable="i", body=[inner])
+    assert run_flow(flow(nested)).outcome == "complete"
+
+
 def test_a_loop_that_waits_or_changes_the_state_is_not_idle(hooks: Any, monkeypatch: Any) -> None:
     monkeypatch.setattr("flowcontrol_core.bounds.IDLE_CALLS", 5)
     counting = step("test.times", count=20, body=[step("test.do"), step("test.box")])

@@ -139,6 +139,14 @@ class BaseAction(Generic[ConfigType]):
         """Return the keys of the triggers that the step may wait for: their events are stored."""
         return ()
 
+    def check_memo(self, memo: Mapping[str, Any]) -> Iterable[str]:
+        """Return what is wrong with what a step keeps in ``run.memo``, in whole sentences.
+
+        Asked where a run is taken over from elsewhere, with the memo that the step would have by
+        then: ``return_from_children`` follows, or ``run``.
+        """
+        return ()
+
     def starts_flows(self, config: ConfigType) -> Iterable[str]:
         """Return the keys of the flows that the step starts, for checks and exports."""
         return ()

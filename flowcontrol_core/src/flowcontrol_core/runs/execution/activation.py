@@ -124,7 +124,8 @@ class Activation:
 
     ``context`` is what its actions see of the run, ``scope`` what its expressions see;
     ``sequence`` counts the steps that it has finished, ``attempt`` its executions since the last
-    checkpoint, ``calls`` those of actions, ``idle_calls`` the last ones that have changed nothing.
+    checkpoint, ``calls`` those of actions; ``changed_at`` is the last of them that has changed
+    more than what its step keeps to itself, and loses when it is left.
     """
 
     context: RunContext
@@ -142,7 +143,10 @@ class Activation:
     ask: Ask = plugin_manager.secret
     history: Recorder = field(default_factory=Recorder)
     calls: int = 0
-    idle_calls: int = 0
+    changed_at: int = 0
+    #: By the depth of the cursor: the calls that have last entered a branch there, and before which
+    #: nothing has changed since.
+    _entered: dict[int, tuple[int, int]] = field(default_factory=dict, init=False)
     budget: Budget = field(default_factory=Budget)
 
     def renew_budget(self) -> None:
@@ -250,9 +254,9 @@ class Activation:
                 self.guard.end(whole=writes)
             return stop or self.fail(bound, error, begun)
         self._record(bound, frame, directive, ended - begun, changes)
-        is_idle = not changes and memo == frame.memo and bound.effects is Effects.NONE
-        self.idle_calls = self.idle_calls + 1 if is_idle else 0
-        return self._continue(before, position, directive)
+        has_acted = writes or (bool(changes) and not changes.keys() <= context.hidden.keys())
+        is_idle = not changes and memo == frame.memo
+        return self._continue(before, position, directive, has_acted=has_acted, is_idle=is_idle)
 
     def _call_with_secrets(self, bound: BoundStep) -> Stop | Continue:
         """Call an action with the secrets that its configuration refers to, and forget them."""
@@ -388,27 +392,44 @@ class Activation:
         return context
 
     def _continue(
-        self, before: Cursor, position: Position, directive: FlowDirective
+        self,
+        before: Cursor,
+        position: Position,
+        directive: FlowDirective,
+        *,
+        has_acted: bool,
+        is_idle: bool,
     ) -> Stop | Continue:
         self.context.wakeup = None
         self.sequence += 1
+        if has_acted or directive.wait is not None:
+            self.changed_at = self.calls
         if directive.wait is not None:
-            self.idle_calls = 0
             self.cursor = position if isinstance(position, tuple) else ()
             return Stop(kind=StopKind.SUSPENDED, wait=directive.wait)
         if len(before) > 1 or before[-1].hidden:
             self._release(before, position)
-        if directive.kind is Kind.ENTER and (reason := self._why_endless(before[-1])):
+        if directive.kind is Kind.ENTER and (reason := self._why_endless(before, is_idle=is_idle)):
             self.cursor = before
             return self.give_up(DirectiveError(str(reason)), reason)
         is_stopped = directive.kind is Kind.ABORT
         return self._move(position, self._aborted(directive) if is_stopped else NO_REASON)
 
-    def _why_endless(self, frame: Frame) -> Reason:
-        """Return why a step may not enter a branch once more; without a code: it may."""
+    def _why_endless(self, cursor: Cursor, *, is_idle: bool) -> Reason:
+        """Return why a step may not enter a branch once more; without a code: it may.
+
+        What steps inside of it have counted for themselves meanwhile does not exist any more, so it
+        is no progress; what it has counted itself, or what has changed for others, is.
+        """
+        frame = cursor[-1]
         if frame.passes >= (most := get_settings().MAX_ITERATIONS):
             return Reason.of("max_iterations", step=frame.step, most=most)
-        if self.idle_calls >= bounds.IDLE_CALLS:
+        depth = len(cursor)
+        last, idle_since = self._entered.get(depth, (0, 0))
+        if not is_idle or not frame.passes or self.changed_at > last:
+            idle_since = self.calls - 1
+        self._entered[depth] = self.calls, idle_since
+        if self.calls - idle_since >= bounds.IDLE_CALLS:
             return Reason.of("idle_loop", step=frame.step, most=bounds.IDLE_CALLS)
         return NO_REASON
 

@@ -210,7 +210,8 @@ class Batch:
             else:
                 for execution, _ in finished:
                     execution.committed()
-                    after_checkpoint(execution.run)
+                for execution, _ in finished:
+                    self._bounded(execution.run, partial(after_checkpoint, execution.run))
                 return
         for execution, stop in finished:
             self._bounded(execution.run, partial(Driver(execution).finish, stop))

@@ -235,8 +235,21 @@ def _cursor_at(compiled: CompiledFlow, place: StartPlace, state: Mapping[str, An
         values = {"step": place.step, "others": ", ".join(others)}
         raise NotStartedError(text % values, reason="step")
     *around, top = (frame._replace(memo=memo.get(frame.step, {})) for frame in path)
+    for step, kept in memo.items():
+        _check_memo(compiled, step, kept)
     outer = [frame._replace(hidden=_variables_of(compiled, frame.step, state)) for frame in around]
     return (*outer, top._replace(phase="after" if place.after else "run"))
+
+
+def _check_memo(compiled: CompiledFlow, step: str, memo: Any) -> None:
+    """Raise NotStartedError where a step cannot continue with what it is said to have kept."""
+    if isinstance(memo, Mapping):
+        wrong = " ".join(map(str, compiled.bound(step).action.check_memo(memo)))
+    else:
+        wrong = gettext("It has to be a mapping.")
+    if wrong:
+        text = gettext("The memo of the step %(step)r cannot be used. %(wrong)s")
+        raise NotStartedError(text % {"step": step, "wrong": wrong}, reason="step")
 
 
 def _variables_of(

@@ -13,9 +13,10 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
-from django.db import DatabaseError, InterfaceError
+from django.db import DatabaseError, InterfaceError, OperationalError
 from django.db.models import Case, Expression, F, QuerySet, Value, When
 
 from flowcontrol_core.conf import get_settings
@@ -27,9 +28,10 @@ from flowcontrol_core.runs.store.connection import (
     connection,
     durable,
     is_lost_connection,
+    is_transient,
     retrying,
 )
-from flowcontrol_core.runs.store.rows import LostLease, owned, rows, update
+from flowcontrol_core.runs.store.rows import LostLease, owned, rows, update, update_together
 
 logger = logging.getLogger("flowcontrol.runs")
 #: How much of the name of its host the name of a worker has.
@@ -173,19 +175,32 @@ def _as_read(run: FlowRun) -> QuerySet[FlowRun]:
 
 
 def give_back(runs: Iterable[FlowRun]) -> None:
-    """Put claimed runs back as they were, with their places in the queue: they were not begun."""
+    """Put claimed runs back as they were, with their places in the queue: they were not begun.
+
+    One that another session has locked is released later; it keeps no other from it.
+    """
     groups: dict[tuple[int, str], list[FlowRun]] = defaultdict(list)
     for run in runs:
         groups[run.fence, run.status].append(run)
     for (fence, status), group in groups.items():
-        _give_back(fence, status, group)
+        try:
+            _give_back(fence, status, group)
+        except OperationalError as error:
+            if not is_transient(error):
+                raise
+            logger.info("A run that is locked by another session is given back later: %s", error)
+            release_later(group)
 
 
 @retrying
 def _give_back(fence: int, status: str, runs: list[FlowRun]) -> None:
-    claimed = rows([run.pk for run in runs], Status.RUNNING).filter(fence=fence)
-    first = min(run.due_at for run in runs if run.due_at)
-    update(claimed, status=status, due_at=first, attempt=runs[0].attempt - 1, worker="")
+    keys, first = [run.pk for run in runs], min(run.due_at for run in runs if run.due_at)
+    values = {"status": status, "due_at": first, "attempt": runs[0].attempt - 1, "worker": ""}
+    update_together(partial(_claimed, fence), keys, **values)
+
+
+def _claimed(fence: int, ids: Collection[int]) -> QuerySet[FlowRun]:
+    return rows(ids, Status.RUNNING).filter(fence=fence)
 
 
 @retrying

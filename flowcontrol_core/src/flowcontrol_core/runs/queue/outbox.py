@@ -8,9 +8,10 @@ another run.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from operator import call
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -33,18 +34,14 @@ from flowcontrol_core.runs.store.clock import clock
 from flowcontrol_core.runs.store.compiled import get_compiled
 from flowcontrol_core.runs.store.connection import (
     alias,
-    connection,
     dispatch,
-    durable,
     is_row_locked,
     retrying,
 )
 from flowcontrol_core.runs.store.needs import is_there
-from flowcontrol_core.runs.store.rows import rows, update
+from flowcontrol_core.runs.store.rows import rows, update, update_together
 
 Item = TypeVar("Item")
-#: The rows of runs with these keys that are to be updated.
-Rows = Callable[[Collection[int]], QuerySet[FlowRun]]
 _BATCH = 500
 _ASLEEP = (Status.PENDING, Status.WAITING, Status.BLOCKED)
 #: "Not null" as a range: SQLite searches an index for the latter only.
@@ -171,10 +168,15 @@ def _wake(ids: Collection[int]) -> list[int]:
     Outside of any step's transaction; the caller dispatches them. One that has begun to wait for
     something else in the meantime finds out that it has to wait on.
     """
-    keys, now = sorted(ids), clock().now()
-    wake = partial(_write, _asleep, due_at=now, request=Request.INBOX)
-    count = sum(wake(keys[start : start + _BATCH]) for start in range(0, len(keys), _BATCH))
-    return keys if count else []
+    keys = sorted(ids)
+    return _each(
+        _wake_chunk, (keys[start : start + _BATCH] for start in range(0, len(keys), _BATCH))
+    )
+
+
+def _wake_chunk(keys: list[int]) -> list[int]:
+    now = clock().now()
+    return keys if update_together(_asleep, keys, due_at=now, request=Request.INBOX) else []
 
 
 def _asleep(ids: Collection[int]) -> QuerySet[FlowRun]:
@@ -183,27 +185,6 @@ def _asleep(ids: Collection[int]) -> QuerySet[FlowRun]:
 
 def _running(ids: Collection[int]) -> QuerySet[FlowRun]:
     return rows(ids, Status.RUNNING).filter(request=Request.NONE)
-
-
-def _write(found: Rows, keys: Sequence[int], **values: Any) -> int:
-    """Update runs together, without those that another session has locked.
-
-    Then the error is raised: these are still to be updated.
-    """
-    try:
-        return update(found(keys), **values)
-    except OperationalError as error:
-        if is_row_locked(error) and not connection().in_atomic_block:
-            _write_unlocked(found, keys, **values)
-        raise
-
-
-def _write_unlocked(found: Rows, keys: Sequence[int], **values: Any) -> None:
-    if not connection().features.has_select_for_update_skip_locked:
-        return
-    with durable():
-        unlocked = found(keys).order_by("pk").select_for_update(skip_locked=True)
-        update(found(list(unlocked.values_list("pk", flat=True))), **values)
 
 
 def _each(work: Callable[[Item], list[int]], items: Iterable[Item]) -> list[int]:
@@ -241,17 +222,25 @@ def notify(ids: Collection[int]) -> list[int]:
     In this order: a running one that begins to wait in between is still found, and a waiting one
     that is claimed in between reads its inbox anyway.
     """
-    if keys := sorted(ids):
-        _write(_running, keys, request=Request.INBOX)
-    return _wake(ids)
+    keys = sorted(ids)
+    return _each(call, [partial(_notify_running, keys), partial(_wake, keys)]) if keys else []
+
+
+def _notify_running(keys: list[int]) -> list[int]:
+    update_together(_running, keys, request=Request.INBOX)
+    return []
 
 
 @retrying
 def wake_paused(ids: Collection[int], reason_code: str) -> list[int]:
     """Make those runs due that are paused for a reason which is gone; return the keys, if any."""
-    paused = rows(ids, Status.PAUSED).filter(reason_code=reason_code)
-    woken = update(paused, due_at=clock().now(), request=Request.INBOX)
-    return sorted(ids) if woken else []
+    keys, paused = sorted(ids), partial(_paused, reason_code)
+    woken = update_together(paused, keys, due_at=clock().now(), request=Request.INBOX)
+    return keys if woken else []
+
+
+def _paused(reason_code: str, ids: Collection[int]) -> QuerySet[FlowRun]:
+    return rows(ids, Status.PAUSED).filter(reason_code=reason_code)
 
 
 def is_awaited(key: str, about: Mapping[str, Any]) -> bool:
@@ -374,7 +363,7 @@ def deliver_ends(ids: Iterable[int] | None = None) -> int:
         return 0
     parents = FlowRun.objects.using(alias()).filter(wait_child__in=[key for _, key in children])
     woken = _wake(_keys(parents))
-    update(rows([pk for pk, _ in children]), undelivered_since=None)
+    update_together(rows, [pk for pk, _ in children], undelivered_since=None)
     dispatch(woken)
     return len(woken)
 
@@ -392,10 +381,10 @@ def deliver_messages(run_ids: Iterable[int] | None = None) -> int:
         {run_id for _, run_id, kind in undelivered if kind == wanted}
         for wanted in (MessageKind.CANCEL, MessageKind.RESUME)
     )
-    due = _each(_deliver_cancellation, sorted(canceled))
-    due += notify({run_id for _, run_id, _ in undelivered} - canceled)
-    if resumed:
-        due += wake_paused(resumed, "parent_paused")
+    others = {run_id for _, run_id, _ in undelivered} - canceled
+    cancel = partial(_each, _deliver_cancellation, sorted(canceled))
+    resume = partial(wake_paused, resumed, "parent_paused")
+    due = _each(call, [cancel, partial(notify, others), resume])
     delivered = Message.objects.using(alias()).filter(pk__in=[pk for pk, _, _ in undelivered])
     count = delivered.update(undelivered_since=None)
     dispatch(due)
@@ -407,9 +396,13 @@ def unblock() -> int:
     known = [key for key in missing_keys() if is_there(key)]
     blocked = FlowRun.objects.using(alias()).filter(status=Status.BLOCKED, due_at__isnull=True)
     ids = _keys(blocked.filter(blocked_on__in=known)) if known else []
-    count = update(rows(ids, Status.BLOCKED), due_at=clock().now()) if ids else 0
+    count = update_together(_blocked, ids, due_at=clock().now()) if ids else 0
     dispatch(ids)
     return count
+
+
+def _blocked(ids: Collection[int]) -> QuerySet[FlowRun]:
+    return rows(ids, Status.BLOCKED)
 
 
 def missing_keys() -> Iterator[str]:

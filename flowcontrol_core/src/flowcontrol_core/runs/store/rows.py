@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import datetime
 from functools import cache
 from typing import Any
 
-from django.db import connections
+from django.db import OperationalError, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Model, Q, QuerySet
 
 from flowcontrol_core.models import EventKind, FlowRun, Reason, Request, RunEvent, Status
-from flowcontrol_core.runs.store.connection import alias, connection
+from flowcontrol_core.runs.store.connection import alias, connection, durable, is_row_locked
 
+#: The rows of runs with these keys that are to be updated.
+Rows = Callable[[Collection[int]], QuerySet[FlowRun]]
 #: What a checkpoint writes; every write of a run names its columns.
 WRITTEN_COLUMNS = (
     "status",
@@ -101,6 +103,27 @@ def update(found: QuerySet[FlowRun], **values: Any) -> int:
     """
     with connection().execute_wrapper(_bounded):
         return found.update(**values)
+
+
+def update_together(found: Rows, keys: Sequence[int], **values: Any) -> int:
+    """Update runs together, without those that another session has locked.
+
+    Then the error is raised: these are still to be updated.
+    """
+    try:
+        return update(found(keys), **values)
+    except OperationalError as error:
+        if is_row_locked(error) and not connection().in_atomic_block:
+            _update_unlocked(found, keys, **values)
+        raise
+
+
+def _update_unlocked(found: Rows, keys: Sequence[int], **values: Any) -> None:
+    if not connection().features.has_select_for_update_skip_locked:
+        return
+    with durable():
+        unlocked = found(keys).order_by("pk").select_for_update(skip_locked=True)
+        update(found(list(unlocked.values_list("pk", flat=True))), **values)
 
 
 def _bounded(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:

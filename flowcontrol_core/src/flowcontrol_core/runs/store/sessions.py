@@ -27,7 +27,8 @@ _CONTROL = re.compile(
 )
 #: Statements that end a transaction of MariaDB and MySQL without saying so.
 _IMPLICIT = re.compile(
-    rf"{_BEGIN}(create(?!\s+temporary)|alter|drop(?!\s+temporary)|truncate|rename|lock\s+tables)\b",
+    rf"{_BEGIN}(create(?!\s+temporary)|alter|drop(?!\s+temporary)|truncate|rename|lock\s+tables"
+    r"|set\s+(?:session\s+|@@session\.|@@)?autocommit)\b",
     re.IGNORECASE | re.DOTALL,
 )
 #: Statements that change a session.
@@ -139,7 +140,7 @@ class Watched:
                 "back. Use `with transaction.atomic(): ...`."
             ) % {"alias": database.alias}
         if self.in_atomic_block:
-            return self._refused(_ASTRAY)
+            return self._refused(_ASTRAY) or self._refused(_TRANSACTIONS)
         if database.connection is not None and (
             database.autocommit != database.settings_dict["AUTOCOMMIT"] or self._is_in_transaction()
         ):
@@ -205,8 +206,16 @@ class Watched:
 
 
 def _allow_writes(database: BaseDatabaseWrapper) -> None:
+    """Undo what would have the engine's own statements refused, even in the present transaction.
+
+    PostgreSQL undoes it itself, with the savepoint around the step.
+    """
     if database.vendor == "sqlite":
         database.connection.execute("PRAGMA query_only = OFF")
+    elif database.vendor == "mysql":
+        driver: Any = database
+        with suppress(driver.Database.Error), driver.connection.cursor() as cursor:
+            cursor.execute("SET SESSION TRANSACTION READ WRITE")
 
 
 def shortened(sql: str) -> str:
