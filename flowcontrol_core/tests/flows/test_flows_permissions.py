@@ -142,17 +142,19 @@ def test_enabling_a_guarded_step_or_what_is_around_it_asks_for_the_permission(
 
 
 def test_the_form_of_what_is_around_a_guarded_step_asks_for_the_permission(author: User) -> None:
-    outer = choose("outer", then=[choose("inner", then=[guarded()])])
-    flow = make(outer)
-    for around in ("outer", "inner"):
+    flow = make(choose("outer", then=[choose("inner", then=[guarded()])]))
+
+    def configure(around: str, author: User) -> None:
         found = flows.present_document(flow)
         data = {f"step-{around}-condition": "state.x"}
         form = flows.step_form(found.visit(around).step, data, document=found).form
         assert form
+        flows.configure_step(flow, around, form, revision=None, author=author)
+
+    for around in ("outer", "inner"):
         with pytest.raises(NotPermittedError, match=r"shop\.delete_order.*test\.guarded"):
-            flows.configure_step(flow, around, form, revision=None, author=author)
-    allowed = grant(author, "delete_order")
-    flows.configure_step(flow, "inner", form, revision=None, author=allowed)
+            configure(around, author)
+    configure("inner", grant(author, "delete_order"))
     assert flows.present_document(flow).visit("inner").step.config == {"condition": "state.x"}
 
 
