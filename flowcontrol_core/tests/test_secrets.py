@@ -12,10 +12,11 @@ from django.test import override_settings
 
 from flowcontrol.base import BaseAction, Effects
 from flowcontrol.errors import ExpressionError, MissingSecretError
-from flowcontrol.forms import ExpressionField, SecretField
+from flowcontrol.forms import ExpressionField, SecretField, TemplateField
 from flowcontrol.testing import MemoryRun, check_action, flow, run_flow, step, temporary_registry
 from flowcontrol_core.actions.secrets import names_of_site, resolve
 from flowcontrol_core.plugins.manager import plugin_manager
+from tests.shop.models import Customer
 
 VALUE = "Zk9-plain_0123456789"
 
@@ -106,6 +107,51 @@ def test_no_expression_sees_a_secret(text: str) -> None:
         return
     assert VALUE not in everything(run)
     assert run.state.get("value") is None
+
+
+class Tell(BaseAction):
+    """Sends a text, and logs it."""
+
+    name = "tell"
+    effects = Effects.NONE
+    sent: list[str] = []
+
+    class Config(forms.Form):
+        text = TemplateField()
+
+    def run(self, *, run: Any, obj: Any, config: Any) -> None:
+        self.sent.append(config.text)
+        run.log(f"sent {config.text}")
+        if "fail" in run.state:
+            raise RuntimeError(f"refused {config.text}")
+
+
+@pytest.mark.parametrize(
+    "text", ["{{ pwd }}", "{{ state.pwd }}", "{{ payload.jwt }}", "{{ state }}", "{{ payload }}"]
+)
+@pytest.mark.parametrize("fails", [True, False])
+def test_expressions_have_the_values_of_the_run_and_nobody_reads_them(
+    text: str, fails: bool
+) -> None:
+    Tell.sent.clear()
+    values = {"pwd": VALUE} | ({"fail": True} if fails else {})
+    with temporary_registry(Tell):
+        document = flow(step("test.tell", text=f"Your code is {text}"))
+        run = run_flow(document, state=values, payload={"jwt": VALUE})
+    (sent,) = Tell.sent
+    assert VALUE in sent
+    assert run.outcome == ("errored" if fails else "complete")
+    read = repr((run.error, run.reason, run.trace, run.messages))
+    assert VALUE not in read
+    assert "•••" in read
+
+
+def test_a_field_with_the_name_of_a_secret_stays_hidden_from_expressions() -> None:
+    Tell.sent.clear()
+    with temporary_registry(Tell):
+        obj = Customer(pk=1, name="Ada", api_token=VALUE)
+        run_flow(flow(step("test.tell", text="{{ object.name }} {{ object.api_token }}")), obj)
+    assert Tell.sent == ["Ada "]
 
 
 def test_a_missing_secret_blocks_the_run_before_the_call_and_names_it(seen: list[Any]) -> None:

@@ -21,16 +21,18 @@ from django.db import DatabaseError, connections, router
 from flowcontrol_core.conf import Settings, get_settings, known_names
 from flowcontrol_core.errors import DocumentError, Problem
 from flowcontrol_core.expressions.extensions import opened_filters
+from flowcontrol_core.expressions.visibility import has_name, names_to_list
 from flowcontrol_core.flows.document_checks import check_document
 from flowcontrol_core.flows.drafts import get_document
 from flowcontrol_core.flows.flow_triggers import check_association
 from flowcontrol_core.models import Flow, FlowTrigger
 from flowcontrol_core.models.columns import holds_all_characters
-from flowcontrol_core.plugins.discovery import package_faults
+from flowcontrol_core.plugins.discovery import OWNERS, find_plugins, package_faults
 from flowcontrol_core.plugins.manager import plugin_manager
+from flowcontrol_core.plugins.reports import disabled_names
 from flowcontrol_core.redaction import HIDDEN, is_secret
 from flowcontrol_core.runs.store.connection import alias, pool_size
-from flowcontrol_core.suggest import did_you_mean
+from flowcontrol_core.suggest import did_you_mean, possible
 
 TAG = "flowcontrol"
 DISPATCHES = ("sweep", "inline", "celery")
@@ -54,6 +56,8 @@ def register_checks() -> None:
     register(check_plugins, TAG)
     register(check_routers, TAG)
     register(check_filters, TAG)
+    register(check_visible_names, TAG)
+    register(check_plugin_names, TAG)
     register(check_sqlite, TAG)
     register(check_pool, TAG)
     register(check_characters, TAG, Tags.database)
@@ -164,6 +168,50 @@ def check_filters(**_: Any) -> list[CheckMessage]:
             id="flowcontrol.W007",
         )
         for fault in opened_filters().faults
+    ]
+
+
+def check_visible_names(**_: Any) -> list[CheckMessage]:
+    """W016: FLOWCONTROL["EXPRESSION_FIELDS"] names a model or a field that does not exist."""
+    listing: object = get_settings().EXPRESSION_FIELDS
+    if not isinstance(listing, dict) or not _are_lists(listing):
+        return []
+    return [message for label, names in listing.items() for message in _unlisted(label, names)]
+
+
+def _unlisted(label: str, names: Sequence[str]) -> Iterator[CheckMessage]:
+    place = f'FLOWCONTROL["EXPRESSION_FIELDS"]["{label}"]'
+    models = {each._meta.label_lower: each for each in apps.get_models(include_auto_created=True)}
+    model = models.get(label.lower())
+    if model is None:
+        hint = did_you_mean(label, models, 'Write labels of installed models: "app_label.model".')
+        text = f"{place}: there is no such model, so nothing is listed."
+        yield CheckWarning(text, hint=hint, id="flowcontrol.W016")
+        return
+    known = names_to_list(model)
+    for name in names:
+        if not has_name(model, name):
+            hint = did_you_mean(name, known, possible(known))
+            text = f"{place} lists {name!r}, which {model._meta.label} does not have."
+            yield CheckWarning(text, hint=hint, id="flowcontrol.W016")
+
+
+def check_plugin_names(**_: Any) -> list[CheckMessage]:
+    """W017: a plugin is disabled, or given to a distribution, that is not installed."""
+    owners: object = get_settings().PLUGIN_OWNERS
+    named = [*disabled_names().items()]
+    if isinstance(owners, dict):
+        named += [(name, 'the setting FLOWCONTROL["PLUGIN_OWNERS"]') for name in owners]
+    found = [each.name for each in find_plugins()]
+    known = sorted({*found, *OWNERS, *(report.name for report in plugin_manager.reports)})
+    return [
+        CheckWarning(
+            f"No installed plugin is called {name!r}, which {place} names.",
+            hint=did_you_mean(name, known, possible(known)),
+            id="flowcontrol.W017",
+        )
+        for name, place in named
+        if name not in known
     ]
 
 

@@ -1,7 +1,8 @@
 """What a secret is, and how it is taken out of names, of JSON and of text: one table for all.
 
-A name tells that its value is a secret. Values are hidden in the history, in errors, in logs, in
-exports and in what expressions see. Known secrets are found in the spellings that libraries use.
+A name tells that its value is a secret. Values are hidden from people: in pages, the history,
+errors, logs and exports. From expressions only those of model fields are, as a flow may need what
+its state has. Known secrets are found in the spellings that libraries use.
 """
 
 from __future__ import annotations

@@ -14,6 +14,7 @@ import pytest
 from django import forms
 from django.core.checks import CheckMessage, run_checks
 from django.db import connections
+from django.test.utils import isolate_apps
 
 from flowcontrol_core import checks
 from flowcontrol_core.actions.base import BaseAction, Effects
@@ -32,6 +33,7 @@ from flowcontrol_core.checks import (
     check_time_zone,
 )
 from flowcontrol_core.conf import Settings
+from flowcontrol_core.expressions.visibility import has_name, names_to_list
 from flowcontrol_core.models import Flow, FlowTrigger, FlowVersion
 from flowcontrol_core.plugins.discovery import plugin_apps
 from flowcontrol_core.plugins.manager import plugin_manager
@@ -39,6 +41,7 @@ from flowcontrol_core.plugins.reports import PluginReport, PluginStatus
 from flowcontrol_core.testing.builder import flow, step
 from flowcontrol_core.testing.helpers import publish_flow, temporary_registry
 from tests.databases import ROOT
+from tests.shop.models import Customer
 
 Check = Callable[..., list[CheckMessage]]
 
@@ -338,12 +341,100 @@ def test_the_checks_are_registered_and_a_sound_site_has_no_fault(
     assert "flowcontrol.E003" in ids(run_checks(tags=[checks.TAG]))
 
 
+@pytest.mark.parametrize(
+    ("listing", "text", "hint"),
+    [
+        ({"shop.customer": ["nmae"]}, "lists 'nmae', which shop.Customer does not", "“name”"),
+        ({"Shop.Customer": ["name", "nmae"]}, "lists 'nmae'", "“name”"),
+        ({"shop.order": ["custmer_id"]}, "lists 'custmer_id'", "“customer_id”"),
+        ({"shop.order": ["zzzz"]}, "lists 'zzzz'", "Possible are: id, customer, customer_id,"),
+        ({"shop.custmer": ["name"]}, "there is no such model", "“shop.customer”"),
+        ({"shop.customer.name": ["name"]}, "there is no such model", "“shop.customer”"),
+        ({"zzzz": []}, "there is no such model", "app_label.model"),
+    ],
+)
+def test_w016_a_visible_name_that_there_is_not(
+    settings: Any, listing: Any, text: str, hint: str
+) -> None:
+    settings.FLOWCONTROL = {"EXPRESSION_FIELDS": listing}
+    message = only(checks.check_visible_names(), "W016")
+    assert text in message.msg
+    assert hint in (message.hint or "")
+    assert "api_token" not in (message.hint or "")
+
+
+@pytest.mark.parametrize(
+    "listing",
+    [
+        {"shop.customer": ["pk", "id", "name", "api_token", "orders", "__str__"]},
+        {"shop.order": ["customer", "customer_id", "get_status_display", "status"]},
+        {},
+        [],
+        {"shop.order": "total"},
+        {"shop.order": [1]},
+    ],
+)
+def test_w016_names_that_there_are_and_what_is_of_the_wrong_kind(
+    settings: Any, listing: Any
+) -> None:
+    settings.FLOWCONTROL = {"EXPRESSION_FIELDS": listing}
+    assert checks.check_visible_names() == []
+
+
+@isolate_apps("tests.shop")
+def test_w016_names_that_a_class_computes_and_annotates() -> None:
+    class Nicked(Customer):
+        nick: str
+
+        class Meta:
+            proxy = True
+            app_label = "shop"
+
+        @property
+        def initials(self) -> str:
+            return self.name[:1]
+
+    assert has_name(Nicked, "nick")
+    assert "initials" in names_to_list(Nicked)
+    assert not has_name(Customer, "nick")
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("DISABLE_PLUGINS", ["bultin"]),
+        ("DISABLE_PLUGINS", "bultin"),
+        ("PLUGIN_OWNERS", {"bultin": "acme"}),
+    ],
+)
+def test_w017_a_plugin_that_is_not_installed(settings: Any, setting: str, value: Any) -> None:
+    settings.FLOWCONTROL = {setting: value}
+    message = only(checks.check_plugin_names(), "W017")
+    assert f"called 'bultin', which the setting FLOWCONTROL[\"{setting}\"]" in message.msg
+    assert message.hint == "Did you mean “builtin”?"
+
+
+def test_w017_a_plugin_that_the_environment_disables(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FLOWCONTROL_DISABLE_PLUGINS", "builtin, zzzz")
+    message = only(checks.check_plugin_names(), "W017")
+    assert "'zzzz', which the environment variable FLOWCONTROL_DISABLE_PLUGINS" in message.msg
+    assert "builtin" in (message.hint or "")
+
+
+@pytest.mark.parametrize("value", [["builtin"], "builtin", (), None])
+def test_w017_plugins_that_are_installed(settings: Any, value: Any) -> None:
+    settings.FLOWCONTROL = {"DISABLE_PLUGINS": value, "PLUGIN_OWNERS": {"admin": "acme"}}
+    assert checks.check_plugin_names() == []
+    settings.FLOWCONTROL = {"PLUGIN_OWNERS": ["sms"]}
+    assert checks.check_plugin_names() == []
+
+
 def test_each_id_is_documented_and_no_other() -> None:
     source = Path(checks.__file__).read_text(encoding="utf-8")
     used = set(re.findall(r"\b[EW]\d{3}\b", source))
     page = (ROOT / "docs" / "reference" / "checks.md").read_text(encoding="utf-8")
     assert used == set(re.findall(r"^\| `flowcontrol\.([EW]\d{3})`", page, re.MULTILINE))
-    assert len(used) == 21
+    assert len(used) == 23
 
 
 class Routed:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from flowcontrol_core.engine.state import NO_VALUE, State
 from flowcontrol_core.errors import StateError
+from flowcontrol_core.redaction import hiding
 
 KEYS = st.sampled_from("abc")
 SMALL = st.recursive(
@@ -293,3 +294,32 @@ def test_what_a_variable_hid_is_given_back_unseen_and_counts_again() -> None:
     state["e"] = 1
     with pytest.raises(StateError, match="more than the 100 allowed"):
         state.take_changes()
+
+
+@pytest.mark.parametrize("key", ["a\0", "\0", "a\ud83d", "\udcff"])
+def test_a_key_that_no_database_stores_is_refused_however_it_is_set(key: str) -> None:
+    state = State()
+    ways: list[Callable[[], Any]] = [
+        lambda: state.__setitem__(key, 1),
+        lambda: state.update({key: 1}),
+        lambda: state.setdefault(key, 1),
+        lambda: state.replace({key: 1}),
+        lambda: State({key: 1}),
+    ]
+    for way in ways:
+        with pytest.raises(StateError, match=r"^state: text with a "):
+            way()
+    assert state.take_changes() == {}
+
+
+@pytest.mark.parametrize("key", ["", "straße", "with space", "🙂", "a-b"])
+def test_any_other_text_is_a_key(key: str) -> None:
+    state = State()
+    state[key] = 1
+    assert state.take_changes() == {key: (NO_VALUE, 1)}
+
+
+def test_the_value_of_a_secret_is_no_key_of_the_state() -> None:
+    state = State()
+    with hiding({"sms": "token_of_sms"}), pytest.raises(StateError, match="the secret sms"):
+        state["token_of_sms"] = 1

@@ -81,6 +81,15 @@ REFUSED = {
     "duplicate what is around it": _edit("duplicate_step", "fork"),
     "configure": _whole(lambda old: change_step(old, "gggg", config={"a": 1})),
     "configure another version": _whole(lambda old: change_step(old, "gggg", config_version=2)),
+    "configure what is around it": _whole(
+        lambda old: change_step(old, "fork", config={"condition": "False"})
+    ),
+    "configure another version of what is around it": _whole(
+        lambda old: change_step(old, "fork", config_version=2)
+    ),
+    "put another action around it": _whole(
+        lambda old: change_step(old, "fork", action="test.unhappy")
+    ),
     "reorder at once": _whole(lambda old: replace(old, steps=old.steps[::-1])),
 }
 ALLOWED = {
@@ -94,6 +103,9 @@ ALLOWED = {
     "policy of another step": _policy("aaaa", timeout=1.0),
     "policy of what is around it": _policy("fork", timeout=1.0),
     "duplicate another step": _edit("duplicate_step", "aaaa"),
+    "configure what is around none": _whole(lambda old: change_step(old, "loop", config={"a": 1})),
+    "note on what is around it": _edit("annotate_step", "fork", "why"),
+    "disable what is around it": _edit("set_disabled", "fork", disabled=True),
     "options": _edit("set_options", object=None, guard="state.x", time_zone=None),
 }
 
@@ -127,6 +139,23 @@ def test_enabling_a_guarded_step_or_what_is_around_it_asks_for_the_permission(
         flows.set_disabled(flow, off, disabled=False, revision=None, author=author)
     allowed = grant(author, "delete_order")
     assert flows.set_disabled(flow, off, disabled=False, revision=None, author=allowed).changed
+
+
+def test_the_form_of_what_is_around_a_guarded_step_asks_for_the_permission(author: User) -> None:
+    flow = make(choose("outer", then=[choose("inner", then=[guarded()])]))
+
+    def configure(around: str, author: User) -> None:
+        found = flows.present_document(flow)
+        data = {f"step-{around}-condition": "state.x"}
+        form = flows.step_form(found.visit(around).step, data, document=found).form
+        assert form
+        flows.configure_step(flow, around, form, revision=None, author=author)
+
+    for around in ("outer", "inner"):
+        with pytest.raises(NotPermittedError, match=r"shop\.delete_order.*test\.guarded"):
+            configure(around, author)
+    configure("inner", grant(author, "delete_order"))
+    assert flows.present_document(flow).visit("inner").step.config == {"condition": "state.x"}
 
 
 def test_restoring_a_version_brings_in_no_guarded_step(author: User) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from typing import Any
 
 import pytest
+from django import forms
 from django.contrib.auth.models import User
 from django.db import transaction
 from django.db.models.deletion import ProtectedError
@@ -15,10 +17,12 @@ from django.urls import reverse
 
 from flowcontrol import flows
 from flowcontrol.engine import continue_flowruns, create_flowrun
-from flowcontrol_core.actions.registry import Registry
+from flowcontrol_core.actions.base import BaseAction, Effects
+from flowcontrol_core.actions.registry import Registry, registry
+from flowcontrol_core.document.format import to_data
 from flowcontrol_core.flows import references
-from flowcontrol_core.models import Flow, FlowEvent
-from tests.shop.models import Customer
+from flowcontrol_core.models import Flow, FlowEvent, FlowVersion
+from tests.shop.models import Customer, Parcel, Voucher
 
 from .conftest import document, greet, step
 
@@ -56,6 +60,79 @@ def test_row_that_a_published_flow_names_cannot_be_deleted(
         assert refused.value.protected_objects == {Flow.objects.get(key="welcome")}
     bob.delete()
     assert list(Customer.objects.all()) == [ada]
+
+
+class Choices(BaseAction):
+    """Offers rows with keys of several kinds, one and many."""
+
+    name = "choices"
+    effects = Effects.NONE
+
+    class Config(forms.Form):
+        customer = forms.ModelChoiceField(Customer.objects.all(), required=False)
+        named = forms.ModelChoiceField(Customer.objects.all(), to_field_name="name", required=False)
+        parcel = forms.ModelChoiceField(Parcel.objects.all(), required=False)
+        voucher = forms.ModelChoiceField(Voucher.objects.all(), required=False)
+        customers = forms.ModelMultipleChoiceField(Customer.objects.all(), required=False)
+        parcels = forms.ModelMultipleChoiceField(Parcel.objects.all(), required=False)
+
+    def run(self, *, run: Any, obj: Any, config: Any) -> None:
+        run.state["chosen"] = str(config.customer)
+
+
+SPELLINGS: dict[str, tuple[str, Any, Callable[[Any], Any]]] = {
+    "number": ("customer", Customer, lambda pk: pk),
+    "text": ("customer", Customer, str),
+    "text with spaces": ("customer", Customer, lambda pk: f" {pk} "),
+    "text with zeros": ("customer", Customer, lambda pk: f"0{pk}"),
+    "other field": ("named", Customer, lambda pk: "Ada"),
+    "uuid": ("parcel", Parcel, str),
+    "uuid in capitals": ("parcel", Parcel, lambda pk: str(pk).upper()),
+    "uuid without dashes": ("parcel", Parcel, lambda pk: pk.hex),
+    "code": ("voucher", Voucher, str),
+    "numbers": ("customers", Customer, lambda pk: [pk]),
+    "texts": ("customers", Customer, lambda pk: [str(pk)]),
+    "uuids": ("parcels", Parcel, lambda pk: [str(pk)]),
+}
+
+
+@pytest.mark.parametrize("name", SPELLINGS)
+def test_row_is_protected_however_its_key_is_written(actions: Registry, name: str) -> None:
+    registry.add_action(Choices, plugin="test")
+    field, model, spell = SPELLINGS[name]
+    columns: dict[Any, str] = {Customer: "name", Voucher: "pk"}
+    obj, other = (
+        model.objects.create(**({columns[model]: value} if model in columns else {}))
+        for value in ("Ada", "Bob")
+    )
+    chosen = step("c", "choices", config={field: spell(obj.pk)})
+    target = publish(flows.create_flow(key="chosen", name="Chosen", document=document(chosen)))
+    run = create_flowrun(flows.activate(target))
+    continue_flowruns()
+    run.refresh_from_db()
+    assert run.outcome == "complete"
+    assert [found.field for found in flows.find_references(obj)] == [field]
+    assert flows.find_references(other) == []
+    with pytest.raises(ProtectedError), transaction.atomic():
+        obj.delete()
+    other.delete()
+
+
+def test_row_with_a_key_of_text_is_not_the_one_whose_key_looks_like_a_number(
+    actions: Registry,
+) -> None:
+    registry.add_action(Choices, plugin="test")
+    seven = Voucher.objects.create(pk="7")
+    chosen = step("c", "choices", config={"voucher": 7})
+    odd = step("d", "choices", config={"customer": "abc", "parcel": [1, {}], "customers": [None]})
+    publish(flows.create_flow(key="chosen", name="Chosen", document=document(chosen)))
+    flow = flows.create_flow(key="odd", name="Odd", document=document(greet("g")))
+    publish(flow)
+    FlowVersion.objects.filter(flow=flow).update(document=to_data(document(odd)), digest="0" * 64)
+    assert len(flows.find_references(seven)) == 1
+    assert flows.find_references(Voucher.objects.create(pk="07")) == []
+    assert flows.find_references(Customer.objects.create(name="Ada")) == []
+    assert flows.find_references(Parcel.objects.create()) == []
 
 
 def test_row_that_no_published_flow_names_can_be_deleted(actions: Registry, ada: Customer) -> None:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 from django.db import connection
 
-from flowcontrol import flows
-from flowcontrol.engine import cancel_flowrun, create_flowrun
+from flowcontrol import flows, runs
+from flowcontrol.engine import cancel_flowrun, create_flowrun, start_flowrun
+from flowcontrol.errors import StateError, UnknownFlowError
 from flowcontrol.testing import flow, publish_flow
 from flowcontrol_core.checks import check_characters
-from flowcontrol_core.models import FlowEvent, FlowRun, SkippedFiring, columns
+from flowcontrol_core.models import Flow, FlowEvent, FlowRun, SkippedFiring, columns
 from flowcontrol_core.runs.operations.operator_actions import perform
 from tests.shop.models import Customer
 
@@ -99,6 +100,56 @@ def test_a_wait_for_a_key_that_no_database_stores_fails_its_step(lab: Lab) -> No
     run = create_flowrun(publish(think("wait")))
     sweep()
     assert "U+0000" in fresh(run).reason
+
+
+KEYS: dict[str, Callable[[Any], Any]] = {
+    "state": lambda run: run.state.update({"b\0oom": 1}),
+    "half of a character": lambda run: run.state.update({"b\ud83d": 1}),
+    "variable": lambda run: run.set_variable("b\0", 1),
+    "half of a character of a variable": lambda run: run.set_variable("b\ud83d", 1),
+}
+
+
+@pytest.mark.parametrize("name", KEYS)
+def test_a_key_of_the_state_that_no_database_stores_fails_its_step(lab: Lab, name: str) -> None:
+    lab.on("think", lambda run, obj: KEYS[name](run))
+    run = create_flowrun(publish(think()))
+    sweep()
+    row = fresh(run)
+    assert (row.outcome, row.state) == ("errored", {})
+    assert "Step s1 (lab.think) failed: state: text with a" in row.reason
+
+
+@pytest.mark.parametrize("name", KEYS)
+def test_a_step_that_catches_the_refusal_of_a_key_goes_on(lab: Lab, name: str) -> None:
+    def work(run: Any, obj: Any) -> None:
+        with pytest.raises(StateError):
+            KEYS[name](run)
+
+    lab.on("think", work)
+    run = create_flowrun(publish(think()))
+    sweep()
+    assert (fresh(run).outcome, fresh(run).state) == ("complete", {})
+
+
+@pytest.mark.parametrize("key", ["key\0", "\0\ud800", "\udcff"])
+def test_a_key_that_no_database_stores_names_nothing(lab: Lab, key: str) -> None:
+    create_flowrun(publish(think()))
+    assert runs.find(key) == []
+    assert list(Flow.objects.filter(key__in=["other", key])) == []
+    assert Flow.objects.exclude(key=key).count() == Flow.objects.exclude(key__in=[key]).count() == 1
+    assert Flow.objects.filter(key__in=[key, Flow.objects.get().key]).count() == 1
+    for start in (runs.start, runs.create, start_flowrun):
+        with pytest.raises(UnknownFlowError):
+            start(key)
+
+
+def test_a_run_in_memory_has_the_texts_that_are_stored(lab: Lab) -> None:
+    obj = Odd.objects.create(name="Ada")
+    target = publish(think())
+    for run in (start_flowrun(target, obj, by=BAD), create_flowrun(target, obj, by=BAD)):
+        assert run.object_text == fresh(run).object_text
+        assert run.object_text[:5] == GOOD
 
 
 EMOJI = "Ada 🙂"

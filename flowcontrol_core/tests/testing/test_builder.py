@@ -38,6 +38,19 @@ def test_a_list_of_steps_is_a_branch_and_all_else_is_configuration() -> None:
     assert [*built.branches] == ["body"]
 
 
+@each(
+    ("name", "empty"),
+    [("while", {"body": []}), ("if", {"then": [], "else": ()}), ("if", {"then": []})],
+)
+def test_an_empty_list_is_an_empty_branch_where_the_action_offers_one(
+    name: str, empty: dict[str, Any]
+) -> None:
+    built = step(f"builtin.{name}", condition="True", **empty)
+    assert (built.config, built.branches) == ({"condition": "True"}, dict.fromkeys(empty, ()))
+    assert step("builtin.while", tags=[], config={"body": []}).config == {"body": [], "tags": []}
+    assert step("builtin.while", body="x", condition="True").config["body"] == "x"
+
+
 def test_options_of_a_step_are_those_of_the_document() -> None:
     built = step(
         "test.a",

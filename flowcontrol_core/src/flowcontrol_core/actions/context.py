@@ -127,11 +127,12 @@ class RunContext:
 
         Then the key has the value again that it had before, or vanishes.
         """
-        if name not in self.hidden:
-            values = self.state.peek()
-            hidden = [private_copy(values[name])] if name in values else []
-            self.hidden = {**self.hidden, name: hidden}
+        values = self.state.peek()
+        present = [private_copy(values[name])] if name in values else []
+        hidden = self.hidden if name in self.hidden else {**self.hidden, name: present}
+        # What the state refuses hides nothing.
         self.state[name] = value
+        self.hidden = hidden
 
     def suspend(
         self,

@@ -8,7 +8,7 @@ from enum import Enum
 from typing import Any
 
 from flowcontrol_core import bounds
-from flowcontrol_core.engine.codec import decode, encode, normalize, private_copy
+from flowcontrol_core.engine.codec import decode, encode, normalize, private_copy, storable_key
 from flowcontrol_core.errors import StateError, gettext
 
 Change = tuple[Any, Any]
@@ -129,6 +129,7 @@ class State(MutableMapping[str, Any]):
     def __setitem__(self, key: str, value: Any) -> None:
         if not isinstance(key, str):
             raise StateError(gettext("The key %(key)r of the state is not text.") % {"key": key})
+        key = storable_key(key, "state")
         value = normalize(value, f"state.{key}", 1)
         self._remember(key)
         self._values[key] = value

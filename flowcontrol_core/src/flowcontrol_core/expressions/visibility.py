@@ -88,6 +88,26 @@ def listed_names(model: type[Model]) -> list[str] | None:
     return next((listing[label] for label in labels if label in listing), None)
 
 
+def has_name(model: type[Model], name: str) -> bool:
+    """Return whether a model has what the project lists.
+
+    What only its objects have, set by ``__init__``, is known where the class annotates it.
+    """
+    annotated = (vars(each).get("__annotations__", {}) for each in model.__mro__)
+    is_attribute = getattr_static(model, name, _MISSING) is not _MISSING
+    return is_attribute or any(name in names for names in annotated)
+
+
+def names_to_list(model: type[Model]) -> list[str]:
+    """Return the names of a model that are worth listing: its fields, properties and methods."""
+    fields = [name for each in model._meta.concrete_fields for name in (each.name, each.attname)]
+    computed = (
+        name for name in dir(model) if isinstance(getattr_static(model, name, None), _COMPUTED)
+    )
+    names = dict.fromkeys([*fields, *computed, *_allowed_methods(model)])
+    return [name for name in names if not is_secret_field(name) and not name.startswith("_")]
+
+
 def _listing() -> dict[str, list[str]]:
     return {label.lower(): list(names) for label, names in get_settings().EXPRESSION_FIELDS.items()}
 

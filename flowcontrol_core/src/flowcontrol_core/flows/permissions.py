@@ -62,9 +62,9 @@ def refuse_unplaceable(old: Document, new: Document, author: Author, *, about: s
     """Raise NotPermittedError where an edit asks for the permission of an action that is missing.
 
     It asks for it where it adds a step, or changes what a step does, where it stands, how often it
-    is tried, or that it is executed at all. Everybody may annotate, disable and delete a step.
-    ``about`` is the id of the one step that an edit is about: the others of its list stay where
-    they are.
+    is tried, that it is executed at all, or what a step around it does. Everybody may annotate,
+    disable and delete a step. ``about`` is the id of the one step that an edit is about: the others
+    of its list stay where they are.
     """
     for visit in new.index.values() if author else ():
         action = visit.step.action
@@ -116,11 +116,16 @@ def _is_placed_anew(old: Document, visit: Visit, new: Document, about: str) -> b
 
 
 def _substance(visit: Visit) -> tuple[object, ...]:
-    """Return what a step does, how often, and inside of what it stands."""
+    """Return what a step does, how often, and inside of what it stands.
+
+    What is around it decides whether it is executed, and how many times.
+    """
     step = visit.step
-    place = tuple((each.step.id, each.branch) for each in visit.lineage)
-    doing = (step.action, step.config, step.config_version)
-    return (*doing, step.retry, step.timeout, step.if_unknown, place)
+    around = tuple(
+        (each.step.id, each.branch, each.step.action, each.step.config, each.step.config_version)
+        for each in visit.lineage
+    )
+    return (step.retry, step.timeout, step.if_unknown, around)
 
 
 def _is_off(visit: Visit) -> bool:

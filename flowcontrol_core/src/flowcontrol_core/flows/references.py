@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from django import forms
+from django.core.exceptions import ValidationError
 from django.db.models import Model
 from django.db.models.deletion import ProtectedError
 from django.db.models.signals import pre_delete
@@ -48,8 +49,9 @@ class _ChosenRow:
     stored: Sequence[Any]
 
     def names(self, obj: Model) -> bool:
-        """Return whether it is this row."""
-        return isinstance(obj, self.field.queryset.model) and store(self.field, obj) in self.stored
+        """Return whether it is this row, or one of those chosen."""
+        is_offered = isinstance(obj, self.field.queryset.model)
+        return is_offered and any(_is_named(self.field, obj, stored) for stored in self.stored)
 
 
 def connect() -> None:
@@ -128,6 +130,26 @@ def _choices_of(step: Step) -> Iterator[_ChosenRow]:
             is_many = isinstance(field, forms.ModelMultipleChoiceField)
             items = stored if is_many and isinstance(stored, list) else [stored]
             yield _ChosenRow(step.id, name, _single(field), items)
+
+
+#: What fields raise for values that are none of theirs.
+_NO_KEY = (ArithmeticError, TypeError, ValidationError, ValueError)
+
+
+def _is_named(field: Any, obj: Model, stored: Any) -> bool:
+    """Return whether a stored value is the key of a row, as the database would compare it.
+
+    An author may have written the key in another way than the form stores it: ``4`` for ``"4"``.
+    """
+    if isinstance(stored, list):
+        own = store(field, obj)
+        return isinstance(own, list) and [*map(str, own)] == [*map(str, stored)]
+    meta, name = field.queryset.model._meta, field.to_field_name or "pk"
+    column = meta.pk if name == "pk" else meta.get_field(name)
+    try:
+        return bool(column.to_python(stored) == column.to_python(obj.serializable_value(name)))
+    except _NO_KEY:
+        return False
 
 
 def _single(field: Any) -> Any:

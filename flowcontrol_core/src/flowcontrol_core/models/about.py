@@ -13,6 +13,7 @@ from django.utils.translation import gettext_lazy as _
 
 from flowcontrol_core.errors import raise_interruption
 from flowcontrol_core.models.columns import KeyField
+from flowcontrol_core.texts import storable_text
 
 #: The most characters of a key.
 MAX_KEY = 200
@@ -71,8 +72,7 @@ def describe_object(obj: models.Model | None) -> str:
     except BaseException as error:  # noqa: BLE001 - a project's own method
         raise_interruption(error)
         text = f"{obj._meta.label} {obj.pk}"
-    # Its column stores of it what the database can.
-    return text[:_TEXT]
+    return storable_text(text, _TEXT)
 
 
 def why_nameless(obj: models.Model) -> str:

@@ -7,11 +7,13 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
+from django.core.exceptions import EmptyResultSet
 from django.db import models
 from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models.lookups import Exact, In
 
 from flowcontrol_core import bounds
-from flowcontrol_core.texts import BEYOND_THREE_BYTES, storable_text
+from flowcontrol_core.texts import BEYOND_THREE_BYTES, UNSTORABLE, storable_text
 
 _BRACKETS = re.compile(r'"(?:[^"\\]|\\.)*"|[\[{]|[\]}]')
 
@@ -32,6 +34,30 @@ class KeyField(models.CharField):  # type: ignore[type-arg]
         elif connection.vendor == "postgresql":
             parameters["collation"] = "C"
         return parameters
+
+
+@KeyField.register_lookup
+class _KeyExact(Exact):
+    """Nothing has a key that no database stores: drivers refuse to ask for it, each in its way."""
+
+    def as_sql(self, *arguments: Any, **options: Any) -> Any:
+        if _is_unstorable(self.rhs):
+            raise EmptyResultSet
+        return super().as_sql(*arguments, **options)
+
+
+@KeyField.register_lookup
+class _KeyIn(In):
+    """Asks for the keys that there can be."""
+
+    def get_prep_lookup(self) -> Any:
+        keys = super().get_prep_lookup()
+        is_list = isinstance(keys, list | tuple | set | frozenset)
+        return [key for key in keys if not _is_unstorable(key)] if is_list else keys
+
+
+def _is_unstorable(key: object) -> bool:
+    return isinstance(key, str) and not key.isidentifier() and bool(UNSTORABLE.search(key))
 
 
 #: The zones of connections that need nothing; ``None``: without USE_TZ.

@@ -145,7 +145,7 @@ def rules_for(sources: Sequence[PluginSource]) -> Rules:
         name: spelled.get(discovery.canonical_name(owner), owner) for name, owner in owners.items()
     }
     version = discovery.installed_version(discovery.CORE)
-    return Rules(_disabled_names(), as_installed, claimants, version)
+    return Rules(disabled_names(), as_installed, claimants, version)
 
 
 def find_refusal(source: PluginSource, rules: Rules) -> PluginReport | None:
@@ -173,7 +173,7 @@ def report_broken(source: PluginSource, error: BaseException) -> PluginReport:
     )
 
 
-def _disabled_names() -> dict[str, str]:
+def disabled_names() -> dict[str, str]:
     """Return the names of the disabled plugins, each with the place where it is disabled."""
     # A single string is an easy mistake in a settings file, and clear enough.
     setting: Any = get_settings().DISABLE_PLUGINS

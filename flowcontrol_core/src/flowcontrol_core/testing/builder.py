@@ -7,6 +7,7 @@ from dataclasses import replace
 from itertools import count
 from typing import Any
 
+from flowcontrol_core.actions.registry import registry
 from flowcontrol_core.document.reader import to_seconds
 from flowcontrol_core.document.tree import Document, RetryPolicy, Step
 
@@ -45,6 +46,7 @@ def flow(
 def step(action: str, *, id: str = "", **keywords: Any) -> Step:  # noqa: A002 - as in the document
     """Build a step: a list of steps is a branch, everything else is configuration.
 
+    An empty list is a branch where the action offers one of that name.
     ``note``, ``disabled``, ``retry``, ``timeout``, ``if_unknown`` and ``config_version`` are those
     of the document (``retry`` also as a dictionary); a configuration with such a name goes into
     ``config={...}``.
@@ -53,10 +55,11 @@ def step(action: str, *, id: str = "", **keywords: Any) -> Step:  # noqa: A002 -
     options = {name: keywords.pop(name) for name in _OPTIONS & keywords.keys()}
     if isinstance(retry := options.get("retry"), Mapping):
         options["retry"] = _policy(retry)
+    offered = _branches_of(action)
     branches = {
         name: tuple(keywords.pop(name))
         for name, value in list(keywords.items())
-        if _is_branch(value)
+        if _is_branch(value, may_be_empty=name in offered)
     }
     return Step(id=id, action=action, config=config | keywords, branches=branches, **options)
 
@@ -66,12 +69,15 @@ def _policy(retry: Mapping[str, Any]) -> RetryPolicy:
     return RetryPolicy(**{**retry, **seconds})
 
 
-def _is_branch(value: Any) -> bool:
-    return (
-        isinstance(value, list | tuple)
-        and bool(value)
-        and all(isinstance(item, Step) for item in value)
-    )
+def _branches_of(action: str) -> tuple[str, ...]:
+    known = registry.knows_action(action)
+    return registry.get_action(action).action.branch_names() if known else ()
+
+
+def _is_branch(value: Any, *, may_be_empty: bool) -> bool:
+    if not isinstance(value, list | tuple):
+        return False
+    return all(isinstance(item, Step) for item in value) if value else may_be_empty
 
 
 def _numbered(one: Step, fresh: Iterator[str]) -> Step:
