@@ -26,7 +26,7 @@ from flowcontrol_admin.diagram import draw
 from flowcontrol_admin.diagram.overlay import RUN_MARKS
 from flowcontrol_admin.fields import find_object
 from flowcontrol_admin.operator_actions import possible_actions
-from flowcontrol_admin.pages import Page, url
+from flowcontrol_admin.pages import HEADER, Page, url
 from flowcontrol_admin.run_diagram import MOST_READ, overlay_of
 from flowcontrol_admin.run_head import HeadMaker
 from flowcontrol_admin.run_state import values_of
