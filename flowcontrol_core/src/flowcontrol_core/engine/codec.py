@@ -117,16 +117,6 @@ def _text(value: str, path: str, _: int) -> str:
     return value
 
 
-def storable_key(key: str, path: str) -> str:
-    """Return a key as it is stored; raises StateError, naming the place, where it cannot be.
-
-    Most keys are names as those of Python: they have nothing that a database refuses.
-    """
-    if type(key) is str and key.isidentifier() and not IN_USE.get():
-        return key
-    return _text(key, path, 0)
-
-
 def _number(value: float, path: str, _: int) -> float:
     if not math.isfinite(value):
         raise _refused(path, gettext("%(value)s is not a JSON number."), value=value)
@@ -171,7 +161,7 @@ def _dict(value: Mapping[Any, Any], path: str, depth: int) -> dict[str, Any]:
         if not isinstance(key, str):
             text = gettext("the key %(key)r is not text; convert it with str().")
             raise _refused(path, text, key=key)
-        result[storable_key(key, path)] = normalize(item, f"{path}.{key}", depth + 1)
+        result[_text(key, path, depth)] = normalize(item, f"{path}.{key}", depth + 1)
     return result
 
 

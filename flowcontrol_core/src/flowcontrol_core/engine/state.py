@@ -8,8 +8,9 @@ from enum import Enum
 from typing import Any
 
 from flowcontrol_core import bounds
-from flowcontrol_core.engine.codec import decode, encode, normalize, private_copy, storable_key
+from flowcontrol_core.engine.codec import decode, encode, normalize, private_copy
 from flowcontrol_core.errors import StateError, gettext
+from flowcontrol_core.redaction import IN_USE
 
 Change = tuple[Any, Any]
 _CONTAINERS = (list, dict)
@@ -129,7 +130,9 @@ class State(MutableMapping[str, Any]):
     def __setitem__(self, key: str, value: Any) -> None:
         if not isinstance(key, str):
             raise StateError(gettext("The key %(key)r of the state is not text.") % {"key": key})
-        key = storable_key(key, "state")
+        # Most keys are names as those of Python, which have nothing that a database refuses.
+        if IN_USE.get() or not key.isidentifier():
+            key = normalize(key)
         value = normalize(value, f"state.{key}", 1)
         self._remember(key)
         self._values[key] = value

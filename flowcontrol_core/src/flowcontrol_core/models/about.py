@@ -72,7 +72,8 @@ def describe_object(obj: models.Model | None) -> str:
     except BaseException as error:  # noqa: BLE001 - a project's own method
         raise_interruption(error)
         text = f"{obj._meta.label} {obj.pk}"
-    return storable_text(text, _TEXT)
+    is_plain = text.isascii() and "\x00" not in text
+    return text[:_TEXT] if is_plain else storable_text(text, _TEXT)
 
 
 def why_nameless(obj: models.Model) -> str:

@@ -41,7 +41,8 @@ class _KeyExact(Exact):
     """Nothing has a key that no database stores: drivers refuse to ask for it, each in its way."""
 
     def as_sql(self, *arguments: Any, **options: Any) -> Any:
-        if _is_unstorable(self.rhs):
+        key = self.rhs
+        if isinstance(key, str) and not key.isidentifier() and UNSTORABLE.search(key):
             raise EmptyResultSet
         return super().as_sql(*arguments, **options)
 
@@ -53,11 +54,7 @@ class _KeyIn(In):
     def get_prep_lookup(self) -> Any:
         keys = super().get_prep_lookup()
         is_list = isinstance(keys, list | tuple | set | frozenset)
-        return [key for key in keys if not _is_unstorable(key)] if is_list else keys
-
-
-def _is_unstorable(key: object) -> bool:
-    return isinstance(key, str) and not key.isidentifier() and bool(UNSTORABLE.search(key))
+        return [key for key in keys if not UNSTORABLE.search(str(key))] if is_list else keys
 
 
 #: The zones of connections that need nothing; ``None``: without USE_TZ.
