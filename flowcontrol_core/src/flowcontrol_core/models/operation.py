@@ -80,7 +80,7 @@ class BulkOperation(models.Model):
     last = models.PositiveBigIntegerField(default=0)
     done = models.PositiveIntegerField(_("done"), default=0)
     refused = models.PositiveIntegerField(_("refused"), default=0)
-    #: With how many an error occurred that is no refusal: a bug, which the log has.
+    #: With how many an error occurred that did not refuse it: a bug, which the log has.
     failed = models.PositiveIntegerField(_("failed"), default=0)
     #: Why they were not done: ``{"code", "values", "count"}`` of each kind, the first ones.
     refusals = JsonField(_("refusals"), default=list)

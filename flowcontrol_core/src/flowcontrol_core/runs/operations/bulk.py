@@ -48,7 +48,7 @@ _CHOICES: dict[str, type[TextChoices]] = {"status": Status, "outcome": Outcome}
 #: The bulk operations that are not done, the oldest first. The first column is the same in all of
 #: them, and names the index.
 UNFINISHED = BulkOperation.objects.filter(finished_at=None).order_by("finished_at", "pk")
-#: The code of what is no refusal, but an error of the code.
+#: The code of what was not refused: an error of the program.
 _FAILED = "failed"
 
 
@@ -288,7 +288,7 @@ def _next_objects(operation: BulkOperation) -> _Chunk:
 def _isolated(perform: Callable[[], Refusals]) -> Refusals:
     """Do it for one run or object; return why it was not done, if so.
 
-    One that is damaged must not stop the others, nor the sweeps. An error that is no refusal has
+    One that is damaged must not stop the others, nor the sweeps. Any error but a refusal has
     been logged by then, with its traceback.
     """
     try:
