@@ -310,8 +310,8 @@ def test_a_damaged_run_does_not_stop_the_others(
 
     put_in_place_of("cancel", stumble, monkeypatch)
     operation = do("cancel")
-    assert (operation.done, operation.refused) == (2, 1)
-    assert refusals(operation) == {f"{type(error).__name__}: {error}": 1}
+    assert (operation.done, operation.refused, operation.failed) == (2, 0, 1)
+    assert refusals(operation) == {f"Failed, see the log: {type(error).__name__}: {error}": 1}
 
 
 def test_a_bug_in_an_operator_action_is_no_refusal(
@@ -329,7 +329,10 @@ def test_a_bug_in_an_operator_action_is_no_refusal(
     operation = start_bulk_operation("pause", {"pk__in": [runs[0].pk]})
     work_on_bulk_operations()
     operation.refresh_from_db()
-    assert refusal_text(operation, operation.refusals[0]) == "TypeError: a bug"
+    assert (operation.done, operation.refused, operation.failed) == (0, 0, 1)
+    wanted = "Failed, see the log: TypeError: a bug"
+    assert refusal_text(operation, operation.refusals[0]) == wanted
+    assert caplog.text.count("TypeError: a bug") == 2, "with the traceback, each time"
 
 
 @pytest.mark.parametrize(

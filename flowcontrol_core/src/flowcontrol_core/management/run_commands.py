@@ -130,6 +130,7 @@ def wait_for_end(operation: BulkOperation, progress: Progress) -> str:
     while True:
         operation.refresh_from_db()
         text = f"{operation.done} done, {operation.refused} refused"
+        text += f", {operation.failed} failed" if operation.failed else ""
         if operation.finished_at is not None:
             break
         progress.show(text, operation.processed, operation.total)

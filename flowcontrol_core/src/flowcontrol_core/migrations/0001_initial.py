@@ -49,6 +49,7 @@ class Migration(migrations.Migration):
                 ("last", models.PositiveBigIntegerField(default=0)),
                 ("done", models.PositiveIntegerField(default=0, verbose_name="done")),
                 ("refused", models.PositiveIntegerField(default=0, verbose_name="refused")),
+                ("failed", models.PositiveIntegerField(default=0, verbose_name="failed")),
                 (
                     "refusals",
                     flowcontrol_core.models.columns.JsonField(

@@ -80,7 +80,9 @@ class BulkOperation(models.Model):
     last = models.PositiveBigIntegerField(default=0)
     done = models.PositiveIntegerField(_("done"), default=0)
     refused = models.PositiveIntegerField(_("refused"), default=0)
-    #: Why runs were refused: ``{"code", "values", "count"}`` of each kind, the first ones.
+    #: With how many an error occurred that did not refuse it: a bug, which the log has.
+    failed = models.PositiveIntegerField(_("failed"), default=0)
+    #: Why they were not done: ``{"code", "values", "count"}`` of each kind, the first ones.
     refusals = JsonField(_("refusals"), default=list)
     #: How many it was about at its beginning; None where they were not counted.
     total = models.PositiveIntegerField(_("total"), null=True)
@@ -104,8 +106,8 @@ class BulkOperation(models.Model):
 
     @property
     def processed(self) -> int:
-        """Return how many it has dealt with so far: done or refused."""
-        return self.done + self.refused
+        """Return how many it has dealt with so far: done, refused or failed."""
+        return self.done + self.refused + self.failed
 
 
 class FlowOperation(models.TextChoices):

@@ -418,8 +418,8 @@ class Activation:
     def _why_endless(self, cursor: Cursor, *, is_idle: bool) -> Reason:
         """Return why a step may not enter a branch once more; without a code: it may.
 
-        What steps inside of it have counted for themselves meanwhile does not exist any more, so it
-        is no progress; what it has counted itself, or what has changed for others, is.
+        What steps inside of it have counted for themselves meanwhile does not exist any more, and
+        counts for nothing here; what it has counted itself, or what has changed for others, is.
         """
         frame = cursor[-1]
         if frame.passes >= (most := get_settings().MAX_ITERATIONS):

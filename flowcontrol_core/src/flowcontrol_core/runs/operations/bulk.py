@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any
 
 from django.core.exceptions import ValidationError
-from django.db import DatabaseError, DataError, IntegrityError, InterfaceError, transaction
+from django.db import DatabaseError, DataError, InterfaceError, transaction
 from django.db.models import F, Max, Q, TextChoices
 from django.utils.translation import gettext
 
@@ -22,7 +22,7 @@ from flowcontrol_core.engine.codec import decode, encode, normalize
 from flowcontrol_core.errors import FlowcontrolError, IllegalChangeError, raise_interruption
 from flowcontrol_core.models import BulkOperation, FlowRun, Outcome, Status
 from flowcontrol_core.runs.execution.sweep import Duty, duties
-from flowcontrol_core.runs.operations.bulk_starts import Refusals, counted, starter
+from flowcontrol_core.runs.operations.bulk_starts import OWN, Refusals, counted, starter
 from flowcontrol_core.runs.operations.interventions import stored_state
 from flowcontrol_core.runs.operations.operator_actions import (
     OPERATOR_ACTIONS,
@@ -48,8 +48,8 @@ _CHOICES: dict[str, type[TextChoices]] = {"status": Status, "outcome": Outcome}
 #: The bulk operations that are not done, the oldest first. The first column is the same in all of
 #: them, and names the index.
 UNFINISHED = BulkOperation.objects.filter(finished_at=None).order_by("finished_at", "pk")
-#: The errors of the database that are about one run, not about the database.
-_OWN = (DataError, IntegrityError)
+#: The code of what was not refused: an error of the program.
+_FAILED = "failed"
 
 
 def start_bulk_operation(
@@ -184,6 +184,8 @@ def refusal_text(operation: BulkOperation, refusal: Mapping[str, Any]) -> str:
     error = str((refusal.get("values") or {}).get("error", code))
     if code == "stopped":
         return gettext("The bulk operation cannot continue: %(error)s") % {"error": error}
+    if code == _FAILED:
+        return gettext("Failed, see the log: %(error)s") % {"error": error}
     return str(_text_of(operation, code) or error)
 
 
@@ -244,13 +246,17 @@ def _do_chunk(pk: int) -> int:
             for item in chunk.items
             for refusal in _isolated(partial(chunk.perform, operation, item))
         ]
+        failed = sum(refusal["code"] == _FAILED for refusal in refusals)
         operation.done += len(chunk.items) - len(refusals)
-        operation.refused += len(refusals)
+        operation.refused += len(refusals) - failed
+        operation.failed += failed
         operation.refusals = counted(operation.refusals, refusals)
         operation.last = chunk.last
         if len(chunk.items) < CHUNK:
             operation.finished_at = clock().now()
-        operation.save(update_fields=["last", "done", "refused", "refusals", "finished_at"])
+        operation.save(
+            update_fields=["last", "done", "refused", "failed", "refusals", "finished_at"]
+        )
     return len(chunk.items)
 
 
@@ -282,17 +288,18 @@ def _next_objects(operation: BulkOperation) -> _Chunk:
 def _isolated(perform: Callable[[], Refusals]) -> Refusals:
     """Do it for one run or object; return why it was not done, if so.
 
-    One that is damaged must not stop the others, nor the sweeps.
+    One that is damaged must not stop the others, nor the sweeps. Any error but a refusal has
+    been logged by then, with its traceback.
     """
     try:
         return perform()
     except BaseException as error:
         raise_interruption(error)
-        if isinstance(error, DatabaseError | InterfaceError) and not isinstance(error, _OWN):
+        if isinstance(error, DatabaseError | InterfaceError) and not isinstance(error, OWN):
             # The whole chunk is done again, or the next sweep does it.
             raise
         text = f"{type(error).__name__}: {error}"[:500]
-        return [{"code": "error", "values": {"error": text}}]
+        return [{"code": _FAILED, "values": {"error": text}}]
 
 
 def _perform(operation: BulkOperation, pk: int) -> Refusals:
@@ -308,7 +315,7 @@ def _perform(operation: BulkOperation, pk: int) -> Refusals:
         return [{"code": "error", "values": {"error": str(error)}}]
     except BaseException as error:
         raise_interruption(error)
-        if not isinstance(error, DatabaseError | InterfaceError) or isinstance(error, _OWN):
+        if not isinstance(error, DatabaseError | InterfaceError) or isinstance(error, OWN):
             logger.exception("The operator action %r failed for run %s.", operation, pk)
         raise
     return []

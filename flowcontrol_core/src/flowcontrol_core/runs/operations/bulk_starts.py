@@ -8,7 +8,15 @@ from typing import Any, TypeAlias
 
 from django.apps import apps
 from django.core.exceptions import ValidationError
-from django.db import DatabaseError, InterfaceError, models, router, transaction
+from django.db import (
+    DatabaseError,
+    DataError,
+    IntegrityError,
+    InterfaceError,
+    models,
+    router,
+    transaction,
+)
 from django.utils.translation import gettext
 
 from flowcontrol_core.bounds import ACTOR_CHARACTERS
@@ -26,6 +34,8 @@ from flowcontrol_core.runs.store.clock import clock
 from flowcontrol_core.runs.store.connection import alias, retrying
 from flowcontrol_core.texts import storable_text
 
+#: The errors of the database that are about one run or object, not about the database.
+OWN = (DataError, IntegrityError)
 logger = logging.getLogger("flowcontrol.runs")
 #: The most objects of one operation: their keys are stored.
 MOST_OBJECTS = 10_000
@@ -145,7 +155,7 @@ def _start(operation: BulkOperation, flow: Flow, obj: models.Model) -> Refusals:
         return [{"code": "error", "values": {"error": str(error)}}]
     except BaseException as error:
         raise_interruption(error)
-        if not isinstance(error, DatabaseError | InterfaceError):
+        if not isinstance(error, DatabaseError | InterfaceError) or isinstance(error, OWN):
             logger.exception("The flow %s could not be started for an object.", flow.key)
         raise
     return []
