@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from django.contrib import admin
 from django.contrib.admin import ModelAdmin
 from django.contrib.auth.backends import BaseBackend
 from django.contrib.auth.models import User
+from django.db import connections
 from django.http import HttpRequest
 from django.test import Client
 from pytest_django import Settings
@@ -25,6 +27,7 @@ from tests.shop.models import Customer, Order
 from .conftest import logged_in, make_user, text_of, url
 
 OPERATOR = ("view_flow", "view_flowrun", "operate_flowrun", "start_flow")
+UNREACHABLE = "unreachable"
 
 
 class ByObject(BaseBackend):
@@ -180,6 +183,51 @@ def test_runs_whose_type_is_gone_are_for_those_who_may_do_everything(
     reader = logged_in(make_user("a", *OPERATOR, "view_customer"))
     assert "Ada" not in reader.get(url("flowrun_change", run.pk)).content.decode()
     assert "Ada" in client.get(url("flowrun_change", run.pk)).content.decode()
+
+
+@pytest.fixture
+def unreachable(db: None, tmp_path: Path) -> Iterator[None]:
+    """A database that is in DATABASES, and cannot be connected to."""
+    connections.databases[UNREACHABLE] = {
+        **connections.databases["default"],
+        "ENGINE": "django.db.backends.sqlite3",
+        "NAME": str(tmp_path / "missing" / "database.sqlite3"),
+        "OPTIONS": {},
+    }
+    database: Any = connections[UNREACHABLE]
+    # Django's test cases allow the databases only that were configured before.
+    database.ensure_connection = database.wrap_database_errors(database.connect)
+    yield
+    del connections[UNREACHABLE]
+    del connections.databases[UNREACHABLE]
+
+
+@pytest.mark.parametrize("database", ["moved", UNREACHABLE])
+def test_an_object_whose_database_cannot_be_asked_is_hidden_unless_all_of_its_kind_may_be_viewed(
+    client: Client, run: FlowRun, unreachable: None, database: str
+) -> None:
+    other = create_flowrun(run.flow)
+    FlowRun.objects.filter(pk=run.pk).update(object_database=database, parent=other.pk)
+    blind = logged_in(make_user("a", *OPERATOR))
+    pages = [
+        (url("flowrun_changelist"), {}),
+        (url("flowrun_changelist"), {"q": str(run.pk)}),
+        (url("flowrun_change", run.pk), {}),
+        (url("flowrun_change", other.pk), {}),
+        (url("flowrun_diagram", run.pk), {}),
+    ]
+    for address, asked in pages:
+        answer = blind.get(address, asked)
+        assert answer.status_code == 200, address
+        assert "Ada" not in answer.content.decode()
+        assert client.get(address, asked).status_code == 200, address
+    assert blind.get(url("flowrun_operate", run.pk, "cancel")).status_code == 403
+    data = {"action": "cancel_runs", "confirmed": "1", "_selected_action": [run.pk]}
+    page = text_of(blind.post(url("flowrun_changelist"), data, follow=True))
+    assert "1 run was left unchanged: you may not view its object." in page
+    seeing = logged_in(make_user("b", *OPERATOR, "view_customer"))
+    for viewer in (client, seeing):
+        assert "Ada" in viewer.get(url("flowrun_change", run.pk)).content.decode()
 
 
 def test_events_that_started_no_run_hide_an_object_that_may_not_be_viewed(

@@ -11,7 +11,7 @@ from django.utils.functional import lazystr
 
 from flowcontrol.base import BaseAction, Effects
 from flowcontrol.engine import create_flowrun
-from flowcontrol.flows import associate_trigger, create_flow
+from flowcontrol.flows import associate_trigger, create_flow, edit_draft
 from flowcontrol.models import Flow
 from flowcontrol.registry import Trigger
 from flowcontrol.testing import flow as build
@@ -42,7 +42,15 @@ class Unspeakable(BaseAction):
 
 
 class Labels(forms.Form):
-    field = forms.CharField(label=RAISES, help_text=RAISES, required=False)
+    field = forms.CharField(
+        label=RAISES,
+        help_text=RAISES,
+        required=False,
+        widget=forms.TextInput(attrs={"placeholder": RAISES}),
+    )
+    kind = forms.ChoiceField(
+        choices=[("a", RAISES), ("b", "Bee"), (RAISES, [("c", RAISES)])], required=False
+    )
 
 
 class BadLabels(Unspeakable):
@@ -54,6 +62,7 @@ class BadLabels(Unspeakable):
 TRIGGERS = (
     Trigger(name="silence", label=RAISES, description=RAISES, payload={"total": RAISES}),
     Trigger(name="sound", label="A sound trigger"),
+    Trigger(name="labels", label="With labels", Config=Labels),
 )
 
 
@@ -104,13 +113,44 @@ def test_run_of_an_action_whose_texts_raise_is_shown(client: Client, live: Flow)
     assert client.get(url("flowrun_changelist")).status_code == 200
 
 
-@pytest.mark.parametrize(
-    ("page", "extra"), [("flow_editor", ()), ("flow_step_configure", ("form",))]
-)
-def test_form_whose_labels_raise_is_a_message_of_its_step(
-    client: Client, page: str, extra: tuple[str, ...]
+@pytest.fixture
+def labeled(db: None) -> Flow:
+    document = build(step("odd.bad_labels", id="form", field="stored", kind="a"))
+    return create_flow(key="odd", name="Odd", document=document)
+
+
+def test_form_whose_labels_raise_says_so_in_their_place_and_works(
+    client: Client, labeled: Flow
 ) -> None:
-    flow = create_flow(key="odd", name="Odd", document=build(step("odd.bad_labels", id="form")))
-    response = client.get(url(page, flow.pk, *extra))
-    assert response.status_code in (200, 400)
-    assert "KeyError: 'label'" in text_of(response)
+    page = client.get(url("flow_step_configure", labeled.pk, "form"))
+    assert page.status_code == 200
+    shown = text_of(page)
+    assert shown.count(PROBLEM) >= 4
+    assert f"Field ({PROBLEM})" in shown
+    assert f"a ({PROBLEM})" in shown
+    assert "Bee" in shown
+    form = page.context["form"]
+    data = {
+        "revision": labeled.draft.revision,
+        form.add_prefix("field"): "typed",
+        form.add_prefix("kind"): "c",
+    }
+    saved = client.post(url("flow_step_configure", labeled.pk, "form"), data)
+    assert saved.status_code == 302, text_of(saved)
+    labeled.draft.refresh_from_db()
+    assert labeled.draft.document["steps"][0]["config"] == {"field": "typed", "kind": "c"}
+
+
+@pytest.mark.parametrize("page", ["flow_editor", "flow_publish", "flow_diagram", "flow_versions"])
+def test_page_of_a_step_whose_labels_raise_opens(client: Client, labeled: Flow, page: str) -> None:
+    client.post(url("flow_publish", labeled.pk), {"revision": labeled.draft.revision})
+    edited = build(step("odd.bad_labels", id="form", field="other", kind="c"))
+    for _again in range(2):
+        assert client.get(url(page, labeled.pk)).status_code == 200
+        edit_draft(labeled, lambda _document: edited, revision=None, author=None)
+
+
+def test_trigger_whose_labels_raise_can_be_configured(client: Client, labeled: Flow) -> None:
+    page = client.get(url("flow_trigger_add", labeled.pk, "odd.labels"))
+    assert page.status_code == 200
+    assert f"Field ({PROBLEM})" in text_of(page)

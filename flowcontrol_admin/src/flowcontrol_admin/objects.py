@@ -13,9 +13,10 @@ from typing import Any
 from django.contrib.admin import AdminSite, ModelAdmin
 from django.contrib.auth import get_permission_codename
 from django.core.exceptions import ValidationError
-from django.db import DatabaseError, router
+from django.db import DatabaseError, InterfaceError, OperationalError, router
 from django.db.models import Model
 from django.http import HttpRequest
+from django.utils.connection import ConnectionDoesNotExist
 
 from flowcontrol.models import FlowRun
 from flowcontrol.plugins import explain
@@ -24,6 +25,8 @@ from flowcontrol_core.flows.document_checks import find_model
 
 #: At most this many objects are read to find one that the user may view.
 MOST_READ = 20
+#: What is raised where the database of an object is not configured, or does not answer.
+CANNOT_BE_ASKED = (ConnectionDoesNotExist, OperationalError, InterfaceError)
 
 
 class ObjectRights:
@@ -89,6 +92,8 @@ class ObjectRights:
         objects = model._base_manager.using(database or router.db_for_write(model))
         try:
             found = objects.in_bulk({key for key in keys.values() if key is not None})
+        except CANNOT_BE_ASKED:
+            return set()
         except DatabaseError as error:
             if explain(error) is None:
                 raise

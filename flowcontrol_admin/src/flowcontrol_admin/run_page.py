@@ -8,11 +8,10 @@ from datetime import datetime
 from typing import Any
 
 from django.core.paginator import Paginator
-from django.db import InterfaceError, OperationalError, router
+from django.db import router
 from django.db.models import OuterRef, Subquery
 from django.http import HttpResponse
 from django.utils.cache import patch_vary_headers
-from django.utils.connection import ConnectionDoesNotExist
 from django.utils.translation import get_language
 
 from flowcontrol import flows
@@ -25,6 +24,7 @@ from flowcontrol_admin import run_texts
 from flowcontrol_admin.diagram import draw
 from flowcontrol_admin.diagram.overlay import RUN_MARKS
 from flowcontrol_admin.fields import find_object
+from flowcontrol_admin.objects import CANNOT_BE_ASKED
 from flowcontrol_admin.operator_actions import possible_actions
 from flowcontrol_admin.pages import HEADER, Page, url
 from flowcontrol_admin.run_diagram import MOST_READ, overlay_of
@@ -219,7 +219,7 @@ def _about_object(page: Page, run: FlowRun) -> dict[str, Any]:
     try:
         obj = find_object(model, key, database) if model and key is not None else None
         gone = key is not None and obj is None
-    except (ConnectionDoesNotExist, OperationalError, InterfaceError):
+    except CANNOT_BE_ASKED:
         # Its database cannot be asked now.
         obj, gone = None, False
     link = page.link_to(model, "change", key, obj=obj) if model and is_there and obj else ""

@@ -1,4 +1,4 @@
-"""The list of runs and what can be done to many of them; the page of one run."""
+"""The list of runs: what it shows, and the addresses of their pages."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
-from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.admin.views.main import ChangeList
 from django.core.exceptions import BadRequest
 from django.core.paginator import Paginator
@@ -14,14 +13,14 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.functional import cached_property
 from django.utils.html import format_html
-from django.utils.text import Truncator, format_lazy
+from django.utils.text import Truncator
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from flowcontrol import flows
 from flowcontrol.clock import clock
 from flowcontrol.health import is_overdue, is_without_worker
-from flowcontrol.models import MOST_FOUND, MOST_READ, Flow, FlowRun, Status
+from flowcontrol.models import MOST_FOUND, Flow, FlowRun, Status
 from flowcontrol.redaction import HIDDEN
 from flowcontrol_admin.attention import first_needing_attention
 from flowcontrol_admin.filters import (
@@ -37,7 +36,6 @@ from flowcontrol_admin.filters import (
     StepFilter,
     is_key,
 )
-from flowcontrol_admin.lists import ClosedList
 from flowcontrol_admin.objects import ObjectRights
 from flowcontrol_admin.operator_actions import bulk_actions
 from flowcontrol_admin.pages import VIEW_RUN, may, patterns, url
@@ -110,107 +108,34 @@ class RunList(ChangeList):
         run.shown_length = duration(run, now)
 
 
-class FlowRunAdmin(ClosedList):
-    """Runs: read here, and changed through operator actions only."""
+@admin.display(description=_("run"), ordering="id")
+def shown_run(run: Any) -> str:
+    address = url("flowrun_change", run.pk)
+    link = format_html('<a href="{}">{} #{}</a>', address, run.flow.name, run.pk)
+    # Not to be sorted by: the order would tell of objects that the user may not view.
+    return _with_more(link, str(run.shown_object))
 
-    list_display = ("shown_run", "shown_status", "shown_step", "shown_since")
-    list_filter = (
-        AttentionFilter, StatusFilter, OutcomeFilter, LiveFilter, OverdueFilter, FlowFilter,
-        ObjectTypeFilter, ObjectFilter, StepFilter, ErrorFilter,
-    )  # fmt: skip
-    # For Django, which shows a search where there are any: ``FlowRun.objects.search`` does it.
-    search_fields = ("id", "uuid", "object_key", "flow__key", "flow__name", "object_text")
-    search_help_text = format_lazy(
-        _(
-            "A run's number, or its UUID or the beginning of it (8 digits or more); the key of its "
-            "object, or the beginning of it; the key or name of its flow. If none of these fits, "
-            "words of the object's text, among the newest {read} runs."
-        ),
-        read=MOST_READ,
-    )
-    list_display_links = None
-    list_per_page = 100
-    paginator = FirstRuns
-    change_list_template = "flowcontrol_admin/flowrun/change_list.html"
 
-    class Media:
-        css = {"all": ["flowcontrol_admin/admin.css"]}
+@admin.display(description=_("status"), ordering="status")
+def shown_status(run: Any) -> str:
+    late = badge("warning", gettext("overdue")) if run.shown_late else ""
+    return format_html("{} {}", run_badge(run.status, run.outcome), late)
 
-    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
-        return RunList
 
-    def get_queryset(self, request: HttpRequest) -> QuerySet[FlowRun]:
-        # What the list does not show may be large. The flows are not joined: MariaDB begins with
-        # them, and sorts all runs.
-        return super().get_queryset(request).defer("state", "payload", "events_taken")
+@admin.display(description=_("at step, and why"))
+def shown_step(run: Any) -> str:
+    return _with_more(str(run.shown_where), Truncator(run.shown_why).chars(MOST_WHY))
 
-    def get_search_results(
-        self, request: HttpRequest, queryset: QuerySet[FlowRun], search_term: str
-    ) -> tuple[QuerySet[FlowRun], bool]:
-        if not search_term:
-            return queryset, False
-        found: Any = queryset
-        return found.search(search_term, ObjectRights(request, self.admin_site).may_search), False
 
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return may(request.user, VIEW_RUN)
-
-    def get_actions(self, request: HttpRequest, action_location: Any = None) -> Any:
-        # From Django 6.1 on, it is asked for the page of one object too.
-        is_for_one = getattr(action_location, "name", "") == "CHANGE_FORM"
-        return {} if is_for_one else bulk_actions(request.user)
-
-    def response_action(
-        self, request: HttpRequest, queryset: QuerySet[FlowRun], *location: Any, **options: Any
-    ) -> Any:
-        if not all(map(is_key, request.POST.getlist(ACTION_CHECKBOX_NAME))):
-            raise BadRequest(gettext("What was selected are not runs."))
-        # From Django 6.1 on, it is told where the action was chosen.
-        return super().response_action(request, queryset, *location, **options)
-
-    def changelist_view(
-        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
-    ) -> Any:
-        context = {"no_worker": is_without_worker(), **(extra_context or {})}
-        return super().changelist_view(request, context)
-
-    @admin.display(description=_("run"), ordering="id")
-    def shown_run(self, run: Any) -> str:
-        address = url("flowrun_change", run.pk)
-        link = format_html('<a href="{}">{} #{}</a>', address, run.flow.name, run.pk)
-        # Not to be sorted by: the order would tell of objects that the user may not view.
-        return _with_more(link, str(run.shown_object))
-
-    @admin.display(description=_("status"), ordering="status")
-    def shown_status(self, run: Any) -> str:
-        late = badge("warning", gettext("overdue")) if run.shown_late else ""
-        return format_html("{} {}", run_badge(run.status, run.outcome), late)
-
-    @admin.display(description=_("at step, and why"))
-    def shown_step(self, run: Any) -> str:
-        return _with_more(str(run.shown_where), Truncator(run.shown_why).chars(MOST_WHY))
-
-    @admin.display(description=_("since"), ordering="since")
-    def shown_since(self, run: Any) -> str:
-        more = ""
-        if run.status == Status.DONE and run.shown_length:
-            more = gettext("took %(length)s") % {"length": run.shown_length}
-        elif run.due_at and not run.shown_late:
-            due = show_distance(run.due_at, run.shown_now)
-            more = gettext("next check %(distance)s") % {"distance": due}
-        return _with_more(distance(run.since, run.shown_now), more)
-
-    def get_urls(self) -> list[Any]:
-        return patterns(self, RUN_ROUTES)
+@admin.display(description=_("since"), ordering="since")
+def shown_since(run: Any) -> str:
+    more = ""
+    if run.status == Status.DONE and run.shown_length:
+        more = gettext("took %(length)s") % {"length": run.shown_length}
+    elif run.due_at and not run.shown_late:
+        due = show_distance(run.due_at, run.shown_now)
+        more = gettext("next check %(distance)s") % {"distance": due}
+    return _with_more(distance(run.since, run.shown_now), more)
 
 
 def _with_more(text: str, more: str) -> str:
@@ -218,3 +143,40 @@ def _with_more(text: str, more: str) -> str:
     if not more:
         return text
     return format_html('{} <span class="fc-under">{}</span>', text, more)
+
+
+def context() -> dict[str, Any]:
+    """Return what the page of the list shows beside the list."""
+    return {"no_worker": is_without_worker()}
+
+
+def searched(model_admin: Any, request: HttpRequest, runs: QuerySet[FlowRun], term: str) -> Any:
+    """Return those of the runs that a term finds; a hit must not tell of a hidden object."""
+    found: Any = runs
+    return found.search(term, ObjectRights(request, model_admin.admin_site).may_search)
+
+
+def may_view(user: Any) -> bool:
+    """Return whether a user may view the list."""
+    return may(user, VIEW_RUN)
+
+
+def require_keys(selected: list[str]) -> None:
+    """Refuse a selection that is not one of runs."""
+    if not all(map(is_key, selected)):
+        raise BadRequest(gettext("What was selected are not runs."))
+
+
+def urls(model_admin: Any) -> list[Any]:
+    """Return the addresses of the pages about runs."""
+    return patterns(model_admin, RUN_ROUTES)
+
+
+LIST = RunList
+ACTIONS_OF = bulk_actions
+PAGINATOR = FirstRuns
+FILTERS = (
+    AttentionFilter, StatusFilter, OutcomeFilter, LiveFilter, OverdueFilter, FlowFilter,
+    ObjectTypeFilter, ObjectFilter, StepFilter, ErrorFilter,
+)  # fmt: skip
+COLUMNS = (shown_run, shown_status, shown_step, shown_since)

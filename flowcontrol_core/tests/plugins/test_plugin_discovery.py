@@ -64,6 +64,23 @@ def test_plugin_carries_its_requirements_and_its_app(site: Any) -> None:
     assert source.app == "fake_audit.apps.AuditConfig"
 
 
+COUNT = """
+import sys
+opened = []
+sys.addaudithook(lambda event, args: opened.append(str(args[0])) if event == "open" else None)
+from flowcontrol_core.plugins.discovery import find_plugins, plugin_apps
+assert "fake-audit" in [source.distribution for source in find_plugins()]
+plugin_apps(), find_plugins()
+print(sum("fake" in path and path.endswith("METADATA") for path in opened))
+"""
+
+
+@pytest.mark.parametrize("requires", [(), ("flowcontrol-core>=0.1", "Django")])
+def test_the_metadata_of_a_plugin_is_read_once(site: Any, requires: tuple[str, ...]) -> None:
+    site.install("fake-audit", plugins="audit = fake_audit.plugin", requires=requires)
+    assert run_python(COUNT) == "1"
+
+
 def test_finding_plugins_and_apps_imports_nothing(site: Any) -> None:
     site.install(
         "fake-audit",

@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, cast
 
 from django import forms
 from django.utils.functional import Promise
+from django.utils.translation import gettext
 
 from flowcontrol_core import bounds
 from flowcontrol_core.actions.config import BoundConfig
 from flowcontrol_core.actions.context import RunContext
 from flowcontrol_core.engine.directives import FlowDirective, Kind, Target
+from flowcontrol_core.errors import raise_interruption
 
 if TYPE_CHECKING:
     from typing_extensions import TypeVar
@@ -41,6 +43,19 @@ class Effects(Enum):
     NONE = "none"
     DATABASE = "database"
     EXTERNAL = "external"
+
+
+def plugin_text(text: object, instead: str = "") -> str:
+    """Return a text of a plugin as its reader sees it: ``instead`` where it is empty or raises.
+
+    A translation or a lazy text is the plugin's own code: it must not break a page of all plugins.
+    """
+    try:
+        return str(text) or instead
+    except BaseException as error:  # noqa: BLE001  (whatever it raises)
+        raise_interruption(error)
+        problem = gettext("this text cannot be shown: %(error)s") % {"error": repr(error)}
+        return f"{instead} ({problem})".strip()
 
 
 class BaseAction(Generic[ConfigType]):
@@ -107,7 +122,7 @@ class BaseAction(Generic[ConfigType]):
         # Whatever an author declares of it, the configuration is a BoundConfig.
         source = cast("BoundConfig", config).source
         shown = (
-            f"{field.label or name}: {source(name)}"
+            f"{name if field.label is None else plugin_text(field.label, name)}: {source(name)}"
             for name, field in self.Config.base_fields.items()
             if name not in self.secret_fields and source(name) not in (None, "", [], {})
         )

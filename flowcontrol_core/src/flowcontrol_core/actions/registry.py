@@ -14,17 +14,15 @@ from asgiref.sync import iscoroutinefunction
 from django import forms
 from django.apps import apps
 from django.utils.functional import Promise
-from django.utils.translation import gettext
 
 from flowcontrol_core import bounds
-from flowcontrol_core.actions.base import BaseAction, Effects
+from flowcontrol_core.actions.base import BaseAction, Effects, plugin_text
 from flowcontrol_core.actions.config import BoundConfig
 from flowcontrol_core.actions.trigger import Accepts, Trigger
 from flowcontrol_core.errors import (
     RegistrationError,
     UnknownActionError,
     UnknownTriggerError,
-    raise_interruption,
 )
 from flowcontrol_core.expressions.extensions import Extensions, Offered, extensions
 from flowcontrol_core.suggest import did_you_mean
@@ -34,19 +32,6 @@ _BRANCH = re.compile(r"[a-z][a-z0-9_]*")
 _CONFIG_NAMES = {name for name in dir(BoundConfig) if not name.startswith("_")}
 
 ActionClass = TypeVar("ActionClass", bound=type[BaseAction])
-
-
-def plugin_text(text: str | Promise, instead: str = "") -> str:
-    """Return a text of a plugin as its reader sees it: ``instead`` where it is empty or raises.
-
-    A translation or a lazy text is the plugin's own code: it must not break a page of all plugins.
-    """
-    try:
-        return str(text) or instead
-    except BaseException as error:  # noqa: BLE001  (whatever it raises)
-        raise_interruption(error)
-        problem = gettext("this text cannot be shown: %(error)s") % {"error": repr(error)}
-        return f"{instead} ({problem})".strip()
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from django.utils.choices import flatten_choices
 from django.utils.datastructures import MultiValueDict
 from django.utils.translation import gettext
 
-from flowcontrol_core.actions.base import BaseAction
+from flowcontrol_core.actions.base import BaseAction, plugin_text
 from flowcontrol_core.actions.config import (
     initial_values,
     list_errors,
@@ -52,7 +52,7 @@ def label_of_field(action_key: str, name: str) -> str:
     field = action.Config.base_fields.get(name) if action else None
     if field is None:
         return name.replace("_", " ")
-    return str(field.label or pretty_name(name))
+    return pretty_name(name) if field.label is None else plugin_text(field.label, pretty_name(name))
 
 
 def form_prefix(step_id: str) -> str:
@@ -150,8 +150,36 @@ def config_form(
     }
     form = _zoned(form_class)(data=plain_newlines(data), initial=initial, prefix=prefix)
     cast("_Zoned", form).zone = zone
+    contain_texts(form)
     cast("_Zoned", form).offered = offer_unknown(form)
     return form
+
+
+def contain_texts(form: forms.BaseForm) -> None:
+    """Let the labels, help texts and choices of a form be shown, also where one of them raises."""
+    for name, field in form.fields.items():
+        field.label = shown_label(field.label, pretty_name(name))
+        field.help_text = shown_label(field.help_text)
+        attrs = field.widget.attrs
+        field.widget.attrs = {key: shown_label(value) for key, value in attrs.items()}
+        # The choices of a field of model objects are rows.
+        if isinstance(field, forms.ChoiceField) and not isinstance(field, forms.ModelChoiceField):
+            field.choices = partial(shown_choices, field.choices)
+
+
+def shown_choices(choices: Any) -> list[tuple[Any, Any]]:
+    """Return choices, or groups of them, with labels that can be shown."""
+    return [
+        (shown_label(value), shown_choices(label))
+        if isinstance(label, list | tuple)
+        else (value, shown_label(label, str(value)))
+        for value, label in choices
+    ]
+
+
+def shown_label(text: Any, instead: str = "") -> Any:
+    """Return a plain text as it is, and one of a plugin's code as it can be shown."""
+    return text if text is None or isinstance(text, str | int) else plugin_text(text, instead)
 
 
 def plain_newlines(data: Mapping[str, Any] | None) -> Mapping[str, Any] | None:

@@ -32,6 +32,7 @@ from flowcontrol_core.flows.config_forms import (
     known_action,
     label_of_field,
     meant_config,
+    shown_choices,
 )
 from flowcontrol_core.flows.edits import branch_label, step_label
 from flowcontrol_core.redaction import HIDDEN, redact
@@ -194,7 +195,8 @@ def _shown_field(step: Step, name: str, value: Any) -> str:
     value = _decoded(value)
     choices = getattr(_field(step, name), "choices", None)
     # Others are made anew by a function each time, perhaps with a query.
-    labels = dict(flatten_choices(choices)) if isinstance(choices, list) else {}
+    shown = shown_choices(choices) if isinstance(choices, list) else []
+    labels: dict[Any, Any] = dict(flatten_choices(shown))
     if isinstance(value, list):
         return _show([_label(labels, item) for item in value])
     return _show(_label(labels, value))

@@ -227,8 +227,10 @@ def _read_offers(_path: tuple[str, ...]) -> tuple[_Offer, ...]:
     for found in importlib_metadata.distributions():
         try:
             if _mentions_plugins(found):
-                known = canonical_name(found.name)
-                offers.setdefault(known, _read_offer(known))
+                # A file is read at each access.
+                head = found.metadata
+                known = canonical_name(head["Name"])
+                offers[known] = offers.get(known) or _read_offer(known, found, head)
         except Exception as error:  # noqa: BLE001  (one must not hide the others)
             folder = _folder_of(found)
             offers[folder] = _unreadable(folder, error)
@@ -243,21 +245,23 @@ def _mentions_plugins(found: Any) -> bool:
     return f"[{PLUGIN_GROUP}]" in text or f"[{APP_GROUP}]" in text
 
 
-def _read_offer(name: str) -> _Offer:
+def _read_offer(name: str, found: Any, head: Any) -> _Offer:
     """Return what a distribution declares; where it cannot be read, a plugin that says so."""
     try:
         # The first on sys.path counts, as for an import: it may shadow the one found.
-        found = importlib_metadata.distribution(name)
-        # Both are parsed at each access.
-        head, entries = found.metadata, found.entry_points
+        first = importlib_metadata.distribution(name)
+        if first.locate_file("") != found.locate_file(""):
+            found, head = first, first.metadata
+        entries = found.entry_points
         apps = {entry.name: _dotted(entry.value) for entry in entries.select(group=APP_GROUP)}
+        requires = tuple(_requirements(found, head))
         plugins = (
             PluginSource(
                 name=entry.name,
                 module=entry.value,
                 distribution=head["Name"],
                 version=head["Version"],
-                requires=tuple(found.requires or ()),
+                requires=requires,
                 app=apps.get(entry.name, ""),
             )
             for entry in entries.select(group=PLUGIN_GROUP)
@@ -265,6 +269,12 @@ def _read_offer(name: str) -> _Offer:
         return _Offer(name, tuple(plugins), apps)
     except Exception as error:  # noqa: BLE001  (one must not hide the others)
         return _unreadable(name, error)
+
+
+def _requirements(found: Any, head: Any) -> Iterable[str]:
+    """Return what a distribution requires; one installed the old way has a file of its own."""
+    listed = head.get_all("Requires-Dist")
+    return listed or (found.requires if found.read_text("requires.txt") else None) or ()
 
 
 def _unreadable(name: str, error: Exception) -> _Offer:

@@ -7,7 +7,12 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import (
+    BaseCommand,
+    CommandError,
+    CommandParser,
+    SystemCheckError,
+)
 from django.db import DatabaseError, InterfaceError
 
 from flowcontrol_core.errors import FlowcontrolError
@@ -24,6 +29,7 @@ from flowcontrol_core.management.run_commands import (
     start_bulk,
     wait_for_end,
 )
+from flowcontrol_core.management.site_checks import site_issues
 from flowcontrol_core.management.worker import (
     MOST_THREADS,
     deregister_quietly,
@@ -139,7 +145,7 @@ class Command(BaseCommand):
             raise CommandError(" ".join(lines))
 
     def run(self, options: dict[str, Any]) -> None:
-        self.check()
+        self._check_site()
         with stopping_on_signals():
             result = continue_flowruns(options["limit"])
         deregister_quietly(once=True)
@@ -147,7 +153,7 @@ class Command(BaseCommand):
         self.stdout.write(f"{_counted(result.executed, 'run')} executed.{more}")
 
     def worker(self, options: dict[str, Any]) -> None:
-        self.check()
+        self._check_site()
         for queue in unused_queues(options["queues"]):
             self.stderr.write(f"No flow has the queue {queue!r}: is that its name?")
         if missing := missing_connections(options["concurrency"]):
@@ -165,6 +171,15 @@ class Command(BaseCommand):
                 report=lambda count: self._write(options, f"{_counted(count, 'run')} executed."),
             )
         self._write(options, "The worker has stopped.")
+
+    def _check_site(self) -> None:
+        """Write what is wrong with the site; raises SystemCheckError for what is an error."""
+        issues = site_issues()
+        text = "\n".join(("System check identified some issues:\n", *map(str, issues)))
+        if any(issue.is_serious() for issue in issues):
+            raise SystemCheckError(text)
+        if issues:
+            self.stderr.write(text)
 
     def export(self, options: dict[str, Any]) -> None:
         self.stdout.write(exported(options["keys"], drafts=options["drafts"]), ending="")
