@@ -38,7 +38,7 @@ DECISIONS: dict[type[models.Model], tuple[set[str], set[str], set[str]]] = {
     FlowRun: (
         {
             "attention", "status__exact", "outcome__exact", "live", "overdue", "flow",
-            "object_type", "object_key", "step", "error",
+            "object_type", "about", "step", "error",
         },
         {"id", "uuid", "object_key", "flow__key", "flow__name", "object_text"},
         {"id", "status", "since"},
