@@ -219,6 +219,7 @@ def script_that_uses_the_action_in_the_admin() -> str:
     return """
 import html
 import re
+from urllib.parse import urljoin
 
 import django
 from django.core.management import call_command
@@ -243,8 +244,10 @@ page = client.post(
     follow=True,
 )
 assert page.status_code == 200, page.status_code
-link, key = re.findall(r'href="([^"]*/flow/(\\d+)/add-step/[^"]*)"', page.content.decode())[0]
-picker = html.unescape(link)
+editor = page.request["PATH_INFO"]
+(key,) = re.findall(r"/flow/(\\d+)/", editor)
+link = re.findall(r'href="([^"]*add-step/[^"]*)"', page.content.decode())[0]
+picker = urljoin(editor, html.unescape(link))
 offered = client.get(picker).content.decode()
 assert "Greet a person" in offered and "Acme" in offered, offered
 hidden = dict(re.findall(r'type="hidden" name="(revision|place)" value="([^"]*)"', offered))
