@@ -43,7 +43,7 @@ define pytest
     $(HATCH) run $(1) $(ARGS)
 endef
 
-.PHONY: help demo site test test-quick test-all lint format types contracts docs messages wheels bench chaos clean
+.PHONY: help demo site test test-quick test-all lint format types contracts docs messages wheels bench chaos pictures clean
 
 help:
 	@echo "make demo       run the demo and show what it does"
@@ -58,6 +58,7 @@ help:
 	@echo "make messages   bring the catalogues of translated texts up to date"
 	@echo "make wheels     build all wheels into dist/ and test them in an empty environment"
 	@echo "make bench      the benchmarks"
+	@echo "make pictures   take the pictures of the docs anew, from the demo site in a browser"
 	@echo "make chaos      the fault campaign, on every database that answers"
 	@echo "make clean      remove everything that make made"
 	@echo "PYTHON=/path/to/python3.13 and DJANGO=6.0 pick the interpreter and the series of Django"
@@ -102,6 +103,9 @@ bench: $(ENVIRONMENTS)/.current
 
 chaos: $(ENVIRONMENTS)/.current
 	$(call hatch,full:chaos)
+
+pictures: $(ENVIRONMENTS)/.current
+	$(call hatch,full:pictures)
 
 clean:
 	@rm -rf .venv dist .coverage .coverage.* htmlcov .hypothesis .import_linter_cache \

@@ -411,3 +411,16 @@ def test_of_two_who_undo_at_once_one_wins_and_the_other_is_told() -> None:
     assert "Undid an edit" in refused[0]
     assert note_of(flow, "aaaa") == "1"
     assert [edit.operation for edit in flows.edits(flow)] == ["undo", "annotate", "annotate"]
+
+
+@pytest.mark.parametrize("damage", [[], "x", 4, {"own": 1, "lists": []}, {"lists": {"": 3}}])
+def test_a_damaged_journal_undoes_nothing_and_stops_no_edit(flow: Flow, damage: object) -> None:
+    revision = note(flow, "aaaa", "one")
+    note(flow, "aaaa", "two")
+    FlowEdit.objects.update(before=damage, after=damage, values=damage)
+    with pytest.raises((EditError, StaleRevisionError)):
+        flows.undo(flow)
+    assert flows.edits(flow)
+    with pytest.raises(StaleRevisionError):
+        flows.annotate_step(flow, "aaaa", "three", revision=revision)
+    assert note_of(flow, "aaaa") == "two"

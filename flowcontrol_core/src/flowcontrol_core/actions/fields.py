@@ -122,6 +122,9 @@ class JSONExpressionField(forms.JSONField):
         self.evaluate = evaluate
         super().__init__(**kwargs)
 
+    def prepare_value(self, value: Any) -> Any:
+        return "" if value is None else super().prepare_value(value)
+
     def clean(self, value: Any) -> Any:
         cleaned = super().clean(value)
         if cleaned is not None and not isinstance(cleaned, dict):

@@ -91,6 +91,8 @@ class Chains(NamedTuple):
 
 
 _UNKNOWN: tuple[Patch, Patch] = ({}, {})
+#: What is raised where a row is read that something else has written.
+DAMAGED = (AttributeError, KeyError, TypeError, ValueError)
 
 
 def record(
@@ -209,9 +211,12 @@ def edits(
 
 
 def _touches(patch: Patch, steps: Collection[str], *, moved: bool) -> bool:
-    if not moved:
-        return any(step in patch.get("own", ()) for step in steps)
-    return any(step in ids for ids in patch.get("lists", {}).values() for step in steps)
+    try:
+        if not moved:
+            return any(step in patch.get("own", ()) for step in steps)
+        return any(step in ids for ids in patch.get("lists", {}).values() for step in steps)
+    except DAMAGED:
+        return False
 
 
 def last_edit(flow: Flow) -> JournalEntry | None:
@@ -243,9 +248,9 @@ def sentence(operation: str, values: Mapping[str, Any]) -> str:
     """Return what an edit did, in the language of the reader."""
     try:
         return _sentence(operation, values)
-    except (KeyError, TypeError, ValueError):
-        # A damaged row: better raw than not at all.
-        return f"{operation} {dict(values)}"
+    except DAMAGED:
+        # Better raw than not at all.
+        return f"{operation} {values}"
 
 
 def _sentence(operation: str, values: Mapping[str, Any]) -> str:

@@ -93,6 +93,9 @@ def _reverted(
             return patch.apply(document, wanted)
     except EditError as error:
         raise drafts.stale_revision(flow) from error
+    except journal.DAMAGED as error:
+        text = gettext("The journal cannot be read here, so that this edit cannot be undone.")
+        raise EditError(text) from error
     own, lists = expected["own"], [each for ids in expected["lists"].values() for each in ids]
     raise drafts.stale_revision(flow, steps=own or lists, moved=not own, since=target.revision)
 
