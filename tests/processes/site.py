@@ -21,6 +21,7 @@ from django.db.utils import ConnectionHandler
 from flowcontrol_core.models import (
     ConsumedSlot,
     Flow,
+    FlowEdit,
     FlowRun,
     FlowTrigger,
     FlowVersion,
@@ -205,7 +206,7 @@ class Site:
         Flow.objects.update(published=None)
         for model in (
             *(Effect, Message, RunEvent, TriggerEvent, ConsumedSlot, Handout),
-            *(FlowRun, FlowTrigger, FlowVersion, Flow, Customer),
+            *(FlowRun, FlowTrigger, FlowVersion, FlowEdit, Flow, Customer),
         ):
             manager: Any = model._base_manager
             manager.all()._raw_delete(using="default")
