@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -27,6 +27,15 @@ from tests.shop.models import Customer, Parcel, Voucher
 from .conftest import document, greet, step
 
 pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def _protected_for_this_test_only() -> Iterator[None]:
+    """Forget afterwards which models are protected: each deletion of one costs a query."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pre_delete, "receivers", [*pre_delete.receivers])
+        yield
+    pre_delete.sender_receivers_cache.clear()
 
 
 def publish(flow: Flow) -> Flow:
