@@ -216,7 +216,7 @@ def test_an_empty_text_is_fine(client: Client, flow: Flow) -> None:
 
 
 def test_it_asks_for_the_permission_to_view_the_flow(flow: Flow) -> None:
-    client = logged_in(make_user("nobody", "view_order"))
+    client = logged_in(make_user("clerk", "view_order"))
     address = url("flow_expression", flow.pk, "if")
     assert client.get(address).status_code == 403
     assert client.post(address, {"text": "1", "kind": "expression"}).status_code == 403
