@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flowcontrol_admin.diagram.drawing import draw, draw_difference
+from flowcontrol_admin.diagram.image import draw, draw_difference
 from flowcontrol_admin.diagram.overlay import Overlay
 
 __all__ = ["Overlay", "draw", "draw_difference"]
