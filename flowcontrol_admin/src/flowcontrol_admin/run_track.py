@@ -15,10 +15,9 @@ from typing import NamedTuple, TypeAlias
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from flowcontrol.flows import branch_label, step_label
+from flowcontrol.flows import branch_label, describe_step, step_label
 from flowcontrol.models import EventKind, FlowRun, RunEvent, Status
 from flowcontrol.registry import registry
-from flowcontrol_admin.phrases import phrase_of
 from flowcontrol_admin.pictures import Picture, ends, picture_of
 from flowcontrol_admin.run_state import named
 from flowcontrol_admin.run_texts import label_in, show_brief, show_length, show_span
@@ -262,7 +261,7 @@ class Track:
             picture=picture_of(step),
             status="failed" if is_failed else "current" if is_running else "waiting",
             label=step_label(step),
-            text=phrase_of(step, self.document).rest,
+            text=describe_step(step, self.document).rest,
             is_now=True,
             at=self.run.since,
             length=show_span((self.now - self.run.since).total_seconds()),
@@ -273,8 +272,8 @@ class Track:
         following = next_steps(self.document, self.present) if self._may_go_on() else []
         for step in following[:MOST_NEXT]:
             picture = picture_of(step)
-            begin, text = phrase_of(step, self.document)
-            yield Line(kind="next", key=f"next-{step.id}", picture=picture, label=begin, text=text)
+            said, key = describe_step(step, self.document), f"next-{step.id}"
+            yield Line(kind="next", key=key, picture=picture, label=said.head, text=said.rest)
         if rest := following[MOST_NEXT:]:
             names = [*dict.fromkeys(step_label(step) for step in rest)][:MOST_NAMED]
             more = ngettext("Then %(count)d more step:", "Then %(count)d more steps:", len(rest))

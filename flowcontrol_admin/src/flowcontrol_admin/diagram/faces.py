@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
-from flowcontrol.flows import branch_label, offered_branches, step_label
+from flowcontrol.flows import branch_label, describe_step, offered_branches, step_label
 from flowcontrol_admin.diagram.overlay import Overlay
 from flowcontrol_admin.diagram.plan import TOP, Face, Lane, ListKey, Plan, reading_order
-from flowcontrol_admin.phrases import phrase_of
 from flowcontrol_admin.pictures import ends, picture_of
 from flowcontrol_core.document.diff import diff
 from flowcontrol_core.document.tree import Document, Step
@@ -83,7 +82,7 @@ def _face(step: Step, document: Document) -> Face:
     picture = picture_of(step)
     return Face(
         title=step_label(step),
-        text=phrase_of(step, document).rest,
+        text=describe_step(step, document).rest,
         icon=picture.icon,
         kind=picture.kind,
         lanes=tuple(_lanes(step)),

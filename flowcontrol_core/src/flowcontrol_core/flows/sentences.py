@@ -38,6 +38,11 @@ class Sentence(NamedTuple):
     head: str
     phrases: tuple[Phrase, ...] = ()
 
+    @property
+    def rest(self) -> str:
+        """Return what follows the head, as plain text."""
+        return "".join(phrase.text for phrase in self.phrases)
+
 
 def describe_step(step: Step, document: Document, config: BoundConfig | None = None) -> Sentence:
     """Return what a step does; only the name of its action where that cannot say more.
